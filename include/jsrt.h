@@ -1,0 +1,546 @@
+/*
+ * jsrt.h - the memory side of the JavaScript Runtime (JSRT) hosting API, as libjsrtmem keeps it.
+ *
+ * SPDX-License-Identifier: MIT
+ * Copyright (c) The libjsrtmem authors
+ */
+
+/**
+ * @file
+ * @brief Runtimes as accounts for memory: usage, limit, allocation events, contexts.
+ *
+ * Names, values, signatures and calling convention are those of the Chakra hosting API, so that a
+ * host written for it compiles unchanged, with or without USE_EDGEMODE_JSRT. The older jsrt9.h,
+ * whose JsCreateRuntime takes a runtime version as well, is not supported. Objects are allocated
+ * with jsrtmem.h.
+ *
+ * Rules for the whole API; a function's comment states only what differs or adds to them.
+ *
+ * Results. Every function returns a JsErrorCode; JsNoError (0) is success. A call that fails
+ * changes nothing and writes to no out-parameter.
+ *
+ * Handles. A runtime or context handle is an opaque value, not an address. A null, forged, stale or
+ * disposed one gives JsErrorInvalidArgument from every function, for ever, and is never followed.
+ * The handle is checked first, the out-pointer after it; JsCreateRuntime and JsCreateContext alone
+ * check the out-pointer first.
+ *
+ * Null. An out-pointer must not be null (JsErrorNullArgument), unless its parameter says otherwise.
+ * A callback may be null, which unsets it. A callback's state may be anything and is handed back
+ * as it is.
+ *
+ * Ownership. The host owns what it passes in; the library keeps callbacks and their states only
+ * until they are replaced or the runtime is disposed, and context data only to hand it back.
+ * Disposing a runtime ends its contexts and gives back all its memory.
+ *
+ * Sizes are in bytes. Usage is what a runtime holds from the operating system (OS), its metadata
+ * included; it is not the sum of its objects. (size_t)-1 is the limit that means no limit.
+ *
+ * Threads. Any thread may use a runtime, one at a time. A runtime is current on a thread after
+ * JsSetCurrentContext or jsrtmem_enter, until it is left; a call on a runtime that is current
+ * nowhere holds it for the length of the call, and other such calls wait for it. A thread that exits
+ * leaves what it had current. Reads of usage and limit take no lock and work from every thread, at
+ * any time.
+ *
+ * Callbacks run on the thread that uses the runtime, with no lock of the library held. Inside a
+ * callback every get, limit change and callback change works, and other runtimes can be used as
+ * usual, except that no call waits there: where it would have to, it returns JsErrorWrongThread.
+ * Inside the allocation callback of a runtime these return JsErrorRuntimeInUse for that runtime and
+ * change nothing: JsDisposeRuntime, JsCollectGarbage, JsCreateContext, JsSetCurrentContext (to or
+ * from one of its contexts), JsIdle, jsrtmem_enter and jsrtmem_leave. Inside a before-collect
+ * callback JsDisposeRuntime alone does. A callback may be left by a C++ exception, or by longjmp
+ * (see jsrtmem_abandon).
+ */
+
+#ifndef JSRT_H
+#define JSRT_H
+
+#include <stddef.h>
+
+#if !defined(__cplusplus)
+#include <stdbool.h>
+#endif
+
+/* Linkage. Callbacks and functions are __stdcall on Windows, which matters on 32-bit x86 only. */
+#if defined(_WIN32)
+#define CHAKRA_CALLBACK __stdcall
+#define JSRT_CALL __stdcall
+#if defined(JSRTMEM_BUILDING)
+#define JSRT_EXPORT __declspec(dllexport)
+#elif defined(JSRTMEM_DLL) /* optional, for hosts that link the DLL: saves an indirect jump */
+#define JSRT_EXPORT __declspec(dllimport)
+#else
+#define JSRT_EXPORT
+#endif
+#else
+#define CHAKRA_CALLBACK
+#define JSRT_CALL
+#if defined(__GNUC__)
+#define JSRT_EXPORT __attribute__((visibility("default")))
+#else
+#define JSRT_EXPORT
+#endif
+#endif
+
+/* Edge-mode hosts spell their callbacks with CALLBACK, which Windows headers define as __stdcall. */
+#if defined(USE_EDGEMODE_JSRT) && !defined(CALLBACK)
+#if defined(_WIN32)
+#define CALLBACK __stdcall
+#else
+#define CALLBACK
+#endif
+#endif
+
+#define CHAKRA_API JSRT_EXPORT JsErrorCode JSRT_CALL
+
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+/**
+ * @brief Result of a call.
+ *
+ * All codes of the hosting API are here for hosts that switch over them. This library returns the
+ * ones that the functions below name.
+ */
+typedef enum _JsErrorCode {
+    JsNoError = 0, /**< Success. */
+
+    JsErrorCategoryUsage = 0x10000,              /**< Category: wrong use of the API. */
+    JsErrorInvalidArgument = 0x10001,            /**< Bad handle, pointer, bit or size. */
+    JsErrorNullArgument = 0x10002,               /**< Null where null is not allowed. */
+    JsErrorNoCurrentContext = 0x10003,           /**< No context is current on this thread. */
+    JsErrorInExceptionState = 0x10004,           /**< Not used here. */
+    JsErrorNotImplemented = 0x10005,             /**< Not used here. */
+    JsErrorWrongThread = 0x10006,                /**< In use by another thread. */
+    JsErrorRuntimeInUse = 0x10007,               /**< Current, entered, or inside its callback. */
+    JsErrorBadSerializedScript = 0x10008,        /**< Not used here. */
+    JsErrorInDisabledState = 0x10009,            /**< The runtime's execution is disabled. */
+    JsErrorCannotDisableExecution = 0x1000a,     /**< Created without AllowScriptInterrupt. */
+    JsErrorHeapEnumInProgress = 0x1000b,         /**< Not used here. */
+    JsErrorArgumentNotObject = 0x1000c,          /**< Not used here. */
+    JsErrorInProfileCallback = 0x1000d,          /**< Not used here. */
+    JsErrorInThreadServiceCallback = 0x1000e,    /**< Not used here. */
+    JsErrorCannotSerializeDebugScript = 0x1000f, /**< Not used here. */
+    JsErrorAlreadyDebuggingContext = 0x10010,    /**< Not used here. */
+    JsErrorAlreadyProfilingContext = 0x10011,    /**< Not used here. */
+    JsErrorIdleNotEnabled = 0x10012,             /**< Created without EnableIdleProcessing. */
+    JsCannotSetProjectionEnqueueCallback = 0x10013, /**< Not used here. */
+    JsErrorCannotStartProjection = 0x10014,         /**< Not used here. */
+    JsErrorInObjectBeforeCollectCallback = 0x10015, /**< Not used here. */
+    JsErrorObjectNotInspectable = 0x10016,          /**< Not used here. */
+    JsErrorPropertyNotSymbol = 0x10017,             /**< Not used here. */
+    JsErrorPropertyNotString = 0x10018,             /**< Not used here. */
+    JsErrorInvalidContext = 0x10019,                /**< Not used here. */
+    JsInvalidModuleHostInfoKind = 0x1001a,          /**< Not used here. */
+    JsErrorModuleParsed = 0x1001b,                  /**< Not used here. */
+    JsNoWeakRefRequired = 0x1001c,                  /**< Not used here. */
+    JsErrorPromisePending = 0x1001d,                /**< Not used here. */
+    JsErrorModuleNotEvaluated = 0x1001e,            /**< Not used here. */
+
+    JsErrorCategoryEngine = 0x20000, /**< Category: errors inside the engine. */
+    JsErrorOutOfMemory = 0x20001,    /**< No memory, or no handle, is left. */
+    JsErrorBadFPUState = 0x20002,    /**< Not used here. */
+
+    JsErrorCategoryScript = 0x30000,     /**< Category: errors in a script. */
+    JsErrorScriptException = 0x30001,    /**< Not used here. */
+    JsErrorScriptCompile = 0x30002,      /**< Not used here. */
+    JsErrorScriptTerminated = 0x30003,   /**< Not used here. */
+    JsErrorScriptEvalDisabled = 0x30004, /**< Not used here. */
+
+    JsErrorCategoryFatal = 0x40000, /**< Category: the engine has failed. */
+    JsErrorFatal = 0x40001,         /**< Not used here. */
+    JsErrorWrongRuntime = 0x40002,  /**< Not used here. */
+
+    JsErrorCategoryDiagError = 0x50000,         /**< Category: debugging. */
+    JsErrorDiagAlreadyInDebugMode = 0x50001,    /**< Not used here. */
+    JsErrorDiagNotInDebugMode = 0x50002,        /**< Not used here. */
+    JsErrorDiagNotAtBreak = 0x50003,            /**< Not used here. */
+    JsErrorDiagInvalidHandle = 0x50004,         /**< Not used here. */
+    JsErrorDiagObjectNotFound = 0x50005,        /**< Not used here. */
+    JsErrorDiagUnableToPerformAction = 0x50006, /**< Not used here. */
+    JsSerializerNotSupported = 0x50007,         /**< Not used here. */
+    JsTransferableNotSupported = 0x50008,       /**< Not used here. */
+    JsTransferableAlreadyDetached = 0x50009     /**< Not used here. */
+} JsErrorCode;
+
+/** @brief Handle of a runtime: opaque, valid until JsDisposeRuntime, never valid again after. */
+typedef void *JsRuntimeHandle;
+
+/** @brief Reference to something that a runtime owns. In this library that is a context. */
+typedef void *JsRef;
+
+/** @brief Reference to a context of a runtime. */
+typedef JsRef JsContextRef;
+
+/** @brief Reference to a script value; for hosts that name the type, the library makes none. */
+typedef JsRef JsValueRef;
+
+/* The null handle and the null reference: macros in C, constants in C++. */
+#if defined(__cplusplus)
+const JsRuntimeHandle JS_INVALID_RUNTIME_HANDLE = JsRuntimeHandle();
+const JsRef JS_INVALID_REFERENCE = JsRef();
+#else
+#define JS_INVALID_RUNTIME_HANDLE ((JsRuntimeHandle)0)
+#define JS_INVALID_REFERENCE ((JsRef)0)
+#endif
+
+/**
+ * @brief Attributes of a runtime, a set of bits.
+ *
+ * AllowScriptInterrupt and EnableIdleProcessing decide what JsDisableRuntimeExecution and JsIdle
+ * do. The others are instructions to a script engine: they are accepted and have no effect here.
+ */
+typedef enum _JsRuntimeAttributes {
+    JsRuntimeAttributeNone = 0x00000000,                        /**< No attribute. */
+    JsRuntimeAttributeDisableBackgroundWork = 0x00000001,       /**< No effect here. */
+    JsRuntimeAttributeAllowScriptInterrupt = 0x00000002,        /**< Execution can be disabled. */
+    JsRuntimeAttributeEnableIdleProcessing = 0x00000004,        /**< JsIdle works. */
+    JsRuntimeAttributeDisableNativeCodeGeneration = 0x00000008, /**< No effect here. */
+    JsRuntimeAttributeDisableEval = 0x00000010,                 /**< No effect here. */
+    JsRuntimeAttributeEnableExperimentalFeatures = 0x00000020,  /**< No effect here. */
+    JsRuntimeAttributeDispatchSetExceptionsToDebugger = 0x00000040, /**< No effect here. */
+    JsRuntimeAttributeDisableFatalOnOOM = 0x00000080,               /**< No effect here. */
+    JsRuntimeAttributeDisableExecutablePageAllocation = 0x00000100  /**< No effect here. */
+} JsRuntimeAttributes;
+
+/**
+ * @brief What an allocation event reports: one block taken from, or given back to, the OS.
+ *
+ * A block that grows or shrinks in place reports the difference. Inside JsMemoryAllocate the usage
+ * does not yet hold the block; inside JsMemoryFree it no longer does. A JsMemoryFailure has the
+ * size of the request that failed and leaves the usage as it was; it comes alone where the limit
+ * refused, and after a JsMemoryAllocate where the host refused, the OS refused, or the limit was
+ * lowered or used up meanwhile.
+ */
+typedef enum _JsMemoryEventType {
+    JsMemoryAllocate = 0, /**< The runtime asks whether it may take a block. */
+    JsMemoryFree = 1,     /**< The runtime has given a block back. */
+    JsMemoryFailure = 2   /**< The runtime did not get a block. */
+} JsMemoryEventType;
+
+/**
+ * @brief Called for every block that a runtime wants to take, has given back, or did not get.
+ *
+ * No event comes from inside an event of the same runtime: an allocation made there is served from
+ * blocks that the runtime holds already, or refused.
+ *
+ * @param callbackState the state given to JsSetRuntimeMemoryAllocationCallback.
+ * @param allocationEvent what happens.
+ * @param allocationSize size of the block, in bytes; a multiple of the page size.
+ * @return for JsMemoryAllocate, true to allow and false to refuse; a refusal is not remembered, the
+ *         next request asks again. Ignored for the other events.
+ *
+ * Threads: called on the thread that uses the runtime, or that frees or disposes.
+ */
+typedef bool(CHAKRA_CALLBACK *JsMemoryAllocationCallback)(void *callbackState,
+                                                          JsMemoryEventType allocationEvent,
+                                                          size_t allocationSize);
+
+/**
+ * @brief Called by JsCollectGarbage before it gives memory back.
+ *
+ * @param callbackState the state given to JsSetRuntimeBeforeCollectCallback.
+ *
+ * Threads: called on the thread that called JsCollectGarbage.
+ */
+typedef void(CHAKRA_CALLBACK *JsBeforeCollectCallback)(void *callbackState);
+
+/**
+ * @brief A piece of background work, as a thread service would be given it.
+ *
+ * @param callbackState the state that came with it.
+ */
+typedef void(CHAKRA_CALLBACK *JsBackgroundWorkItemCallback)(void *callbackState);
+
+/**
+ * @brief A host's service for background work.
+ *
+ * This library has no background work and never calls it.
+ *
+ * @param callback the work.
+ * @param callbackState the state to pass to the work.
+ * @return true if the host takes the work, false to leave it to the runtime.
+ */
+typedef bool(CHAKRA_CALLBACK *JsThreadServiceCallback)(JsBackgroundWorkItemCallback callback,
+                                                       void *callbackState);
+
+/* ---- runtimes ------------------------------------------------------------------------------- */
+
+/**
+ * @brief Creates a runtime.
+ *
+ * It has no limit, no callback, no context, and is current on no thread. Its usage may be 0.
+ *
+ * @param attributes a set of JsRuntimeAttributes bits.
+ * @param threadService accepted for compatibility and never called; may be null.
+ * @param runtime receives the handle; set to null before the attributes are looked at.
+ * @return JsErrorNullArgument if runtime is null; JsErrorInvalidArgument for an attribute bit that
+ *         is not listed (*runtime is null then); JsErrorOutOfMemory if no handle or no memory for
+ *         its record is left.
+ *
+ * Threads: any.
+ */
+CHAKRA_API JsCreateRuntime(JsRuntimeAttributes attributes, JsThreadServiceCallback threadService,
+                           JsRuntimeHandle *runtime);
+
+/**
+ * @brief Disposes a runtime: ends its contexts, gives back every block, frees its handle.
+ *
+ * Each block is reported by a JsMemoryFree event, during which gets and sets still work with the
+ * handle. Once the call has returned JsNoError, every byte that was granted has been reported as
+ * freed and no event ever comes again. It never waits. A dispose that a callback left by longjmp is
+ * finished by the next dispose.
+ *
+ * @param runtime the runtime.
+ * @return JsErrorInvalidArgument; JsErrorRuntimeInUse while the runtime is current on any thread,
+ *         this one included, while any thread is in one of its callbacks, or while another thread is
+ *         inside a call that holds it.
+ *
+ * Threads: any; need not be the thread that created the runtime.
+ */
+CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime);
+
+/**
+ * @brief Gives memory back: calls the before-collect callback, takes in frees that other threads
+ *        queued, and returns every empty block to the OS.
+ *
+ * Live objects stay where they are. Inside the runtime's before-collect callback it does nothing and
+ * succeeds. Needs no context.
+ *
+ * @param runtime the runtime.
+ * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another thread;
+ *         JsErrorRuntimeInUse inside its allocation callback.
+ *
+ * Threads: any on which the runtime may be used; waits for calls that hold the runtime.
+ */
+CHAKRA_API JsCollectGarbage(JsRuntimeHandle runtime);
+
+/* ---- usage, limit, callbacks ---------------------------------------------------------------- */
+
+/**
+ * @brief Reads how much memory a runtime holds from the OS.
+ *
+ * @param runtime the runtime.
+ * @param memoryUsage receives the usage, in bytes.
+ * @return JsErrorInvalidArgument; JsErrorNullArgument.
+ *
+ * Threads: any, at any time, in callbacks too; takes no lock.
+ */
+CHAKRA_API JsGetRuntimeMemoryUsage(JsRuntimeHandle runtime, size_t *memoryUsage);
+
+/**
+ * @brief Reads the limit of a runtime.
+ *
+ * @param runtime the runtime.
+ * @param memoryLimit receives the limit, in bytes, as it was set; (size_t)-1 means no limit.
+ * @return JsErrorInvalidArgument; JsErrorNullArgument.
+ *
+ * Threads: any, at any time, in callbacks too; takes no lock.
+ */
+CHAKRA_API JsGetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t *memoryLimit);
+
+/**
+ * @brief Sets the limit of a runtime.
+ *
+ * A block is refused where usage + block > limit; equal is allowed. A limit below the usage is
+ * accepted: what is held stays, and new blocks are refused until the usage has fallen.
+ *
+ * @param runtime the runtime.
+ * @param memoryLimit the limit, in bytes; any value, 0 included; (size_t)-1 means no limit.
+ * @return JsErrorInvalidArgument.
+ *
+ * Threads: any, at any time, in callbacks too; never waits.
+ */
+CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit);
+
+/**
+ * @brief Sets or unsets the allocation callback of a runtime, together with its state.
+ *
+ * The pair changes as one, from the next event on. When the call returns, and was made from outside
+ * any callback, the old callback is running on no other thread and will not run again, so that its
+ * state may be freed. For that it may wait, and the caller must hold nothing that the old callback
+ * may wait for. Inside a callback it does not wait.
+ *
+ * @param runtime the runtime.
+ * @param callbackState passed to the callback; may be null. Forgotten when the callback is null.
+ * @param allocationCallback the callback, or null for none.
+ * @return JsErrorInvalidArgument.
+ *
+ * Threads: any, at any time, in callbacks too.
+ */
+CHAKRA_API JsSetRuntimeMemoryAllocationCallback(JsRuntimeHandle runtime, void *callbackState,
+                                                JsMemoryAllocationCallback allocationCallback);
+
+/**
+ * @brief Sets or unsets the callback that JsCollectGarbage calls first, together with its state.
+ *
+ * @param runtime the runtime.
+ * @param callbackState passed to the callback; may be null.
+ * @param beforeCollectCallback the callback, or null for none.
+ * @return JsErrorInvalidArgument.
+ *
+ * Threads: any, at any time, in callbacks too.
+ */
+CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *callbackState,
+                                             JsBeforeCollectCallback beforeCollectCallback);
+
+/* ---- contexts ------------------------------------------------------------------------------- */
+
+/**
+ * @brief Creates a context in a runtime.
+ *
+ * Its count is 0, its data null. It lives until the runtime is disposed, or until its count, once
+ * raised, is back at 0; being current counts as one reference. It is a small record beside the
+ * handle, does not count towards the runtime's usage, and is created at limit 0 too.
+ *
+ * @param runtime the runtime.
+ * @param newContext receives the context.
+ * @return JsErrorNullArgument if newContext is null, whatever the handle; JsErrorInvalidArgument;
+ *         JsErrorWrongThread while the runtime is current on another thread; JsErrorInDisabledState
+ *         while its execution is disabled; JsErrorRuntimeInUse inside its allocation callback;
+ *         JsErrorOutOfMemory if no handle or no memory for its record is left.
+ *
+ * Threads: any on which the runtime may be used.
+ */
+CHAKRA_API JsCreateContext(JsRuntimeHandle runtime, JsContextRef *newContext);
+
+/**
+ * @brief Makes a context, and so its runtime, current on this thread, in place of the one before.
+ *
+ * The thread then uses the runtime alone, on the fast path, until it makes something else current.
+ *
+ * @param context the context; JS_INVALID_REFERENCE leaves the current one, and succeeds when there
+ *        is none.
+ * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another thread;
+ *         JsErrorRuntimeInUse while a jsrtmem_enter is open on this thread, and inside an allocation
+ *         callback of the runtime to enter or to leave; JsErrorOutOfMemory if the OS has no room for
+ *         the thread's record.
+ *
+ * Threads: any; concerns the calling thread.
+ */
+CHAKRA_API JsSetCurrentContext(JsContextRef context);
+
+/**
+ * @brief Reads the current context of this thread.
+ *
+ * @param currentContext receives the context, null if there is none.
+ * @return JsErrorNullArgument.
+ *
+ * Threads: any; concerns the calling thread.
+ */
+CHAKRA_API JsGetCurrentContext(JsContextRef *currentContext);
+
+/**
+ * @brief Finds the runtime of a context.
+ *
+ * @param context the context.
+ * @param runtime receives the runtime.
+ * @return JsErrorInvalidArgument; JsErrorNullArgument.
+ *
+ * Threads: any, at any time; takes no lock.
+ */
+CHAKRA_API JsGetRuntime(JsContextRef context, JsRuntimeHandle *runtime);
+
+/**
+ * @brief Reads the host's data of a context.
+ *
+ * @param context the context.
+ * @param data receives what JsSetContextData stored last, null before that.
+ * @return JsErrorInvalidArgument; JsErrorNullArgument.
+ *
+ * Threads: any, even while the context is current elsewhere.
+ */
+CHAKRA_API JsGetContextData(JsContextRef context, void **data);
+
+/**
+ * @brief Stores the host's data with a context.
+ *
+ * @param context the context.
+ * @param data any value, null included; never followed and never freed.
+ * @return JsErrorInvalidArgument.
+ *
+ * Threads: any, even while the context is current elsewhere.
+ */
+CHAKRA_API JsSetContextData(JsContextRef context, void *data);
+
+/**
+ * @brief Adds one to the count of a context.
+ *
+ * @param ref the context.
+ * @param count receives the new count; may be null.
+ * @return JsErrorInvalidArgument.
+ *
+ * Threads: any, even while the context is current elsewhere.
+ */
+CHAKRA_API JsAddRef(JsRef ref, unsigned int *count);
+
+/**
+ * @brief Takes one from the count of a context; at 0 the context ends, unless it is current.
+ *
+ * The reference that being current counts for is never taken.
+ *
+ * @param ref the context.
+ * @param count receives the new count; may be null.
+ * @return JsErrorInvalidArgument, also where there is nothing to take.
+ *
+ * Threads: any, even while the context is current elsewhere.
+ */
+CHAKRA_API JsRelease(JsRef ref, unsigned int *count);
+
+/**
+ * @brief Does the idle work of the current context's runtime: gives empty blocks back to the OS.
+ *
+ * @param nextIdleTick receives the system tick at which there will be more to do;
+ *        0xffffffff when nothing is left.
+ * @return JsErrorNullArgument; JsErrorNoCurrentContext; JsErrorIdleNotEnabled if the runtime was
+ *         created without JsRuntimeAttributeEnableIdleProcessing; JsErrorRuntimeInUse inside its
+ *         allocation callback.
+ *
+ * Threads: the one on which the context is current.
+ */
+CHAKRA_API JsIdle(unsigned int *nextIdleTick);
+
+/* ---- execution state ------------------------------------------------------------------------ */
+
+/**
+ * @brief Disables script execution in a runtime.
+ *
+ * It is a flag that engines poll (JsIsRuntimeExecutionDisabled). It stops JsCreateContext, and does
+ * not stop the allocator.
+ *
+ * @param runtime the runtime.
+ * @return JsErrorInvalidArgument; JsErrorCannotDisableExecution if the runtime was created without
+ *         JsRuntimeAttributeAllowScriptInterrupt.
+ *
+ * Threads: any, at any time; never waits.
+ */
+CHAKRA_API JsDisableRuntimeExecution(JsRuntimeHandle runtime);
+
+/**
+ * @brief Enables script execution in a runtime again.
+ *
+ * Succeeds and does nothing for a runtime created without JsRuntimeAttributeAllowScriptInterrupt.
+ *
+ * @param runtime the runtime.
+ * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another thread.
+ *
+ * Threads: any on which the runtime may be used.
+ */
+CHAKRA_API JsEnableRuntimeExecution(JsRuntimeHandle runtime);
+
+/**
+ * @brief Reads whether script execution is disabled in a runtime.
+ *
+ * @param runtime the runtime.
+ * @param isDisabled receives true if it is.
+ * @return JsErrorInvalidArgument; JsErrorNullArgument.
+ *
+ * Threads: any, at any time; takes no lock.
+ */
+CHAKRA_API JsIsRuntimeExecutionDisabled(JsRuntimeHandle runtime, bool *isDisabled);
+
+#if defined(__cplusplus)
+} /* extern "C" */
+#endif
+
+#endif /* JSRT_H */

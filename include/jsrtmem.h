@@ -1,0 +1,323 @@
+/*
+ * jsrtmem.h - allocating inside a runtime: what an engine or host calls for its objects.
+ *
+ * SPDX-License-Identifier: MIT
+ * Copyright (c) The libjsrtmem authors
+ */
+
+/**
+ * @file
+ * @brief Objects in a runtime's memory, entering and leaving, refusals, statistics.
+ *
+ * The rules of jsrt.h hold here too. What this header adds:
+ *
+ * Pointers. An object pointer is 16-byte aligned at least, and stays where it is until it is freed or
+ * reallocated. A pointer that is foreign, misaligned, interior or freed already (and not handed out
+ * again) is recognised at once, in every function, and nothing is touched: JsErrorInvalidArgument, 0
+ * or NULL. Where such a misuse races with another operation on the same object or its block it
+ * damages nothing, and is counted in jsrtmem_stats.misuses when it is seen.
+ *
+ * Refusals. A function that returns an object returns NULL where it cannot, and jsrtmem_last_refusal
+ * then tells why. Nothing is lost: live objects stay as they were, the runtime works on, and the next
+ * request is judged afresh.
+ *
+ * Memory. Disposing the runtime frees all its objects. New memory is not cleared, except by
+ * jsrtmem_calloc; but what crosses from one runtime to another is zero wherever it had been handed
+ * out, so that a runtime never sees another's bytes.
+ *
+ * Threads. A thread that entered a runtime allocates on the fast path. A thread that did not enter
+ * holds the runtime for the length of each call, and waits for others that do the same; while
+ * another thread has the runtime current it is refused (JSRTMEM_REFUSAL_THREAD). jsrtmem_free works
+ * on every thread, always, and never blocks. After fork the child can use every runtime that no
+ * other thread had current or was inside of, create new ones, and dispose all.
+ *
+ * Structs grow at their end. The caller sets struct_size to the sizeof it was compiled with; fields
+ * beyond it are not written. 0, or less than the first version of the struct had, is
+ * JsErrorInvalidArgument; with more than the library knows, the size that was filled is written
+ * back. The order of checks is handle, pointer, struct_size.
+ */
+
+#ifndef JSRTMEM_H
+#define JSRTMEM_H
+
+#include "jsrt.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The version of the library; nothing else states it. */
+#define JSRTMEM_VERSION_MAJOR 0
+#define JSRTMEM_VERSION_MINOR 1
+#define JSRTMEM_VERSION_PATCH 0
+
+/* These functions use the C calling convention everywhere. */
+#if defined(_WIN32)
+#define JSRTMEM_API(type) JSRT_EXPORT type __cdecl
+#else
+#define JSRTMEM_API(type) JSRT_EXPORT type
+#endif
+
+#if defined(__cplusplus)
+extern "C" {
+#endif
+
+/* ---- objects -------------------------------------------------------------------------------- */
+
+/**
+ * @brief Allocates an object in a runtime.
+ *
+ * Size 0 gives a unique pointer that can be freed. Sizes above PTRDIFF_MAX are refused (SIZE).
+ *
+ * @param runtime the runtime that owns the object and pays for it.
+ * @param size size of the object, in bytes.
+ * @return the object, aligned to 16 bytes, its content unspecified; NULL where refused.
+ *
+ * Threads: any on which the runtime may be used.
+ */
+JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size);
+
+/**
+ * @brief Allocates an array in a runtime, all bytes zero.
+ *
+ * A product of 0 gives a unique pointer that can be freed; one that overflows is refused (SIZE).
+ *
+ * @param runtime the runtime that owns the object and pays for it.
+ * @param count number of elements.
+ * @param size size of one element, in bytes.
+ * @return the object, aligned to 16 bytes; NULL where refused.
+ *
+ * Threads: any on which the runtime may be used.
+ */
+JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t size);
+
+/**
+ * @brief Allocates an object with an alignment of its own.
+ *
+ * @param runtime the runtime that owns the object and pays for it.
+ * @param alignment a power of two, in bytes; less than 16 counts as 16. Anything else is refused
+ *        (ARGUMENT).
+ * @param size size of the object, in bytes; need not be a multiple of the alignment.
+ * @return the object, its content unspecified; NULL where refused.
+ *
+ * Threads: any on which the runtime may be used.
+ */
+JSRTMEM_API(void *)
+jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size);
+
+/**
+ * @brief Changes the size of an object, in place where that is possible.
+ *
+ * The content is kept up to the smaller size; the alignment of the result is 16 bytes. ptr null
+ * allocates. Size 0 with an object frees it and returns NULL, which is no refusal. Shrinking never
+ * fails where the caller may use the runtime. Where it fails, the object is as it was. A bad pointer,
+ * and an object of another runtime, are refused untouched (ARGUMENT).
+ *
+ * @param runtime the runtime that owns the object.
+ * @param ptr the object, or null.
+ * @param size the new size, in bytes.
+ * @return the object, which may have moved; NULL where refused, or freed by size 0.
+ *
+ * Threads: any on which the runtime may be used.
+ */
+JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t size);
+
+/**
+ * @brief Frees an object.
+ *
+ * On a thread that has not entered the runtime the object is freed at once if nobody uses the
+ * runtime, which may deliver a JsMemoryFree event on this thread; otherwise it is queued, without an
+ * event, and taken in by the next use, collect or dispose.
+ *
+ * @param ptr the object; null does nothing.
+ * @return JsErrorInvalidArgument if ptr is not a live object; nothing was touched.
+ *
+ * Threads: any, always; never blocks.
+ */
+JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr);
+
+/**
+ * @brief Tells how many bytes of an object may be used.
+ *
+ * @param ptr the object.
+ * @return at least the size that was asked for, in bytes; 0 for null and for a bad pointer.
+ *
+ * Threads: any that may touch the object; takes no lock.
+ */
+JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr);
+
+/**
+ * @brief Finds the runtime that owns an object.
+ *
+ * @param ptr the object.
+ * @param runtime receives the runtime.
+ * @return JsErrorInvalidArgument if ptr is null or not a live object; JsErrorNullArgument.
+ *
+ * Threads: any that may touch the object; takes no lock.
+ */
+JSRTMEM_API(JsErrorCode) jsrtmem_runtime_of(const void *ptr, JsRuntimeHandle *runtime);
+
+/* ---- entering ------------------------------------------------------------------------------- */
+
+/**
+ * @brief Enters a runtime: makes it current on this thread, without a context.
+ *
+ * Nests, also over another runtime or over a current context; each enter needs its leave.
+ *
+ * @param runtime the runtime.
+ * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another thread;
+ *         JsErrorRuntimeInUse inside its allocation callback; JsErrorOutOfMemory if the OS has no room
+ *         for the thread's record of nested enters.
+ *
+ * Threads: any; waits for calls of threads that hold the runtime without having entered it.
+ */
+JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime);
+
+/**
+ * @brief Undoes the innermost jsrtmem_enter of this thread.
+ *
+ * @param runtime the runtime that was entered innermost.
+ * @return JsErrorInvalidArgument for any other runtime, and where nothing was entered;
+ *         JsErrorRuntimeInUse inside its allocation callback.
+ *
+ * Threads: the one that entered.
+ */
+JSRTMEM_API(JsErrorCode) jsrtmem_leave(JsRuntimeHandle runtime);
+
+/* ---- refusals ------------------------------------------------------------------------------- */
+
+/** @brief Why an object was refused. */
+typedef enum jsrtmem_refusal {
+    JSRTMEM_REFUSAL_NONE = 0, /**< Nothing was refused so far. */
+    JSRTMEM_REFUSAL_LIMIT,    /**< The runtime's limit. */
+    JSRTMEM_REFUSAL_HOST,     /**< The allocation callback said no. */
+    JSRTMEM_REFUSAL_OS,       /**< The OS refused. */
+    JSRTMEM_REFUSAL_SIZE,     /**< Too large for any block, or count * size overflows. */
+    JSRTMEM_REFUSAL_THREAD,   /**< Another thread has the runtime current. */
+    JSRTMEM_REFUSAL_CALLBACK, /**< A new block was needed inside the runtime's own callback. */
+    JSRTMEM_REFUSAL_ARGUMENT /**< Bad handle, bad alignment, or not a live object of the runtime. */
+} jsrtmem_refusal;
+
+/** @brief The last refusal of a thread. */
+typedef struct jsrtmem_refusal_info {
+    size_t struct_size;      /**< In: sizeof(jsrtmem_refusal_info). */
+    jsrtmem_refusal reason;  /**< Why. */
+    JsRuntimeHandle runtime; /**< Of which runtime; null for a bad handle or pointer. */
+    size_t requested;        /**< Bytes that were asked for. */
+    size_t usage;            /**< The runtime's usage at that moment, in bytes. */
+    size_t limit;            /**< The runtime's limit at that moment, in bytes. */
+} jsrtmem_refusal_info;
+
+/**
+ * @brief Tells why the last refusal on this thread happened.
+ *
+ * Like errno: kept until this thread's next refusal, and not cleared by success.
+ *
+ * @param info receives the refusal; reason is JSRTMEM_REFUSAL_NONE if there was none.
+ * @return JsErrorNullArgument; JsErrorInvalidArgument for a bad struct_size.
+ *
+ * Threads: any; concerns the calling thread.
+ */
+JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info);
+
+/**
+ * @brief Tells the library that a callback of a runtime was left by longjmp on this thread.
+ *
+ * The library also recognises this by itself from a later call on a shallower frame of the same
+ * stack, and when the thread exits. Until one of these has happened, calls on this thread count as
+ * made inside the callback, and lose nothing. What the callback was asked counts as refused (HOST),
+ * what it was told as told.
+ *
+ * @param runtime the runtime whose callback was left.
+ * @return JsErrorInvalidArgument; JsNoError also where there is nothing to abandon.
+ *
+ * Threads: the one that left the callback. Must not be called from inside the callback.
+ */
+JSRTMEM_API(JsErrorCode) jsrtmem_abandon(JsRuntimeHandle runtime);
+
+/* ---- statistics ----------------------------------------------------------------------------- */
+
+/** @brief What a runtime holds and has done. */
+typedef struct jsrtmem_stats {
+    size_t struct_size;  /**< In: sizeof(jsrtmem_stats). */
+    size_t usage;        /**< Bytes held from the OS. */
+    size_t peak_usage;   /**< The highest usage since creation or jsrtmem_reset_peak. */
+    size_t limit;        /**< The limit, in bytes. */
+    size_t live_bytes;   /**< Bytes of live objects, by usable size. Exact while nobody uses the
+                                   runtime; otherwise as last published on a slow path. */
+    size_t live_objects; /**< Number of live objects; as exact as live_bytes. */
+    size_t blocks;       /**< Number of blocks held. */
+    uint64_t allocate_events; /**< JsMemoryAllocate events, counted with or without a callback. */
+    uint64_t free_events;     /**< JsMemoryFree events, likewise. */
+    uint64_t failure_events;  /**< JsMemoryFailure events, likewise. */
+    uint64_t misuses;         /**< Bad frees that were recognised late, from a queue. */
+} jsrtmem_stats;
+
+/**
+ * @brief Reads the statistics of a runtime.
+ *
+ * @param runtime the runtime.
+ * @param stats receives them; struct_size must be set.
+ * @return JsErrorInvalidArgument, also for a bad struct_size; JsErrorNullArgument.
+ *
+ * Threads: any, at any time, in callbacks too; takes no lock.
+ */
+JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stats *stats);
+
+/**
+ * @brief Sets the peak of a runtime to its usage.
+ *
+ * @param runtime the runtime.
+ * @return JsErrorInvalidArgument.
+ *
+ * Threads: any, at any time, in callbacks too; never waits.
+ */
+JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(JsRuntimeHandle runtime);
+
+/** @brief What the whole process holds. */
+typedef struct jsrtmem_process_stats {
+    size_t struct_size;   /**< In: sizeof(jsrtmem_process_stats). */
+    size_t runtimes;      /**< Number of live runtimes. */
+    size_t usage;         /**< Sum of the usage of live runtimes, in bytes. */
+    size_t reserve;       /**< Bytes kept in the process reserve. */
+    size_t reserve_limit; /**< Bound of the process reserve, in bytes. */
+    size_t metadata;      /**< Bytes of process-wide tables: the registry, the pointer map. */
+} jsrtmem_process_stats;
+
+/**
+ * @brief Reads the statistics of the process.
+ *
+ * @param stats receives them; struct_size must be set.
+ * @return JsErrorNullArgument; JsErrorInvalidArgument for a bad struct_size.
+ *
+ * Threads: any, at any time, in callbacks too.
+ */
+JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats);
+
+/**
+ * @brief Sets the bound of the process reserve, and trims the reserve to it at once.
+ *
+ * The reserve keeps released blocks for the next runtime that needs some; to runtimes they count as
+ * given back. The default is 32 MiB; the environment variable JSRTMEM_RESERVE_LIMIT (bytes, or with
+ * a suffix K, M or G), read before the first runtime, replaces it.
+ *
+ * @param bytes the bound, in bytes; 0 for no reserve.
+ * @return JsNoError.
+ *
+ * Threads: any, at any time, in callbacks too.
+ */
+JSRTMEM_API(JsErrorCode) jsrtmem_set_reserve_limit(size_t bytes);
+
+/**
+ * @brief Tells the version of the library that is running.
+ *
+ * @return "major.minor.patch"; static, never null.
+ *
+ * Threads: any.
+ */
+JSRTMEM_API(const char *) jsrtmem_version(void);
+
+#if defined(__cplusplus)
+} /* extern "C" */
+#endif
+
+#endif /* JSRTMEM_H */
