@@ -1,0 +1,60 @@
+/*
+ * Layer 0: attributes, assertions and arithmetic that every file shares.
+ */
+#ifndef JM_BASE_H
+#define JM_BASE_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define JM_LIKELY(x) __builtin_expect(!!(x), 1)
+#define JM_UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define JM_NOINLINE __attribute__((noinline))
+#define JM_INLINE static inline __attribute__((always_inline))
+#define JM_COLD __attribute__((noinline, cold))
+#else
+#define JM_LIKELY(x) (x)
+#define JM_UNLIKELY(x) (x)
+#define JM_NOINLINE
+#define JM_INLINE static inline
+#define JM_COLD
+#endif
+
+/* The convention of a host's callbacks; it differs from the default on 32-bit Windows only. */
+#if defined(_WIN32)
+#define JM_CALLBACK __stdcall
+#else
+#define JM_CALLBACK
+#endif
+
+/* Prints one line, what failed and where, and aborts. */
+_Noreturn void jm_check_failed(const char *what, const char *file, int line);
+
+/* JM_CHECK: what a caller or a broken OS could cause; always on. JM_ASSERT: what we believe. */
+#define JM_CHECK(condition) \
+    (JM_LIKELY(condition) ? (void)0 : jm_check_failed(#condition, __FILE__, __LINE__))
+#ifdef JM_DEBUG
+#define JM_ASSERT(condition) JM_CHECK(condition)
+#else
+#define JM_ASSERT(condition) ((void)0)
+#endif
+
+/* Rounds up to a power of two; the caller has made sure that the sum does not wrap. */
+static inline size_t jm_align_up(size_t value, size_t alignment)
+{
+    return (value + (alignment - 1)) & ~(alignment - 1);
+}
+
+static inline bool jm_is_power_of_two(size_t value)
+{
+    return value != 0 && (value & (value - 1)) == 0;
+}
+
+/* The struct that holds `member` at `pointer`. */
+#define JM_CONTAINER(pointer, type, member) \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * Layer 1: what the library needs of an operating system. os_posix.c and os_windows.c implement it.
+ *
+ * Sizes and addresses of memory are multiples of the page size unless said otherwise. A function
+ * that returns false or NULL has changed nothing, whatever errno the OS gave.
+ */
+#ifndef JM_OS_H
+#define JM_OS_H
+
+#include "base.h"
+
+/* A stretch of address space that was obtained, and will be returned, as one piece. */
+struct jm_os_region {
+    void *address;
+    size_t size;
+};
+
+/* post: a power of two, constant for the life of the process. */
+size_t jm_os_page_size(void);
+
+/*
+ * Maps `size` bytes, readable, writable and zero.
+ * pre:  `alignment` is a power of two, at least the page size; offset < alignment.
+ * post: the result + `offset` is aligned; `region` is what jm_os_unmap takes. It may be larger than
+ *       `size`: what it holds beside the result is reserved address space only. NULL: refused.
+ */
+void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region);
+
+/* Returns a whole region. post: true: the memory is gone; false: it is untouched. */
+bool jm_os_unmap(const struct jm_os_region *region);
+
+/* Reserves address space for jm_os_move. post: a region that nothing can be read from, or NULL. */
+void *jm_os_reserve(size_t size);
+
+/* Grows a mapping in place, with zeros. pre: new_size > old_size, not part of a larger region. */
+bool jm_os_extend(void *address, size_t old_size, size_t new_size);
+
+/* Moves and grows a mapping into `target`, reserved with `new_size`. post: false: nothing moved. */
+bool jm_os_move(void *address, size_t old_size, size_t new_size, void *target);
+
+/* Gives back the end of a mapping. pre: new_size < old_size. */
+bool jm_os_shrink(void *address, size_t old_size, size_t new_size);
+
+/* Fills a buffer with bytes that an attacker cannot guess. post: always filled. */
+void jm_os_random(void *buffer, size_t size);
+
+/* Waits a little; longer, the higher `attempt` is: spins, then yields, then sleeps up to 1 ms. */
+void jm_os_pause(unsigned attempt);
+
+/* True where both addresses lie on the calling thread's own stack, so that they can be compared. */
+bool jm_os_on_stack(uintptr_t first, uintptr_t second);
+
+/* What the process's events call; each may be called on any thread. */
+struct jm_os_hooks {
+    void (*thread_exit)(void); /* on a thread that called jm_os_watch_thread, as it ends */
+    void (*before_fork)(void);
+    void (*after_fork_parent)(void);
+    void (*after_fork_child)(void);
+};
+
+/* Installs the hooks. pre: called once. post: false: the OS has no room for them. */
+bool jm_os_init(const struct jm_os_hooks *hooks);
+
+/* Asks for thread_exit on this thread. post: false: the OS has no room. */
+bool jm_os_watch_thread(void);
+
+/* Writes one line to standard error, without allocating. */
+void jm_os_complain(const char *line);
+
+/* The value of an environment variable, or NULL. */
+const char *jm_os_environment(const char *name);
+
+#endif

@@ -1,0 +1,249 @@
+/*
+ * Layer 1: POSIX and Linux. Memory comes through the libc's mmap family.
+ */
+#if defined(__linux__)
+#define _GNU_SOURCE
+#endif
+
+#include "os.h"
+
+#include "atomic.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/random.h>
+#endif
+
+#if !defined(MAP_ANONYMOUS)
+#define MAP_ANONYMOUS MAP_ANON
+#endif
+#if !defined(MAP_NORESERVE)
+#define MAP_NORESERVE 0
+#endif
+
+/* How many places below an unaligned answer are tried before address space is over-reserved. */
+#define ALIGN_ATTEMPTS 3
+
+/* jm_os_pause: spins this often, then yields this often, then sleeps. */
+#define PAUSE_SPINS 32
+#define PAUSE_YIELDS 64
+#define PAUSE_SLEEP_STEP_NS 20000L
+#define PAUSE_SLEEP_MAX_NS 1000000L
+
+/* Process state: written before the first runtime exists; the page size by whoever asks first. */
+static struct {
+    struct jm_os_hooks hooks;
+    pthread_key_t exit_key;
+    _Atomic(size_t) page_size;
+} os;
+
+_Noreturn void jm_check_failed(const char *what, const char *file, int line)
+{
+    char text[256];
+    (void)snprintf(text, sizeof text, "libjsrtmem: %s:%d: check failed: %s", file, line, what);
+    jm_os_complain(text);
+    abort();
+}
+
+void jm_os_complain(const char *line)
+{
+    size_t length = strlen(line);
+    if (write(STDERR_FILENO, line, length) < 0 || write(STDERR_FILENO, "\n", 1) < 0) {
+        return; /* nobody is left to tell */
+    }
+}
+
+const char *jm_os_environment(const char *name)
+{
+    return getenv(name);
+}
+
+size_t jm_os_page_size(void)
+{
+    size_t size = jm_load_relaxed(&os.page_size);
+    if (JM_UNLIKELY(size == 0)) {
+        size = (size_t)sysconf(_SC_PAGESIZE);
+        jm_store_relaxed(&os.page_size, size);
+    }
+    return size;
+}
+
+static void *map_at(void *hint, size_t size, int protection, int flags)
+{
+    void *address = mmap(hint, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+    return address == MAP_FAILED ? NULL : address;
+}
+
+/* Reserves more than is needed and opens the aligned part: nothing is ever trimmed. */
+static void *map_within_reservation(size_t size, size_t alignment, size_t offset,
+                                    struct jm_os_region *region)
+{
+    if (size > SIZE_MAX - alignment) {
+        return NULL;
+    }
+    region->size = size + alignment;
+    region->address = map_at(NULL, region->size, PROT_NONE, MAP_NORESERVE);
+    if (region->address == NULL) {
+        return NULL;
+    }
+    uintptr_t aligned = jm_align_up((uintptr_t)region->address + offset, alignment);
+    void *address = (void *)(aligned - offset);
+    if (mprotect(address, size, PROT_READ | PROT_WRITE) != 0) {
+        (void)munmap(region->address, region->size);
+        return NULL;
+    }
+    return address;
+}
+
+void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
+{
+    void *hint = NULL;
+    for (int attempt = 0; attempt < ALIGN_ATTEMPTS; attempt++) {
+        void *address = map_at(hint, size, PROT_READ | PROT_WRITE, 0);
+        if (address == NULL) {
+            return NULL;
+        }
+        uintptr_t excess = ((uintptr_t)address + offset) & (alignment - 1);
+        if (excess == 0) {
+            *region = (struct jm_os_region){address, size};
+            return address;
+        }
+        if (munmap(address, size) != 0) {
+            return NULL; /* at the mapping limit a fresh mapping merged into its neighbour */
+        }
+        hint = (void *)((uintptr_t)address - excess);
+    }
+    return map_within_reservation(size, alignment, offset, region);
+}
+
+bool jm_os_unmap(const struct jm_os_region *region)
+{
+    return munmap(region->address, region->size) == 0;
+}
+
+void *jm_os_reserve(size_t size)
+{
+    return map_at(NULL, size, PROT_NONE, MAP_NORESERVE);
+}
+
+#if defined(__linux__)
+
+bool jm_os_extend(void *address, size_t old_size, size_t new_size)
+{
+    return mremap(address, old_size, new_size, 0) != MAP_FAILED;
+}
+
+bool jm_os_move(void *address, size_t old_size, size_t new_size, void *target)
+{
+    int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+    return mremap(address, old_size, new_size, flags, target) != MAP_FAILED;
+}
+
+#else
+
+bool jm_os_extend(void *address, size_t old_size, size_t new_size)
+{
+    (void)address, (void)old_size, (void)new_size;
+    return false;
+}
+
+bool jm_os_move(void *address, size_t old_size, size_t new_size, void *target)
+{
+    (void)address, (void)old_size, (void)new_size, (void)target;
+    return false;
+}
+
+#endif
+
+bool jm_os_shrink(void *address, size_t old_size, size_t new_size)
+{
+    return munmap((char *)address + new_size, old_size - new_size) == 0;
+}
+
+void jm_os_random(void *buffer, size_t size)
+{
+#if defined(__linux__)
+    if (getrandom(buffer, size, 0) == (ssize_t)size) {
+        return;
+    }
+#endif
+    /* No random device here: clocks and addresses, mixed, are the best there is. */
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t seed = (uint64_t)now.tv_nsec ^ ((uint64_t)now.tv_sec << 30) ^ (uint64_t)getpid() << 48;
+    seed ^= (uint64_t)(uintptr_t)&seed ^ ((uint64_t)(uintptr_t)&jm_os_random << 16);
+    for (size_t i = 0; i < size; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        ((unsigned char *)buffer)[i] = (unsigned char)(seed >> 56);
+    }
+}
+
+void jm_os_pause(unsigned attempt)
+{
+    if (attempt < PAUSE_SPINS) {
+#if defined(__x86_64__) || defined(__i386__)
+        __builtin_ia32_pause();
+#endif
+        return;
+    }
+    if (attempt < PAUSE_SPINS + PAUSE_YIELDS) {
+        (void)sched_yield();
+        return;
+    }
+    long sleep = (long)(attempt - PAUSE_SPINS - PAUSE_YIELDS + 1) * PAUSE_SLEEP_STEP_NS;
+    if (sleep > PAUSE_SLEEP_MAX_NS || sleep < 0) {
+        sleep = PAUSE_SLEEP_MAX_NS;
+    }
+    (void)nanosleep(&(struct timespec){0, sleep}, NULL);
+}
+
+bool jm_os_on_stack(uintptr_t first, uintptr_t second)
+{
+#if defined(__linux__)
+    pthread_attr_t attributes;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0) {
+        return false;
+    }
+    void *lowest = NULL;
+    size_t size = 0;
+    bool known = pthread_attr_getstack(&attributes, &lowest, &size) == 0;
+    (void)pthread_attr_destroy(&attributes);
+    uintptr_t low = (uintptr_t)lowest;
+    return known && first - low < size && second - low < size;
+#else
+    (void)first, (void)second;
+    return false;
+#endif
+}
+
+static void run_thread_exit(void *unused)
+{
+    (void)unused;
+    os.hooks.thread_exit();
+}
+
+bool jm_os_init(const struct jm_os_hooks *hooks)
+{
+    os.hooks = *hooks;
+    if (pthread_key_create(&os.exit_key, run_thread_exit) != 0) {
+        return false;
+    }
+    if (pthread_atfork(hooks->before_fork, hooks->after_fork_parent, hooks->after_fork_child) !=
+        0) {
+        (void)pthread_key_delete(os.exit_key);
+        return false;
+    }
+    return true;
+}
+
+bool jm_os_watch_thread(void)
+{
+    return pthread_setspecific(os.exit_key, &os) == 0;
+}

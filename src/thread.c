@@ -1,0 +1,91 @@
+#include "thread.h"
+
+#include <string.h>
+
+#include "os.h"
+
+/* Bits of a thread id that count threads; the bits above count forks. */
+#define THREAD_COUNT_BITS 44
+
+_Thread_local struct jm_thread jm_thread JM_TLS_MODEL;
+
+/* Process state: the source of ids. `forks` and `survivor` change in a forked child only. */
+static struct {
+    _Atomic(uint64_t) count;
+    _Atomic(uint64_t) forks;
+    _Atomic(jm_thread_id) survivor; /* the thread that forked this process; 0 in the first one */
+} threads;
+
+bool jm_thread_register(void)
+{
+    uint64_t count = atomic_fetch_add_explicit(&threads.count, 1, memory_order_relaxed) + 1;
+    jm_thread.id = jm_load_relaxed(&threads.forks) << THREAD_COUNT_BITS | count;
+    if (jm_thread.frames == NULL) {
+        jm_thread.frames = jm_thread.inline_frames;
+        jm_thread.frame_capacity = JM_INLINE_FRAMES;
+    }
+    if (!jm_os_watch_thread()) {
+        jm_thread.id = 0;
+        return false;
+    }
+    return true;
+}
+
+bool jm_thread_is_gone(jm_thread_id id)
+{
+    return id >> THREAD_COUNT_BITS != jm_load_relaxed(&threads.forks) &&
+           id != jm_load_relaxed(&threads.survivor);
+}
+
+void jm_thread_forked(void)
+{
+    jm_add_owned(&threads.forks, 1);
+    jm_store_relaxed(&threads.survivor, jm_thread.id);
+}
+
+bool jm_thread_reserve_frame(void)
+{
+    if (jm_thread.frame_count < jm_thread.frame_capacity) {
+        return true;
+    }
+    size_t old_size = jm_thread.frame_capacity * sizeof(struct jm_frame);
+    size_t size = jm_align_up(2 * old_size, jm_os_page_size());
+    struct jm_os_region region;
+    struct jm_frame *frames = jm_os_map(size, jm_os_page_size(), 0, &region);
+    if (frames == NULL) {
+        return false;
+    }
+    memcpy(frames, jm_thread.frames, jm_thread.frame_count * sizeof(struct jm_frame));
+    if (jm_thread.frames != jm_thread.inline_frames) {
+        (void)jm_os_unmap(&(struct jm_os_region){jm_thread.frames, old_size});
+    }
+    jm_thread.frames = frames;
+    jm_thread.frame_capacity = size / sizeof(struct jm_frame);
+    return true;
+}
+
+void jm_thread_reset(void)
+{
+    if (jm_thread.frames != jm_thread.inline_frames) {
+        size_t size =
+            jm_align_up(jm_thread.frame_capacity * sizeof(struct jm_frame), jm_os_page_size());
+        (void)jm_os_unmap(&(struct jm_os_region){jm_thread.frames, size});
+    }
+    jm_thread.frames = NULL;
+    jm_thread.frame_count = jm_thread.frame_capacity = 0;
+    jm_thread.id = 0;
+}
+
+void jm_lock_contended(struct jm_lock *lock)
+{
+    for (unsigned attempt = 0;; attempt++) {
+        jm_thread_id owner = 0;
+        if (jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) {
+            return;
+        }
+        if (jm_thread_is_gone(owner) && jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) {
+            return;
+        }
+        jm_os_pause(attempt);
+    }
+}

@@ -1,0 +1,96 @@
+/*
+ * Layer 1: what the library knows about the calling thread, and the waits that may happen on it.
+ */
+#ifndef JM_THREAD_H
+#define JM_THREAD_H
+
+#include "atomic.h"
+#include "base.h"
+
+struct jm_call;
+struct jm_runtime;
+
+/*
+ * A thread's id is never reused. Its upper bits count the forks that led to this process, so that a
+ * forked child can tell the threads that did not come along.
+ */
+typedef uint64_t jm_thread_id;
+
+/* Runtimes that the thread entered, innermost last; equal neighbours are counted, not repeated. */
+struct jm_frame {
+    struct jm_runtime *runtime;
+    size_t count;
+};
+
+/* Nests this deep need no memory of their own. */
+#define JM_INLINE_FRAMES 4
+
+struct jm_thread {
+    jm_thread_id id;         /* 0: the thread has not been seen */
+    struct jm_call *calls;   /* host callbacks that the thread is inside of, innermost first */
+    struct jm_frame *frames; /* inline_frames, or a mapping of its own */
+    size_t frame_count, frame_capacity;
+    uint64_t context; /* the current context's handle, 0: none */
+    struct jm_frame inline_frames[JM_INLINE_FRAMES];
+
+    /* The latest refusal, see jsrtmem_last_refusal. */
+    struct {
+        unsigned reason;
+        uintptr_t handle;
+        size_t requested, usage, limit;
+    } refusal;
+};
+
+#if defined(__GLIBC__) && defined(__GNUC__)
+#define JM_TLS_MODEL __attribute__((tls_model("initial-exec")))
+#else
+#define JM_TLS_MODEL
+#endif
+
+extern _Thread_local struct jm_thread jm_thread JM_TLS_MODEL;
+
+/* Gives the thread an id and has its exit watched. post: false: the OS has no room. */
+JM_COLD bool jm_thread_register(void);
+
+/* Makes sure that the thread has an id. */
+JM_INLINE bool jm_thread_ready(void)
+{
+    return JM_LIKELY(jm_thread.id != 0) || jm_thread_register();
+}
+
+/* True for a thread of the process that this one was forked from, other than the forking thread. */
+bool jm_thread_is_gone(jm_thread_id id);
+
+/* In a forked child: all threads but the caller are gone. */
+void jm_thread_forked(void);
+
+/* Makes room for one more frame. post: false: no memory. */
+bool jm_thread_reserve_frame(void);
+
+/* Gives back what the thread's record holds; the record may be used again. */
+void jm_thread_reset(void);
+
+/*
+ * A lock for sections of a few instructions, in which nothing can fail and no host code runs. The word
+ * holds the owner's id, so that a forked child takes over what a vanished thread held.
+ */
+struct jm_lock {
+    _Atomic(jm_thread_id) owner;
+};
+
+void jm_lock_contended(struct jm_lock *lock);
+
+JM_INLINE void jm_lock_take(struct jm_lock *lock)
+{
+    jm_thread_id nobody = 0;
+    if (JM_UNLIKELY(!jm_swap_acquire(&lock->owner, &nobody, jm_thread.id))) {
+        jm_lock_contended(lock);
+    }
+}
+
+JM_INLINE void jm_lock_drop(struct jm_lock *lock)
+{
+    jm_store_release(&lock->owner, 0);
+}
+
+#endif
