@@ -1,0 +1,95 @@
+#include "hook.h"
+
+#include "os.h"
+
+static struct jm_pair read_pair(const struct jm_hook *hook)
+{
+    for (unsigned attempt = 0;; attempt++) {
+        uint32_t version = jm_load_acquire(&hook->version);
+        struct jm_pair pair = {jm_load_relaxed(&hook->function), jm_load_relaxed(&hook->state), 0};
+        atomic_thread_fence(memory_order_acquire);
+        if (version % 2 == 0 && jm_load_relaxed(&hook->version) == version) {
+            return pair;
+        }
+        jm_os_pause(attempt);
+    }
+}
+
+bool jm_hook_begin(struct jm_hook *hook, struct jm_pair *pair, uintptr_t mark)
+{
+    JM_ASSERT(jm_load_relaxed(&hook->call.thread) == 0);
+    uint32_t turn = jm_load_relaxed(&hook->turn) + 1;
+    jm_store_relaxed(&hook->call.thread, jm_thread.id);
+    jm_store_seq_cst(&hook->turn, turn);
+    *pair = read_pair(hook);
+    pair->turn = turn;
+    if (pair->function == NULL) {
+        jm_store_relaxed(&hook->call.thread, 0);
+        jm_store_release(&hook->turn, turn + 1);
+        return false;
+    }
+    hook->call.mark = mark;
+    hook->call.outer = jm_thread.calls;
+    jm_thread.calls = &hook->call;
+    return true;
+}
+
+/* Ends the thread's innermost call. */
+static void end_innermost(void)
+{
+    struct jm_hook *hook = JM_CONTAINER(jm_thread.calls, struct jm_hook, call);
+    jm_thread.calls = hook->call.outer;
+    jm_store_relaxed(&hook->call.thread, 0);
+    jm_store_release(&hook->turn, jm_load_relaxed(&hook->turn) + 1);
+}
+
+bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair)
+{
+    if (!jm_hook_is_mine(hook) || jm_load_relaxed(&hook->turn) != pair->turn) {
+        return false;
+    }
+    jm_hook_abandon(hook);
+    return true;
+}
+
+void jm_hook_abandon(struct jm_hook *hook)
+{
+    while (jm_hook_is_mine(hook)) {
+        end_innermost();
+    }
+}
+
+void jm_hook_forget(struct jm_hook *hook)
+{
+    jm_store_relaxed(&hook->call.thread, 0);
+    jm_store_relaxed(&hook->turn, (jm_load_relaxed(&hook->turn) + 1) & ~1u);
+    jm_store_relaxed(&hook->version, (jm_load_relaxed(&hook->version) + 1) & ~1u);
+}
+
+bool jm_hook_was_left(const struct jm_hook *hook, uintptr_t here)
+{
+    return here > hook->call.mark && jm_os_on_stack(here, hook->call.mark);
+}
+
+void jm_hook_set(struct jm_hook *hook, jm_hook_function function, void *state)
+{
+    uint32_t version = jm_load_relaxed(&hook->version);
+    jm_store_relaxed(&hook->version, version + 1);
+    atomic_thread_fence(memory_order_release);
+    jm_store_relaxed(&hook->function, function);
+    jm_store_relaxed(&hook->state, state);
+    jm_store_release(&hook->version, version + 2);
+}
+
+void jm_hook_quiesce(const struct jm_hook *hook)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    uint32_t turn = jm_load_seq_cst(&hook->turn);
+    for (unsigned attempt = 0; turn % 2 == 1 && jm_load_acquire(&hook->turn) == turn; attempt++) {
+        jm_thread_id thread = jm_load_relaxed(&hook->call.thread);
+        if (thread != 0 && jm_thread_is_gone(thread)) {
+            return;
+        }
+        jm_os_pause(attempt);
+    }
+}

@@ -1,0 +1,83 @@
+/*
+ * Layer 2: a callback of the host, and the call of it that is in progress.
+ *
+ * The pair (function, state) changes as one. Only the thread that uses the runtime calls, so at most
+ * one call per hook is in progress:
+ *
+ *      turn even: nobody is inside        turn odd: call number (turn + 1) / 2 is in progress
+ *
+ * A call takes its turn first and reads the pair after; a change writes the pair first and reads the
+ * turn after. So a changer that sees an even turn knows that the old pair will not be called again.
+ *
+ * No lock is held while the host runs.
+ */
+#ifndef JM_HOOK_H
+#define JM_HOOK_H
+
+#include "atomic.h"
+#include "base.h"
+#include "thread.h"
+
+typedef void (*jm_hook_function)(void);
+
+/* A call in progress. Written by the calling thread only. */
+struct jm_call {
+    _Atomic(jm_thread_id)
+        thread;            /* who is inside; 0: nobody. Others compare it with their own id */
+    struct jm_call *outer; /* the call that the thread was inside of already */
+    uintptr_t mark;        /* frame of the caller: the host's frames lie deeper */
+    size_t asked;          /* bytes that the host is asked for; 0: it is told or notified */
+    uint32_t operations;   /* of the runtime in progress, the calling one included */
+    uint32_t site;         /* which of its runtime's hooks this is; set by the runtime */
+};
+
+struct jm_hook {
+    _Atomic(jm_hook_function) function; /* written under the runtime's lock */
+    _Atomic(void *) state;              /* written under the runtime's lock */
+    _Atomic(uint32_t) version;          /* odd while the pair is being written */
+    _Atomic(uint32_t) turn;             /* written by the calling thread */
+    struct jm_call call;
+};
+
+/* A pair that was read in one piece, and the turn in which it may be called. */
+struct jm_pair {
+    jm_hook_function function;
+    void *state;
+    uint32_t turn;
+};
+
+/*
+ * Begins a call: registers it with the thread and reads the pair. Returns false where no callback is
+ * set; then no call was begun. `mark` is the frame of the function that will call the host.
+ */
+bool jm_hook_begin(struct jm_hook *hook, struct jm_pair *pair, uintptr_t mark);
+
+/*
+ * Ends the call begun as `pair`, and any calls inside it that the host left without returning.
+ * Returns false where it had been abandoned meanwhile.
+ */
+bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair);
+
+/* Ends the call in progress, if it is the calling thread's, and those inside it. */
+void jm_hook_abandon(struct jm_hook *hook);
+
+/* Forgets a call in progress on a thread that a fork left behind. */
+void jm_hook_forget(struct jm_hook *hook);
+
+/* True while the calling thread is inside this hook. */
+static inline bool jm_hook_is_mine(const struct jm_hook *hook)
+{
+    return jm_thread.id != 0 && jm_load_relaxed(&hook->call.thread) == jm_thread.id;
+}
+
+/* True where a frame at `here` shows that the host left this call without returning from it. */
+bool jm_hook_was_left(const struct jm_hook *hook, uintptr_t here);
+
+/* Changes the pair. pre: the runtime's lock is held. */
+void jm_hook_set(struct jm_hook *hook, jm_hook_function function, void *state);
+
+/* Waits until a call that may still use the pair before the last change has ended. pre: no lock is
+ * held, and the thread is inside no callback. */
+void jm_hook_quiesce(const struct jm_hook *hook);
+
+#endif

@@ -1,0 +1,90 @@
+#include "quota.h"
+
+void jm_quota_reset(struct jm_quota *quota)
+{
+    jm_store_relaxed(&quota->usage, 0);
+    jm_store_relaxed(&quota->limit, JM_NO_LIMIT);
+    jm_store_relaxed(&quota->peak, 0);
+    for (int event = 0; event < JM_EVENTS; event++) {
+        jm_store_relaxed(&quota->events[event], 0);
+    }
+    jm_hook_set(&quota->hook, NULL, NULL);
+    quota->operations = 0;
+}
+
+/* What a delivery leaves to be undone where the host throws an exception through it. */
+struct delivery {
+    struct jm_hook *hook;
+    struct jm_pair pair;
+    bool ended;
+};
+
+static void end_delivery(struct delivery *delivery)
+{
+    if (!delivery->ended) {
+        (void)jm_hook_end(delivery->hook, &delivery->pair);
+    }
+}
+
+/* Counts an event and calls the host. Returns its answer: true without a callback, false from a call
+ * that was abandoned. */
+static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, size_t bytes)
+{
+    jm_add_owned(&quota->events[event], 1);
+    __attribute__((cleanup(end_delivery))) struct delivery delivery = {&quota->hook, {0}, true};
+    uintptr_t mark = (uintptr_t)__builtin_frame_address(0);
+    if (!jm_hook_begin(&quota->hook, &delivery.pair, mark)) {
+        return true;
+    }
+    quota->hook.call.asked = event == JM_EVENT_ALLOCATE ? bytes : 0;
+    quota->hook.call.operations = quota->operations;
+    delivery.ended = false;
+    jm_event_function function = (jm_event_function)delivery.pair.function;
+    bool answer = function(delivery.pair.state, (unsigned)event, bytes);
+    delivery.ended = true;
+    return jm_hook_end(&quota->hook, &delivery.pair) && answer;
+}
+
+enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes)
+{
+    if (jm_quota_in_callback(quota)) {
+        return JM_REFUSED_CALLBACK;
+    }
+    if (!jm_quota_allows(quota, bytes)) {
+        jm_quota_fail(quota, bytes);
+        return JM_REFUSED_LIMIT;
+    }
+    if (!deliver(quota, JM_EVENT_ALLOCATE, bytes)) {
+        jm_quota_fail(quota, bytes);
+        return JM_REFUSED_HOST;
+    }
+    if (!jm_quota_allows(quota, bytes)) {
+        jm_quota_fail(quota, bytes); /* the limit was lowered while the host was asked */
+        return JM_REFUSED_LIMIT;
+    }
+    return JM_GRANTED;
+}
+
+bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
+{
+    if (!jm_quota_allows(quota, bytes)) {
+        return false;
+    }
+    size_t usage = jm_load_relaxed(&quota->usage) + bytes;
+    if (usage > jm_load_relaxed(&quota->peak)) {
+        jm_store_relaxed(&quota->peak, usage);
+    }
+    jm_store_relaxed(&quota->usage, usage);
+    return true;
+}
+
+void jm_quota_fail(struct jm_quota *quota, size_t bytes)
+{
+    (void)deliver(quota, JM_EVENT_FAILURE, bytes);
+}
+
+void jm_quota_refund(struct jm_quota *quota, size_t bytes)
+{
+    jm_store_relaxed(&quota->usage, jm_load_relaxed(&quota->usage) - bytes);
+    (void)deliver(quota, JM_EVENT_FREE, bytes);
+}

@@ -1,0 +1,78 @@
+/*
+ * Layer 2: what one runtime may hold, what it holds, and what its host is told.
+ *
+ *      usage <= peak,    usage + bytes <= limit at the moment of every charge
+ *      usage == bytes granted - bytes released, as the events report them
+ *
+ * Written by the thread that uses the runtime, one at a time (the limit, the pair and a reset of the
+ * peak: by any thread, under the runtime's lock); read by any thread at any time.
+ *
+ *      granted      jm_quota_ask -> JM_GRANTED, supply found, jm_quota_charge -> true
+ *      refused      jm_quota_ask -> anything else: the host has been told
+ *      no supply    jm_quota_ask -> JM_GRANTED, jm_quota_fail
+ *      overtaken    jm_quota_ask -> JM_GRANTED, jm_quota_charge -> false, supply returned, jm_quota_fail
+ *      released     supply returned, jm_quota_refund
+ */
+#ifndef JM_QUOTA_H
+#define JM_QUOTA_H
+
+#include "hook.h"
+
+/* The values are those of the public event and refusal enumerations. */
+enum jm_event { JM_EVENT_ALLOCATE = 0, JM_EVENT_FREE = 1, JM_EVENT_FAILURE = 2, JM_EVENTS = 3 };
+
+enum jm_verdict {
+    JM_GRANTED = 0,
+    JM_REFUSED_LIMIT,
+    JM_REFUSED_HOST,
+    JM_REFUSED_OS,
+    JM_REFUSED_SIZE,
+    JM_REFUSED_THREAD,
+    JM_REFUSED_CALLBACK,
+    JM_REFUSED_ARGUMENT
+};
+
+typedef bool(JM_CALLBACK *jm_event_function)(void *state, unsigned event, size_t bytes);
+
+#define JM_NO_LIMIT SIZE_MAX
+
+struct jm_quota {
+    _Atomic(size_t) usage, limit, peak;
+    _Atomic(uint64_t) events[JM_EVENTS];
+    struct jm_hook hook;
+    uint32_t operations; /* in progress on the runtime; written by the thread that uses it */
+};
+
+/* Makes a quota new: nothing used, no limit, no callback. pre: nobody uses the runtime. */
+void jm_quota_reset(struct jm_quota *quota);
+
+/*
+ * Asks for `bytes`: first the limit, then the host. A refusal has been reported to the host, except
+ * inside the host's own callback, where it is asked nothing and JM_REFUSED_CALLBACK is the answer.
+ */
+enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes);
+
+/* Charges what was granted. False where the limit does not allow it any more: nothing was charged. */
+bool jm_quota_charge(struct jm_quota *quota, size_t bytes);
+
+/* Tells the host that what it had granted could not be had. */
+void jm_quota_fail(struct jm_quota *quota, size_t bytes);
+
+/* Takes what was released off the usage and tells the host. */
+void jm_quota_refund(struct jm_quota *quota, size_t bytes);
+
+/* True where `bytes` more are within the limit. */
+static inline bool jm_quota_allows(const struct jm_quota *quota, size_t bytes)
+{
+    size_t usage = jm_load_relaxed(&quota->usage);
+    size_t limit = jm_load_relaxed(&quota->limit);
+    return usage <= limit && bytes <= limit - usage;
+}
+
+/* True while the calling thread is inside this quota's callback: no event may be delivered. */
+static inline bool jm_quota_in_callback(const struct jm_quota *quota)
+{
+    return jm_hook_is_mine(&quota->hook);
+}
+
+#endif
