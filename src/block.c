@@ -1,0 +1,226 @@
+#include "block.h"
+
+#include "reserve.h"
+
+static void link_block(struct jm_supply *supply, struct jm_block *block)
+{
+    struct jm_block *first = jm_load_relaxed(&supply->blocks);
+    block->previous = NULL;
+    jm_store_relaxed(&block->next, first);
+    if (first != NULL) {
+        first->previous = block;
+    }
+    jm_store_release(&supply->blocks, block);
+    jm_add_owned(&supply->block_count, 1);
+}
+
+static void unlink_block(struct jm_supply *supply, struct jm_block *block)
+{
+    struct jm_block *next = jm_load_relaxed(&block->next);
+    if (block->previous != NULL) {
+        jm_store_release(&block->previous->next, next);
+    } else {
+        jm_store_release(&supply->blocks, next);
+    }
+    if (next != NULL) {
+        next->previous = block->previous;
+    }
+    jm_add_owned(&supply->block_count, (size_t)-1);
+}
+
+/* Where a block is registered: all units of a small one, the object's of a large one. */
+static void set_owner(struct jm_block *block, struct jm_supply *owner)
+{
+    if (jm_block_is_large(block)) {
+        jm_pagemap_set(jm_block_object(block), 1, block, owner);
+    } else {
+        jm_pagemap_set(block, block->charge, block, owner);
+    }
+}
+
+/* Maps memory, with what the reserve holds given up for it if need be. */
+static void *map_or_drain(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
+{
+    void *address = jm_os_map(size, alignment, offset, region);
+    if (address == NULL && jm_reserve_bytes() != 0) {
+        jm_reserve_drain();
+        address = jm_os_map(size, alignment, offset, region);
+    }
+    return address;
+}
+
+/* Maps a block that can be registered. `offset` is the part of it that is to be aligned. */
+static struct jm_block *map_block(size_t size, size_t alignment, size_t offset)
+{
+    struct jm_os_region region;
+    struct jm_block *block = map_or_drain(size, alignment, offset, &region);
+    if (block == NULL) {
+        return NULL;
+    }
+    if (!jm_pagemap_prepare(block, size)) {
+        (void)jm_os_unmap(&region);
+        return NULL;
+    }
+    block->region = region;
+    block->charge = size;
+    return block;
+}
+
+/* The last step of an acquisition: charges, registers and links a block, or returns it. */
+static struct jm_block *admit(struct jm_supply *supply, struct jm_block *block,
+                              enum jm_verdict *verdict)
+{
+    size_t charge = block->charge;
+    if (!jm_quota_charge(&supply->quota, charge)) {
+        (void)jm_reserve_give(block, true);
+        *verdict = JM_REFUSED_LIMIT;
+        jm_quota_fail(&supply->quota, charge);
+        return NULL;
+    }
+    link_block(supply, block);
+    set_owner(block, supply);
+    return block;
+}
+
+static struct jm_block *fail_os(struct jm_supply *supply, size_t bytes, enum jm_verdict *verdict)
+{
+    *verdict = JM_REFUSED_OS;
+    jm_quota_fail(&supply->quota, bytes);
+    return NULL;
+}
+
+struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
+                                        enum jm_verdict *verdict)
+{
+    *verdict = jm_quota_ask(&supply->quota, size);
+    if (*verdict != JM_GRANTED) {
+        return NULL;
+    }
+    struct jm_block *block = jm_reserve_take(size);
+    if (block == NULL) {
+        block = map_block(size, JM_UNIT, 0);
+    }
+    if (block == NULL) {
+        return fail_os(supply, size, verdict);
+    }
+    unsigned segment_bits = 0;
+    while ((size_t)JM_GRANULE << (segment_bits + 6) < size) {
+        segment_bits++;
+    }
+    jm_store_relaxed(&block->segment_bits, segment_bits);
+    jm_store_relaxed(&block->granules, (uint32_t)((size - JM_TAIL_PAD) >> JM_GRANULE_BITS));
+    return admit(supply, block, verdict);
+}
+
+struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, size_t alignment,
+                                        enum jm_verdict *verdict)
+{
+    size_t page = jm_os_page_size();
+    size_t size = page + bytes;
+    *verdict = jm_quota_ask(&supply->quota, size);
+    if (*verdict != JM_GRANTED) {
+        return NULL;
+    }
+    struct jm_block *block =
+        map_block(size, alignment > page ? alignment : page, alignment > page ? page : 0);
+    if (block == NULL) {
+        return fail_os(supply, size, verdict);
+    }
+    jm_store_relaxed(&block->usable, bytes);
+    jm_store_relaxed(&block->state, JM_LARGE_LIVE);
+    return admit(supply, block, verdict);
+}
+
+bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool must)
+{
+    size_t charge = block->charge;
+    unlink_block(supply, block);
+    set_owner(block, NULL);
+    if (!jm_reserve_give(block, must)) {
+        set_owner(block, supply);
+        link_block(supply, block);
+        return false;
+    }
+    jm_quota_refund(&supply->quota, charge);
+    return true;
+}
+
+/* Moves a block to a larger place. NULL: it is where it was. */
+static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *block, size_t size)
+{
+    char *target = jm_os_reserve(size);
+    if (target == NULL) {
+        return NULL;
+    }
+    set_owner(block, NULL);
+    size_t old_size = block->region.size;
+    bool can_move = jm_pagemap_prepare(target, 2 * jm_os_page_size()) && jm_pagemap_is_quiet();
+    unlink_block(supply, block);
+    if (can_move && jm_os_move(block, old_size, size, target)) {
+        block = (struct jm_block *)(void *)target;
+        block->region = (struct jm_os_region){target, size};
+        target = NULL;
+    }
+    link_block(supply, block);
+    set_owner(block, supply);
+    if (target != NULL) {
+        (void)jm_os_unmap(&(struct jm_os_region){target, size});
+        return NULL;
+    }
+    return block;
+}
+
+static struct jm_block *extend_or_move(struct jm_supply *supply, struct jm_block *block,
+                                       size_t size)
+{
+    if (jm_os_extend(block, block->region.size, size)) {
+        block->region.size = size;
+        return block;
+    }
+    return move_block(supply, block, size);
+}
+
+/* Shortens the region. What the OS does not take back stays in it, unused and uncharged. */
+static bool shrink_region(struct jm_block *block, size_t size)
+{
+    if (!jm_os_shrink(block, block->region.size, size)) {
+        return false;
+    }
+    block->region.size = size;
+    return true;
+}
+
+struct jm_block *jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t bytes,
+                               enum jm_verdict *verdict)
+{
+    size_t delta = bytes - jm_load_relaxed(&block->usable);
+    *verdict = jm_quota_ask(&supply->quota, delta);
+    if (*verdict != JM_GRANTED) {
+        return NULL;
+    }
+    struct jm_block *grown = extend_or_move(supply, block, block->charge + delta);
+    if (grown == NULL) {
+        return fail_os(supply, delta, verdict);
+    }
+    if (!jm_quota_charge(&supply->quota, delta)) {
+        (void)shrink_region(grown, grown->charge);
+        *verdict = JM_REFUSED_LIMIT;
+        jm_quota_fail(&supply->quota, delta);
+        return NULL;
+    }
+    grown->charge += delta;
+    jm_store_relaxed(&grown->usable, bytes);
+    return grown;
+}
+
+bool jm_block_shrink(struct jm_supply *supply, struct jm_block *block, size_t bytes)
+{
+    size_t delta = jm_load_relaxed(&block->usable) - bytes;
+    if (!shrink_region(block, block->charge - delta)) {
+        return false;
+    }
+    block->charge -= delta;
+    jm_store_relaxed(&block->usable, bytes);
+    jm_quota_refund(&supply->quota, delta);
+    return true;
+}

@@ -1,0 +1,120 @@
+/*
+ * Layer 2: blocks, the pieces of memory that a runtime holds from the OS.
+ *
+ * A small block holds the objects of many size classes. It is one stretch of 2^k units:
+ *
+ *      | header | state map: a byte per granule | arena | objects ............ | tail pad |
+ *      0        JM_MAP_OFFSET                   data                        granules
+ *
+ * A large block holds one object, which starts one page after the header:
+ *
+ *      | header page | object .................... |
+ *
+ * The map, not anything that lies in the objects, is the authority on what is an object:
+ *
+ *      0                         no object starts at this granule
+ *      c                         a live object of size class c starts here
+ *      c + JM_FREE               a free one
+ *      c + JM_QUEUED             one that another thread freed, and its heap has not taken in yet
+ *
+ * Everything here runs on the thread that uses the runtime, unless said otherwise. Fields marked
+ * "shared" are read, or as said written, by readers of the pointer map.
+ */
+#ifndef JM_BLOCK_H
+#define JM_BLOCK_H
+
+#include "os.h"
+#include "pagemap.h"
+#include "quota.h"
+
+#define JM_GRANULE_BITS 4
+#define JM_GRANULE ((size_t)1 << JM_GRANULE_BITS)
+
+/* State bytes, see above. 3 * 85 = 255: three states of up to 84 classes fit beside 0. */
+#define JM_FREE 85
+#define JM_QUEUED 170
+
+/* A small block's size: large enough to need few, small enough not to be pinned by one object. */
+#define JM_SMALL_BLOCK_MIN JM_UNIT
+#define JM_SMALL_BLOCK_MAX ((size_t)4 << 20)
+
+/* What separates the last object from whatever the OS mapped behind the block: never handed out. */
+#define JM_TAIL_PAD ((size_t)64)
+
+struct jm_block {
+    _Atomic(uint32_t) granules;      /* shared: end of the objects; 0 in a large block */
+    uint32_t carved;                 /* granules below it hold objects, live, free or queued */
+    _Atomic(uint64_t) live;          /* shared: objects << 32 | granules; large: 0 */
+    _Atomic(uint64_t) queued;        /* shared, set by all: which 64ths of the map hold JM_QUEUED */
+    uint32_t touched;                /* granules from here on have never been written */
+    _Atomic(uint32_t) segment_bits;  /* shared: log2 of the granules in a 64th of the map */
+    _Atomic(struct jm_block *) next; /* shared: the supply's list */
+    struct jm_block *previous;
+    struct jm_os_region region;
+    size_t charge; /* bytes of the quota */
+
+    /* Large blocks only. */
+    _Atomic(unsigned) state; /* shared, queued by all: enum jm_large_state */
+    _Atomic(size_t) usable;  /* shared: bytes of the object */
+
+    _Alignas(128) _Atomic(uint8_t) map[]; /* shared, queued by all. Small blocks only */
+};
+
+#define JM_MAP_OFFSET offsetof(struct jm_block, map)
+
+enum jm_large_state { JM_LARGE_NONE = 0, JM_LARGE_LIVE, JM_LARGE_QUEUED };
+
+/* What a runtime holds from the OS:  quota.usage == sum of charge over the blocks. */
+struct jm_supply {
+    struct jm_quota quota;
+    _Atomic(struct jm_block *) blocks; /* shared */
+    _Atomic(size_t) block_count;       /* shared */
+};
+
+static inline bool jm_block_is_large(const struct jm_block *block)
+{
+    return jm_load_relaxed(&block->granules) == 0;
+}
+
+/* A large block's object. */
+static inline void *jm_block_object(const struct jm_block *block)
+{
+    return (char *)(uintptr_t)block + jm_os_page_size();
+}
+
+/*
+ * Acquires a small block of `size` bytes, a power of two, and registers it. NULL: `verdict` says who
+ * refused, and the host knows. The host may have run: whatever the caller knew may have changed.
+ */
+struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
+                                        enum jm_verdict *verdict);
+
+/* Acquires a large block whose object has `bytes`, a multiple of the page size that leaves room for
+ * another page below PTRDIFF_MAX; else as above. */
+struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, size_t alignment,
+                                        enum jm_verdict *verdict);
+
+/*
+ * Gives a block back and tells the host last, when the block is gone. False: the OS did not take it,
+ * and it is as it was; with `must` it goes to the reserve then. pre: not in the quota's callback.
+ */
+bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool must);
+
+/* True where a large block's size can change: not if it lies in a larger reservation. */
+static inline bool jm_block_is_resizable(const struct jm_block *block)
+{
+    return block->region.address == block;
+}
+
+/*
+ * Grows a large block until its object has `bytes`, in place or, with its content, elsewhere.
+ * pre: resizable. NULL: nothing changed; `verdict` says who refused, and the host knows.
+ */
+struct jm_block *jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t bytes,
+                               enum jm_verdict *verdict);
+
+/* Gives back the end of a large block, so that its object keeps `bytes`.
+ * pre: resizable. False: unchanged. */
+bool jm_block_shrink(struct jm_supply *supply, struct jm_block *block, size_t bytes);
+
+#endif

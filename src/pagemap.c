@@ -1,0 +1,94 @@
+#include "pagemap.h"
+
+#include "os.h"
+
+_Atomic(struct jm_leaf *) jm_pagemap_root[(size_t)1 << JM_ROOT_BITS];
+struct jm_reader_stripe jm_pagemap_readers[JM_READER_STRIPES];
+
+/* Process state: the growth of the map. */
+static struct {
+    struct jm_lock lock;
+    _Atomic(size_t) metadata;
+} pagemap;
+
+static bool add_leaf(_Atomic(struct jm_leaf *) *root)
+{
+    jm_lock_take(&pagemap.lock);
+    struct jm_leaf *leaf = jm_load_relaxed(root);
+    if (leaf == NULL) {
+        size_t size = jm_align_up(sizeof *leaf, jm_os_page_size());
+        struct jm_os_region region;
+        leaf = jm_os_map(size, jm_os_page_size(), 0, &region);
+        if (leaf != NULL) {
+            jm_add_owned(&pagemap.metadata, size);
+            jm_store_release(root, leaf);
+        }
+    }
+    jm_lock_drop(&pagemap.lock);
+    return leaf != NULL;
+}
+
+bool jm_pagemap_prepare(const void *address, size_t size)
+{
+    const unsigned leaf_shift = JM_UNIT_BITS + JM_LEAF_BITS;
+    uintptr_t first = (uintptr_t)address >> leaf_shift;
+    uintptr_t last = ((uintptr_t)address + (size - 1)) >> leaf_shift;
+    if (last >> JM_ROOT_BITS != 0) {
+        return false; /* the OS gave an address beyond those that the map covers */
+    }
+    for (uintptr_t root = first; root <= last; root++) {
+        if (jm_load_acquire(&jm_pagemap_root[root]) == NULL && !add_leaf(&jm_pagemap_root[root])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void jm_pagemap_set(const void *address, size_t size, struct jm_block *block,
+                    struct jm_supply *owner)
+{
+    for (size_t offset = 0; offset < size; offset += JM_UNIT) {
+        struct jm_unit *unit = jm_pagemap_unit((const char *)address + offset);
+        if (owner == NULL) {
+            jm_store_release(&unit->owner, NULL);
+            jm_store_relaxed(&unit->block, NULL);
+        } else {
+            jm_store_relaxed(&unit->block, block);
+            jm_store_release(&unit->owner, owner);
+        }
+    }
+}
+
+size_t jm_pagemap_metadata(void)
+{
+    return jm_load_relaxed(&pagemap.metadata);
+}
+
+bool jm_pagemap_is_quiet(void)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    for (int stripe = 0; stripe < JM_READER_STRIPES; stripe++) {
+        if (jm_load_acquire(&jm_pagemap_readers[stripe].readers) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void jm_pagemap_before_fork(void)
+{
+    jm_lock_take(&pagemap.lock);
+}
+
+void jm_pagemap_after_fork_parent(void)
+{
+    jm_lock_drop(&pagemap.lock);
+}
+
+void jm_pagemap_after_fork_child(void)
+{
+    for (int stripe = 0; stripe < JM_READER_STRIPES; stripe++) {
+        jm_store_relaxed(&jm_pagemap_readers[stripe].readers, 0);
+    }
+    jm_lock_drop(&pagemap.lock);
+}

@@ -1,0 +1,213 @@
+#include "reserve.h"
+
+#include <string.h>
+
+#define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
+
+/* One list per power of two from JM_SMALL_BLOCK_MIN to JM_RESERVE_BLOCK_MAX. */
+#define BINS 5
+static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_RESERVE_BLOCK_MAX, "a bin per size");
+
+/* Process state. bytes == sum of charge over bins and leftovers; written under the lock. */
+static struct {
+    struct jm_lock lock;
+    struct jm_block *bins[BINS]; /* zero but for next, region and charge */
+    struct jm_block *leftovers;  /* large, or still being read: for the OS only */
+    _Atomic(size_t) bytes, limit;
+} reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
+
+/* Digits, and at most one of K, M and G behind them. False: something else, or too much. */
+static bool parse_size(const char *text, size_t *size)
+{
+    static const char units[] = "KMG";
+    size_t value = 0;
+    if (*text < '0' || *text > '9') {
+        return false;
+    }
+    for (; *text >= '0' && *text <= '9'; text++) {
+        size_t digit = (size_t)(*text - '0');
+        if (value > (SIZE_MAX - digit) / 10) {
+            return false;
+        }
+        value = value * 10 + digit;
+    }
+    const char *unit = *text == '\0' ? NULL : strchr(units, *text);
+    if (unit != NULL) {
+        unsigned shift = 10 * (unsigned)(unit - units + 1);
+        if (value > SIZE_MAX >> shift) {
+            return false;
+        }
+        value <<= shift;
+        text++;
+    }
+    *size = value;
+    return *text == '\0';
+}
+
+void jm_reserve_init(void)
+{
+    const char *text = jm_os_environment(LIMIT_VARIABLE);
+    size_t limit;
+    if (text == NULL) {
+        return;
+    }
+    if (!parse_size(text, &limit)) {
+        jm_os_complain("libjsrtmem: " LIMIT_VARIABLE
+                       " is not a number of bytes, with or without K, M or G: ignored");
+        return;
+    }
+    jm_store_relaxed(&reserve.limit, limit);
+}
+
+static unsigned bin_of(size_t size)
+{
+    unsigned bin = 0;
+    while (JM_SMALL_BLOCK_MIN << bin < size) {
+        bin++;
+    }
+    return bin;
+}
+
+/* The lists use the blocks' own link; nobody else sees it while the lock is held. */
+static void push(struct jm_block **list, struct jm_block *block)
+{
+    jm_store_relaxed(&block->next, *list);
+    *list = block;
+    jm_add_owned(&reserve.bytes, block->charge);
+}
+
+static struct jm_block *pop(struct jm_block **list)
+{
+    struct jm_block *block = *list;
+    *list = jm_load_relaxed(&block->next);
+    jm_add_owned(&reserve.bytes, 0 - block->charge);
+    return block;
+}
+
+/* Unmaps a list's blocks until `limit` bytes are left, or the OS refuses. */
+static void trim_list(struct jm_block **list, size_t limit)
+{
+    while (*list != NULL && jm_load_relaxed(&reserve.bytes) > limit) {
+        struct jm_block *block = pop(list);
+        struct jm_os_region region = block->region;
+        if (!jm_os_unmap(&region)) {
+            push(list, block);
+            return;
+        }
+    }
+}
+
+/* pre: the lock is held. */
+static void trim(size_t limit)
+{
+    if (reserve.leftovers != NULL && jm_pagemap_is_quiet()) {
+        trim_list(&reserve.leftovers, 0);
+    }
+    for (unsigned bin = BINS; bin-- > 0;) {
+        trim_list(&reserve.bins[bin], limit);
+    }
+}
+
+/* Clears what was handed out, while it is warm. */
+static void zero(struct jm_block *block)
+{
+    struct jm_os_region region = block->region;
+    size_t charge = block->charge;
+    size_t touched = (size_t)block->touched << JM_GRANULE_BITS;
+    size_t map_end = JM_MAP_OFFSET + (charge >> JM_GRANULE_BITS);
+    char *start = (char *)block;
+    if (touched > map_end) {
+        memset(start + map_end, 0, touched - map_end);
+    }
+    memset(start, 0, JM_MAP_OFFSET + block->touched);
+    block->region = region;
+    block->charge = charge;
+}
+
+struct jm_block *jm_reserve_take(size_t size)
+{
+    if (size > JM_RESERVE_BLOCK_MAX) {
+        return NULL;
+    }
+    struct jm_block **bin = &reserve.bins[bin_of(size)];
+    struct jm_block *block = NULL;
+    jm_lock_take(&reserve.lock);
+    if (*bin != NULL) {
+        block = pop(bin);
+    }
+    jm_lock_drop(&reserve.lock);
+    return block;
+}
+
+static bool fits(size_t size)
+{
+    size_t bytes = jm_load_relaxed(&reserve.bytes);
+    size_t limit = jm_load_relaxed(&reserve.limit);
+    return bytes <= limit && size <= limit - bytes;
+}
+
+static void keep(struct jm_block *block, bool reusable)
+{
+    jm_lock_take(&reserve.lock);
+    push(reusable ? &reserve.bins[bin_of(block->charge)] : &reserve.leftovers, block);
+    trim(jm_load_relaxed(&reserve.limit));
+    jm_lock_drop(&reserve.lock);
+}
+
+bool jm_reserve_give(struct jm_block *block, bool must)
+{
+    if (!jm_pagemap_is_quiet()) {
+        keep(block, false); /* somebody may still be reading it */
+        return true;
+    }
+    bool reusable = !jm_block_is_large(block) && block->charge <= JM_RESERVE_BLOCK_MAX;
+    if (!reusable || !fits(block->charge)) {
+        struct jm_os_region region = block->region;
+        if (jm_os_unmap(&region)) {
+            return true;
+        }
+        if (!must) {
+            return false;
+        }
+    }
+    if (reusable) {
+        zero(block);
+    }
+    keep(block, reusable);
+    return true;
+}
+
+void jm_reserve_drain(void)
+{
+    jm_lock_take(&reserve.lock);
+    trim(0);
+    jm_lock_drop(&reserve.lock);
+}
+
+void jm_reserve_set_limit(size_t bytes)
+{
+    jm_lock_take(&reserve.lock);
+    jm_store_relaxed(&reserve.limit, bytes);
+    trim(bytes);
+    jm_lock_drop(&reserve.lock);
+}
+
+size_t jm_reserve_limit(void)
+{
+    return jm_load_relaxed(&reserve.limit);
+}
+
+size_t jm_reserve_bytes(void)
+{
+    return jm_load_relaxed(&reserve.bytes);
+}
+
+void jm_reserve_before_fork(void)
+{
+    jm_lock_take(&reserve.lock);
+}
+
+void jm_reserve_after_fork(void)
+{
+    jm_lock_drop(&reserve.lock);
+}

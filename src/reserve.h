@@ -1,0 +1,39 @@
+/*
+ * Layer 2: the process reserve. It keeps released blocks warm, up to a bound, so that runtimes that come
+ * and go do not pay for mappings and page faults. What it hands out is zero.
+ *
+ * Any thread may call; the reserve has a lock of its own. It knows no runtime and no host.
+ */
+#ifndef JM_RESERVE_H
+#define JM_RESERVE_H
+
+#include "block.h"
+
+#define JM_RESERVE_DEFAULT_LIMIT ((size_t)32 << 20)
+
+/* Blocks above this size are not worth the zeroing: the OS takes and clears them in one step. */
+#define JM_RESERVE_BLOCK_MAX ((size_t)1 << 20)
+
+/* Reads the bound from the environment. */
+void jm_reserve_init(void);
+
+/* A zeroed block of exactly `size` bytes, but for its `region`; or NULL. */
+struct jm_block *jm_reserve_take(size_t size);
+
+/*
+ * Takes an unregistered block: keeps it, where it is small and the bound allows, or unmaps it.
+ * False: the OS would not take it; with `must` it is kept, past the bound if need be.
+ */
+bool jm_reserve_give(struct jm_block *block, bool must);
+
+/* Unmaps everything that the OS will take. */
+void jm_reserve_drain(void);
+
+void jm_reserve_set_limit(size_t bytes); /* trims at once */
+size_t jm_reserve_limit(void);
+size_t jm_reserve_bytes(void);
+
+void jm_reserve_before_fork(void);
+void jm_reserve_after_fork(void);
+
+#endif
