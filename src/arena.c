@@ -1,0 +1,269 @@
+#include "arena.h"
+
+struct jm_block jm_no_block;
+
+#define NO_BLOCKS_4 &jm_no_block, &jm_no_block, &jm_no_block, &jm_no_block
+#define NO_BLOCKS_16 NO_BLOCKS_4, NO_BLOCKS_4, NO_BLOCKS_4, NO_BLOCKS_4
+struct jm_arena jm_no_arena = {
+    .span = {&jm_no_block, 0, 0},
+    .blocks = {NO_BLOCKS_16, NO_BLOCKS_16, NO_BLOCKS_16, NO_BLOCKS_16},
+};
+static_assert(JM_CACHE_UNITS == 64, "jm_no_arena lists every entry");
+
+static size_t arena_offset(size_t block_size)
+{
+    return JM_MAP_OFFSET + (block_size >> JM_GRANULE_BITS);
+}
+
+size_t jm_arena_first_granule(size_t size)
+{
+    return jm_align_up(arena_offset(size) + sizeof(struct jm_arena), JM_GRANULE) >> JM_GRANULE_BITS;
+}
+
+size_t jm_block_first_granule(const struct jm_block *block)
+{
+    return jm_arena_first_granule(block->charge);
+}
+
+static struct jm_arena *arena_in(struct jm_block *block)
+{
+    return (struct jm_arena *)(void *)((char *)block + arena_offset(block->charge));
+}
+
+static void remember(struct jm_arena *arena, struct jm_block *from, struct jm_block *to)
+{
+    for (size_t offset = 0; offset < from->charge; offset += JM_UNIT) {
+        struct jm_block **entry = &arena->blocks[jm_unit_slot((char *)from + offset)];
+        if (to == from || *entry == from) {
+            *entry = to;
+        }
+    }
+}
+
+struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *block)
+{
+    struct jm_arena *arena = arena_in(block);
+    *arena = jm_no_arena;
+    arena->supply = supply;
+    return arena;
+}
+
+struct jm_arena *jm_arena_move(const struct jm_arena *arena, struct jm_block *block)
+{
+    struct jm_arena *moved = arena_in(block);
+    *moved = *arena;
+    return moved;
+}
+
+struct jm_block *jm_arena_find(struct jm_arena *arena, const void *pointer, size_t *granule)
+{
+    struct jm_block *block = jm_arena_peek(arena, pointer, granule);
+    if (block != NULL) {
+        return block;
+    }
+    const struct jm_unit *unit = jm_pagemap_unit(pointer);
+    if (unit == NULL || jm_load_relaxed(&unit->owner) != arena->supply) {
+        return NULL;
+    }
+    /* Our own blocks are ours to read: nobody else unregisters them. */
+    block = jm_load_relaxed(&unit->block);
+    *granule = jm_granule_of(block, pointer);
+    if (*granule >= jm_load_relaxed(&block->granules)) {
+        return NULL;
+    }
+    arena->blocks[jm_unit_slot(pointer)] = block;
+    return block;
+}
+
+void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
+{
+    struct jm_link *link = arena->free[code];
+    size_t granule;
+    if (link == NULL) {
+        return NULL;
+    }
+    struct jm_block *block = jm_arena_find(arena, link, &granule);
+    if (block != NULL && jm_load_relaxed(&block->map[granule]) == code + JM_FREE) {
+        return jm_arena_pop(arena, code);
+    }
+    arena->free[code] = NULL; /* a stray write: what followed is still in the map */
+    arena->broken = true;
+    return NULL;
+}
+
+void *jm_arena_cut(struct jm_arena *arena, unsigned code)
+{
+    struct jm_span *span = &arena->span;
+    uint32_t granules = jm_class_granules[code];
+    if (span->end - span->next < granules) {
+        return NULL;
+    }
+    struct jm_block *block = span->block;
+    uint32_t granule = span->next;
+    span->next += granules;
+    jm_store_relaxed(&block->map[granule], (uint8_t)code);
+    jm_add_owned(&block->live, jm_class_live(code));
+    return jm_granule_address(block, granule);
+}
+
+void jm_arena_retire_span(struct jm_arena *arena)
+{
+    struct jm_span span = arena->span;
+    if (span.block == &jm_no_block) {
+        return;
+    }
+    arena->span = (struct jm_span){&jm_no_block, 0, 0};
+    if (span.block->touched < span.next) {
+        span.block->touched = span.next;
+    }
+    if (span.end == jm_load_relaxed(&span.block->granules)) {
+        span.block->carved = span.next;
+    } else {
+        jm_arena_free_run(arena, span.block, span.next, span.end);
+    }
+}
+
+void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end)
+{
+    while (start < end) {
+        unsigned code = jm_class_within(end - start);
+        struct jm_link *link = jm_granule_address(block, start);
+        link->next = arena->free[code];
+        arena->free[code] = link;
+        jm_store_relaxed(&block->map[start], (uint8_t)(code + JM_FREE));
+        start += jm_class_granules[code];
+    }
+}
+
+/* Makes the smallest larger free object the span. */
+static bool span_from_free(struct jm_arena *arena, unsigned code)
+{
+    for (unsigned larger = code + 1; larger <= JM_CLASSES; larger++) {
+        if (arena->free[larger] == NULL) {
+            continue;
+        }
+        void *object = jm_arena_pop(arena, larger);
+        if (object == NULL) {
+            object = jm_arena_pop_found(arena, larger);
+        }
+        if (object != NULL) {
+            size_t granule;
+            struct jm_block *block = jm_arena_find(arena, object, &granule);
+            jm_store_relaxed(&block->map[granule], 0);
+            jm_store_relaxed(&block->live, jm_load_relaxed(&block->live) - jm_class_live(larger));
+            uint32_t start = (uint32_t)granule;
+            arena->span = (struct jm_span){block, start, start + jm_class_granules[larger]};
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Makes what lies behind some block's objects the span. */
+static bool span_from_rest(struct jm_arena *arena, unsigned code)
+{
+    struct jm_block *block = jm_load_relaxed(&arena->supply->blocks);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        uint32_t granules = jm_load_relaxed(&block->granules);
+        if (granules != 0 && granules - block->carved >= jm_class_granules[code]) {
+            arena->span = (struct jm_span){block, block->carved, granules};
+            block->carved = granules;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool jm_arena_choose_span(struct jm_arena *arena, unsigned code)
+{
+    jm_arena_retire_span(arena);
+    return span_from_free(arena, code) || span_from_rest(arena, code);
+}
+
+void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
+{
+    jm_arena_retire_span(arena);
+    uint32_t first = (uint32_t)jm_block_first_granule(block);
+    uint32_t granules = jm_load_relaxed(&block->granules);
+    block->touched = first;
+    block->carved = granules;
+    arena->span = (struct jm_span){block, first, granules};
+    remember(arena, block, block);
+}
+
+/* Counts a block's free objects by class. */
+static void count_free(const struct jm_block *block, uint32_t counts[JM_CLASSES + 1])
+{
+    for (size_t granule = jm_block_first_granule(block); granule < block->carved;) {
+        unsigned code = jm_state_class(jm_load_relaxed(&block->map[granule]));
+        JM_CHECK(code != 0);
+        counts[code]++;
+        granule += jm_class_granules[code];
+    }
+}
+
+/* Unlinks `count` objects that lie in `block` from a list. Stops where the list leads nowhere, or is
+ * longer than the map can explain: a stray write may have made it a ring. */
+static void unlink_objects(struct jm_arena *arena, const struct jm_block *block, unsigned code,
+                           uint32_t count)
+{
+    struct jm_link **hint = &arena->free[code];
+    size_t steps = jm_load_relaxed(&arena->supply->quota.usage) >> JM_GRANULE_BITS;
+    for (; count > 0 && steps > 0; steps--) {
+        size_t granule;
+        struct jm_link *link = *hint;
+        const struct jm_block *found = link == NULL ? NULL : jm_arena_find(arena, link, &granule);
+        if (found == NULL || jm_load_relaxed(&found->map[granule]) != code + JM_FREE) {
+            break;
+        }
+        if (found == block) {
+            *hint = link->next;
+            count--;
+        } else {
+            hint = &link->next;
+        }
+    }
+    if (count > 0) {
+        *hint = NULL;
+        arena->broken = true;
+    }
+}
+
+void jm_arena_close_block(struct jm_arena *arena, struct jm_block *block)
+{
+    uint32_t counts[JM_CLASSES + 1] = {0};
+    jm_arena_retire_span(arena);
+    count_free(block, counts);
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        if (counts[code] > 0) {
+            unlink_objects(arena, block, code, counts[code]);
+        }
+    }
+    remember(arena, block, &jm_no_block);
+}
+
+void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned old,
+                    size_t granule, unsigned code)
+{
+    size_t end = start + jm_class_granules[old];
+    jm_store_relaxed(&block->map[start], 0);
+    jm_store_relaxed(&block->map[granule], (uint8_t)code);
+    jm_add_owned(&block->live, jm_class_live(code) - jm_class_live(old));
+    jm_arena_free_run(arena, block, start, granule);
+    jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);
+}
+
+bool jm_arena_extend(struct jm_arena *arena, struct jm_block *block, size_t granule, unsigned old,
+                     unsigned code)
+{
+    struct jm_span *span = &arena->span;
+    uint32_t more = (uint32_t)(jm_class_granules[code] - jm_class_granules[old]);
+    if (span->block != block || granule + jm_class_granules[old] != span->next ||
+        span->end - span->next < more) {
+        return false;
+    }
+    span->next += more;
+    jm_store_relaxed(&block->map[granule], (uint8_t)code);
+    jm_add_owned(&block->live, jm_class_live(code) - jm_class_live(old));
+    return true;
+}

@@ -1,0 +1,150 @@
+/*
+ * Layer 3: an arena hands out the objects of one heap's small blocks. The fast paths are here.
+ *
+ * A block's objects lie side by side from its first granule to `carved`, live, free or queued; one
+ * stretch of them, or what lies behind them, may be the arena's span, from which objects are cut:
+ *
+ *      | live | free | live | span.next ...... span.end | live | free | carved ..... granules |
+ *
+ *      sum over blocks of carved - first granule == live + free + queued + (span.end - span.next)
+ *
+ * There is one list of free objects per class, linked through the objects themselves. A link is a
+ * hint: whoever follows one asks the state map whether it leads to a free object of this class, so a
+ * tenant that writes into freed memory costs itself a rebuilt list (see sweep.h) and nothing else.
+ *
+ * An arena lies in the block that was its heap's first, or another after that one was given back.
+ * Only the thread that uses the heap touches it; the maps it shares with freeing threads.
+ */
+#ifndef JM_ARENA_H
+#define JM_ARENA_H
+
+#include "sizeclass.h"
+
+/* Blocks are found again by their unit: this many units, 4 MiB, before two of them share an entry. */
+#define JM_CACHE_UNITS 64
+
+struct jm_link {
+    struct jm_link *next;
+};
+
+struct jm_span {
+    struct jm_block *block;
+    uint32_t next, end; /* granules */
+};
+
+struct jm_arena {
+    struct jm_link *free[JM_CLASSES + 1]; /* by code */
+    struct jm_span span;
+    struct jm_block *blocks[JM_CACHE_UNITS]; /* jm_no_block where nothing is known */
+    struct jm_supply *supply;
+    bool broken; /* free objects are missing from the lists: sweep */
+};
+
+/* A block without granules, and an arena without blocks: they refuse every question. */
+extern struct jm_block jm_no_block;
+extern struct jm_arena jm_no_arena;
+
+#define JM_NO_GRANULE SIZE_MAX
+
+/* The granule that starts at `pointer`, or one beyond every block where none does. */
+JM_INLINE size_t jm_granule_of(const struct jm_block *block, const void *pointer)
+{
+    uintptr_t offset = (uintptr_t)pointer - (uintptr_t)block;
+    return offset >> JM_GRANULE_BITS | offset << (sizeof offset * 8 - JM_GRANULE_BITS);
+}
+
+static inline void *jm_granule_address(const struct jm_block *block, size_t granule)
+{
+    return (char *)(uintptr_t)block + (granule << JM_GRANULE_BITS);
+}
+
+static inline size_t jm_unit_slot(const void *pointer)
+{
+    return (uintptr_t)pointer >> JM_UNIT_BITS & (JM_CACHE_UNITS - 1);
+}
+
+/* Looks a pointer up in the arena's cache. NULL: not there. */
+JM_INLINE struct jm_block *jm_arena_peek(const struct jm_arena *arena, const void *pointer,
+                                         size_t *granule)
+{
+    struct jm_block *block = arena->blocks[jm_unit_slot(pointer)];
+    *granule = jm_granule_of(block, pointer);
+    return JM_LIKELY(*granule < jm_load_relaxed(&block->granules)) ? block : NULL;
+}
+
+/* Takes the first object of a list. NULL: there is none, or the cache does not know its block. */
+JM_INLINE void *jm_arena_pop(struct jm_arena *arena, unsigned code)
+{
+    struct jm_link *link = arena->free[code];
+    size_t granule;
+    struct jm_block *block = jm_arena_peek(arena, link, &granule);
+    if (JM_UNLIKELY(block == NULL ||
+                    jm_load_relaxed(&block->map[granule]) != (uint8_t)(code + JM_FREE))) {
+        return NULL;
+    }
+    arena->free[code] = link->next;
+    jm_store_relaxed(&block->map[granule], (uint8_t)code);
+    jm_add_owned(&block->live, jm_class_live(code));
+    return link;
+}
+
+/* Frees a live object of class `code`. True where its block is empty now. */
+JM_INLINE bool jm_arena_push(struct jm_arena *arena, struct jm_block *block, size_t granule,
+                             unsigned code)
+{
+    struct jm_link *link = jm_granule_address(block, granule);
+    jm_store_relaxed(&block->map[granule], (uint8_t)(code + JM_FREE));
+    link->next = arena->free[code];
+    arena->free[code] = link;
+    uint64_t live = jm_load_relaxed(&block->live) - jm_class_live(code);
+    jm_store_relaxed(&block->live, live);
+    return JM_UNLIKELY(live == 0);
+}
+
+/* The block of any pointer that lies in a small block of this arena's heap, and its granule. */
+struct jm_block *jm_arena_find(struct jm_arena *arena, const void *pointer, size_t *granule);
+
+/* Makes an arena in `block`, which is its first. */
+struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *block);
+
+/* Moves an arena into another block of its heap. */
+struct jm_arena *jm_arena_move(const struct jm_arena *arena, struct jm_block *block);
+
+/* The granule of a block of `size` bytes that its first object may start at. */
+size_t jm_arena_first_granule(size_t size);
+
+/* The first granule of this block. */
+size_t jm_block_first_granule(const struct jm_block *block);
+
+/* Pops where jm_arena_pop could not because of the cache. A link that leads nowhere ends its list. */
+void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
+
+/* Cuts an object off the span. NULL: the span is too short. */
+void *jm_arena_cut(struct jm_arena *arena, unsigned code);
+
+/* Chooses a span that an object of class `code` fits into, out of a larger free object or the rest of a
+ * block. False: there is none. */
+bool jm_arena_choose_span(struct jm_arena *arena, unsigned code);
+
+/* Puts the span's rest back: behind a block's objects, or among its free ones. */
+void jm_arena_retire_span(struct jm_arena *arena);
+
+/* Makes a stretch of granules free objects, as large as they can be, and lists them. */
+void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end);
+
+/* Makes a new block the span. */
+void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block);
+
+/* Forgets a block that is about to be released: its objects leave the lists. pre: it is empty. */
+void jm_arena_close_block(struct jm_arena *arena, struct jm_block *block);
+
+/* Splits a live object in place, so that one of class `code` starts at `granule` within it; the rest
+ * becomes free. `old` is the class it had at `start`. */
+void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned old,
+                    size_t granule, unsigned code);
+
+/* Grows a live object of class `old` into the span behind it. False: it does not lie there. */
+bool jm_arena_extend(struct jm_arena *arena, struct jm_block *block, size_t granule, unsigned old,
+                     unsigned code);
+
+#endif

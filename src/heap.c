@@ -1,0 +1,539 @@
+#include "heap.h"
+
+#include <string.h>
+
+#include "sweep.h"
+
+/* A heap that grows takes a block of this part of what it holds: its slack stays under an eighth. */
+#define GROWTH_DIVISOR 8
+
+/* A sweep is worth its walk when this part of the small blocks is free, and this part of them was cut
+ * into objects since the last one. */
+#define SWEEP_FREE_DIVISOR 8
+#define SWEEP_CUT_DIVISOR 16
+
+/* Large blocks are not shortened below this: two of them could start in one unit of the map then. */
+#define LARGE_MIN (2 * JM_UNIT)
+
+_Thread_local struct jm_current jm_current JM_TLS_MODEL = {0, &jm_no_arena, NULL};
+
+void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle)
+{
+    bool usable = heap != NULL && heap->arena != NULL;
+    jm_current.heap = heap;
+    jm_current.handle = handle;
+    jm_current.arena = usable ? heap->arena : &jm_no_arena;
+}
+
+static void set_arena(struct jm_heap *heap, struct jm_arena *arena, struct jm_block *home)
+{
+    heap->arena = arena;
+    heap->home = home;
+    if (jm_current.heap == heap) {
+        jm_heap_make_current(heap, jm_current.handle);
+    }
+}
+
+void jm_heap_reset(struct jm_heap *heap)
+{
+    jm_quota_reset(&heap->supply.quota);
+    jm_store_relaxed(&heap->supply.blocks, NULL);
+    jm_store_relaxed(&heap->supply.block_count, 0);
+    heap->arena = NULL;
+    heap->home = heap->spare = NULL;
+    heap->swept_live = 0;
+    heap->cut = 0;
+    heap->untidy = false;
+    jm_store_relaxed(&heap->has_queued, false);
+    jm_store_relaxed(&heap->live_bytes, 0);
+    jm_store_relaxed(&heap->live_objects, 0);
+    jm_store_relaxed(&heap->misuses, 0);
+}
+
+/* ---- Counting ---- */
+
+struct jm_live jm_heap_count_any(const struct jm_heap *heap)
+{
+    struct jm_live live = {0, 0};
+    const struct jm_block *block = jm_load_acquire(&heap->supply.blocks);
+    size_t steps = jm_load_relaxed(&heap->supply.block_count);
+    for (; block != NULL && steps > 0; block = jm_load_acquire(&block->next), steps--) {
+        uint64_t small = jm_load_relaxed(&block->live);
+        live.bytes += (size_t)(uint32_t)small << JM_GRANULE_BITS;
+        live.objects += (size_t)(small >> 32);
+        if (jm_block_is_large(block) && jm_load_relaxed(&block->state) != JM_LARGE_NONE) {
+            live.bytes += jm_load_relaxed(&block->usable);
+            live.objects++;
+        }
+    }
+    return live;
+}
+
+void jm_heap_publish(struct jm_heap *heap)
+{
+    struct jm_live live = jm_heap_count_any(heap);
+    jm_store_relaxed(&heap->live_bytes, live.bytes);
+    jm_store_relaxed(&heap->live_objects, live.objects);
+}
+
+/* ---- Growing ---- */
+
+/* The smallest block that an object of class `code` fits into. */
+static size_t smallest_block(unsigned code)
+{
+    size_t bytes = ((size_t)jm_class_granules[code] << JM_GRANULE_BITS) + JM_TAIL_PAD;
+    size_t size = JM_SMALL_BLOCK_MIN;
+    while ((jm_arena_first_granule(size) << JM_GRANULE_BITS) + bytes > size) {
+        size *= 2;
+    }
+    return size;
+}
+
+/* The block to ask for: it grows with the heap, unless the limit allows the smallest only. */
+static size_t next_block(const struct jm_heap *heap, unsigned code)
+{
+    size_t smallest = smallest_block(code);
+    size_t share = jm_load_relaxed(&heap->supply.quota.usage) / GROWTH_DIVISOR;
+    size_t size = smallest;
+    while (2 * size <= share && 2 * size <= JM_SMALL_BLOCK_MAX) {
+        size *= 2;
+    }
+    return jm_quota_allows(&heap->supply.quota, size) ? size : smallest;
+}
+
+static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
+{
+    size_t size = next_block(heap, code);
+    struct jm_block *block = jm_block_acquire_small(&heap->supply, size, verdict);
+    if (block == NULL) {
+        return false;
+    }
+    if (heap->arena == NULL) {
+        set_arena(heap, jm_arena_create(&heap->supply, block), block);
+    }
+    jm_arena_open_block(heap->arena, block);
+    jm_heap_publish(heap);
+    return true;
+}
+
+/* ---- Small objects ---- */
+
+static uint64_t live_word(const struct jm_census *census)
+{
+    return (uint64_t)census->objects << 32 ^ census->live;
+}
+
+/*
+ * Sweeps if that is worth it: where lists are broken; where much is free, but in other sizes than those
+ * in demand; and, if anything was freed since the last time, before a block is asked for in vain.
+ */
+static bool sweep_if_worth(struct jm_heap *heap, unsigned code)
+{
+    struct jm_arena *arena = heap->arena;
+    jm_arena_retire_span(arena);
+    struct jm_census census = jm_sweep_census(&heap->supply);
+    size_t free = census.carved - census.live;
+    bool changed = live_word(&census) != heap->swept_live;
+    bool plenty = free >= census.carved / SWEEP_FREE_DIVISOR &&
+                  heap->cut >= census.carved / SWEEP_CUT_DIVISOR;
+    bool wanted = plenty || !jm_quota_allows(&heap->supply.quota, next_block(heap, code));
+    if (!arena->broken && !(changed && wanted && free >= jm_class_granules[code])) {
+        return false;
+    }
+    jm_sweep(arena);
+    heap->swept_live = live_word(&census);
+    heap->cut = 0;
+    return true;
+}
+
+void *jm_heap_refill(struct jm_heap *heap, unsigned code)
+{
+    struct jm_arena *arena = heap->arena;
+    if (arena == NULL) {
+        return NULL;
+    }
+    void *object = jm_arena_pop_found(arena, code);
+    if (object == NULL && jm_load_relaxed(&heap->has_queued) && jm_heap_drain(heap)) {
+        object = jm_arena_pop_found(arena, code);
+    }
+    if (object == NULL) {
+        object = jm_arena_cut(arena, code);
+    }
+    if (object == NULL && !arena->broken && jm_arena_choose_span(arena, code)) {
+        heap->cut += arena->span.end - arena->span.next;
+        object = jm_arena_cut(arena, code);
+    }
+    return object;
+}
+
+static void *alloc_small(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
+{
+    for (;;) {
+        void *object = jm_heap_refill(heap, code);
+        if (object != NULL) {
+            return object;
+        }
+        if (heap->arena != NULL && sweep_if_worth(heap, code)) {
+            object = jm_heap_refill(heap, code);
+            if (object != NULL) {
+                return object;
+            }
+        }
+        if (!grow(heap, code, verdict)) {
+            return NULL;
+        }
+    }
+}
+
+/* ---- Large objects ---- */
+
+static void *alloc_large(struct jm_heap *heap, size_t size, size_t alignment,
+                         enum jm_verdict *verdict)
+{
+    size_t page = jm_os_page_size();
+    if (size > PTRDIFF_MAX - 2 * page || alignment > PTRDIFF_MAX - 2 * page - size) {
+        *verdict = JM_REFUSED_SIZE;
+        return NULL;
+    }
+    size_t bytes = jm_align_up(size, page);
+    struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
+    if (block == NULL) {
+        return NULL;
+    }
+    jm_heap_publish(heap);
+    return jm_block_object(block);
+}
+
+/* The large block of this heap whose live object starts at `pointer`, or NULL. */
+static struct jm_block *find_large(const struct jm_heap *heap, const void *pointer)
+{
+    const struct jm_unit *unit = jm_pagemap_unit(pointer);
+    if (unit == NULL || jm_load_relaxed(&unit->owner) != &heap->supply) {
+        return NULL;
+    }
+    struct jm_block *block = jm_load_relaxed(&unit->block);
+    bool is_object = jm_block_is_large(block) && jm_block_object(block) == pointer &&
+                     jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
+    return is_object ? block : NULL;
+}
+
+/* ---- Objects of both kinds ---- */
+
+void *jm_heap_alloc(struct jm_heap *heap, size_t size, enum jm_verdict *verdict)
+{
+    if (size > JM_SMALL_MAX) {
+        return alloc_large(heap, size, JM_GRANULE, verdict);
+    }
+    return alloc_small(heap, jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS), verdict);
+}
+
+void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
+                            enum jm_verdict *verdict)
+{
+    if (alignment <= JM_GRANULE) {
+        return jm_heap_alloc(heap, size, verdict);
+    }
+    if (size > JM_SMALL_MAX || alignment > JM_SMALL_MAX - size) {
+        return alloc_large(heap, size, alignment, verdict);
+    }
+    /* An object that holds an aligned one, with what is too much cut off. */
+    size_t granules = (size + JM_GRANULE - 1) >> JM_GRANULE_BITS;
+    unsigned code = jm_class_of(granules);
+    size_t wide = jm_class_granules[code] + (alignment >> JM_GRANULE_BITS) - 1;
+    if (wide > JM_SMALL_GRANULES) {
+        return alloc_large(heap, size, alignment, verdict);
+    }
+    unsigned wide_code = jm_class_of(wide);
+    void *object = alloc_small(heap, wide_code, verdict);
+    if (object == NULL) {
+        return NULL;
+    }
+    size_t granule;
+    struct jm_block *block = jm_arena_find(heap->arena, object, &granule);
+    void *aligned = (void *)jm_align_up((uintptr_t)object, alignment);
+    jm_arena_split(heap->arena, block, granule, wide_code, jm_granule_of(block, aligned), code);
+    return aligned;
+}
+
+/* The small block, granule and class of a live object of this heap. NULL: it is none. */
+static struct jm_block *find_small(const struct jm_heap *heap, const void *pointer, size_t *granule,
+                                   unsigned *code)
+{
+    if (heap->arena == NULL) {
+        return NULL;
+    }
+    struct jm_block *block = jm_arena_find(heap->arena, pointer, granule);
+    if (block == NULL) {
+        return NULL;
+    }
+    *code = jm_load_relaxed(&block->map[*granule]);
+    return jm_is_live(*code) ? block : NULL;
+}
+
+size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
+{
+    size_t granule;
+    unsigned code;
+    if (find_small(heap, pointer, &granule, &code) != NULL) {
+        return (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
+    }
+    const struct jm_block *block = find_large(heap, pointer);
+    return block == NULL ? 0 : jm_load_relaxed(&block->usable);
+}
+
+bool jm_heap_free(struct jm_heap *heap, void *pointer)
+{
+    size_t granule;
+    unsigned code;
+    struct jm_block *block = find_small(heap, pointer, &granule, &code);
+    if (block != NULL) {
+        if (jm_arena_push(heap->arena, block, granule, code)) {
+            jm_heap_note_empty(heap, block);
+        }
+        return true;
+    }
+    block = find_large(heap, pointer);
+    if (block == NULL) {
+        return false;
+    }
+    jm_store_relaxed(&block->state, JM_LARGE_NONE);
+    heap->untidy = true;
+    return true;
+}
+
+/* ---- Resizing ---- */
+
+/* Moves an object's content into a new one. NULL: it stays where it was. */
+static void *move_object(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
+{
+    void *moved = jm_heap_alloc(heap, size, verdict);
+    if (moved == NULL) {
+        return NULL;
+    }
+    size_t old = jm_heap_usable(heap, pointer);
+    memcpy(moved, pointer, old < size ? old : size);
+    if (!jm_heap_free(heap, pointer)) {
+        /* The host freed it while it was asked for the new block. */
+        (void)jm_heap_free(heap, moved);
+        *verdict = JM_REFUSED_ARGUMENT;
+        return NULL;
+    }
+    return moved;
+}
+
+static void *resize_small(struct jm_heap *heap, struct jm_block *block, size_t granule,
+                          unsigned old, size_t size, enum jm_verdict *verdict)
+{
+    void *pointer = jm_granule_address(block, granule);
+    if (size > JM_SMALL_MAX) {
+        return move_object(heap, pointer, size, verdict);
+    }
+    unsigned code = jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS);
+    if (code == old) {
+        return pointer;
+    }
+    if (code < old) {
+        jm_arena_split(heap->arena, block, granule, old, granule, code);
+        return pointer;
+    }
+    if (jm_arena_extend(heap->arena, block, granule, old, code)) {
+        return pointer;
+    }
+    return move_object(heap, pointer, size, verdict);
+}
+
+static void *shrink_large(struct jm_heap *heap, struct jm_block *block, size_t bytes, size_t size)
+{
+    void *pointer = jm_block_object(block);
+    enum jm_verdict ignored;
+    if (size <= JM_SMALL_MAX) {
+        void *moved = move_object(heap, pointer, size, &ignored);
+        if (moved != NULL || ignored == JM_REFUSED_ARGUMENT) {
+            return moved;
+        }
+    }
+    bytes = bytes < LARGE_MIN ? LARGE_MIN : bytes;
+    if (bytes < jm_load_relaxed(&block->usable) && jm_block_is_resizable(block) &&
+        !jm_quota_in_callback(&heap->supply.quota)) {
+        (void)jm_block_shrink(&heap->supply, block, bytes);
+        jm_heap_publish(heap);
+    }
+    return pointer;
+}
+
+static void *resize_large(struct jm_heap *heap, struct jm_block *block, size_t size,
+                          enum jm_verdict *verdict)
+{
+    size_t page = jm_os_page_size();
+    size_t usable = jm_load_relaxed(&block->usable);
+    if (size > PTRDIFF_MAX - 2 * page) {
+        *verdict = JM_REFUSED_SIZE;
+        return NULL;
+    }
+    size_t bytes = jm_align_up(size, page);
+    if (bytes == usable) {
+        return jm_block_object(block);
+    }
+    if (bytes < usable) {
+        return shrink_large(heap, block, bytes, size);
+    }
+    void *pointer = jm_block_object(block);
+    if (!jm_block_is_resizable(block)) {
+        return move_object(heap, pointer, size, verdict);
+    }
+    struct jm_block *grown = jm_block_grow(&heap->supply, block, bytes, verdict);
+    if (grown != NULL) {
+        jm_heap_publish(heap);
+        return jm_block_object(grown);
+    }
+    return *verdict == JM_REFUSED_OS ? move_object(heap, pointer, size, verdict) : NULL;
+}
+
+void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
+{
+    size_t granule;
+    unsigned code;
+    struct jm_block *block = find_small(heap, pointer, &granule, &code);
+    if (block != NULL) {
+        return resize_small(heap, block, granule, code, size, verdict);
+    }
+    block = find_large(heap, pointer);
+    if (block == NULL) {
+        *verdict = JM_REFUSED_ARGUMENT;
+        return NULL;
+    }
+    return resize_large(heap, block, size, verdict);
+}
+
+/* ---- Giving back ---- */
+
+void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
+{
+    if (heap->spare == NULL || heap->spare == block || jm_load_relaxed(&heap->spare->live) != 0) {
+        heap->spare = block;
+    } else {
+        heap->untidy = true;
+    }
+}
+
+static bool is_empty(const struct jm_block *block)
+{
+    if (jm_block_is_large(block)) {
+        return jm_load_relaxed(&block->state) == JM_LARGE_NONE;
+    }
+    return jm_load_relaxed(&block->live) == 0;
+}
+
+static struct jm_block *find_other_small(const struct jm_heap *heap, const struct jm_block *but)
+{
+    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
+    while (block != NULL && (block == but || jm_block_is_large(block))) {
+        block = jm_load_relaxed(&block->next);
+    }
+    return block;
+}
+
+/* Takes a small block out of the arena, which moves out of it. */
+static void abandon_small(struct jm_heap *heap, struct jm_block *block)
+{
+    heap->spare = heap->spare == block ? NULL : heap->spare;
+    struct jm_block *other = find_other_small(heap, block);
+    if (other == NULL) {
+        jm_arena_retire_span(heap->arena);
+        set_arena(heap, NULL, NULL);
+        return;
+    }
+    jm_arena_close_block(heap->arena, block);
+    if (block == heap->home) {
+        set_arena(heap, jm_arena_move(heap->arena, other), other);
+    }
+}
+
+/* Gives one empty block back. False: the OS does not take it now. */
+static bool release_empty(struct jm_heap *heap, struct jm_block *block)
+{
+    bool small = !jm_block_is_large(block);
+    if (small) {
+        abandon_small(heap, block);
+    }
+    if (jm_block_release(&heap->supply, block, false)) {
+        return true;
+    }
+    if (small) {
+        if (heap->arena == NULL) {
+            set_arena(heap, jm_arena_create(&heap->supply, block), block);
+        }
+        heap->arena->broken = true; /* its objects are in no list */
+    }
+    return false;
+}
+
+/* The next block to give back: any empty one, but for one small one if `keep_one`. */
+static struct jm_block *find_empty(const struct jm_heap *heap, bool keep_one)
+{
+    struct jm_block *kept = NULL;
+    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        if (!is_empty(block)) {
+            continue;
+        }
+        if (!keep_one || jm_block_is_large(block)) {
+            return block;
+        }
+        if (kept != NULL) {
+            return kept->charge < block->charge ? kept : block;
+        }
+        kept = block;
+    }
+    return NULL;
+}
+
+static void release_empties(struct jm_heap *heap, bool keep_one)
+{
+    heap->untidy = false;
+    struct jm_block *block;
+    while ((block = find_empty(heap, keep_one)) != NULL) {
+        heap->untidy = true; /* should the host leave its callback by a jump */
+        if (!release_empty(heap, block)) {
+            break;
+        }
+        heap->untidy = false;
+    }
+    jm_heap_publish(heap);
+}
+
+void jm_heap_tidy(struct jm_heap *heap)
+{
+    if (heap->untidy && !jm_quota_in_callback(&heap->supply.quota)) {
+        release_empties(heap, true);
+    }
+}
+
+void jm_heap_collect(struct jm_heap *heap)
+{
+    (void)jm_heap_drain(heap);
+    release_empties(heap, false);
+}
+
+void jm_heap_release_all(struct jm_heap *heap)
+{
+    if (heap->arena != NULL) {
+        jm_arena_retire_span(heap->arena);
+    }
+    set_arena(heap, NULL, NULL);
+    heap->spare = NULL;
+    struct jm_block *block;
+    while ((block = jm_load_relaxed(&heap->supply.blocks)) != NULL) {
+        (void)jm_block_release(&heap->supply, block, true);
+    }
+}
+
+void jm_heap_forget(struct jm_heap *heap)
+{
+    heap->arena = NULL;
+    heap->home = heap->spare = NULL;
+    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        block->touched = jm_load_relaxed(&block->granules);
+    }
+}

@@ -1,0 +1,94 @@
+/*
+ * Layer 3: a heap serves one runtime: small objects from an arena, large ones from blocks of their own.
+ *
+ * All but jm_heap_queue_free and the *_any functions run on the thread that uses the runtime. Where a
+ * function takes or gives back blocks, the host may run inside it; the heap is consistent then, and
+ * whatever the function knew is looked up again after.
+ */
+#ifndef JM_HEAP_H
+#define JM_HEAP_H
+
+#include "arena.h"
+
+struct jm_heap {
+    struct jm_supply supply; /* first: the pointer map's owner is the heap */
+    struct jm_arena *arena;  /* null without small blocks */
+    struct jm_block *home;   /* the block that the arena lies in */
+    struct jm_block *spare;  /* a small block that was empty when last seen, to be kept */
+    uint64_t swept_live;     /* what was live at the last sweep, to tell whether another may help */
+    uint32_t cut;            /* granules of spans chosen since then */
+    bool untidy;             /* blocks wait to be given back */
+    _Atomic(bool) has_queued; /* set by all: some block has queued frees */
+
+    /* Written at slow paths, read by all. */
+    _Atomic(size_t) live_bytes, live_objects;
+    _Atomic(uint64_t) misuses;
+};
+
+/* The runtime that the calling thread entered last, for the fast paths. `handle` may equal what a caller
+ * passes by mistake while `arena` is jm_no_arena; that leads to the slow path, which checks. */
+struct jm_current {
+    uintptr_t handle;
+    struct jm_arena *arena;
+    struct jm_heap *heap;
+};
+
+extern _Thread_local struct jm_current jm_current JM_TLS_MODEL;
+
+/* Points the fast paths at a heap, or at nothing (NULL). */
+void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle);
+
+/* Makes a heap new. pre: it holds no block. */
+void jm_heap_reset(struct jm_heap *heap);
+
+/* An object of at least `size` bytes; `alignment` is a power of two. NULL: see `verdict`. */
+void *jm_heap_alloc(struct jm_heap *heap, size_t size, enum jm_verdict *verdict);
+void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
+                            enum jm_verdict *verdict);
+
+/* A small object without asking for a new block, and without calling the host. NULL: not to be had. */
+void *jm_heap_refill(struct jm_heap *heap, unsigned code);
+
+/* The usable bytes of a live object of this heap; 0 for any other pointer. */
+size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer);
+
+/* Frees. False: not a live object of this heap. Blocks that became empty wait for jm_heap_tidy. */
+bool jm_heap_free(struct jm_heap *heap, void *pointer);
+
+/* Changes the size of a live object. NULL: it is as it was. Small sizes are never refused. */
+void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
+
+/* Notes that a small block became empty. */
+void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
+
+/* Gives back the blocks that wait for it, unless in the quota's callback. */
+void jm_heap_tidy(struct jm_heap *heap);
+
+/* Takes in queued frees and gives every empty block back. pre: not in the quota's callback. */
+void jm_heap_collect(struct jm_heap *heap);
+
+/* Gives every block back, whatever it holds. Where a callback was left by a jump, call again. */
+void jm_heap_release_all(struct jm_heap *heap);
+
+/* Forgets all but the list of blocks: its user is gone, wherever that was. Only dispose may follow. */
+void jm_heap_forget(struct jm_heap *heap);
+
+/* Takes in what other threads freed. True if there was anything. */
+bool jm_heap_drain(struct jm_heap *heap);
+
+/* Publishes live_bytes and live_objects. */
+void jm_heap_publish(struct jm_heap *heap);
+
+/* What is live now, by walking the blocks: exact where nobody changes them meanwhile. Any thread may
+ * call, between jm_pagemap_enter and jm_pagemap_leave or as the heap's user. */
+struct jm_live {
+    size_t bytes, objects;
+};
+struct jm_live jm_heap_count_any(const struct jm_heap *heap);
+
+/* Any thread, between jm_pagemap_enter and jm_pagemap_leave. */
+size_t jm_heap_usable_any(const void *pointer);
+struct jm_heap *jm_heap_of_any(const void *pointer); /* of a live object; NULL: it is none */
+bool jm_heap_queue_free(void *pointer);              /* false: not a live object */
+
+#endif

@@ -1,0 +1,136 @@
+/*
+ * Layer 3: frees from threads that do not use the heap.
+ *
+ * A thread that frees marks the object in the state map, then the part of the map that it lies in, then
+ * the heap. The heap's user clears the same marks in the opposite order, each before it reads the next:
+ *
+ *      freeing thread   map[granule]: c -> c + JM_QUEUED   queued |= segment   has_queued = true
+ *      heap's user      has_queued = false                 queued -> 0         map[granule] -> free
+ *
+ * All steps are sequentially consistent, so a mark that is found set already will still be followed.
+ * Nothing is written into the object. A block with queued objects has live ones: it is not released.
+ */
+#include "heap.h"
+
+size_t jm_heap_usable_any(const void *pointer)
+{
+    const struct jm_unit *unit = jm_pagemap_unit(pointer);
+    if (unit == NULL || jm_load_acquire(&unit->owner) == NULL) {
+        return 0;
+    }
+    const struct jm_block *block = jm_load_relaxed(&unit->block);
+    if (block == NULL) {
+        return 0;
+    }
+    if (jm_block_is_large(block)) {
+        bool is_object =
+            jm_block_object(block) == pointer && jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
+        return is_object ? jm_load_relaxed(&block->usable) : 0;
+    }
+    size_t granule = jm_granule_of(block, pointer);
+    if (granule >= jm_load_relaxed(&block->granules)) {
+        return 0;
+    }
+    unsigned state = jm_load_relaxed(&block->map[granule]);
+    return jm_is_live(state) ? (size_t)jm_class_granules[state] << JM_GRANULE_BITS : 0;
+}
+
+struct jm_heap *jm_heap_of_any(const void *pointer)
+{
+    if (jm_heap_usable_any(pointer) == 0) {
+        return NULL;
+    }
+    struct jm_supply *owner = jm_load_acquire(&jm_pagemap_unit(pointer)->owner);
+    return owner == NULL ? NULL : JM_CONTAINER(owner, struct jm_heap, supply);
+}
+
+static bool queue_large(struct jm_block *block, const void *pointer)
+{
+    unsigned live = JM_LARGE_LIVE;
+    return jm_block_object(block) == pointer &&
+           atomic_compare_exchange_strong(&block->state, &live, JM_LARGE_QUEUED);
+}
+
+static bool queue_small(struct jm_block *block, const void *pointer)
+{
+    size_t granule = jm_granule_of(block, pointer);
+    if (granule >= jm_load_relaxed(&block->granules)) {
+        return false;
+    }
+    uint8_t state = jm_load_relaxed(&block->map[granule]);
+    if (!jm_is_live(state) || !atomic_compare_exchange_strong(&block->map[granule], &state,
+                                                              (uint8_t)(state + JM_QUEUED))) {
+        return false;
+    }
+    uint64_t segment = (uint64_t)1 << (granule >> jm_load_relaxed(&block->segment_bits));
+    if ((jm_load_seq_cst(&block->queued) & segment) == 0) {
+        atomic_fetch_or(&block->queued, segment);
+    }
+    return true;
+}
+
+bool jm_heap_queue_free(void *pointer)
+{
+    struct jm_unit *unit = jm_pagemap_unit(pointer);
+    struct jm_supply *owner = unit == NULL ? NULL : jm_load_acquire(&unit->owner);
+    struct jm_block *block = owner == NULL ? NULL : jm_load_relaxed(&unit->block);
+    if (block == NULL) {
+        return false;
+    }
+    bool large = jm_block_is_large(block);
+    if (large ? !queue_large(block, pointer) : !queue_small(block, pointer)) {
+        return false;
+    }
+    struct jm_heap *heap = JM_CONTAINER(owner, struct jm_heap, supply);
+    if (!jm_load_seq_cst(&heap->has_queued)) {
+        jm_store_seq_cst(&heap->has_queued, true);
+    }
+    return true;
+}
+
+/* Frees the queued objects of one 64th of a block's map. */
+static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned segment)
+{
+    unsigned bits = jm_load_relaxed(&block->segment_bits);
+    size_t granule = (size_t)segment << bits;
+    size_t end = granule + ((size_t)1 << bits);
+    size_t granules = jm_load_relaxed(&block->granules);
+    for (end = end < granules ? end : granules; granule < end; granule++) {
+        unsigned state = jm_load_acquire(&block->map[granule]);
+        if (jm_is_queued(state) &&
+            jm_arena_push(heap->arena, block, granule, jm_state_class(state))) {
+            jm_heap_note_empty(heap, block);
+        }
+    }
+}
+
+static void drain_block(struct jm_heap *heap, struct jm_block *block)
+{
+    if (jm_block_is_large(block)) {
+        if (jm_load_acquire(&block->state) == JM_LARGE_QUEUED) {
+            jm_store_relaxed(&block->state, JM_LARGE_NONE);
+            heap->untidy = true;
+        }
+        return;
+    }
+    uint64_t segments = jm_load_seq_cst(&block->queued);
+    if (segments != 0) {
+        segments = atomic_exchange(&block->queued, 0);
+    }
+    for (; segments != 0; segments &= segments - 1) {
+        drain_segment(heap, block, (unsigned)__builtin_ctzll(segments));
+    }
+}
+
+bool jm_heap_drain(struct jm_heap *heap)
+{
+    if (!jm_load_relaxed(&heap->has_queued)) {
+        return false;
+    }
+    (void)atomic_exchange(&heap->has_queued, false);
+    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        drain_block(heap, block);
+    }
+    return true;
+}
