@@ -1,0 +1,177 @@
+#include "registry.h"
+
+#include "os.h"
+
+#define CHUNK_SLOTS ((size_t)1 << JM_CHUNK_BITS)
+#define TAG_MASK ((uint32_t)(((uint64_t)1 << (JM_GENERATION_BITS + 1)) - 1))
+
+struct jm_table jm_tables[JM_KINDS];
+struct jm_secret jm_secret;
+
+/* Process state beside the tables. A free list's head is: changes << 32 | index + 1. */
+static struct {
+    struct jm_lock lock; /* for growth */
+    uint64_t seed;
+    _Atomic(uint64_t) free[JM_KINDS];
+    _Atomic(size_t) live[JM_KINDS];
+    _Atomic(size_t) metadata;
+} registry;
+
+/* The inverse of an odd number: each step doubles the number of right bits, from 3 on. */
+static uintptr_t invert(uintptr_t odd)
+{
+    uintptr_t inverse = odd;
+    for (int step = 0; step < 5; step++) {
+        inverse *= 2 - odd * inverse;
+    }
+    return inverse;
+}
+
+void jm_registry_init(void)
+{
+    uint64_t random[3];
+    jm_os_random(random, sizeof random);
+    jm_secret.multiplier = (uintptr_t)random[0] | 1;
+    jm_secret.inverse = invert(jm_secret.multiplier);
+    /* Of all values, 0 stands for an index that does not exist. */
+    uintptr_t nowhere = (uintptr_t)random[1] | (((uintptr_t)1 << JM_INDEX_BITS) - 1);
+    jm_secret.mask = nowhere * jm_secret.multiplier;
+    registry.seed = random[2];
+}
+
+/* Where a slot's generations begin, and end: an even tag that cannot be guessed. */
+static uint32_t first_tag(enum jm_kind kind, uint32_t index)
+{
+    uint64_t x = registry.seed + ((uint64_t)index << 1 | kind) * 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return (uint32_t)(x ^ x >> 31) & TAG_MASK & ~1u;
+}
+
+static struct jm_slot *slot_at(enum jm_kind kind, size_t index)
+{
+    char *chunk = jm_load_relaxed(&jm_tables[kind].chunks[index >> JM_CHUNK_BITS]);
+    return (struct jm_slot *)(void *)(chunk + (index % CHUNK_SLOTS) * jm_slot_sizes[kind]);
+}
+
+struct jm_slot *jm_registry_slot(enum jm_kind kind, size_t index)
+{
+    return index < jm_load_acquire(&jm_tables[kind].count) ? slot_at(kind, index) : NULL;
+}
+
+void jm_registry_give(enum jm_kind kind, struct jm_slot *slot)
+{
+    uint32_t tag = jm_load_relaxed(&slot->tag);
+    if (tag == first_tag(kind, slot->index)) {
+        return; /* its generations have come round: retired */
+    }
+    uint64_t head = jm_load_relaxed(&registry.free[kind]);
+    uint64_t next;
+    do {
+        jm_store_relaxed(&slot->next, (uint32_t)head);
+        next = ((head >> 32) + 1) << 32 | (slot->index + 1u);
+    } while (!atomic_compare_exchange_weak_explicit(&registry.free[kind], &head, next,
+                                                    memory_order_release, memory_order_relaxed));
+}
+
+static struct jm_slot *pop_free(enum jm_kind kind)
+{
+    uint64_t head = jm_load_acquire(&registry.free[kind]);
+    struct jm_slot *slot;
+    uint64_t next;
+    do {
+        if ((uint32_t)head == 0) {
+            return NULL;
+        }
+        slot = slot_at(kind, (uint32_t)head - 1);
+        next = ((head >> 32) + 1) << 32 | jm_load_relaxed(&slot->next);
+    } while (!atomic_compare_exchange_weak_explicit(&registry.free[kind], &head, next,
+                                                    memory_order_acquire, memory_order_acquire));
+    return slot;
+}
+
+/* Adds the first slot of a new chunk, or the next one of the last chunk. pre: the lock is held. */
+static struct jm_slot *add_slot(enum jm_kind kind)
+{
+    struct jm_table *table = &jm_tables[kind];
+    size_t index = jm_load_relaxed(&table->count);
+    size_t chunk = index >> JM_CHUNK_BITS;
+    if (chunk == JM_MAX_CHUNKS) {
+        return NULL;
+    }
+    if (jm_load_relaxed(&table->chunks[chunk]) == NULL) {
+        size_t size = jm_align_up(CHUNK_SLOTS * jm_slot_sizes[kind], jm_os_page_size());
+        struct jm_os_region region;
+        char *memory = jm_os_map(size, jm_os_page_size(), 0, &region);
+        if (memory == NULL) {
+            return NULL;
+        }
+        jm_store_relaxed(&table->chunks[chunk], memory);
+        jm_add_owned(&registry.metadata, size);
+    }
+    struct jm_slot *slot = slot_at(kind, index);
+    slot->index = (uint32_t)index;
+    jm_store_relaxed(&slot->tag, first_tag(kind, slot->index));
+    jm_store_release(&table->count, index + 1);
+    return slot;
+}
+
+struct jm_slot *jm_registry_take(enum jm_kind kind)
+{
+    struct jm_slot *slot = pop_free(kind);
+    if (slot == NULL) {
+        jm_lock_take(&registry.lock);
+        slot = add_slot(kind);
+        jm_lock_drop(&registry.lock);
+    }
+    return slot;
+}
+
+static uintptr_t encode(enum jm_kind kind, uint32_t index, uint32_t tag)
+{
+    uintptr_t plain =
+        (uintptr_t)(tag >> 1) << (JM_INDEX_BITS + 1) | (uintptr_t)kind << JM_INDEX_BITS | index;
+    return (plain * jm_secret.multiplier) ^ jm_secret.mask;
+}
+
+uintptr_t jm_registry_publish(enum jm_kind kind, struct jm_slot *slot)
+{
+    uint32_t tag = jm_load_relaxed(&slot->tag) | 1;
+    atomic_fetch_add_explicit(&registry.live[kind], 1, memory_order_relaxed);
+    jm_store_release(&slot->tag, tag);
+    return encode(kind, slot->index, tag);
+}
+
+void jm_registry_retract(enum jm_kind kind, struct jm_slot *slot)
+{
+    jm_store_relaxed(&slot->tag, (jm_load_relaxed(&slot->tag) + 1) & TAG_MASK);
+    atomic_thread_fence(
+        memory_order_release); /* before anything that the slot's next user writes */
+    atomic_fetch_sub_explicit(&registry.live[kind], 1, memory_order_relaxed);
+}
+
+uintptr_t jm_registry_handle(enum jm_kind kind, const struct jm_slot *slot)
+{
+    uint32_t tag = jm_load_acquire(&slot->tag);
+    return tag % 2 == 0 ? 0 : encode(kind, slot->index, tag);
+}
+
+size_t jm_registry_live(enum jm_kind kind)
+{
+    return jm_load_relaxed(&registry.live[kind]);
+}
+
+size_t jm_registry_metadata(void)
+{
+    return jm_load_relaxed(&registry.metadata);
+}
+
+void jm_registry_before_fork(void)
+{
+    jm_lock_take(&registry.lock);
+}
+
+void jm_registry_after_fork(void)
+{
+    jm_lock_drop(&registry.lock);
+}

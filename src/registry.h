@@ -1,0 +1,121 @@
+/*
+ * Layer 4: handles. A handle names a slot of a table without being its address:
+ *
+ *      plain   | generation | kind | index |      most significant bits first
+ *      handle == (plain * odd secret) ^ secret   (mod 2^width)
+ *
+ * The map between them is one to one, so of all values exactly the live handles are valid. Generations
+ * start at random; a flipped or guessed bit that reaches the index must hit another live slot's
+ * generation, and one that does not leaves the wrong generation.
+ *
+ * Slots are type-stable: they lie in chunks that are never unmapped, so that a reader may look at a slot
+ * first and ask after whether it was still the one it wanted:
+ *
+ *      tag odd: live, tag == 2 * generation + 1        tag even: dead
+ *
+ * A slot whose generations are used up is retired: a stale handle is never accepted again.
+ */
+#ifndef JM_REGISTRY_H
+#define JM_REGISTRY_H
+
+#include "atomic.h"
+#include "base.h"
+#include "thread.h"
+
+#if UINTPTR_MAX > 0xffffffffu
+#define JM_INDEX_BITS 32
+#define JM_GENERATION_BITS 31
+#else
+#define JM_INDEX_BITS 20
+#define JM_GENERATION_BITS 11
+#endif
+static_assert(JM_INDEX_BITS + 1 + JM_GENERATION_BITS == sizeof(uintptr_t) * 8, "all bits count");
+
+#define JM_CHUNK_BITS 10
+/* Slots of a kind: 16 million, or, where an index has few bits, all indexes but the last chunk's. */
+#define JM_MAX_CHUNKS (JM_INDEX_BITS > 24 ? 1 << 14 : (1 << (JM_INDEX_BITS - JM_CHUNK_BITS)) - 1)
+
+enum jm_kind { JM_KIND_RUNTIME = 0, JM_KIND_CONTEXT = 1, JM_KINDS };
+
+/* The head of every slot. */
+struct jm_slot {
+    _Atomic(uint32_t) tag;  /* see above. Written by whoever creates or disposes */
+    _Atomic(uint32_t) next; /* free slots: index + 1 of the next one */
+    uint32_t index;
+};
+
+/* A slot that was found, and what its tag must still be. */
+struct jm_ref {
+    struct jm_slot *slot; /* null: the handle is not valid */
+    uint32_t tag;
+};
+
+/* Prepares the secret. pre: called before any other function, once. */
+void jm_registry_init(void);
+
+/* A dead slot, zero where it was never used, that nobody else has; NULL: no memory, or no handles. */
+struct jm_slot *jm_registry_take(enum jm_kind kind);
+
+/* Makes a taken slot live and returns its handle. */
+uintptr_t jm_registry_publish(enum jm_kind kind, struct jm_slot *slot);
+
+/* Makes a live slot dead. From here on its handle is stale. */
+void jm_registry_retract(enum jm_kind kind, struct jm_slot *slot);
+
+/* Lets a dead slot be used again. pre: its taker is done with it. */
+void jm_registry_give(enum jm_kind kind, struct jm_slot *slot);
+
+/* The handle of a live slot; 0 if it is dead. */
+uintptr_t jm_registry_handle(enum jm_kind kind, const struct jm_slot *slot);
+
+/* Slots by index, live or not; NULL beyond the last one. */
+struct jm_slot *jm_registry_slot(enum jm_kind kind, size_t index);
+
+/* Live slots of a kind, and bytes mapped for all. */
+size_t jm_registry_live(enum jm_kind kind);
+size_t jm_registry_metadata(void);
+
+void jm_registry_before_fork(void);
+void jm_registry_after_fork(void);
+
+struct jm_table {
+    _Atomic(char *) chunks[JM_MAX_CHUNKS];
+    _Atomic(size_t) count; /* slots that exist */
+};
+
+struct jm_secret {
+    uintptr_t multiplier, inverse, mask;
+};
+
+extern struct jm_table jm_tables[JM_KINDS];
+extern struct jm_secret jm_secret;
+extern const size_t jm_slot_sizes[JM_KINDS];
+
+/* Finds the slot of a handle. */
+JM_INLINE struct jm_ref jm_registry_find(enum jm_kind kind, uintptr_t handle)
+{
+    const uintptr_t index_mask = ((uintptr_t)1 << JM_INDEX_BITS) - 1;
+    uintptr_t plain = (handle ^ jm_secret.mask) * jm_secret.inverse;
+    size_t index = plain & index_mask;
+    uint32_t tag = (uint32_t)(plain >> (JM_INDEX_BITS + 1)) << 1 | 1;
+    if (index >= jm_load_acquire(&jm_tables[kind].count) ||
+        (plain >> JM_INDEX_BITS & 1) != (uintptr_t)kind) {
+        return (struct jm_ref){NULL, 0};
+    }
+    char *chunk = jm_load_relaxed(&jm_tables[kind].chunks[index >> JM_CHUNK_BITS]);
+    size_t offset = (index & ((1u << JM_CHUNK_BITS) - 1)) * jm_slot_sizes[kind];
+    struct jm_slot *slot = (struct jm_slot *)(void *)(chunk + offset);
+    if (jm_load_acquire(&slot->tag) != tag) {
+        return (struct jm_ref){NULL, 0};
+    }
+    return (struct jm_ref){slot, tag};
+}
+
+/* True where everything read from the slot before belongs to the handle it was found by. */
+JM_INLINE bool jm_registry_holds(struct jm_ref ref)
+{
+    atomic_thread_fence(memory_order_acquire);
+    return jm_load_relaxed(&ref.slot->tag) == ref.tag;
+}
+
+#endif
