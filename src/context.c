@@ -1,0 +1,207 @@
+#include "context.h"
+
+#define KIND JM_KIND_CONTEXT
+
+/* Locks the runtime of a live context. NULL: the handle is stale. */
+static struct jm_runtime *lock_runtime(struct jm_ref ref)
+{
+    if (ref.slot == NULL) {
+        return NULL;
+    }
+    struct jm_runtime *runtime = jm_load_relaxed(&jm_context_at(ref)->runtime);
+    if (!jm_registry_holds(ref)) {
+        return NULL;
+    }
+    jm_lock_take(&runtime->lock);
+    if (!jm_registry_holds(ref)) {
+        jm_lock_drop(&runtime->lock);
+        return NULL;
+    }
+    return runtime;
+}
+
+static struct jm_context *at_link(uint32_t link)
+{
+    return link == 0 ? NULL : (struct jm_context *)(void *)jm_registry_slot(KIND, link - 1);
+}
+
+uintptr_t jm_context_create(struct jm_runtime *runtime)
+{
+    struct jm_context *context = (struct jm_context *)(void *)jm_registry_take(KIND);
+    if (context == NULL) {
+        return 0;
+    }
+    context->references = 0;
+    context->current = context->raised = false;
+    jm_store_relaxed(&context->data, NULL);
+    jm_store_relaxed(&context->runtime, runtime);
+    jm_lock_take(&runtime->lock);
+    context->previous = 0;
+    context->next = runtime->contexts;
+    struct jm_context *next = at_link(context->next);
+    if (next != NULL) {
+        next->previous = context->slot.index + 1;
+    }
+    runtime->contexts = context->slot.index + 1;
+    uintptr_t handle = jm_registry_publish(KIND, &context->slot);
+    jm_lock_drop(&runtime->lock);
+    return handle;
+}
+
+/* pre: the lock is held. post: it still is. */
+static void destroy(struct jm_runtime *runtime, struct jm_context *context)
+{
+    struct jm_context *next = at_link(context->next);
+    struct jm_context *previous = at_link(context->previous);
+    if (next != NULL) {
+        next->previous = context->previous;
+    }
+    if (previous != NULL) {
+        previous->next = context->next;
+    } else {
+        runtime->contexts = context->next;
+    }
+    jm_registry_retract(KIND, &context->slot);
+    jm_registry_give(KIND, &context->slot);
+}
+
+static void destroy_if_unused(struct jm_runtime *runtime, struct jm_context *context)
+{
+    if (context->raised && context->references == 0 && !context->current) {
+        destroy(runtime, context);
+    }
+}
+
+void jm_context_dispose_all(struct jm_runtime *runtime)
+{
+    jm_lock_take(&runtime->lock);
+    while (runtime->contexts != 0) {
+        destroy(runtime, at_link(runtime->contexts));
+    }
+    jm_lock_drop(&runtime->lock);
+}
+
+struct jm_ref jm_context_current(void)
+{
+    return jm_context_find((const void *)(uintptr_t)jm_thread.context);
+}
+
+/* Ends the current context's turn on this thread. pre: there is one. */
+static void leave_current(struct jm_ref ref)
+{
+    struct jm_context *context = jm_context_at(ref);
+    struct jm_runtime *runtime = lock_runtime(ref);
+    JM_CHECK(runtime != NULL);
+    context->current = false;
+    destroy_if_unused(runtime, context);
+    jm_lock_drop(&runtime->lock);
+    jm_runtime_drop_entry(runtime);
+}
+
+/* Enters a context's runtime and marks the context. */
+static enum jm_access enter_context(struct jm_ref ref)
+{
+    struct jm_context *context = jm_context_at(ref);
+    struct jm_runtime *runtime = jm_load_relaxed(&context->runtime);
+    uint32_t tag = jm_load_acquire(&runtime->slot.tag);
+    if (!jm_registry_holds(ref)) {
+        return JM_ACCESS_STALE;
+    }
+    enum jm_access access = jm_runtime_enter((struct jm_ref){&runtime->slot, tag | 1});
+    if (access != JM_ACCESS_GRANTED) {
+        return access;
+    }
+    if (lock_runtime(ref) == NULL) {
+        jm_runtime_drop_entry(runtime);
+        return JM_ACCESS_STALE;
+    }
+    context->current = true;
+    jm_lock_drop(&runtime->lock);
+    return JM_ACCESS_GRANTED;
+}
+
+enum jm_access jm_context_set_current(struct jm_ref ref)
+{
+    struct jm_ref old = jm_context_current();
+    if (ref.slot == old.slot) {
+        return JM_ACCESS_GRANTED; /* none, or the same one: a current context is live */
+    }
+    if (ref.slot != NULL) {
+        enum jm_access access = enter_context(ref);
+        if (access != JM_ACCESS_GRANTED) {
+            return access;
+        }
+    }
+    jm_thread.context = ref.slot == NULL ? 0 : jm_registry_handle(KIND, ref.slot);
+    if (old.slot != NULL) {
+        leave_current(old);
+    }
+    jm_runtime_refresh_current();
+    return JM_ACCESS_GRANTED;
+}
+
+/* What JsAddRef and JsRelease report. */
+static void report(const struct jm_context *context, unsigned *count)
+{
+    if (count != NULL) {
+        *count = context->references + context->current;
+    }
+}
+
+enum jm_count jm_context_add_reference(struct jm_ref ref, unsigned *count)
+{
+    struct jm_context *context = jm_context_at(ref);
+    struct jm_runtime *runtime = lock_runtime(ref);
+    if (runtime == NULL) {
+        return JM_COUNT_STALE;
+    }
+    bool counted = context->references < UINT32_MAX - 1;
+    if (counted) {
+        context->references++;
+        context->raised = true;
+        report(context, count);
+    }
+    jm_lock_drop(&runtime->lock);
+    return counted ? JM_COUNTED : JM_COUNT_LIMIT;
+}
+
+enum jm_count jm_context_release(struct jm_ref ref, unsigned *count)
+{
+    struct jm_context *context = jm_context_at(ref);
+    struct jm_runtime *runtime = lock_runtime(ref);
+    if (runtime == NULL) {
+        return JM_COUNT_STALE;
+    }
+    bool counted = context->references > 0;
+    if (counted) {
+        context->references--;
+        report(context, count);
+        destroy_if_unused(runtime, context);
+    }
+    jm_lock_drop(&runtime->lock);
+    return counted ? JM_COUNTED : JM_COUNT_LIMIT;
+}
+
+bool jm_context_get_data(struct jm_ref ref, void **data)
+{
+    if (ref.slot == NULL) {
+        return false;
+    }
+    void *value = jm_load_relaxed(&jm_context_at(ref)->data);
+    if (!jm_registry_holds(ref)) {
+        return false;
+    }
+    *data = value;
+    return true;
+}
+
+bool jm_context_set_data(struct jm_ref ref, void *data)
+{
+    struct jm_runtime *runtime = lock_runtime(ref);
+    if (runtime == NULL) {
+        return false;
+    }
+    jm_store_relaxed(&jm_context_at(ref)->data, data);
+    jm_lock_drop(&runtime->lock);
+    return true;
+}

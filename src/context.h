@@ -1,0 +1,53 @@
+/*
+ * Layer 4: contexts, records beside the registry that belong to a runtime.
+ *
+ * A context lives until its runtime is disposed, or until its count, once raised, is back at 0 while
+ * it is not current. All fields are written under the runtime's lock.
+ */
+#ifndef JM_CONTEXT_H
+#define JM_CONTEXT_H
+
+#include "runtime.h"
+
+struct jm_context {
+    struct jm_slot slot; /* first: the registry knows nothing more */
+    uint32_t references; /* beside being current */
+    _Atomic(struct jm_runtime *) runtime;
+    _Atomic(void *) data;
+    uint32_t next, previous; /* of the runtime's contexts: index + 1 */
+    bool current;            /* on the thread that uses the runtime */
+    bool raised;             /* its count was above 0 */
+};
+
+JM_INLINE struct jm_ref jm_context_find(const void *handle)
+{
+    return jm_registry_find(JM_KIND_CONTEXT, (uintptr_t)handle);
+}
+
+static inline struct jm_context *jm_context_at(struct jm_ref ref)
+{
+    return (struct jm_context *)(void *)ref.slot;
+}
+
+/* A new context of a runtime that the calling thread uses; 0: no memory, or no handles. */
+uintptr_t jm_context_create(struct jm_runtime *runtime);
+
+/* Makes all contexts of a runtime stale. pre: none is current; the calling thread uses the runtime. */
+void jm_context_dispose_all(struct jm_runtime *runtime);
+
+/* Makes a context current on this thread, or none (a null slot), in place of the one that was. */
+enum jm_access jm_context_set_current(struct jm_ref ref);
+
+/* The context that is current on this thread; a null slot: none. */
+struct jm_ref jm_context_current(void);
+
+/* Changes the count. `count`: what it is after, being current included; may be null. */
+enum jm_count { JM_COUNTED, JM_COUNT_STALE, JM_COUNT_LIMIT };
+enum jm_count jm_context_add_reference(struct jm_ref ref, unsigned *count);
+enum jm_count jm_context_release(struct jm_ref ref, unsigned *count);
+
+/* Reads or writes the data. False: the handle is stale. */
+bool jm_context_get_data(struct jm_ref ref, void **data);
+bool jm_context_set_data(struct jm_ref ref, void *data);
+
+#endif

@@ -1,0 +1,416 @@
+/*
+ * Layer 5: jsrt.h. Checks handles, then pointers, and delegates.
+ */
+#include "jsrt.h"
+
+#include "context.h"
+
+#define KNOWN_ATTRIBUTES 0x1ffu
+#define NEVER_AGAIN 0xffffffffu /* JsIdle: nothing is left to do */
+
+#define HERE ((uintptr_t)__builtin_frame_address(0))
+
+static_assert((int)JsMemoryAllocate == JM_EVENT_ALLOCATE && (int)JsMemoryFree == JM_EVENT_FREE &&
+                  (int)JsMemoryFailure == JM_EVENT_FAILURE,
+              "events are handed out as they are");
+
+static JsErrorCode error_of(enum jm_access access)
+{
+    switch (access) {
+    case JM_ACCESS_GRANTED:
+        return JsNoError;
+    case JM_ACCESS_BUSY:
+        return JsErrorWrongThread;
+    default:
+        return JsErrorInvalidArgument;
+    }
+}
+
+/* ---- Runtimes ---- */
+
+CHAKRA_API JsCreateRuntime(JsRuntimeAttributes attributes, JsThreadServiceCallback threadService,
+                           JsRuntimeHandle *runtime)
+{
+    (void)threadService; /* nothing is ever done in the background */
+    if (runtime == NULL) {
+        return JsErrorNullArgument;
+    }
+    *runtime = JS_INVALID_RUNTIME_HANDLE;
+    if (((unsigned)attributes & ~KNOWN_ATTRIBUTES) != 0) {
+        return JsErrorInvalidArgument;
+    }
+    uintptr_t handle = jm_runtime_settle(HERE) ? jm_runtime_create((uint32_t)attributes) : 0;
+    if (handle == 0) {
+        return JsErrorOutOfMemory;
+    }
+    *runtime = (JsRuntimeHandle)handle;
+    return JsNoError;
+}
+
+CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime)
+{
+    bool ready = jm_runtime_settle(HERE);
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (!ready) {
+        return JsErrorOutOfMemory;
+    }
+    switch (jm_runtime_dispose(ref)) {
+    case JM_DISPOSED:
+        return JsNoError;
+    case JM_DISPOSE_IN_USE:
+        return JsErrorRuntimeInUse;
+    default:
+        return JsErrorInvalidArgument;
+    }
+}
+
+/* Begins an operation on behalf of a Js call that is not allowed inside the allocation callback. */
+static JsErrorCode begin(JsRuntimeHandle runtime, uintptr_t here, struct jm_runtime **found)
+{
+    bool ready = jm_runtime_settle(here);
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (!ready) {
+        return JsErrorOutOfMemory;
+    }
+    if (jm_runtime_in_event(jm_runtime_at(ref))) {
+        return JsErrorRuntimeInUse;
+    }
+    JsErrorCode error = error_of(jm_operation_begin(ref));
+    if (error == JsNoError) {
+        *found = jm_runtime_at(ref);
+    }
+    return error;
+}
+
+CHAKRA_API JsCollectGarbage(JsRuntimeHandle runtime)
+{
+    JM_OPERATION(operation, NULL);
+    JsErrorCode error = begin(runtime, HERE, &operation);
+    if (error != JsNoError) {
+        return error;
+    }
+    jm_runtime_collect(operation);
+    jm_operation_end(operation);
+    operation = NULL;
+    return JsNoError;
+}
+
+CHAKRA_API JsGetRuntimeMemoryUsage(JsRuntimeHandle runtime, size_t *memoryUsage)
+{
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (memoryUsage == NULL) {
+        return JsErrorNullArgument;
+    }
+    size_t usage = jm_load_relaxed(&jm_runtime_at(ref)->heap.supply.quota.usage);
+    if (!jm_registry_holds(ref)) {
+        return JsErrorInvalidArgument;
+    }
+    *memoryUsage = usage;
+    return JsNoError;
+}
+
+CHAKRA_API JsGetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t *memoryLimit)
+{
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (memoryLimit == NULL) {
+        return JsErrorNullArgument;
+    }
+    size_t limit = jm_load_relaxed(&jm_runtime_at(ref)->heap.supply.quota.limit);
+    if (!jm_registry_holds(ref)) {
+        return JsErrorInvalidArgument;
+    }
+    *memoryLimit = limit;
+    return JsNoError;
+}
+
+/* Locks a runtime for a change that any thread may make at any time. */
+static JsErrorCode lock(JsRuntimeHandle runtime, uintptr_t here, struct jm_ref *ref)
+{
+    bool ready = jm_runtime_settle(here);
+    *ref = jm_runtime_find(runtime);
+    if (ref->slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (!ready) {
+        return JsErrorOutOfMemory;
+    }
+    return jm_runtime_lock(*ref) ? JsNoError : JsErrorInvalidArgument;
+}
+
+CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit)
+{
+    struct jm_ref ref;
+    JsErrorCode error = lock(runtime, HERE, &ref);
+    if (error != JsNoError) {
+        return error;
+    }
+    jm_store_relaxed(&jm_runtime_at(ref)->heap.supply.quota.limit, memoryLimit);
+    jm_runtime_unlock(ref);
+    return JsNoError;
+}
+
+/* Changes a pair, and, outside of callbacks, waits until the old one is out of use. */
+static JsErrorCode set_hook(struct jm_ref ref, struct jm_hook *hook, jm_hook_function function,
+                            void *state)
+{
+    jm_hook_set(hook, function, function == NULL ? NULL : state);
+    jm_runtime_unlock(ref);
+    if (jm_thread.calls == NULL) {
+        jm_hook_quiesce(hook);
+    }
+    return JsNoError;
+}
+
+CHAKRA_API JsSetRuntimeMemoryAllocationCallback(JsRuntimeHandle runtime, void *callbackState,
+                                                JsMemoryAllocationCallback allocationCallback)
+{
+    struct jm_ref ref;
+    JsErrorCode error = lock(runtime, HERE, &ref);
+    if (error != JsNoError) {
+        return error;
+    }
+    return set_hook(ref, &jm_runtime_at(ref)->heap.supply.quota.hook,
+                    (jm_hook_function)allocationCallback, callbackState);
+}
+
+CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *callbackState,
+                                             JsBeforeCollectCallback beforeCollectCallback)
+{
+    struct jm_ref ref;
+    JsErrorCode error = lock(runtime, HERE, &ref);
+    if (error != JsNoError) {
+        return error;
+    }
+    return set_hook(ref, &jm_runtime_at(ref)->before_collect,
+                    (jm_hook_function)beforeCollectCallback, callbackState);
+}
+
+/* ---- Contexts ---- */
+
+CHAKRA_API JsCreateContext(JsRuntimeHandle runtime, JsContextRef *newContext)
+{
+    if (newContext == NULL) {
+        return JsErrorNullArgument;
+    }
+    JM_OPERATION(operation, NULL);
+    JsErrorCode error = begin(runtime, HERE, &operation);
+    if (error != JsNoError) {
+        return error;
+    }
+    uintptr_t handle = 0;
+    if (jm_load_relaxed(&operation->disabled)) {
+        error = JsErrorInDisabledState;
+    } else {
+        handle = jm_context_create(operation);
+        error = handle == 0 ? JsErrorOutOfMemory : JsNoError;
+    }
+    jm_operation_end(operation);
+    operation = NULL;
+    if (error == JsNoError) {
+        *newContext = (JsContextRef)handle;
+    }
+    return error;
+}
+
+/* True inside the allocation callback of a context's runtime; a null slot has none. */
+static bool context_in_event(struct jm_ref ref)
+{
+    return ref.slot != NULL && jm_runtime_in_event(jm_load_relaxed(&jm_context_at(ref)->runtime));
+}
+
+CHAKRA_API JsSetCurrentContext(JsContextRef context)
+{
+    bool ready = jm_runtime_settle(HERE);
+    struct jm_ref ref = jm_context_find(context);
+    if (context != JS_INVALID_REFERENCE && ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (!ready) {
+        return JsErrorOutOfMemory;
+    }
+    if (jm_thread.frame_count > 0 || context_in_event(ref) ||
+        context_in_event(jm_context_current())) {
+        return JsErrorRuntimeInUse;
+    }
+    return error_of(jm_context_set_current(ref));
+}
+
+CHAKRA_API JsGetCurrentContext(JsContextRef *currentContext)
+{
+    if (currentContext == NULL) {
+        return JsErrorNullArgument;
+    }
+    *currentContext = (JsContextRef)(uintptr_t)jm_thread.context;
+    return JsNoError;
+}
+
+CHAKRA_API JsGetRuntime(JsContextRef context, JsRuntimeHandle *runtime)
+{
+    struct jm_ref ref = jm_context_find(context);
+    if (ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (runtime == NULL) {
+        return JsErrorNullArgument;
+    }
+    uintptr_t handle = jm_runtime_handle(jm_load_relaxed(&jm_context_at(ref)->runtime));
+    if (!jm_registry_holds(ref)) {
+        return JsErrorInvalidArgument;
+    }
+    *runtime = (JsRuntimeHandle)handle;
+    return JsNoError;
+}
+
+CHAKRA_API JsGetContextData(JsContextRef context, void **data)
+{
+    struct jm_ref ref = jm_context_find(context);
+    if (ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (data == NULL) {
+        return JsErrorNullArgument;
+    }
+    return jm_context_get_data(ref, data) ? JsNoError : JsErrorInvalidArgument;
+}
+
+CHAKRA_API JsSetContextData(JsContextRef context, void *data)
+{
+    bool ready = jm_runtime_settle(HERE);
+    struct jm_ref ref = jm_context_find(context);
+    if (ref.slot != NULL && !ready) {
+        return JsErrorOutOfMemory;
+    }
+    return jm_context_set_data(ref, data) ? JsNoError : JsErrorInvalidArgument;
+}
+
+CHAKRA_API JsAddRef(JsRef ref, unsigned int *count)
+{
+    bool ready = jm_runtime_settle(HERE);
+    struct jm_ref found = jm_context_find(ref);
+    if (found.slot != NULL && !ready) {
+        return JsErrorOutOfMemory;
+    }
+    switch (jm_context_add_reference(found, count)) {
+    case JM_COUNTED:
+        return JsNoError;
+    case JM_COUNT_LIMIT:
+        return JsErrorOutOfMemory;
+    default:
+        return JsErrorInvalidArgument;
+    }
+}
+
+CHAKRA_API JsRelease(JsRef ref, unsigned int *count)
+{
+    bool ready = jm_runtime_settle(HERE);
+    struct jm_ref found = jm_context_find(ref);
+    if (found.slot != NULL && !ready) {
+        return JsErrorOutOfMemory;
+    }
+    return jm_context_release(found, count) == JM_COUNTED ? JsNoError : JsErrorInvalidArgument;
+}
+
+/* ---- Idling and execution ---- */
+
+CHAKRA_API JsIdle(unsigned int *nextIdleTick)
+{
+    if (nextIdleTick == NULL) {
+        return JsErrorNullArgument;
+    }
+    (void)jm_runtime_settle(HERE);
+    struct jm_ref ref = jm_context_current();
+    if (ref.slot == NULL) {
+        return JsErrorNoCurrentContext;
+    }
+    struct jm_runtime *current = jm_load_relaxed(&jm_context_at(ref)->runtime);
+    if (jm_runtime_in_event(current)) {
+        return JsErrorRuntimeInUse;
+    }
+    if ((current->attributes & JsRuntimeAttributeEnableIdleProcessing) == 0) {
+        return JsErrorIdleNotEnabled;
+    }
+    (void)jm_operation_try(current); /* a current context's runtime is ours */
+    JM_OPERATION(operation, current);
+    jm_heap_collect(&operation->heap);
+    *nextIdleTick = operation->heap.untidy ? 0 : NEVER_AGAIN;
+    jm_operation_end(operation);
+    operation = NULL;
+    return JsNoError;
+}
+
+/* Reads what a live runtime's attributes are. */
+static bool attributes_of(struct jm_ref ref, uint32_t *attributes)
+{
+    *attributes = jm_runtime_at(ref)->attributes;
+    return jm_registry_holds(ref);
+}
+
+/* Sets the flag that engines poll. */
+static JsErrorCode set_disabled(JsRuntimeHandle runtime, bool disabled, uintptr_t here)
+{
+    struct jm_ref ref;
+    JsErrorCode error = lock(runtime, here, &ref);
+    if (error == JsNoError) {
+        jm_store_relaxed(&jm_runtime_at(ref)->disabled, disabled);
+        jm_runtime_unlock(ref);
+    }
+    return error;
+}
+
+CHAKRA_API JsDisableRuntimeExecution(JsRuntimeHandle runtime)
+{
+    struct jm_ref ref = jm_runtime_find(runtime);
+    uint32_t attributes;
+    if (ref.slot == NULL || !attributes_of(ref, &attributes)) {
+        return JsErrorInvalidArgument;
+    }
+    if ((attributes & JsRuntimeAttributeAllowScriptInterrupt) == 0) {
+        return JsErrorCannotDisableExecution;
+    }
+    return set_disabled(runtime, true, HERE);
+}
+
+CHAKRA_API JsEnableRuntimeExecution(JsRuntimeHandle runtime)
+{
+    struct jm_ref ref = jm_runtime_find(runtime);
+    uint32_t attributes;
+    if (ref.slot == NULL || !attributes_of(ref, &attributes)) {
+        return JsErrorInvalidArgument;
+    }
+    if ((attributes & JsRuntimeAttributeAllowScriptInterrupt) == 0) {
+        return JsNoError;
+    }
+    if (jm_runtime_is_entered_elsewhere(jm_runtime_at(ref))) {
+        return JsErrorWrongThread;
+    }
+    return set_disabled(runtime, false, HERE);
+}
+
+CHAKRA_API JsIsRuntimeExecutionDisabled(JsRuntimeHandle runtime, bool *isDisabled)
+{
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (isDisabled == NULL) {
+        return JsErrorNullArgument;
+    }
+    bool disabled = jm_load_relaxed(&jm_runtime_at(ref)->disabled);
+    if (!jm_registry_holds(ref)) {
+        return JsErrorInvalidArgument;
+    }
+    *isDisabled = disabled;
+    return JsNoError;
+}

@@ -1,0 +1,471 @@
+/*
+ * Layer 5: jsrtmem.h. Checks arguments, takes the fast path where the runtime is entered, and delegates.
+ */
+#include "jsrtmem.h"
+
+#include <string.h>
+
+#include "reserve.h"
+#include "runtime.h"
+
+static_assert((int)JSRTMEM_REFUSAL_LIMIT == JM_REFUSED_LIMIT &&
+                  (int)JSRTMEM_REFUSAL_HOST == JM_REFUSED_HOST &&
+                  (int)JSRTMEM_REFUSAL_OS == JM_REFUSED_OS &&
+                  (int)JSRTMEM_REFUSAL_SIZE == JM_REFUSED_SIZE &&
+                  (int)JSRTMEM_REFUSAL_THREAD == JM_REFUSED_THREAD &&
+                  (int)JSRTMEM_REFUSAL_CALLBACK == JM_REFUSED_CALLBACK &&
+                  (int)JSRTMEM_REFUSAL_ARGUMENT == JM_REFUSED_ARGUMENT,
+              "verdicts are handed out as they are");
+
+/* The frame by which callbacks that were left by a jump are recognised. */
+#define HERE ((uintptr_t)__builtin_frame_address(0))
+
+static void *refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested)
+{
+    jm_runtime_refuse(verdict, runtime, requested);
+    return NULL;
+}
+
+/* ---- Operations on objects, by handle ---- */
+
+/* What an allocating call asks for. */
+struct request {
+    void *pointer;    /* to be resized; null: a new object */
+    size_t alignment; /* of a new object */
+    size_t size;
+};
+
+/* Finds the request's runtime and begins an operation on it. NULL: refused, as remembered. */
+static struct jm_runtime *begin(JsRuntimeHandle handle, size_t requested, uintptr_t here)
+{
+    if (!jm_runtime_settle(here)) {
+        return refuse(JM_REFUSED_OS, NULL, requested);
+    }
+    struct jm_ref ref = jm_runtime_find(handle);
+    if (ref.slot == NULL) {
+        return refuse(JM_REFUSED_ARGUMENT, NULL, requested);
+    }
+    switch (jm_operation_begin(ref)) {
+    case JM_ACCESS_GRANTED:
+        return jm_runtime_at(ref);
+    case JM_ACCESS_BUSY:
+        return refuse(JM_REFUSED_THREAD, jm_runtime_at(ref), requested);
+    default:
+        return refuse(JM_REFUSED_ARGUMENT, NULL, requested);
+    }
+}
+
+static void *serve(struct jm_heap *heap, const struct request *request, enum jm_verdict *verdict)
+{
+    if (request->pointer != NULL) {
+        return jm_heap_resize(heap, request->pointer, request->size, verdict);
+    }
+    if (!jm_is_power_of_two(request->alignment)) {
+        *verdict = JM_REFUSED_ARGUMENT;
+        return NULL;
+    }
+    return jm_heap_alloc_aligned(heap, request->alignment, request->size, verdict);
+}
+
+static JM_NOINLINE void *run(JsRuntimeHandle handle, const struct request *request, uintptr_t here)
+{
+    JM_OPERATION(runtime, begin(handle, request->size, here));
+    if (runtime == NULL) {
+        return NULL;
+    }
+    enum jm_verdict verdict = JM_GRANTED;
+    void *object = serve(&runtime->heap, request, &verdict);
+    if (object == NULL) {
+        bool bad_pointer = verdict == JM_REFUSED_ARGUMENT && request->pointer != NULL;
+        jm_runtime_refuse(verdict, bad_pointer ? NULL : runtime, request->size);
+    }
+    jm_operation_end(runtime);
+    runtime = NULL;
+    return object;
+}
+
+static JM_NOINLINE void *alloc_slow(JsRuntimeHandle runtime, size_t size)
+{
+    struct request request = {NULL, JM_GRANULE, size};
+    return run(runtime, &request, HERE);
+}
+
+/* The list of the class was empty: there may be room all the same, without asking anybody. */
+static JM_NOINLINE void *alloc_refill(JsRuntimeHandle runtime, size_t size, unsigned code)
+{
+    struct jm_heap *heap = jm_current.heap;
+    void *object = heap == NULL ? NULL : jm_heap_refill(heap, code);
+    return object != NULL ? object : alloc_slow(runtime, size);
+}
+
+JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
+{
+    if (JM_UNLIKELY(jm_current.handle != (uintptr_t)runtime || size > JM_SMALL_MAX)) {
+        return alloc_slow(runtime, size);
+    }
+    unsigned code = jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS);
+    void *object = jm_arena_pop(jm_current.arena, code);
+    return JM_LIKELY(object != NULL) ? object : alloc_refill(runtime, size, code);
+}
+
+JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t size)
+{
+    size_t bytes = count * size;
+    if (size != 0 && bytes / size != count) {
+        bytes = SIZE_MAX; /* refused like any size that no block can have */
+    }
+    void *object = jsrtmem_alloc(runtime, bytes);
+    if (object != NULL && bytes <= JM_SMALL_MAX) { /* larger ones come from the OS, as zeros */
+        memset(object, 0, bytes);
+    }
+    return object;
+}
+
+JSRTMEM_API(void *) jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size)
+{
+    struct request request = {NULL, alignment, size};
+    return run(runtime, &request, HERE);
+}
+
+/* ---- Freeing ---- */
+
+static struct jm_heap *owner_of(const void *pointer)
+{
+    jm_pagemap_enter();
+    struct jm_heap *heap = jm_heap_of_any(pointer);
+    jm_pagemap_leave();
+    return heap;
+}
+
+static bool queue_free(void *pointer)
+{
+    jm_pagemap_enter();
+    bool queued = jm_heap_queue_free(pointer);
+    jm_pagemap_leave();
+    return queued;
+}
+
+/* Frees an object of a heap that may be in use elsewhere. */
+static bool free_in(struct jm_heap *heap, void *pointer)
+{
+    struct jm_runtime *taken = jm_runtime_of_heap(heap);
+    if (jm_operation_try(taken) != JM_ACCESS_GRANTED) {
+        return queue_free(pointer);
+    }
+    JM_OPERATION(runtime, taken);
+    bool freed = jm_heap_free(heap, pointer);
+    jm_operation_end(runtime);
+    runtime = NULL;
+    return freed;
+}
+
+static JM_NOINLINE JsErrorCode free_slow(void *pointer)
+{
+    if (pointer == NULL) {
+        return JsNoError;
+    }
+    if (!jm_runtime_settle(HERE)) {
+        return queue_free(pointer) ? JsNoError : JsErrorInvalidArgument;
+    }
+    struct jm_heap *heap = owner_of(pointer);
+    return heap != NULL && free_in(heap, pointer) ? JsNoError : JsErrorInvalidArgument;
+}
+
+/* A block became empty: if it is the second one, one of them is given back. */
+static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, struct jm_block *block)
+{
+    jm_heap_note_empty(heap, block);
+    if (heap->untidy && jm_runtime_settle(HERE)) {
+        JM_OPERATION(runtime, jm_runtime_of_heap(heap));
+        if (jm_operation_try(runtime) == JM_ACCESS_GRANTED) {
+            jm_operation_end(runtime);
+        }
+        runtime = NULL;
+    }
+    return JsNoError;
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
+{
+    struct jm_arena *arena = jm_current.arena;
+    size_t granule;
+    struct jm_block *block = jm_arena_peek(arena, ptr, &granule);
+    if (JM_UNLIKELY(block == NULL)) {
+        return free_slow(ptr);
+    }
+    unsigned code = jm_load_relaxed(&block->map[granule]);
+    if (JM_UNLIKELY(!jm_is_live(code))) {
+        return JsErrorInvalidArgument;
+    }
+    if (JM_UNLIKELY(jm_arena_push(arena, block, granule, code))) {
+        return note_empty(jm_current.heap, block);
+    }
+    return JsNoError;
+}
+
+/* ---- Resizing and asking ---- */
+
+/* realloc to nothing: a free that insists on the runtime. */
+static JM_NOINLINE void *free_of(JsRuntimeHandle handle, void *pointer, uintptr_t here)
+{
+    if (!jm_runtime_settle(here)) {
+        return refuse(JM_REFUSED_OS, NULL, 0);
+    }
+    struct jm_ref ref = jm_runtime_find(handle);
+    struct jm_heap *heap = ref.slot == NULL ? NULL : owner_of(pointer);
+    if (heap == NULL || heap != &jm_runtime_at(ref)->heap || !free_in(heap, pointer)) {
+        return refuse(JM_REFUSED_ARGUMENT, NULL, 0);
+    }
+    return NULL;
+}
+
+static JM_NOINLINE void *realloc_slow(JsRuntimeHandle runtime, void *pointer, size_t size)
+{
+    if (pointer != NULL && size == 0) {
+        return free_of(runtime, pointer, HERE);
+    }
+    struct request request = {pointer, JM_GRANULE, size};
+    return run(runtime, &request, HERE);
+}
+
+JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t size)
+{
+    size_t granule;
+    if (JM_UNLIKELY(jm_current.handle != (uintptr_t)runtime || size - 1 >= JM_SMALL_MAX)) {
+        return realloc_slow(runtime, ptr, size);
+    }
+    struct jm_block *block = jm_arena_peek(jm_current.arena, ptr, &granule);
+    unsigned code = jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS);
+    if (block != NULL && jm_load_relaxed(&block->map[granule]) == code) {
+        return ptr; /* it fits as it is */
+    }
+    return realloc_slow(runtime, ptr, size);
+}
+
+JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
+{
+    if (jm_current.heap != NULL) {
+        size_t size = jm_heap_usable(jm_current.heap, ptr);
+        if (size != 0) {
+            return size;
+        }
+    }
+    jm_pagemap_enter();
+    size_t size = jm_heap_usable_any(ptr);
+    jm_pagemap_leave();
+    return size;
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_runtime_of(const void *ptr, JsRuntimeHandle *runtime)
+{
+    jm_pagemap_enter();
+    struct jm_heap *heap = jm_heap_of_any(ptr);
+    uintptr_t handle = heap == NULL ? 0 : jm_runtime_handle(jm_runtime_of_heap(heap));
+    jm_pagemap_leave();
+    if (handle == 0) {
+        return JsErrorInvalidArgument;
+    }
+    if (runtime == NULL) {
+        return JsErrorNullArgument;
+    }
+    *runtime = (JsRuntimeHandle)handle;
+    return JsNoError;
+}
+
+/* ---- Entering ---- */
+
+JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime)
+{
+    bool ready = jm_runtime_settle(HERE);
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (!ready) {
+        return JsErrorOutOfMemory;
+    }
+    if (jm_runtime_in_event(jm_runtime_at(ref))) {
+        return JsErrorRuntimeInUse;
+    }
+    switch (jm_runtime_push(ref)) {
+    case JM_ENTERED:
+        return JsNoError;
+    case JM_ENTER_BUSY:
+        return JsErrorWrongThread;
+    case JM_ENTER_NO_ROOM:
+        return JsErrorOutOfMemory;
+    default:
+        return JsErrorInvalidArgument;
+    }
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_leave(JsRuntimeHandle runtime)
+{
+    (void)jm_runtime_settle(HERE);
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (jm_runtime_in_event(jm_runtime_at(ref))) {
+        return JsErrorRuntimeInUse;
+    }
+    return jm_runtime_pop(ref) ? JsNoError : JsErrorInvalidArgument;
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_abandon(JsRuntimeHandle runtime)
+{
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    jm_runtime_abandon(jm_runtime_at(ref));
+    return JsNoError;
+}
+
+/* ---- Telling ---- */
+
+/* Copies a filled struct of `known` bytes to a caller who knows `*size` of it. */
+static JsErrorCode hand_out(void *to, size_t asked, const void *from, size_t known)
+{
+    size_t size = asked < known ? asked : known;
+    memcpy(to, from, size);
+    *(size_t *)to = size; /* struct_size is the first field */
+    return JsNoError;
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info)
+{
+    if (info == NULL) {
+        return JsErrorNullArgument;
+    }
+    if (info->struct_size < sizeof *info) {
+        return JsErrorInvalidArgument;
+    }
+    jsrtmem_refusal_info told = {
+        .reason = (jsrtmem_refusal)jm_thread.refusal.reason,
+        .runtime = (JsRuntimeHandle)jm_thread.refusal.handle,
+        .requested = jm_thread.refusal.requested,
+        .usage = jm_thread.refusal.usage,
+        .limit = jm_thread.refusal.limit,
+    };
+    return hand_out(info, info->struct_size, &told, sizeof told);
+}
+
+/* What is live: counted where nobody changes it meanwhile, else as last published. */
+static struct jm_live live_of(const struct jm_runtime *runtime)
+{
+    if (jm_runtime_is_mine(runtime)) {
+        return jm_heap_count_any(&runtime->heap);
+    }
+    jm_pagemap_enter();
+    uint32_t uses = jm_load_acquire(&runtime->uses);
+    bool idle = jm_load_acquire(&runtime->owner) == 0;
+    struct jm_live live = {0, 0};
+    if (idle) {
+        live = jm_heap_count_any(&runtime->heap);
+        atomic_thread_fence(memory_order_acquire);
+        idle = jm_load_relaxed(&runtime->uses) == uses && jm_load_relaxed(&runtime->owner) == 0;
+    }
+    jm_pagemap_leave();
+    if (!idle) {
+        live.bytes = jm_load_relaxed(&runtime->heap.live_bytes);
+        live.objects = jm_load_relaxed(&runtime->heap.live_objects);
+    }
+    return live;
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stats *stats)
+{
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (stats == NULL) {
+        return JsErrorNullArgument;
+    }
+    if (stats->struct_size < sizeof *stats) {
+        return JsErrorInvalidArgument;
+    }
+    const struct jm_heap *heap = &jm_runtime_at(ref)->heap;
+    const struct jm_quota *quota = &heap->supply.quota;
+    struct jm_live live = live_of(jm_runtime_at(ref));
+    jsrtmem_stats told = {
+        .usage = jm_load_relaxed(&quota->usage),
+        .peak_usage = jm_load_relaxed(&quota->peak),
+        .limit = jm_load_relaxed(&quota->limit),
+        .live_bytes = live.bytes,
+        .live_objects = live.objects,
+        .blocks = jm_load_relaxed(&heap->supply.block_count),
+        .allocate_events = jm_load_relaxed(&quota->events[JM_EVENT_ALLOCATE]),
+        .free_events = jm_load_relaxed(&quota->events[JM_EVENT_FREE]),
+        .failure_events = jm_load_relaxed(&quota->events[JM_EVENT_FAILURE]),
+        .misuses = jm_load_relaxed(&heap->misuses),
+    };
+    if (!jm_registry_holds(ref)) {
+        return JsErrorInvalidArgument;
+    }
+    return hand_out(stats, stats->struct_size, &told, sizeof told);
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(JsRuntimeHandle runtime)
+{
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot == NULL || !jm_thread_ready() || !jm_runtime_lock(ref)) {
+        return JsErrorInvalidArgument;
+    }
+    struct jm_quota *quota = &jm_runtime_at(ref)->heap.supply.quota;
+    jm_store_relaxed(&quota->peak, jm_load_relaxed(&quota->usage));
+    jm_runtime_unlock(ref);
+    return JsNoError;
+}
+
+/* The usage of all live runtimes, each at some moment of the call. */
+static size_t total_usage(void)
+{
+    size_t total = 0;
+    const struct jm_slot *slot;
+    for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {
+        struct jm_ref ref = {(struct jm_slot *)(uintptr_t)slot, jm_load_acquire(&slot->tag)};
+        size_t usage = jm_load_relaxed(&jm_runtime_at(ref)->heap.supply.quota.usage);
+        if (ref.tag % 2 == 1 && jm_registry_holds(ref)) {
+            total += usage;
+        }
+    }
+    return total;
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
+{
+    if (stats == NULL) {
+        return JsErrorNullArgument;
+    }
+    if (stats->struct_size < sizeof *stats) {
+        return JsErrorInvalidArgument;
+    }
+    jsrtmem_process_stats told = {
+        .runtimes = jm_registry_live(JM_KIND_RUNTIME),
+        .usage = total_usage(),
+        .reserve = jm_reserve_bytes(),
+        .reserve_limit = jm_reserve_limit(),
+        .metadata = jm_registry_metadata() + jm_pagemap_metadata(),
+    };
+    return hand_out(stats, stats->struct_size, &told, sizeof told);
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_set_reserve_limit(size_t bytes)
+{
+    if (!jm_runtime_init() || !jm_thread_ready()) {
+        return JsErrorOutOfMemory;
+    }
+    jm_reserve_set_limit(bytes);
+    return JsNoError;
+}
+
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
+
+JSRTMEM_API(const char *) jsrtmem_version(void)
+{
+    return TEXT(JSRTMEM_VERSION_MAJOR) "." TEXT(JSRTMEM_VERSION_MINOR) "." TEXT(
+        JSRTMEM_VERSION_PATCH);
+}

@@ -1,0 +1,464 @@
+#include "runtime.h"
+
+#include "context.h"
+#include "os.h"
+#include "reserve.h"
+
+static_assert(offsetof(struct jm_runtime, slot) == 0, "the registry casts");
+static_assert(offsetof(struct jm_context, slot) == 0, "the registry casts");
+
+const size_t jm_slot_sizes[JM_KINDS] = {
+    (sizeof(struct jm_runtime) + 63) & ~(size_t)63,
+    sizeof(struct jm_context),
+};
+
+/* Which hook of its runtime a call belongs to. */
+enum site { SITE_EVENT, SITE_BEFORE_COLLECT };
+
+/* ---- Ownership ---- */
+
+static uint64_t my_owner(bool entered)
+{
+    return jm_thread.id << 1 | entered;
+}
+
+bool jm_runtime_is_mine(const struct jm_runtime *runtime)
+{
+    return jm_thread.id != 0 && jm_load_relaxed(&runtime->owner) >> 1 == jm_thread.id;
+}
+
+static bool is_live(const struct jm_runtime *runtime)
+{
+    return jm_load_acquire(&runtime->slot.tag) % 2 == 1;
+}
+
+/* Takes a runtime that nobody uses. False: somebody does. */
+static bool try_take(struct jm_runtime *runtime)
+{
+    uint64_t nobody = 0;
+    if (!jm_swap_acquire(&runtime->owner, &nobody, my_owner(false))) {
+        return false;
+    }
+    jm_add_owned(&runtime->uses, 1);
+    atomic_thread_fence(
+        memory_order_release); /* jsrtmem_get_stats sees the count before a change */
+    return true;
+}
+
+/* Makes `owner` agree with what the calling thread has left in the runtime. */
+static void settle_owner(struct jm_runtime *runtime)
+{
+    if (runtime->entries > 0) {
+        jm_store_relaxed(&runtime->owner, my_owner(true));
+    } else if (runtime->heap.supply.quota.operations > 0) {
+        jm_store_relaxed(&runtime->owner, my_owner(false));
+    } else {
+        jm_store_release(&runtime->owner, 0);
+    }
+}
+
+/* Makes the runtime the calling thread's, where it is not yet. GRANTED: see settle_owner. */
+static enum jm_access take(struct jm_ref ref)
+{
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    for (unsigned attempt = 0;; attempt++) {
+        if (jm_runtime_is_mine(runtime)) {
+            return jm_registry_holds(ref) ? JM_ACCESS_GRANTED : JM_ACCESS_STALE;
+        }
+        if (try_take(runtime)) {
+            bool live = jm_registry_holds(ref);
+            if (live && !runtime->disposing) {
+                return JM_ACCESS_GRANTED;
+            }
+            jm_store_release(&runtime->owner, 0);
+            return live ? JM_ACCESS_BUSY : JM_ACCESS_STALE;
+        }
+        uint64_t owner = jm_load_acquire(&runtime->owner);
+        if (!jm_registry_holds(ref)) {
+            return JM_ACCESS_STALE;
+        }
+        bool never_ends = owner != 0 && ((owner & 1) != 0 || jm_thread_is_gone(owner >> 1));
+        if (never_ends || jm_thread.calls != NULL) {
+            return JM_ACCESS_BUSY;
+        }
+        jm_os_pause(attempt);
+    }
+}
+
+/* ---- Operations ---- */
+
+enum jm_access jm_operation_begin(struct jm_ref ref)
+{
+    enum jm_access access = take(ref);
+    if (access == JM_ACCESS_GRANTED) {
+        jm_runtime_at(ref)->heap.supply.quota.operations++;
+    }
+    return access;
+}
+
+enum jm_access jm_operation_try(struct jm_runtime *runtime)
+{
+    if (!jm_runtime_is_mine(runtime)) {
+        if (!try_take(runtime)) {
+            return JM_ACCESS_BUSY;
+        }
+        if (!is_live(runtime)) {
+            jm_store_release(&runtime->owner, 0);
+            return JM_ACCESS_STALE;
+        }
+    }
+    runtime->heap.supply.quota.operations++;
+    return JM_ACCESS_GRANTED;
+}
+
+static void drop_operation(struct jm_runtime *runtime)
+{
+    runtime->heap.supply.quota.operations--;
+    settle_owner(runtime);
+}
+
+void jm_operation_end(struct jm_runtime *runtime)
+{
+    if (runtime->heap.untidy) {
+        jm_heap_tidy(&runtime->heap);
+    }
+    drop_operation(runtime);
+}
+
+void jm_operation_unwind(struct jm_runtime **runtime)
+{
+    if (*runtime != NULL) {
+        drop_operation(*runtime);
+    }
+}
+
+/* ---- Callbacks that were left ---- */
+
+static struct jm_runtime *runtime_of_call(struct jm_call *call)
+{
+    struct jm_hook *hook = JM_CONTAINER(call, struct jm_hook, call);
+    if (call->site == SITE_BEFORE_COLLECT) {
+        return JM_CONTAINER(hook, struct jm_runtime, before_collect);
+    }
+    struct jm_quota *quota = JM_CONTAINER(hook, struct jm_quota, hook);
+    struct jm_supply *supply = JM_CONTAINER(quota, struct jm_supply, quota);
+    return jm_runtime_of_heap(JM_CONTAINER(supply, struct jm_heap, supply));
+}
+
+/* Undoes the thread's innermost call: its operation and those that began inside it are over. */
+static void abandon_innermost(void)
+{
+    struct jm_call *call = jm_thread.calls;
+    struct jm_runtime *runtime = runtime_of_call(call);
+    if (call->asked != 0) {
+        jm_runtime_refuse(JM_REFUSED_HOST, runtime, call->asked);
+    }
+    runtime->heap.supply.quota.operations = call->operations - 1;
+    jm_hook_abandon(JM_CONTAINER(call, struct jm_hook, call));
+    settle_owner(runtime);
+}
+
+bool jm_runtime_settle(uintptr_t here)
+{
+    while (JM_UNLIKELY(jm_thread.calls != NULL) &&
+           jm_hook_was_left(JM_CONTAINER(jm_thread.calls, struct jm_hook, call), here)) {
+        abandon_innermost();
+    }
+    return jm_runtime_init() && jm_thread_ready();
+}
+
+void jm_runtime_abandon(struct jm_runtime *runtime)
+{
+    while (jm_hook_is_mine(&runtime->heap.supply.quota.hook) ||
+           jm_hook_is_mine(&runtime->before_collect)) {
+        abandon_innermost();
+    }
+}
+
+void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested)
+{
+    jm_thread.refusal.reason = verdict;
+    jm_thread.refusal.requested = requested;
+    jm_thread.refusal.handle = 0;
+    jm_thread.refusal.usage = jm_thread.refusal.limit = 0;
+    if (runtime != NULL) {
+        const struct jm_quota *quota = &runtime->heap.supply.quota;
+        jm_thread.refusal.handle = jm_runtime_handle(runtime);
+        jm_thread.refusal.usage = jm_load_relaxed(&quota->usage);
+        jm_thread.refusal.limit = jm_load_relaxed(&quota->limit);
+    }
+}
+
+bool jm_runtime_lock(struct jm_ref ref)
+{
+    jm_lock_take(&jm_runtime_at(ref)->lock);
+    if (!jm_registry_holds(ref)) {
+        jm_runtime_unlock(ref);
+        return false;
+    }
+    return true;
+}
+
+/* ---- Entering ---- */
+
+void jm_runtime_refresh_current(void)
+{
+    struct jm_runtime *runtime = NULL;
+    if (jm_thread.frame_count > 0) {
+        runtime = jm_thread.frames[jm_thread.frame_count - 1].runtime;
+    } else if (jm_thread.context != 0) {
+        runtime = jm_load_relaxed(&jm_context_at(jm_context_current())->runtime);
+    }
+    if (runtime == NULL) {
+        jm_heap_make_current(NULL, 0);
+    } else {
+        jm_heap_make_current(&runtime->heap, jm_runtime_handle(runtime));
+    }
+}
+
+void jm_runtime_add_entry(struct jm_runtime *runtime)
+{
+    runtime->entries++;
+    settle_owner(runtime);
+}
+
+void jm_runtime_drop_entry(struct jm_runtime *runtime)
+{
+    runtime->entries--;
+    settle_owner(runtime);
+}
+
+enum jm_access jm_runtime_enter(struct jm_ref ref)
+{
+    enum jm_access access = take(ref);
+    if (access == JM_ACCESS_GRANTED) {
+        jm_runtime_add_entry(jm_runtime_at(ref));
+    }
+    return access;
+}
+
+enum jm_entering jm_runtime_push(struct jm_ref ref)
+{
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    if (!jm_thread_reserve_frame()) {
+        return JM_ENTER_NO_ROOM;
+    }
+    enum jm_access access = jm_runtime_enter(ref);
+    if (access != JM_ACCESS_GRANTED) {
+        return access == JM_ACCESS_STALE ? JM_ENTER_STALE : JM_ENTER_BUSY;
+    }
+    struct jm_frame *top = &jm_thread.frames[jm_thread.frame_count];
+    if (jm_thread.frame_count > 0 && top[-1].runtime == runtime) {
+        top[-1].count++;
+    } else {
+        *top = (struct jm_frame){runtime, 1};
+        jm_thread.frame_count++;
+    }
+    jm_runtime_refresh_current();
+    return JM_ENTERED;
+}
+
+/* Undoes the innermost entry. pre: there is one. */
+static void pop_frame(void)
+{
+    struct jm_frame *top = &jm_thread.frames[jm_thread.frame_count - 1];
+    struct jm_runtime *runtime = top->runtime;
+    if (--top->count == 0) {
+        jm_thread.frame_count--;
+    }
+    jm_runtime_refresh_current();
+    jm_runtime_drop_entry(runtime);
+}
+
+bool jm_runtime_pop(struct jm_ref ref)
+{
+    size_t count = jm_thread.frame_count;
+    if (count == 0 || jm_thread.frames[count - 1].runtime != jm_runtime_at(ref)) {
+        return false;
+    }
+    pop_frame();
+    return true;
+}
+
+/* ---- Collecting ---- */
+
+typedef void(JM_CALLBACK *collect_function)(void *state);
+
+struct notice {
+    struct jm_hook *hook;
+    struct jm_pair pair;
+};
+
+static void end_notice(struct notice *notice)
+{
+    (void)jm_hook_end(notice->hook, &notice->pair);
+}
+
+static JM_NOINLINE void call_before_collect(struct jm_runtime *runtime)
+{
+    struct jm_hook *hook = &runtime->before_collect;
+    __attribute__((cleanup(end_notice))) struct notice notice = {hook, {0}};
+    if (jm_hook_begin(hook, &notice.pair, (uintptr_t)__builtin_frame_address(0))) {
+        hook->call.asked = 0;
+        hook->call.operations = runtime->heap.supply.quota.operations;
+        ((collect_function)notice.pair.function)(notice.pair.state);
+    }
+}
+
+void jm_runtime_collect(struct jm_runtime *runtime)
+{
+    if (jm_hook_is_mine(&runtime->before_collect)) {
+        return;
+    }
+    call_before_collect(runtime);
+    jm_heap_collect(&runtime->heap);
+}
+
+/* ---- Life ---- */
+
+static void reset(struct jm_runtime *runtime, uint32_t attributes)
+{
+    runtime->attributes = attributes;
+    jm_heap_reset(&runtime->heap);
+    jm_hook_set(&runtime->before_collect, NULL, NULL);
+    runtime->heap.supply.quota.hook.call.site = SITE_EVENT;
+    runtime->before_collect.call.site = SITE_BEFORE_COLLECT;
+    runtime->entries = 0;
+    runtime->contexts = 0;
+    runtime->disposing = false;
+    jm_store_relaxed(&runtime->disabled, false);
+}
+
+uintptr_t jm_runtime_create(uint32_t attributes)
+{
+    struct jm_slot *slot = jm_registry_take(JM_KIND_RUNTIME);
+    if (slot == NULL) {
+        return 0;
+    }
+    struct jm_runtime *runtime = (struct jm_runtime *)(void *)slot;
+    /* A free that came too late may be looking at the slot just now. */
+    for (unsigned attempt = 0; !try_take(runtime); attempt++) {
+        jm_os_pause(attempt);
+    }
+    reset(runtime, attributes);
+    uintptr_t handle = jm_registry_publish(JM_KIND_RUNTIME, slot);
+    jm_store_release(&runtime->owner, 0);
+    return handle;
+}
+
+/* Takes a runtime from a thread that a fork left behind. Where that was, nobody knows. */
+static bool take_from_gone(struct jm_runtime *runtime)
+{
+    uint64_t owner = jm_load_acquire(&runtime->owner);
+    if (owner == 0 || !jm_thread_is_gone(owner >> 1) ||
+        !jm_swap_acquire(&runtime->owner, &owner, my_owner(false))) {
+        return false;
+    }
+    runtime->entries = 0;
+    runtime->heap.supply.quota.operations = 0;
+    jm_hook_forget(&runtime->heap.supply.quota.hook);
+    jm_hook_forget(&runtime->before_collect);
+    jm_heap_forget(&runtime->heap);
+    return true;
+}
+
+static void dispose(struct jm_runtime *runtime)
+{
+    runtime->disposing = true;
+    runtime->heap.supply.quota.operations++;
+    jm_heap_release_all(&runtime->heap);
+    jm_context_dispose_all(runtime);
+    jm_lock_take(&runtime->lock);
+    jm_registry_retract(JM_KIND_RUNTIME, &runtime->slot);
+    jm_lock_drop(&runtime->lock);
+    runtime->heap.supply.quota.operations = 0;
+    jm_store_release(&runtime->owner, 0);
+    jm_registry_give(JM_KIND_RUNTIME, &runtime->slot);
+}
+
+static JM_NOINLINE void dispose_guarded(struct jm_runtime *runtime)
+{
+    JM_OPERATION(guard, runtime);
+    dispose(runtime);
+    guard = NULL;
+}
+
+enum jm_disposal jm_runtime_dispose(struct jm_ref ref)
+{
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    if (!try_take(runtime) && !take_from_gone(runtime)) {
+        return jm_registry_holds(ref) ? JM_DISPOSE_IN_USE : JM_DISPOSE_STALE;
+    }
+    if (!jm_registry_holds(ref)) {
+        jm_store_release(&runtime->owner, 0);
+        return JM_DISPOSE_STALE;
+    }
+    dispose_guarded(runtime);
+    return JM_DISPOSED;
+}
+
+/* ---- Threads and forks ---- */
+
+static void on_thread_exit(void)
+{
+    while (jm_thread.calls != NULL) {
+        abandon_innermost();
+    }
+    while (jm_thread.frame_count > 0) {
+        pop_frame();
+    }
+    (void)jm_context_set_current((struct jm_ref){NULL, 0});
+    jm_thread_reset();
+}
+
+static void before_fork(void)
+{
+    (void)jm_thread_ready();
+    jm_registry_before_fork();
+    jm_reserve_before_fork();
+    jm_pagemap_before_fork();
+}
+
+static void after_fork_parent(void)
+{
+    jm_pagemap_after_fork_parent();
+    jm_reserve_after_fork();
+    jm_registry_after_fork();
+}
+
+static void after_fork_child(void)
+{
+    jm_thread_forked();
+    jm_pagemap_after_fork_child();
+    jm_reserve_after_fork();
+    jm_registry_after_fork();
+}
+
+/* Process state: 0 not begun, 1 in progress, 2 done. */
+static _Atomic(int) init_state;
+
+static bool init_once(void)
+{
+    static const struct jm_os_hooks hooks = {on_thread_exit, before_fork, after_fork_parent,
+                                             after_fork_child};
+    if (!jm_os_init(&hooks)) {
+        return false;
+    }
+    jm_registry_init();
+    jm_reserve_init();
+    return true;
+}
+
+bool jm_runtime_init(void)
+{
+    for (unsigned attempt = 0; JM_UNLIKELY(jm_load_acquire(&init_state) != 2); attempt++) {
+        int not_begun = 0;
+        if (jm_swap_acquire(&init_state, &not_begun, 1)) {
+            bool done = init_once();
+            jm_store_release(&init_state, done ? 2 : 0);
+            return done;
+        }
+        jm_os_pause(attempt);
+    }
+    return true;
+}

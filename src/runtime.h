@@ -1,0 +1,139 @@
+/*
+ * Layer 4: runtimes. A runtime is a quota and a heap, used by one thread at a time.
+ *
+ * A thread uses a runtime because it entered it (jm_runtime_enter, or a current context), or for the
+ * length of an operation (any call that may take or give back blocks, or that came without entering):
+ *
+ *      owner == 0                            nobody uses it: entries == operations == 0
+ *      owner == thread id << 1 | 1           entries > 0
+ *      owner == thread id << 1               entries == 0, operations > 0
+ *
+ * Whoever changes `owner` from 0 owns everything in the runtime but what is marked as shared. An
+ * operation of another thread waits for the end of an operation, never for an entry.
+ */
+#ifndef JM_RUNTIME_H
+#define JM_RUNTIME_H
+
+#include "heap.h"
+#include "registry.h"
+
+struct jm_runtime {
+    struct jm_slot slot; /* first: the registry knows nothing more */
+    uint32_t attributes; /* constant while live */
+    _Atomic(uint64_t) owner;
+    struct jm_heap heap;
+    struct jm_hook before_collect;
+    uint32_t entries;
+    _Atomic(uint32_t) uses; /* shared: counts changes of `owner` from 0 */
+    _Atomic(bool) disabled; /* shared, written by all */
+    bool disposing;         /* a dispose began, and may have been left by a jump */
+    uint32_t contexts;      /* under the lock: index + 1 of the first */
+    struct jm_lock lock;    /* for changes that any thread may make: limit, pairs, contexts */
+};
+
+/* The current owner keeps every other thread out; `stale`: the handle is not valid. */
+enum jm_access { JM_ACCESS_GRANTED, JM_ACCESS_STALE, JM_ACCESS_BUSY };
+
+/* Prepares the library. Cheap after the first time. post: false: the OS has no room. */
+bool jm_runtime_init(void);
+
+/*
+ * What every call that may run host code, or depends on whether it does, begins with: gives the thread
+ * an id, and undoes the callbacks that the stack shows were left by a jump. `here` is a frame of the
+ * library's entry. post: false: the OS has no room for the thread.
+ */
+bool jm_runtime_settle(uintptr_t here);
+
+JM_INLINE struct jm_ref jm_runtime_find(const void *handle)
+{
+    return jm_registry_find(JM_KIND_RUNTIME, (uintptr_t)handle);
+}
+
+static inline struct jm_runtime *jm_runtime_at(struct jm_ref ref)
+{
+    return (struct jm_runtime *)(void *)ref.slot;
+}
+
+static inline struct jm_runtime *jm_runtime_of_heap(struct jm_heap *heap)
+{
+    return JM_CONTAINER(heap, struct jm_runtime, heap);
+}
+
+static inline uintptr_t jm_runtime_handle(const struct jm_runtime *runtime)
+{
+    return jm_registry_handle(JM_KIND_RUNTIME, &runtime->slot);
+}
+
+/* True while the calling thread uses the runtime. */
+bool jm_runtime_is_mine(const struct jm_runtime *runtime);
+
+/* True while another thread has the runtime entered. */
+static inline bool jm_runtime_is_entered_elsewhere(const struct jm_runtime *runtime)
+{
+    return (jm_load_relaxed(&runtime->owner) & 1) != 0 && !jm_runtime_is_mine(runtime);
+}
+
+/* True while the calling thread is inside the runtime's allocation callback. */
+static inline bool jm_runtime_in_event(const struct jm_runtime *runtime)
+{
+    return jm_quota_in_callback(&runtime->heap.supply.quota);
+}
+
+/* A new runtime's handle; 0: no memory, or no handles. */
+uintptr_t jm_runtime_create(uint32_t attributes);
+
+enum jm_disposal { JM_DISPOSED, JM_DISPOSE_STALE, JM_DISPOSE_IN_USE };
+enum jm_disposal jm_runtime_dispose(struct jm_ref ref);
+
+/*
+ * Begins an operation; waits while another thread's operation runs, unless the thread is inside a
+ * callback. BUSY: another thread has entered the runtime, or is inside of it and must not be waited
+ * for. Every operation that was granted is ended.
+ */
+enum jm_access jm_operation_begin(struct jm_ref ref);
+
+/* The same without waiting. `heap` may be of any runtime, live or not; granted only if it is live. */
+enum jm_access jm_operation_try(struct jm_runtime *runtime);
+
+/* Gives back what waits for it, and ends the operation. */
+void jm_operation_end(struct jm_runtime *runtime);
+
+/* Ends the operation where a host's exception passes: for use with the cleanup attribute. */
+void jm_operation_unwind(struct jm_runtime **runtime);
+#define JM_OPERATION(name, runtime) \
+    __attribute__((cleanup(jm_operation_unwind))) struct jm_runtime *name = (runtime)
+
+/* Makes the runtime the calling thread's until jm_runtime_leave. Nests. */
+enum jm_access jm_runtime_enter(struct jm_ref ref);
+
+/* One entry more or less, for whoever keeps account of them. */
+void jm_runtime_add_entry(struct jm_runtime *runtime);
+void jm_runtime_drop_entry(struct jm_runtime *runtime);
+
+/* Points the fast paths at what the thread entered last. */
+void jm_runtime_refresh_current(void);
+
+/* Enters for jsrtmem_enter: a frame on the thread. NO_ROOM: no memory for it. */
+enum jm_entering { JM_ENTERED, JM_ENTER_STALE, JM_ENTER_BUSY, JM_ENTER_NO_ROOM };
+enum jm_entering jm_runtime_push(struct jm_ref ref);
+
+/* Undoes the thread's last jm_runtime_push. False: that was not of this runtime. */
+bool jm_runtime_pop(struct jm_ref ref);
+
+/* Runs the before-collect callback, then gives every empty block back. */
+void jm_runtime_collect(struct jm_runtime *runtime);
+
+/* Undoes the callbacks of this runtime that the thread is inside of, and those inside them. */
+void jm_runtime_abandon(struct jm_runtime *runtime);
+
+/* Takes the lock that guards what any thread may change. False: the handle is stale. */
+bool jm_runtime_lock(struct jm_ref ref);
+static inline void jm_runtime_unlock(struct jm_ref ref)
+{
+    jm_lock_drop(&jm_runtime_at(ref)->lock);
+}
+
+/* Remembers a refusal for the thread. */
+void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested);
+
+#endif
