@@ -1,0 +1,92 @@
+#!/bin/sh
+# Checks what the shared library exports and how it is linked.
+# usage: check_exports.sh LIBRARY [READELF]
+set -u
+LC_ALL=C
+export LC_ALL
+library=${1:?usage: check_exports.sh LIBRARY [READELF]}
+readelf=${2:-readelf}
+node=JSRTMEM_0.1
+soname=libjsrtmem.so.0
+
+failures=0
+fail() {
+    echo "exports: $*"
+    failures=$((failures + 1))
+}
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-exports.XXXXXX") || exit 1
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+
+sort >"$scratch/expected" <<'END'
+JsAddRef
+JsCollectGarbage
+JsCreateContext
+JsCreateRuntime
+JsDisableRuntimeExecution
+JsDisposeRuntime
+JsEnableRuntimeExecution
+JsGetContextData
+JsGetCurrentContext
+JsGetRuntime
+JsGetRuntimeMemoryLimit
+JsGetRuntimeMemoryUsage
+JsIdle
+JsIsRuntimeExecutionDisabled
+JsRelease
+JsSetContextData
+JsSetCurrentContext
+JsSetRuntimeBeforeCollectCallback
+JsSetRuntimeMemoryAllocationCallback
+JsSetRuntimeMemoryLimit
+jsrtmem_abandon
+jsrtmem_aligned_alloc
+jsrtmem_alloc
+jsrtmem_calloc
+jsrtmem_enter
+jsrtmem_free
+jsrtmem_get_process_stats
+jsrtmem_get_stats
+jsrtmem_last_refusal
+jsrtmem_leave
+jsrtmem_realloc
+jsrtmem_reset_peak
+jsrtmem_runtime_of
+jsrtmem_set_reserve_limit
+jsrtmem_usable_size
+jsrtmem_version
+END
+
+# Columns: number, value, size, type, binding, visibility, section, NAME@@NODE. The node's own name is
+# an absolute object.
+"$readelf" --dyn-syms -W "$library" >"$scratch/symbols" || exit 1
+awk '$1 ~ /^[0-9]+:$/ && $7 != "UND" && $7 != "ABS"' "$scratch/symbols" >"$scratch/defined"
+awk '{ print $8 }' "$scratch/defined" | sort >"$scratch/found"
+sed "s/\$/@@$node/" "$scratch/expected" >"$scratch/versioned"
+if ! diff "$scratch/versioned" "$scratch/found" >"$scratch/diff"; then
+    fail "exports differ (< missing, > too many):"
+    grep '^[<>]' "$scratch/diff"
+fi
+if grep -v ' FUNC ' "$scratch/defined"; then
+    fail "the symbols above are not functions"
+fi
+
+"$readelf" -dW "$library" >"$scratch/dynamic" || exit 1
+"$readelf" -lW "$library" >"$scratch/segments" || exit 1
+grep -q "(SONAME).*\[$soname\]" "$scratch/dynamic" || fail "SONAME is not $soname"
+grep -q 'FLAGS_1.*NODELETE' "$scratch/dynamic" || fail "NODELETE is not set"
+grep -Eq 'FLAGS.*BIND_NOW|FLAGS_1.*NOW' "$scratch/dynamic" || fail "BIND_NOW is not set"
+grep -q 'GNU_RELRO' "$scratch/segments" || fail "there is no GNU_RELRO segment"
+grep -q 'GNU_STACK.* RW ' "$scratch/segments" || fail "the stack is executable"
+if grep -q 'LOAD.* RWE ' "$scratch/segments"; then fail "a segment is writable and executable"; fi
+if grep -Eq 'TEXTREL' "$scratch/dynamic"; then fail "there are text relocations"; fi
+if grep -Eq 'RPATH|RUNPATH' "$scratch/dynamic"; then fail "there is a run path"; fi
+# libc and its threads only, and what a sanitizer or a compiler brings.
+if grep '(NEEDED)' "$scratch/dynamic" |
+    grep -Ev '\[(libc|libpthread|ld-linux[^]]*|libgcc_s|libasan|libubsan|libtsan|libdl|libm|libstdc\+\+)\.so'; then
+    fail "the library above is needed"
+fi
+
+[ "$failures" -eq 0 ] || exit 1
+echo "exports: $(wc -l <"$scratch/expected") functions, all @@$node; $soname, relro, now, nodelete"

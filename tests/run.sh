@@ -1,0 +1,326 @@
+#!/bin/sh
+# Builds the library and runs its tests; installs what that needs, if it is missing (Debian, apt).
+#
+# usage: sh tests/run.sh [--full] [-- CTEST_ARGUMENT...]
+#   --full  also under AddressSanitizer with UndefinedBehaviorSanitizer, under ThreadSanitizer, for
+#           32 bits and with Clang; then clang-format and clang-tidy
+#
+# Works from any directory, as root or with sudo, and without a network when nothing is missing.
+# Builds in build/, or under TMPDIR where that cannot be written. The last line is the sum.
+set -u
+
+root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+full=no
+while [ $# -gt 0 ]; do
+    case $1 in
+    --full) full=yes ;;
+    --)
+        shift
+        break
+        ;;
+    -h | --help)
+        sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+    *)
+        echo "tests/run.sh: unknown argument $1; see --help" >&2
+        exit 2
+        ;;
+    esac
+    shift
+done
+# What is left in "$@" goes to ctest.
+
+say() { printf '\n==> %s\n' "$*"; }
+die() {
+    echo "tests/run.sh: $*" >&2
+    exit 1
+}
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-run.XXXXXX") || exit 1
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+
+jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+
+# ---- what is needed ------------------------------------------------------------------------------
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# has_*: true where the thing works, not only where it lies.
+compiles() { # SOURCE COMPILER FLAGS...; -x goes before the file, libraries behind it
+    printf '%b\n' "$1" >"$scratch/probe.c"
+    shift
+    "$@" -o "$scratch/probe" >/dev/null 2>&1
+}
+program='int main(void) { return 0; }'
+has_cc() { compiles "#include <stdio.h>\n$program" cc "$scratch/probe.c" -pthread; }
+has_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ -x c++ "$scratch/probe.c"; }
+has_make() { has make || has ninja; }
+has_cmake() { has cmake && has ctest; }
+has_pkg_config() { has pkg-config; }
+has_cmocka() {
+    compiles "#include <setjmp.h>\n#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n
+        #include <cmocka.h>\n$program" cc "$scratch/probe.c" -lcmocka
+}
+has_clang() { has clang && has clang++; }
+has_clang_format() { has clang-format; }
+has_clang_tidy() { has clang-tidy; }
+has_m32() { compiles "#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
+has_m32_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ -m32 -x c++ "$scratch/probe.c"; }
+
+package_of() {
+    case $1 in
+    cc) echo "gcc libc6-dev" ;;
+    cxx) echo g++ ;;
+    make) echo make ;;
+    cmake) echo cmake ;;
+    pkg_config) echo pkg-config ;;
+    cmocka) echo libcmocka-dev ;;
+    clang) echo clang ;;
+    clang_format) echo clang-format ;;
+    clang_tidy) echo clang-tidy ;;
+    m32) echo gcc-multilib ;;
+    m32_cxx) echo g++-multilib ;;
+    esac
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif has sudo; then
+        sudo "$@"
+    else
+        echo "not root, and there is no sudo"
+        return 1
+    fi
+}
+
+apt_install() { # PACKAGE...; the package lists of a fresh machine may be empty or old
+    has apt-get || return 1
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" \
+        >"$scratch/apt" 2>&1 && return
+    as_root apt-get update >"$scratch/apt" 2>&1 &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" \
+            >"$scratch/apt" 2>&1 && return
+    tail -n 5 "$scratch/apt"
+    return 1
+}
+
+# Installs those of the THINGS that are missing; leaves in $missing what could not be had.
+require() { # THING...
+    missing=
+    packages=
+    for thing in "$@"; do
+        "has_$thing" && continue
+        missing="$missing $thing"
+        packages="$packages $(package_of "$thing")"
+    done
+    [ -n "$missing" ] || return 0
+    say "installing:$packages"
+    # shellcheck disable=SC2086 # packages are words
+    apt_install $packages || echo "the installation failed"
+    missing=
+    for thing in "$@"; do
+        "has_$thing" || missing="$missing $(package_of "$thing")"
+    done
+    [ -z "$missing" ]
+}
+
+say "looking for a compiler, cmake and cmocka"
+require cc make cmake cmocka cxx pkg_config || {
+    echo "missing, and not installed:$missing"
+    for thing in cc make cmake cmocka; do
+        "has_$thing" || die "cannot go on without $(package_of $thing); please install it"
+    done
+    echo "the tests that need it will be skipped"
+}
+echo "$(cc --version | head -n 1); $(cmake --version | head -n 1)"
+
+# ---- where to build ------------------------------------------------------------------------------
+
+build_root="$root/build"
+{ mkdir -p "$build_root" && [ -w "$build_root" ]; } 2>/dev/null ||
+    build_root="${TMPDIR:-/tmp}/jsrtmem-build-$(id -u)"
+mkdir -p "$build_root" || die "cannot write to $build_root"
+
+# ---- running -------------------------------------------------------------------------------------
+
+passed=0
+failed=0
+skipped=0
+summary=
+note() { summary="$summary$*
+"; }
+
+count() { # NAME PASSED FAILED SKIPPED
+    passed=$((passed + $2))
+    failed=$((failed + $3))
+    skipped=$((skipped + $4))
+    line=$(printf '%-12s %s passed, %s failed' "$1" "$2" "$3")
+    [ "$4" -eq 0 ] || line="$line, $4 skipped"
+    note "$line"
+}
+
+# Configures, builds and tests one kind of build, under a command such as setarch if WRAP is set.
+wrap=
+run_build() { # NAME CMAKE_ARGUMENT... [; CTEST_ARGUMENT...]
+    name=$1
+    shift
+    build="$build_root/$name"
+    # A cache that was made for another place, or by another run as another user, is of no use.
+    if [ -f "$build/CMakeCache.txt" ] &&
+        ! grep -qx "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$build/CMakeCache.txt"; then
+        rm -rf "$build"
+    fi
+    say "$name: building in $build"
+    if ! cmake -S "$root" -B "$build" -DJSRTMEM_WERROR=ON -DJSRTMEM_TESTS=ON "$@" \
+        >"$scratch/log" 2>&1; then
+        cat "$scratch/log"
+        count "$name" 0 1 0
+        return
+    fi
+    grep -A2 'Warning' "$scratch/log"
+    if ! cmake --build "$build" -j "$jobs" >"$scratch/log" 2>&1; then
+        grep -E -B2 -A12 'error|undefined reference' "$scratch/log" | head -n 100
+        count "$name" 0 1 0
+        return
+    fi
+    say "$name: testing"
+    (
+        cd "$build" || exit 1
+        eval "set -- $ctest_arguments"
+        # shellcheck disable=SC2086 # the wrapper is words
+        $wrap ctest --output-on-failure "$@"
+    ) 2>&1 | tee "$scratch/log"
+    total=$(sed -n 's/.* tests failed out of \([0-9]*\)$/\1/p' "$scratch/log")
+    bad=$(sed -n 's/.* \([0-9]*\) tests failed out of .*/\1/p' "$scratch/log")
+    left=$(grep -Ec '\((Skipped|Disabled)\)$' "$scratch/log")
+    if [ -z "$total" ]; then # no tests at all, or ctest broke
+        count "$name" 0 1 0
+        return
+    fi
+    count "$name" $((total - bad - left)) "$bad" "$left"
+}
+
+# Quotes "$@" for eval: what ctest is given has to survive functions with arguments of their own.
+ctest_arguments=
+for argument in "$@"; do
+    ctest_arguments="$ctest_arguments '$(printf '%s' "$argument" | sed "s/'/'\\\\''/g")'"
+done
+
+run_check() { # NAME COMMAND...; counts as one test
+    name=$1
+    shift
+    say "$name"
+    if "$@"; then
+        count "$name" 1 0 0
+    else
+        count "$name" 0 1 0
+    fi
+}
+
+# ThreadSanitizer of older compilers does not start where addresses are randomised widely.
+run_tsan() {
+    compiles "$program" cc -fsanitize=thread "$scratch/probe.c" || {
+        note "tsan         left out: the compiler has no ThreadSanitizer"
+        return
+    }
+    for wrap in "" "setarch $(uname -m) -R"; do
+        $wrap "$scratch/probe" >/dev/null 2>&1 || continue
+        run_build tsan -DJSRTMEM_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 \
+            -DCMAKE_CXX_FLAGS=-O1
+        wrap=
+        return
+    done
+    wrap=
+    note "tsan         left out: ThreadSanitizer programs do not start on this machine"
+}
+
+# cmocka for i386 beside the system's packages, which stay as they are: apt gets lists of its own.
+fetch_cmocka_m32() { # TARGET_DIRECTORY
+    [ -e "$1/libcmocka.so" ] && return
+    has apt-get && has dpkg-deb || return 1
+    lists="$scratch/apt32"
+    mkdir -p "$lists/lists/partial" "$lists/cache/archives/partial" "$1"
+    options="-o APT::Architectures::=amd64 -o APT::Architectures::=i386 -o Debug::NoLocking=1
+        -o Dir::State::Lists=$lists/lists -o Dir::Cache=$lists/cache"
+    # shellcheck disable=SC2086
+    (
+        cd "$lists" && { apt-get $options update || true; } &&
+            apt-get $options download libcmocka0:i386 && dpkg-deb -x libcmocka0_*_i386.deb tree
+    ) >"$scratch/apt" 2>&1 || return 1
+    library=$(find "$lists/tree" -name 'libcmocka.so.0' | head -n 1)
+    [ -n "$library" ] || return 1
+    cp -L "$library" "$1/libcmocka.so.0" && ln -sf libcmocka.so.0 "$1/libcmocka.so"
+}
+
+run_m32() {
+    case $(uname -m) in
+    x86_64 | i?86) ;;
+    *)
+        note "m32          left out: not an x86 machine"
+        return
+        ;;
+    esac
+    require m32 m32_cxx || echo "missing, and not installed:$missing"
+    has_m32 || {
+        note "m32          left out: no 32-bit libraries (gcc-multilib)"
+        return
+    }
+    cmocka32="$build_root/cmocka-i386"
+    fetch_cmocka_m32 "$cmocka32" ||
+        note "m32          no cmocka for i386: the smoke tests and scripts only"
+    run_build m32 -DCMAKE_C_FLAGS=-m32 -DCMAKE_CXX_FLAGS=-m32 -DCMAKE_BUILD_TYPE=Release \
+        -DJSRTMEM_EXAMPLES=OFF -DCMAKE_LIBRARY_PATH="$cmocka32"
+}
+
+our_sources() { # prints the C and C++ files of the given folders
+    for folder in "$@"; do
+        [ -d "$root/$folder" ] || continue
+        find "$root/$folder" -name '*.[ch]' -o -name '*.cpp'
+    done
+}
+
+check_format() {
+    clang-format --version
+    our_sources include src tests examples | tr '\n' '\0' | xargs -0 clang-format --dry-run -Werror
+}
+
+check_tidy() {
+    clang-tidy --version | grep -i version
+    find "$root/src" -name '*.c' ! -name '*_windows.c' | tr '\n' '\0' |
+        xargs -0 -n 1 -P "$jobs" clang-tidy --quiet -p "$build_root/clang"
+}
+
+run_build release -DCMAKE_BUILD_TYPE=Release
+
+if [ "$full" = yes ]; then
+    run_build asan -DJSRTMEM_SANITIZE=address -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 \
+        -DCMAKE_CXX_FLAGS=-O1
+    run_tsan
+    run_m32
+    require clang clang_format clang_tidy || echo "missing, and not installed:$missing"
+    if has_clang; then
+        run_build clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
+            -DCMAKE_BUILD_TYPE=Release -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+        if has_clang_tidy; then
+            run_check clang-tidy check_tidy
+        else
+            note "clang-tidy   left out: not installed"
+        fi
+    else
+        note "clang        left out: not installed"
+    fi
+    if has_clang_format; then
+        run_check clang-format check_format
+    else
+        note "clang-format left out: not installed"
+    fi
+fi
+
+say "summary"
+printf '%s' "$summary"
+[ "$skipped" -eq 0 ] || echo "$skipped skipped, see above for what they lack"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
