@@ -45,6 +45,9 @@ struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *bloc
     struct jm_arena *arena = arena_in(block);
     *arena = jm_no_arena;
     arena->supply = supply;
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        arena->free[code].live = jm_class_live(code);
+    }
     return arena;
 }
 
@@ -57,8 +60,8 @@ struct jm_arena *jm_arena_move(const struct jm_arena *arena, struct jm_block *bl
 
 struct jm_block *jm_arena_find(struct jm_arena *arena, const void *pointer, size_t *granule)
 {
-    struct jm_block *block = jm_arena_peek(arena, pointer, granule);
-    if (block != NULL) {
+    struct jm_block *block;
+    if (jm_arena_peek(arena, pointer, &block, granule)) {
         return block;
     }
     const struct jm_unit *unit = jm_pagemap_unit(pointer);
@@ -68,7 +71,7 @@ struct jm_block *jm_arena_find(struct jm_arena *arena, const void *pointer, size
     /* Our own blocks are ours to read: nobody else unregisters them. */
     block = jm_load_relaxed(&unit->block);
     *granule = jm_granule_of(block, pointer);
-    if (*granule >= jm_load_relaxed(&block->granules)) {
+    if (*granule >= block->granules) {
         return NULL;
     }
     arena->blocks[jm_unit_slot(pointer)] = block;
@@ -77,7 +80,7 @@ struct jm_block *jm_arena_find(struct jm_arena *arena, const void *pointer, size
 
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
 {
-    struct jm_link *link = arena->free[code];
+    struct jm_link *link = arena->free[code].first;
     size_t granule;
     if (link == NULL) {
         return NULL;
@@ -86,9 +89,16 @@ void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
     if (block != NULL && jm_load_relaxed(&block->map[granule]) == code + JM_FREE) {
         return jm_arena_pop(arena, code);
     }
-    arena->free[code] = NULL; /* a stray write: what followed is still in the map */
+    arena->free[code].first = NULL; /* a stray write: what followed is still in the map */
     arena->broken = true;
     return NULL;
+}
+
+void jm_arena_clear_lists(struct jm_arena *arena)
+{
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        arena->free[code].first = NULL;
+    }
 }
 
 void *jm_arena_cut(struct jm_arena *arena, unsigned code)
@@ -116,7 +126,7 @@ void jm_arena_retire_span(struct jm_arena *arena)
     if (span.block->touched < span.next) {
         span.block->touched = span.next;
     }
-    if (span.end == jm_load_relaxed(&span.block->granules)) {
+    if (span.end == span.block->granules) {
         span.block->carved = span.next;
     } else {
         jm_arena_free_run(arena, span.block, span.next, span.end);
@@ -128,8 +138,8 @@ void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t st
     while (start < end) {
         unsigned code = jm_class_within(end - start);
         struct jm_link *link = jm_granule_address(block, start);
-        link->next = arena->free[code];
-        arena->free[code] = link;
+        link->next = arena->free[code].first;
+        arena->free[code].first = link;
         jm_store_relaxed(&block->map[start], (uint8_t)(code + JM_FREE));
         start += jm_class_granules[code];
     }
@@ -139,7 +149,7 @@ void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t st
 static bool span_from_free(struct jm_arena *arena, unsigned code)
 {
     for (unsigned larger = code + 1; larger <= JM_CLASSES; larger++) {
-        if (arena->free[larger] == NULL) {
+        if (arena->free[larger].first == NULL) {
             continue;
         }
         void *object = jm_arena_pop(arena, larger);
@@ -164,7 +174,7 @@ static bool span_from_rest(struct jm_arena *arena, unsigned code)
 {
     struct jm_block *block = jm_load_relaxed(&arena->supply->blocks);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        uint32_t granules = jm_load_relaxed(&block->granules);
+        uint32_t granules = (uint32_t)block->granules;
         if (granules != 0 && granules - block->carved >= jm_class_granules[code]) {
             arena->span = (struct jm_span){block, block->carved, granules};
             block->carved = granules;
@@ -184,7 +194,7 @@ void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
 {
     jm_arena_retire_span(arena);
     uint32_t first = (uint32_t)jm_block_first_granule(block);
-    uint32_t granules = jm_load_relaxed(&block->granules);
+    uint32_t granules = (uint32_t)block->granules;
     block->touched = first;
     block->carved = granules;
     arena->span = (struct jm_span){block, first, granules};
@@ -207,7 +217,7 @@ static void count_free(const struct jm_block *block, uint32_t counts[JM_CLASSES 
 static void unlink_objects(struct jm_arena *arena, const struct jm_block *block, unsigned code,
                            uint32_t count)
 {
-    struct jm_link **hint = &arena->free[code];
+    struct jm_link **hint = &arena->free[code].first;
     size_t steps = jm_load_relaxed(&arena->supply->quota.usage) >> JM_GRANULE_BITS;
     for (; count > 0 && steps > 0; steps--) {
         size_t granule;

@@ -32,8 +32,14 @@ struct jm_span {
     uint32_t next, end; /* granules */
 };
 
+/* What the fast paths need of a class, on one cache line. */
+struct jm_class_list {
+    struct jm_link *first;
+    uint64_t live; /* jm_class_live of the class; constant */
+};
+
 struct jm_arena {
-    struct jm_link *free[JM_CLASSES + 1]; /* by code */
+    struct jm_class_list free[JM_CLASSES + 1]; /* by code */
     struct jm_span span;
     struct jm_block *blocks[JM_CACHE_UNITS]; /* jm_no_block where nothing is known */
     struct jm_supply *supply;
@@ -63,45 +69,47 @@ static inline size_t jm_unit_slot(const void *pointer)
     return (uintptr_t)pointer >> JM_UNIT_BITS & (JM_CACHE_UNITS - 1);
 }
 
-/* Looks a pointer up in the arena's cache. NULL: not there. */
-JM_INLINE struct jm_block *jm_arena_peek(const struct jm_arena *arena, const void *pointer,
-                                         size_t *granule)
+/* Looks a pointer up in the arena's cache. False: not there, or no granule starts at it. */
+JM_INLINE bool jm_arena_peek(const struct jm_arena *arena, const void *pointer,
+                             struct jm_block **block, size_t *granule)
 {
-    struct jm_block *block = arena->blocks[jm_unit_slot(pointer)];
-    *granule = jm_granule_of(block, pointer);
-    return JM_LIKELY(*granule < jm_load_relaxed(&block->granules)) ? block : NULL;
+    *block = arena->blocks[jm_unit_slot(pointer)];
+    *granule = jm_granule_of(*block, pointer);
+    return JM_LIKELY(*granule < (*block)->granules);
 }
 
 /* Takes the first object of a list. NULL: there is none, or the cache does not know its block. */
 JM_INLINE void *jm_arena_pop(struct jm_arena *arena, unsigned code)
 {
-    struct jm_link *link = arena->free[code];
+    struct jm_class_list *list = &arena->free[code];
+    struct jm_link *link = list->first;
+    struct jm_block *block;
     size_t granule;
-    struct jm_block *block = jm_arena_peek(arena, link, &granule);
-    if (JM_UNLIKELY(block == NULL ||
-                    jm_load_relaxed(&block->map[granule]) != (uint8_t)(code + JM_FREE))) {
+    if (!jm_arena_peek(arena, link, &block, &granule) ||
+        JM_UNLIKELY(jm_load_relaxed(&block->map[granule]) != (uint8_t)(code + JM_FREE))) {
         return NULL;
     }
-    arena->free[code] = link->next;
+    list->first = link->next;
     jm_store_relaxed(&block->map[granule], (uint8_t)code);
-    jm_add_owned(&block->live, jm_class_live(code));
+    jm_add_owned(&block->live, list->live);
     return link;
 }
 
 /* Frees a live object of class `code`. True where its block is empty now. */
 JM_INLINE bool jm_arena_push(struct jm_arena *arena, struct jm_block *block, size_t granule,
-                             unsigned code)
+                             void *object, unsigned code)
 {
-    struct jm_link *link = jm_granule_address(block, granule);
+    struct jm_class_list *list = &arena->free[code];
+    struct jm_link *link = object;
     jm_store_relaxed(&block->map[granule], (uint8_t)(code + JM_FREE));
-    link->next = arena->free[code];
-    arena->free[code] = link;
-    uint64_t live = jm_load_relaxed(&block->live) - jm_class_live(code);
+    link->next = list->first;
+    list->first = link;
+    uint64_t live = jm_load_relaxed(&block->live) - list->live;
     jm_store_relaxed(&block->live, live);
     return JM_UNLIKELY(live == 0);
 }
 
-/* The block of any pointer that lies in a small block of this arena's heap, and its granule. */
+/* The same for any pointer into a small block of this arena's heap. NULL: it is none. */
 struct jm_block *jm_arena_find(struct jm_arena *arena, const void *pointer, size_t *granule);
 
 /* Makes an arena in `block`, which is its first. */
@@ -118,6 +126,9 @@ size_t jm_block_first_granule(const struct jm_block *block);
 
 /* Pops where jm_arena_pop could not because of the cache. A link that leads nowhere ends its list. */
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
+
+/* Forgets all free objects; the map still knows them. */
+void jm_arena_clear_lists(struct jm_arena *arena);
 
 /* Cuts an object off the span. NULL: the span is too short. */
 void *jm_arena_cut(struct jm_arena *arena, unsigned code);

@@ -107,8 +107,8 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     while ((size_t)JM_GRANULE << (segment_bits + 6) < size) {
         segment_bits++;
     }
-    jm_store_relaxed(&block->segment_bits, segment_bits);
-    jm_store_relaxed(&block->granules, (uint32_t)((size - JM_TAIL_PAD) >> JM_GRANULE_BITS));
+    block->segment_bits = segment_bits;
+    block->granules = (size - JM_TAIL_PAD) >> JM_GRANULE_BITS;
     return admit(supply, block, verdict);
 }
 

@@ -17,8 +17,9 @@
  *      c + JM_FREE               a free one
  *      c + JM_QUEUED             one that another thread freed, and its heap has not taken in yet
  *
- * Everything here runs on the thread that uses the runtime, unless said otherwise. Fields marked
- * "shared" are read, or as said written, by readers of the pointer map.
+ * Everything here runs on the thread that uses the runtime, unless said otherwise. Readers of the
+ * pointer map read what is marked as shared, or write it where that is said, and what is constant
+ * from registration until no reader is left.
  */
 #ifndef JM_BLOCK_H
 #define JM_BLOCK_H
@@ -42,12 +43,12 @@
 #define JM_TAIL_PAD ((size_t)64)
 
 struct jm_block {
-    _Atomic(uint32_t) granules;      /* shared: end of the objects; 0 in a large block */
-    uint32_t carved;                 /* granules below it hold objects, live, free or queued */
+    size_t granules;                 /* end of the objects; 0 in a large block. Constant */
     _Atomic(uint64_t) live;          /* shared: objects << 32 | granules; large: 0 */
     _Atomic(uint64_t) queued;        /* shared, set by all: which 64ths of the map hold JM_QUEUED */
+    uint32_t carved;                 /* granules below it hold objects, live, free or queued */
     uint32_t touched;                /* granules from here on have never been written */
-    _Atomic(uint32_t) segment_bits;  /* shared: log2 of the granules in a 64th of the map */
+    uint32_t segment_bits;           /* log2 of the granules in a 64th of the map. Constant */
     _Atomic(struct jm_block *) next; /* shared: the supply's list */
     struct jm_block *previous;
     struct jm_os_region region;
@@ -73,7 +74,7 @@ struct jm_supply {
 
 static inline bool jm_block_is_large(const struct jm_block *block)
 {
-    return jm_load_relaxed(&block->granules) == 0;
+    return block->granules == 0;
 }
 
 /* A large block's object. */

@@ -287,7 +287,7 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
     unsigned code;
     struct jm_block *block = find_small(heap, pointer, &granule, &code);
     if (block != NULL) {
-        if (jm_arena_push(heap->arena, block, granule, code)) {
+        if (jm_arena_push(heap->arena, block, granule, pointer, code)) {
             jm_heap_note_empty(heap, block);
         }
         return true;
@@ -534,6 +534,6 @@ void jm_heap_forget(struct jm_heap *heap)
     heap->home = heap->spare = NULL;
     struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        block->touched = jm_load_relaxed(&block->granules);
+        block->touched = (uint32_t)block->granules;
     }
 }

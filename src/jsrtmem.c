@@ -98,12 +98,23 @@ static JM_NOINLINE void *alloc_refill(JsRuntimeHandle runtime, size_t size, unsi
     return object != NULL ? object : alloc_slow(runtime, size);
 }
 
-JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
+/* A size that the table of steps does not know. */
+static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
 {
-    if (JM_UNLIKELY(jm_current.handle != (uintptr_t)runtime || size > JM_SMALL_MAX)) {
+    if (size > JM_SMALL_MAX || jm_current.handle != (uintptr_t)runtime) {
         return alloc_slow(runtime, size);
     }
     unsigned code = jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS);
+    void *object = jm_arena_pop(jm_current.arena, code);
+    return object != NULL ? object : alloc_refill(runtime, size, code);
+}
+
+JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
+{
+    if (JM_UNLIKELY(size > JM_STEP_MAX || jm_current.handle != (uintptr_t)runtime)) {
+        return alloc_medium(runtime, size);
+    }
+    unsigned code = jm_class_steps[(size + JM_GRANULE - 1) >> JM_GRANULE_BITS];
     void *object = jm_arena_pop(jm_current.arena, code);
     return JM_LIKELY(object != NULL) ? object : alloc_refill(runtime, size, code);
 }
@@ -188,16 +199,16 @@ static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, struct jm_block 
 JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
 {
     struct jm_arena *arena = jm_current.arena;
+    struct jm_block *block;
     size_t granule;
-    struct jm_block *block = jm_arena_peek(arena, ptr, &granule);
-    if (JM_UNLIKELY(block == NULL)) {
+    if (!jm_arena_peek(arena, ptr, &block, &granule)) {
         return free_slow(ptr);
     }
     unsigned code = jm_load_relaxed(&block->map[granule]);
     if (JM_UNLIKELY(!jm_is_live(code))) {
         return JsErrorInvalidArgument;
     }
-    if (JM_UNLIKELY(jm_arena_push(arena, block, granule, code))) {
+    if (jm_arena_push(arena, block, granule, ptr, code)) {
         return note_empty(jm_current.heap, block);
     }
     return JsNoError;
@@ -230,13 +241,14 @@ static JM_NOINLINE void *realloc_slow(JsRuntimeHandle runtime, void *pointer, si
 
 JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t size)
 {
+    struct jm_block *block;
     size_t granule;
     if (JM_UNLIKELY(jm_current.handle != (uintptr_t)runtime || size - 1 >= JM_SMALL_MAX)) {
         return realloc_slow(runtime, ptr, size);
     }
-    struct jm_block *block = jm_arena_peek(jm_current.arena, ptr, &granule);
     unsigned code = jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS);
-    if (block != NULL && jm_load_relaxed(&block->map[granule]) == code) {
+    if (jm_arena_peek(jm_current.arena, ptr, &block, &granule) &&
+        jm_load_relaxed(&block->map[granule]) == code) {
         return ptr; /* it fits as it is */
     }
     return realloc_slow(runtime, ptr, size);

@@ -28,7 +28,7 @@ size_t jm_heap_usable_any(const void *pointer)
         return is_object ? jm_load_relaxed(&block->usable) : 0;
     }
     size_t granule = jm_granule_of(block, pointer);
-    if (granule >= jm_load_relaxed(&block->granules)) {
+    if (granule >= block->granules) {
         return 0;
     }
     unsigned state = jm_load_relaxed(&block->map[granule]);
@@ -54,7 +54,7 @@ static bool queue_large(struct jm_block *block, const void *pointer)
 static bool queue_small(struct jm_block *block, const void *pointer)
 {
     size_t granule = jm_granule_of(block, pointer);
-    if (granule >= jm_load_relaxed(&block->granules)) {
+    if (granule >= block->granules) {
         return false;
     }
     uint8_t state = jm_load_relaxed(&block->map[granule]);
@@ -62,7 +62,7 @@ static bool queue_small(struct jm_block *block, const void *pointer)
                                                               (uint8_t)(state + JM_QUEUED))) {
         return false;
     }
-    uint64_t segment = (uint64_t)1 << (granule >> jm_load_relaxed(&block->segment_bits));
+    uint64_t segment = (uint64_t)1 << (granule >> block->segment_bits);
     if ((jm_load_seq_cst(&block->queued) & segment) == 0) {
         atomic_fetch_or(&block->queued, segment);
     }
@@ -91,14 +91,15 @@ bool jm_heap_queue_free(void *pointer)
 /* Frees the queued objects of one 64th of a block's map. */
 static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned segment)
 {
-    unsigned bits = jm_load_relaxed(&block->segment_bits);
+    unsigned bits = block->segment_bits;
     size_t granule = (size_t)segment << bits;
     size_t end = granule + ((size_t)1 << bits);
-    size_t granules = jm_load_relaxed(&block->granules);
+    size_t granules = block->granules;
     for (end = end < granules ? end : granules; granule < end; granule++) {
         unsigned state = jm_load_acquire(&block->map[granule]);
         if (jm_is_queued(state) &&
-            jm_arena_push(heap->arena, block, granule, jm_state_class(state))) {
+            jm_arena_push(heap->arena, block, granule, jm_granule_address(block, granule),
+                          jm_state_class(state))) {
             jm_heap_note_empty(heap, block);
         }
     }

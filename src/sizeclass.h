@@ -17,6 +17,9 @@
 #define JM_SMALL_GRANULES ((size_t)16384)
 #define JM_SMALL_MAX (JM_SMALL_GRANULES << JM_GRANULE_BITS)
 
+/* The largest object whose class is its step: 1 KiB. */
+#define JM_STEP_MAX ((size_t)64 << JM_GRANULE_BITS)
+
 static_assert(JM_CLASSES < JM_FREE, "a state byte holds a class in one of three states");
 
 extern const uint8_t jm_class_steps[65];                 /* by count of units: the step that fits */

@@ -1,7 +1,5 @@
 #include "sweep.h"
 
-#include <string.h>
-
 /* Ends a run of free granules: in the middle as free objects, at the end as the block's rest. */
 static void flush_run(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end)
 {
@@ -40,7 +38,7 @@ static void sweep_block(struct jm_arena *arena, struct jm_block *block)
 void jm_sweep(struct jm_arena *arena)
 {
     jm_arena_retire_span(arena);
-    memset(arena->free, 0, sizeof arena->free);
+    jm_arena_clear_lists(arena);
     struct jm_block *block = jm_load_relaxed(&arena->supply->blocks);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         if (!jm_block_is_large(block)) {
