@@ -152,10 +152,10 @@ static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *bl
     if (target == NULL) {
         return NULL;
     }
+    unlink_block(supply, block);
     set_owner(block, NULL);
     size_t old_size = block->region.size;
     bool can_move = jm_pagemap_prepare(target, 2 * jm_os_page_size()) && jm_pagemap_is_quiet();
-    unlink_block(supply, block);
     if (can_move && jm_os_move(block, old_size, size, target)) {
         block = (struct jm_block *)(void *)target;
         block->region = (struct jm_os_region){target, size};
