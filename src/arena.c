@@ -112,7 +112,7 @@ void *jm_arena_cut(struct jm_arena *arena, unsigned code)
     uint32_t granule = span->next;
     span->next += granules;
     jm_store_relaxed(&block->map[granule], (uint8_t)code);
-    jm_add_owned(&block->live, jm_class_live(code));
+    jm_add_owned(&block->taken, jm_class_live(code));
     return jm_granule_address(block, granule);
 }
 
@@ -160,7 +160,7 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
             size_t granule;
             struct jm_block *block = jm_arena_find(arena, object, &granule);
             jm_store_relaxed(&block->map[granule], 0);
-            jm_store_relaxed(&block->live, jm_load_relaxed(&block->live) - jm_class_live(larger));
+            jm_add_owned(&block->freed, jm_class_live(larger));
             uint32_t start = (uint32_t)granule;
             arena->span = (struct jm_span){block, start, start + jm_class_granules[larger]};
             return true;
@@ -258,7 +258,7 @@ void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start
     size_t end = start + jm_class_granules[old];
     jm_store_relaxed(&block->map[start], 0);
     jm_store_relaxed(&block->map[granule], (uint8_t)code);
-    jm_add_owned(&block->live, jm_class_live(code) - jm_class_live(old));
+    jm_add_owned(&block->taken, jm_class_live(code) - jm_class_live(old));
     jm_arena_free_run(arena, block, start, granule);
     jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);
 }
@@ -274,6 +274,6 @@ bool jm_arena_extend(struct jm_arena *arena, struct jm_block *block, size_t gran
     }
     span->next += more;
     jm_store_relaxed(&block->map[granule], (uint8_t)code);
-    jm_add_owned(&block->live, jm_class_live(code) - jm_class_live(old));
+    jm_add_owned(&block->taken, jm_class_live(code) - jm_class_live(old));
     return true;
 }

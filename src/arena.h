@@ -91,7 +91,7 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, unsigned code)
     }
     list->first = link->next;
     jm_store_relaxed(&block->map[granule], (uint8_t)code);
-    jm_add_owned(&block->live, list->live);
+    jm_add_owned(&block->taken, list->live);
     return link;
 }
 
@@ -104,9 +104,9 @@ JM_INLINE bool jm_arena_push(struct jm_arena *arena, struct jm_block *block, siz
     jm_store_relaxed(&block->map[granule], (uint8_t)(code + JM_FREE));
     link->next = list->first;
     list->first = link;
-    uint64_t live = jm_load_relaxed(&block->live) - list->live;
-    jm_store_relaxed(&block->live, live);
-    return JM_UNLIKELY(live == 0);
+    uint64_t freed = jm_load_relaxed(&block->freed) + list->live;
+    jm_store_relaxed(&block->freed, freed);
+    return JM_UNLIKELY(freed == jm_load_relaxed(&block->taken));
 }
 
 /* The same for any pointer into a small block of this arena's heap. NULL: it is none. */

@@ -43,12 +43,13 @@
 #define JM_TAIL_PAD ((size_t)64)
 
 struct jm_block {
-    size_t granules;                 /* end of the objects; 0 in a large block. Constant */
-    _Atomic(uint64_t) live;          /* shared: objects << 32 | granules; large: 0 */
-    _Atomic(uint64_t) queued;        /* shared, set by all: which 64ths of the map hold JM_QUEUED */
-    uint32_t carved;                 /* granules below it hold objects, live, free or queued */
-    uint32_t touched;                /* granules from here on have never been written */
-    uint32_t segment_bits;           /* log2 of the granules in a 64th of the map. Constant */
+    size_t granules;          /* end of the objects; 0 in a large block. Constant */
+    _Atomic(uint64_t) taken;  /* shared: all objects ever handed out, objects << 32 | granules */
+    _Atomic(uint64_t) freed;  /* shared: and ever freed, likewise. Both wrap together */
+    _Atomic(uint64_t) queued; /* shared, set by all: which 64ths of the map hold JM_QUEUED */
+    uint32_t carved;          /* granules below it hold objects, live, free or queued */
+    uint32_t touched;         /* granules from here on have never been written */
+    uint32_t segment_bits;    /* log2 of the granules in a 64th of the map. Constant */
     _Atomic(struct jm_block *) next; /* shared: the supply's list */
     struct jm_block *previous;
     struct jm_os_region region;
@@ -75,6 +76,15 @@ struct jm_supply {
 static inline bool jm_block_is_large(const struct jm_block *block)
 {
     return block->granules == 0;
+}
+
+/*
+ * What lives in a small block: objects << 32 | granules. Two counters rather than one: allocating and
+ * freeing do not wait for each other's store.
+ */
+JM_INLINE uint64_t jm_block_live(const struct jm_block *block)
+{
+    return jm_load_relaxed(&block->taken) - jm_load_relaxed(&block->freed);
 }
 
 /* A large block's object. */

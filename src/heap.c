@@ -58,7 +58,7 @@ struct jm_live jm_heap_count_any(const struct jm_heap *heap)
     const struct jm_block *block = jm_load_acquire(&heap->supply.blocks);
     size_t steps = jm_load_relaxed(&heap->supply.block_count);
     for (; block != NULL && steps > 0; block = jm_load_acquire(&block->next), steps--) {
-        uint64_t small = jm_load_relaxed(&block->live);
+        uint64_t small = jm_block_live(block);
         live.bytes += (size_t)(uint32_t)small << JM_GRANULE_BITS;
         live.objects += (size_t)(small >> 32);
         if (jm_block_is_large(block) && jm_load_relaxed(&block->state) != JM_LARGE_NONE) {
@@ -409,7 +409,7 @@ void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_v
 
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
 {
-    if (heap->spare == NULL || heap->spare == block || jm_load_relaxed(&heap->spare->live) != 0) {
+    if (heap->spare == NULL || heap->spare == block || jm_block_live(heap->spare) != 0) {
         heap->spare = block;
     } else {
         heap->untidy = true;
@@ -421,7 +421,7 @@ static bool is_empty(const struct jm_block *block)
     if (jm_block_is_large(block)) {
         return jm_load_relaxed(&block->state) == JM_LARGE_NONE;
     }
-    return jm_load_relaxed(&block->live) == 0;
+    return jm_block_live(block) == 0;
 }
 
 static struct jm_block *find_other_small(const struct jm_heap *heap, const struct jm_block *but)

@@ -50,7 +50,7 @@ static inline unsigned jm_class_within(size_t granules)
     return jm_class_granules[code] > granules ? code - 1 : code;
 }
 
-/* What an object adds to its block's `live`. */
+/* What an object counts in its block. */
 JM_INLINE uint64_t jm_class_live(unsigned code)
 {
     return ((uint64_t)1 << 32) + jm_class_granules[code];

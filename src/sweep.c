@@ -54,7 +54,7 @@ struct jm_census jm_sweep_census(const struct jm_supply *supply)
     const struct jm_block *block = jm_load_relaxed(&supply->blocks);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         if (!jm_block_is_large(block)) {
-            uint64_t live = jm_load_relaxed(&block->live);
+            uint64_t live = jm_block_live(block);
             census.carved += block->carved - jm_block_first_granule(block);
             census.live += (uint32_t)live;
             census.objects += (size_t)(live >> 32);
