@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "large.h"
 #include "sweep.h"
 
 /* A heap that grows takes a block of this part of what it holds: its slack stays under an eighth. */
@@ -11,9 +12,6 @@
  * into objects since the last one. */
 #define SWEEP_FREE_DIVISOR 8
 #define SWEEP_CUT_DIVISOR 16
-
-/* Large blocks are not shortened below this: two of them could start in one unit of the map then. */
-#define LARGE_MIN (2 * JM_UNIT)
 
 _Thread_local struct jm_current jm_current JM_TLS_MODEL = {0, &jm_no_arena, NULL};
 
@@ -25,7 +23,7 @@ void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle)
     jm_current.arena = usable ? heap->arena : &jm_no_arena;
 }
 
-static void set_arena(struct jm_heap *heap, struct jm_arena *arena, struct jm_block *home)
+void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena, struct jm_block *home)
 {
     heap->arena = arena;
     heap->home = home;
@@ -48,6 +46,16 @@ void jm_heap_reset(struct jm_heap *heap)
     jm_store_relaxed(&heap->live_bytes, 0);
     jm_store_relaxed(&heap->live_objects, 0);
     jm_store_relaxed(&heap->misuses, 0);
+}
+
+void jm_heap_forget(struct jm_heap *heap)
+{
+    heap->arena = NULL;
+    heap->home = heap->spare = NULL;
+    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        block->touched = (uint32_t)block->granules;
+    }
 }
 
 /* ---- Counting ---- */
@@ -109,7 +117,7 @@ static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
         return false;
     }
     if (heap->arena == NULL) {
-        set_arena(heap, jm_arena_create(&heap->supply, block), block);
+        jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block), block);
     }
     jm_arena_open_block(heap->arena, block);
     jm_heap_publish(heap);
@@ -185,44 +193,12 @@ static void *alloc_small(struct jm_heap *heap, unsigned code, enum jm_verdict *v
     }
 }
 
-/* ---- Large objects ---- */
-
-static void *alloc_large(struct jm_heap *heap, size_t size, size_t alignment,
-                         enum jm_verdict *verdict)
-{
-    size_t page = jm_os_page_size();
-    if (size > PTRDIFF_MAX - 2 * page || alignment > PTRDIFF_MAX - 2 * page - size) {
-        *verdict = JM_REFUSED_SIZE;
-        return NULL;
-    }
-    size_t bytes = jm_align_up(size, page);
-    struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
-    if (block == NULL) {
-        return NULL;
-    }
-    jm_heap_publish(heap);
-    return jm_block_object(block);
-}
-
-/* The large block of this heap whose live object starts at `pointer`, or NULL. */
-static struct jm_block *find_large(const struct jm_heap *heap, const void *pointer)
-{
-    const struct jm_unit *unit = jm_pagemap_unit(pointer);
-    if (unit == NULL || jm_load_relaxed(&unit->owner) != &heap->supply) {
-        return NULL;
-    }
-    struct jm_block *block = jm_load_relaxed(&unit->block);
-    bool is_object = jm_block_is_large(block) && jm_block_object(block) == pointer &&
-                     jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
-    return is_object ? block : NULL;
-}
-
 /* ---- Objects of both kinds ---- */
 
 void *jm_heap_alloc(struct jm_heap *heap, size_t size, enum jm_verdict *verdict)
 {
     if (size > JM_SMALL_MAX) {
-        return alloc_large(heap, size, JM_GRANULE, verdict);
+        return jm_large_alloc(heap, size, JM_GRANULE, verdict);
     }
     return alloc_small(heap, jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS), verdict);
 }
@@ -234,14 +210,14 @@ void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
         return jm_heap_alloc(heap, size, verdict);
     }
     if (size > JM_SMALL_MAX || alignment > JM_SMALL_MAX - size) {
-        return alloc_large(heap, size, alignment, verdict);
+        return jm_large_alloc(heap, size, alignment, verdict);
     }
     /* An object that holds an aligned one, with what is too much cut off. */
     size_t granules = (size + JM_GRANULE - 1) >> JM_GRANULE_BITS;
     unsigned code = jm_class_of(granules);
     size_t wide = jm_class_granules[code] + (alignment >> JM_GRANULE_BITS) - 1;
     if (wide > JM_SMALL_GRANULES) {
-        return alloc_large(heap, size, alignment, verdict);
+        return jm_large_alloc(heap, size, alignment, verdict);
     }
     unsigned wide_code = jm_class_of(wide);
     void *object = alloc_small(heap, wide_code, verdict);
@@ -277,7 +253,7 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
     if (find_small(heap, pointer, &granule, &code) != NULL) {
         return (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
     }
-    const struct jm_block *block = find_large(heap, pointer);
+    const struct jm_block *block = jm_large_find(heap, pointer);
     return block == NULL ? 0 : jm_load_relaxed(&block->usable);
 }
 
@@ -292,7 +268,7 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
         }
         return true;
     }
-    block = find_large(heap, pointer);
+    block = jm_large_find(heap, pointer);
     if (block == NULL) {
         return false;
     }
@@ -304,7 +280,7 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
 /* ---- Resizing ---- */
 
 /* Moves an object's content into a new one. NULL: it stays where it was. */
-static void *move_object(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
+void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
     void *moved = jm_heap_alloc(heap, size, verdict);
     if (moved == NULL) {
@@ -326,7 +302,7 @@ static void *resize_small(struct jm_heap *heap, struct jm_block *block, size_t g
 {
     void *pointer = jm_granule_address(block, granule);
     if (size > JM_SMALL_MAX) {
-        return move_object(heap, pointer, size, verdict);
+        return jm_heap_move(heap, pointer, size, verdict);
     }
     unsigned code = jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS);
     if (code == old) {
@@ -339,54 +315,7 @@ static void *resize_small(struct jm_heap *heap, struct jm_block *block, size_t g
     if (jm_arena_extend(heap->arena, block, granule, old, code)) {
         return pointer;
     }
-    return move_object(heap, pointer, size, verdict);
-}
-
-static void *shrink_large(struct jm_heap *heap, struct jm_block *block, size_t bytes, size_t size)
-{
-    void *pointer = jm_block_object(block);
-    enum jm_verdict ignored;
-    if (size <= JM_SMALL_MAX) {
-        void *moved = move_object(heap, pointer, size, &ignored);
-        if (moved != NULL || ignored == JM_REFUSED_ARGUMENT) {
-            return moved;
-        }
-    }
-    bytes = bytes < LARGE_MIN ? LARGE_MIN : bytes;
-    if (bytes < jm_load_relaxed(&block->usable) && jm_block_is_resizable(block) &&
-        !jm_quota_in_callback(&heap->supply.quota)) {
-        (void)jm_block_shrink(&heap->supply, block, bytes);
-        jm_heap_publish(heap);
-    }
-    return pointer;
-}
-
-static void *resize_large(struct jm_heap *heap, struct jm_block *block, size_t size,
-                          enum jm_verdict *verdict)
-{
-    size_t page = jm_os_page_size();
-    size_t usable = jm_load_relaxed(&block->usable);
-    if (size > PTRDIFF_MAX - 2 * page) {
-        *verdict = JM_REFUSED_SIZE;
-        return NULL;
-    }
-    size_t bytes = jm_align_up(size, page);
-    if (bytes == usable) {
-        return jm_block_object(block);
-    }
-    if (bytes < usable) {
-        return shrink_large(heap, block, bytes, size);
-    }
-    void *pointer = jm_block_object(block);
-    if (!jm_block_is_resizable(block)) {
-        return move_object(heap, pointer, size, verdict);
-    }
-    struct jm_block *grown = jm_block_grow(&heap->supply, block, bytes, verdict);
-    if (grown != NULL) {
-        jm_heap_publish(heap);
-        return jm_block_object(grown);
-    }
-    return *verdict == JM_REFUSED_OS ? move_object(heap, pointer, size, verdict) : NULL;
+    return jm_heap_move(heap, pointer, size, verdict);
 }
 
 void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
@@ -397,143 +326,10 @@ void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_v
     if (block != NULL) {
         return resize_small(heap, block, granule, code, size, verdict);
     }
-    block = find_large(heap, pointer);
+    block = jm_large_find(heap, pointer);
     if (block == NULL) {
         *verdict = JM_REFUSED_ARGUMENT;
         return NULL;
     }
-    return resize_large(heap, block, size, verdict);
-}
-
-/* ---- Giving back ---- */
-
-void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
-{
-    if (heap->spare == NULL || heap->spare == block || jm_block_live(heap->spare) != 0) {
-        heap->spare = block;
-    } else {
-        heap->untidy = true;
-    }
-}
-
-static bool is_empty(const struct jm_block *block)
-{
-    if (jm_block_is_large(block)) {
-        return jm_load_relaxed(&block->state) == JM_LARGE_NONE;
-    }
-    return jm_block_live(block) == 0;
-}
-
-static struct jm_block *find_other_small(const struct jm_heap *heap, const struct jm_block *but)
-{
-    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
-    while (block != NULL && (block == but || jm_block_is_large(block))) {
-        block = jm_load_relaxed(&block->next);
-    }
-    return block;
-}
-
-/* Takes a small block out of the arena, which moves out of it. */
-static void abandon_small(struct jm_heap *heap, struct jm_block *block)
-{
-    heap->spare = heap->spare == block ? NULL : heap->spare;
-    struct jm_block *other = find_other_small(heap, block);
-    if (other == NULL) {
-        jm_arena_retire_span(heap->arena);
-        set_arena(heap, NULL, NULL);
-        return;
-    }
-    jm_arena_close_block(heap->arena, block);
-    if (block == heap->home) {
-        set_arena(heap, jm_arena_move(heap->arena, other), other);
-    }
-}
-
-/* Gives one empty block back. False: the OS does not take it now. */
-static bool release_empty(struct jm_heap *heap, struct jm_block *block)
-{
-    bool small = !jm_block_is_large(block);
-    if (small) {
-        abandon_small(heap, block);
-    }
-    if (jm_block_release(&heap->supply, block, false)) {
-        return true;
-    }
-    if (small) {
-        if (heap->arena == NULL) {
-            set_arena(heap, jm_arena_create(&heap->supply, block), block);
-        }
-        heap->arena->broken = true; /* its objects are in no list */
-    }
-    return false;
-}
-
-/* The next block to give back: any empty one, but for one small one if `keep_one`. */
-static struct jm_block *find_empty(const struct jm_heap *heap, bool keep_one)
-{
-    struct jm_block *kept = NULL;
-    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
-    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        if (!is_empty(block)) {
-            continue;
-        }
-        if (!keep_one || jm_block_is_large(block)) {
-            return block;
-        }
-        if (kept != NULL) {
-            return kept->charge < block->charge ? kept : block;
-        }
-        kept = block;
-    }
-    return NULL;
-}
-
-static void release_empties(struct jm_heap *heap, bool keep_one)
-{
-    heap->untidy = false;
-    struct jm_block *block;
-    while ((block = find_empty(heap, keep_one)) != NULL) {
-        heap->untidy = true; /* should the host leave its callback by a jump */
-        if (!release_empty(heap, block)) {
-            break;
-        }
-        heap->untidy = false;
-    }
-    jm_heap_publish(heap);
-}
-
-void jm_heap_tidy(struct jm_heap *heap)
-{
-    if (heap->untidy && !jm_quota_in_callback(&heap->supply.quota)) {
-        release_empties(heap, true);
-    }
-}
-
-void jm_heap_collect(struct jm_heap *heap)
-{
-    (void)jm_heap_drain(heap);
-    release_empties(heap, false);
-}
-
-void jm_heap_release_all(struct jm_heap *heap)
-{
-    if (heap->arena != NULL) {
-        jm_arena_retire_span(heap->arena);
-    }
-    set_arena(heap, NULL, NULL);
-    heap->spare = NULL;
-    struct jm_block *block;
-    while ((block = jm_load_relaxed(&heap->supply.blocks)) != NULL) {
-        (void)jm_block_release(&heap->supply, block, true);
-    }
-}
-
-void jm_heap_forget(struct jm_heap *heap)
-{
-    heap->arena = NULL;
-    heap->home = heap->spare = NULL;
-    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
-    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        block->touched = (uint32_t)block->granules;
-    }
+    return jm_large_resize(heap, block, size, verdict);
 }

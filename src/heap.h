@@ -38,6 +38,9 @@ extern _Thread_local struct jm_current jm_current JM_TLS_MODEL;
 /* Points the fast paths at a heap, or at nothing (NULL). */
 void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle);
 
+/* Changes the arena and the block that it lies in; NULL: there is none. */
+void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena, struct jm_block *home);
+
 /* Makes a heap new. pre: it holds no block. */
 void jm_heap_reset(struct jm_heap *heap);
 
@@ -57,6 +60,9 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer);
 
 /* Changes the size of a live object. NULL: it is as it was. Small sizes are never refused. */
 void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
+
+/* Moves an object's content into a new one of `size` bytes. NULL: it stays where it was. */
+void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 
 /* Notes that a small block became empty. */
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);

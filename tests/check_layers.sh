@@ -12,7 +12,7 @@ layer_of() {
     base | atomic) echo 0 ;;
     os | os_* | thread) echo 1 ;;
     hook | quota | pagemap | reserve | block) echo 2 ;;
-    sizeclass | arena | remote | heap | heap_* | sweep | large) echo 3 ;;
+    sizeclass | arena | remote | heap | heap_* | sweep | large | giveback) echo 3 ;;
     registry | runtime | context) echo 4 ;;
     jsrt | jsrtmem) echo 5 ;;
     *) echo unknown ;;

@@ -1,0 +1,126 @@
+/*
+ * Layer 3: giving blocks back. A heap keeps one empty small block; all others go at once, or, where they
+ * became empty inside the host's callback, when the operation that it was called from ends.
+ */
+#include "heap.h"
+
+void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
+{
+    if (heap->spare == NULL || heap->spare == block || jm_block_live(heap->spare) != 0) {
+        heap->spare = block;
+    } else {
+        heap->untidy = true;
+    }
+}
+
+static bool is_empty(const struct jm_block *block)
+{
+    if (jm_block_is_large(block)) {
+        return jm_load_relaxed(&block->state) == JM_LARGE_NONE;
+    }
+    return jm_block_live(block) == 0;
+}
+
+static struct jm_block *find_other_small(const struct jm_heap *heap, const struct jm_block *but)
+{
+    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
+    while (block != NULL && (block == but || jm_block_is_large(block))) {
+        block = jm_load_relaxed(&block->next);
+    }
+    return block;
+}
+
+/* Takes a small block out of the arena, which moves out of it. */
+static void abandon_small(struct jm_heap *heap, struct jm_block *block)
+{
+    heap->spare = heap->spare == block ? NULL : heap->spare;
+    struct jm_block *other = find_other_small(heap, block);
+    if (other == NULL) {
+        jm_arena_retire_span(heap->arena);
+        jm_heap_set_arena(heap, NULL, NULL);
+        return;
+    }
+    jm_arena_close_block(heap->arena, block);
+    if (block == heap->home) {
+        jm_heap_set_arena(heap, jm_arena_move(heap->arena, other), other);
+    }
+}
+
+/* Gives one empty block back. False: the OS does not take it now. */
+static bool release_empty(struct jm_heap *heap, struct jm_block *block)
+{
+    bool small = !jm_block_is_large(block);
+    if (small) {
+        abandon_small(heap, block);
+    }
+    if (jm_block_release(&heap->supply, block, false)) {
+        return true;
+    }
+    if (small) {
+        if (heap->arena == NULL) {
+            jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block), block);
+        }
+        heap->arena->broken = true; /* its objects are in no list */
+    }
+    return false;
+}
+
+/* The next block to give back: any empty one, but for one small one if `keep_one`. */
+static struct jm_block *find_empty(const struct jm_heap *heap, bool keep_one)
+{
+    struct jm_block *kept = NULL;
+    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        if (!is_empty(block)) {
+            continue;
+        }
+        if (!keep_one || jm_block_is_large(block)) {
+            return block;
+        }
+        if (kept != NULL) {
+            return kept->charge < block->charge ? kept : block;
+        }
+        kept = block;
+    }
+    return NULL;
+}
+
+static void release_empties(struct jm_heap *heap, bool keep_one)
+{
+    heap->untidy = false;
+    struct jm_block *block;
+    while ((block = find_empty(heap, keep_one)) != NULL) {
+        heap->untidy = true; /* should the host leave its callback by a jump */
+        if (!release_empty(heap, block)) {
+            break;
+        }
+        heap->untidy = false;
+    }
+    jm_heap_publish(heap);
+}
+
+void jm_heap_tidy(struct jm_heap *heap)
+{
+    if (heap->untidy && !jm_quota_in_callback(&heap->supply.quota)) {
+        release_empties(heap, true);
+    }
+}
+
+void jm_heap_collect(struct jm_heap *heap)
+{
+    (void)jm_heap_drain(heap);
+    release_empties(heap, false);
+}
+
+void jm_heap_release_all(struct jm_heap *heap)
+{
+    if (heap->arena != NULL) {
+        jm_arena_retire_span(heap->arena);
+    }
+    jm_heap_set_arena(heap, NULL, NULL);
+    heap->spare = NULL;
+    struct jm_block *block;
+    while ((block = jm_load_relaxed(&heap->supply.blocks)) != NULL) {
+        (void)jm_block_release(&heap->supply, block, true);
+    }
+}
