@@ -172,10 +172,10 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
 /* Makes what lies behind some block's objects the span. */
 static bool span_from_rest(struct jm_arena *arena, unsigned code)
 {
-    struct jm_block *block = jm_load_relaxed(&arena->supply->blocks);
+    struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         uint32_t granules = (uint32_t)block->granules;
-        if (granules != 0 && granules - block->carved >= jm_class_granules[code]) {
+        if (granules - block->carved >= jm_class_granules[code]) {
             arena->span = (struct jm_span){block, block->carved, granules};
             block->carved = granules;
             return true;

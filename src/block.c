@@ -2,15 +2,21 @@
 
 #include "reserve.h"
 
+static _Atomic(struct jm_block *) *list_of(struct jm_supply *supply, const struct jm_block *block)
+{
+    return jm_block_is_large(block) ? &supply->large : &supply->small;
+}
+
 static void link_block(struct jm_supply *supply, struct jm_block *block)
 {
-    struct jm_block *first = jm_load_relaxed(&supply->blocks);
+    _Atomic(struct jm_block *) *list = list_of(supply, block);
+    struct jm_block *first = jm_load_relaxed(list);
     block->previous = NULL;
     jm_store_relaxed(&block->next, first);
     if (first != NULL) {
         first->previous = block;
     }
-    jm_store_release(&supply->blocks, block);
+    jm_store_release(list, block);
     jm_add_owned(&supply->block_count, 1);
 }
 
@@ -20,7 +26,7 @@ static void unlink_block(struct jm_supply *supply, struct jm_block *block)
     if (block->previous != NULL) {
         jm_store_release(&block->previous->next, next);
     } else {
-        jm_store_release(&supply->blocks, next);
+        jm_store_release(list_of(supply, block), next);
     }
     if (next != NULL) {
         next->previous = block->previous;

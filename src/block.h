@@ -50,7 +50,7 @@ struct jm_block {
     uint32_t carved;          /* granules below it hold objects, live, free or queued */
     uint32_t touched;         /* granules from here on have never been written */
     uint32_t segment_bits;    /* log2 of the granules in a 64th of the map. Constant */
-    _Atomic(struct jm_block *) next; /* shared: the supply's list */
+    _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
     struct jm_block *previous;
     struct jm_os_region region;
     size_t charge; /* bytes of the quota */
@@ -69,8 +69,8 @@ enum jm_large_state { JM_LARGE_NONE = 0, JM_LARGE_LIVE, JM_LARGE_QUEUED };
 /* What a runtime holds from the OS:  quota.usage == sum of charge over the blocks. */
 struct jm_supply {
     struct jm_quota quota;
-    _Atomic(struct jm_block *) blocks; /* shared */
-    _Atomic(size_t) block_count;       /* shared */
+    _Atomic(struct jm_block *) small, large; /* shared: lists of blocks */
+    _Atomic(size_t) block_count;             /* shared */
 };
 
 static inline bool jm_block_is_large(const struct jm_block *block)

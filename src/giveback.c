@@ -23,11 +23,8 @@ static bool is_empty(const struct jm_block *block)
 
 static struct jm_block *find_other_small(const struct jm_heap *heap, const struct jm_block *but)
 {
-    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
-    while (block != NULL && (block == but || jm_block_is_large(block))) {
-        block = jm_load_relaxed(&block->next);
-    }
-    return block;
+    struct jm_block *block = jm_load_relaxed(&heap->supply.small);
+    return block == but ? jm_load_relaxed(&block->next) : block;
 }
 
 /* Takes a small block out of the arena, which moves out of it. */
@@ -65,51 +62,62 @@ static bool release_empty(struct jm_heap *heap, struct jm_block *block)
     return false;
 }
 
-/* The next block to give back: any empty one, but for one small one if `keep_one`. */
-static struct jm_block *find_empty(const struct jm_heap *heap, bool keep_one)
+/* The empty small block to keep: the largest. */
+static struct jm_block *find_kept(const struct jm_heap *heap)
 {
     struct jm_block *kept = NULL;
-    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
+    struct jm_block *block = jm_load_relaxed(&heap->supply.small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        if (!is_empty(block)) {
-            continue;
+        if (is_empty(block) && (kept == NULL || kept->charge < block->charge)) {
+            kept = block;
         }
-        if (!keep_one || jm_block_is_large(block)) {
-            return block;
-        }
-        if (kept != NULL) {
-            return kept->charge < block->charge ? kept : block;
-        }
-        kept = block;
     }
-    return NULL;
+    return kept;
 }
 
-static void release_empties(struct jm_heap *heap, bool keep_one)
+/* Gives a list's empty blocks back, but for `kept`. False: the OS did not take them all. The host cannot
+ * change the list: inside its callback no block comes or goes. */
+static bool release_list(struct jm_heap *heap, struct jm_block *block, const struct jm_block *kept)
 {
-    heap->untidy = false;
-    struct jm_block *block;
-    while ((block = find_empty(heap, keep_one)) != NULL) {
-        heap->untidy = true; /* should the host leave its callback by a jump */
-        if (!release_empty(heap, block)) {
-            break;
+    bool all = true;
+    while (block != NULL) {
+        struct jm_block *next = jm_load_relaxed(&block->next);
+        if (block != kept && is_empty(block)) {
+            all = release_empty(heap, block) && all;
         }
-        heap->untidy = false;
+        block = next;
     }
+    return all;
+}
+
+static void release_empties(struct jm_heap *heap, const struct jm_block *kept)
+{
+    heap->untidy = true; /* should the host leave its callback by a jump */
+    bool small = release_list(heap, jm_load_relaxed(&heap->supply.small), kept);
+    bool large = release_list(heap, jm_load_relaxed(&heap->supply.large), kept);
+    heap->untidy = !(small && large);
     jm_heap_publish(heap);
 }
 
 void jm_heap_tidy(struct jm_heap *heap)
 {
     if (heap->untidy && !jm_quota_in_callback(&heap->supply.quota)) {
-        release_empties(heap, true);
+        release_empties(heap, find_kept(heap));
+    }
+}
+
+void jm_heap_make_room(struct jm_heap *heap, size_t bytes)
+{
+    bool fits = jm_quota_allows(&heap->supply.quota, bytes);
+    if (!fits && !jm_quota_in_callback(&heap->supply.quota)) {
+        jm_heap_collect(heap);
     }
 }
 
 void jm_heap_collect(struct jm_heap *heap)
 {
     (void)jm_heap_drain(heap);
-    release_empties(heap, false);
+    release_empties(heap, NULL);
 }
 
 void jm_heap_release_all(struct jm_heap *heap)
@@ -120,7 +128,8 @@ void jm_heap_release_all(struct jm_heap *heap)
     jm_heap_set_arena(heap, NULL, NULL);
     heap->spare = NULL;
     struct jm_block *block;
-    while ((block = jm_load_relaxed(&heap->supply.blocks)) != NULL) {
+    while ((block = jm_load_relaxed(&heap->supply.small)) != NULL ||
+           (block = jm_load_relaxed(&heap->supply.large)) != NULL) {
         (void)jm_block_release(&heap->supply, block, true);
     }
 }

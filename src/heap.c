@@ -13,6 +13,9 @@
 #define SWEEP_FREE_DIVISOR 8
 #define SWEEP_CUT_DIVISOR 16
 
+/* Blocks that one slow path may count to publish what is live. */
+#define PUBLISH_BLOCKS 16
+
 _Thread_local struct jm_current jm_current JM_TLS_MODEL = {0, &jm_no_arena, NULL};
 
 void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle)
@@ -35,14 +38,16 @@ void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena, struct jm_b
 void jm_heap_reset(struct jm_heap *heap)
 {
     jm_quota_reset(&heap->supply.quota);
-    jm_store_relaxed(&heap->supply.blocks, NULL);
+    jm_store_relaxed(&heap->supply.small, NULL);
+    jm_store_relaxed(&heap->supply.large, NULL);
     jm_store_relaxed(&heap->supply.block_count, 0);
     heap->arena = NULL;
     heap->home = heap->spare = NULL;
     heap->swept_live = 0;
     heap->cut = 0;
     heap->untidy = false;
-    jm_store_relaxed(&heap->has_queued, false);
+    jm_store_relaxed(&heap->queued, 0);
+    heap->unpublished = 0;
     jm_store_relaxed(&heap->live_bytes, 0);
     jm_store_relaxed(&heap->live_objects, 0);
     jm_store_relaxed(&heap->misuses, 0);
@@ -52,7 +57,7 @@ void jm_heap_forget(struct jm_heap *heap)
 {
     heap->arena = NULL;
     heap->home = heap->spare = NULL;
-    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
+    struct jm_block *block = jm_load_relaxed(&heap->supply.small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         block->touched = (uint32_t)block->granules;
     }
@@ -63,13 +68,17 @@ void jm_heap_forget(struct jm_heap *heap)
 struct jm_live jm_heap_count_any(const struct jm_heap *heap)
 {
     struct jm_live live = {0, 0};
-    const struct jm_block *block = jm_load_acquire(&heap->supply.blocks);
-    size_t steps = jm_load_relaxed(&heap->supply.block_count);
+    size_t steps =
+        jm_load_relaxed(&heap->supply.block_count); /* lists that change may have no end */
+    const struct jm_block *block = jm_load_acquire(&heap->supply.small);
     for (; block != NULL && steps > 0; block = jm_load_acquire(&block->next), steps--) {
         uint64_t small = jm_block_live(block);
         live.bytes += (size_t)(uint32_t)small << JM_GRANULE_BITS;
         live.objects += (size_t)(small >> 32);
-        if (jm_block_is_large(block) && jm_load_relaxed(&block->state) != JM_LARGE_NONE) {
+    }
+    block = jm_load_acquire(&heap->supply.large);
+    for (; block != NULL && steps > 0; block = jm_load_acquire(&block->next), steps--) {
+        if (jm_load_relaxed(&block->state) != JM_LARGE_NONE) {
             live.bytes += jm_load_relaxed(&block->usable);
             live.objects++;
         }
@@ -79,9 +88,13 @@ struct jm_live jm_heap_count_any(const struct jm_heap *heap)
 
 void jm_heap_publish(struct jm_heap *heap)
 {
+    if (++heap->unpublished < jm_load_relaxed(&heap->supply.block_count) / PUBLISH_BLOCKS) {
+        return;
+    }
     struct jm_live live = jm_heap_count_any(heap);
     jm_store_relaxed(&heap->live_bytes, live.bytes);
     jm_store_relaxed(&heap->live_objects, live.objects);
+    heap->unpublished = 0;
 }
 
 /* ---- Growing ---- */
@@ -111,6 +124,7 @@ static size_t next_block(const struct jm_heap *heap, unsigned code)
 
 static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
 {
+    jm_heap_make_room(heap, smallest_block(code));
     size_t size = next_block(heap, code);
     struct jm_block *block = jm_block_acquire_small(&heap->supply, size, verdict);
     if (block == NULL) {
@@ -161,7 +175,7 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
         return NULL;
     }
     void *object = jm_arena_pop_found(arena, code);
-    if (object == NULL && jm_load_relaxed(&heap->has_queued) && jm_heap_drain(heap)) {
+    if (object == NULL && jm_heap_drain(heap)) {
         object = jm_arena_pop_found(arena, code);
     }
     if (object == NULL) {
@@ -273,7 +287,10 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
         return false;
     }
     jm_store_relaxed(&block->state, JM_LARGE_NONE);
-    heap->untidy = true;
+    if (jm_quota_in_callback(&heap->supply.quota) ||
+        !jm_block_release(&heap->supply, block, false)) {
+        heap->untidy = true;
+    }
     return true;
 }
 

@@ -10,6 +10,9 @@
 
 #include "arena.h"
 
+#define JM_QUEUED_SMALL 1
+#define JM_QUEUED_LARGE 2
+
 struct jm_heap {
     struct jm_supply supply; /* first: the pointer map's owner is the heap */
     struct jm_arena *arena;  /* null without small blocks */
@@ -18,7 +21,9 @@ struct jm_heap {
     uint64_t swept_live;     /* what was live at the last sweep, to tell whether another may help */
     uint32_t cut;            /* granules of spans chosen since then */
     bool untidy;             /* blocks wait to be given back */
-    _Atomic(bool) has_queued; /* set by all: some block has queued frees */
+    _Atomic(uint8_t)
+        queued; /* set by all: JM_QUEUED_SMALL, JM_QUEUED_LARGE: lists with queued frees */
+    uint32_t unpublished; /* slow paths since live_bytes and live_objects were written */
 
     /* Written at slow paths, read by all. */
     _Atomic(size_t) live_bytes, live_objects;
@@ -55,7 +60,8 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code);
 /* The usable bytes of a live object of this heap; 0 for any other pointer. */
 size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer);
 
-/* Frees. False: not a live object of this heap. Blocks that became empty wait for jm_heap_tidy. */
+/* Frees. False: not a live object of this heap. A large object's block is given back; a small block that
+ * became empty waits for jm_heap_tidy. */
 bool jm_heap_free(struct jm_heap *heap, void *pointer);
 
 /* Changes the size of a live object. NULL: it is as it was. Small sizes are never refused. */
@@ -70,6 +76,9 @@ void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
 /* Gives back the blocks that wait for it, unless in the quota's callback. */
 void jm_heap_tidy(struct jm_heap *heap);
 
+/* Gives empty blocks back if `bytes` more would pass the limit otherwise. */
+void jm_heap_make_room(struct jm_heap *heap, size_t bytes);
+
 /* Takes in queued frees and gives every empty block back. pre: not in the quota's callback. */
 void jm_heap_collect(struct jm_heap *heap);
 
@@ -82,7 +91,7 @@ void jm_heap_forget(struct jm_heap *heap);
 /* Takes in what other threads freed. True if there was anything. */
 bool jm_heap_drain(struct jm_heap *heap);
 
-/* Publishes live_bytes and live_objects. */
+/* Publishes live_bytes and live_objects; with many blocks not each time, so that it stays cheap. */
 void jm_heap_publish(struct jm_heap *heap);
 
 /* What is live now, by walking the blocks: exact where nobody changes them meanwhile. Any thread may

@@ -338,7 +338,7 @@ CHAKRA_API JsIdle(unsigned int *nextIdleTick)
     if (jm_runtime_in_event(current)) {
         return JsErrorRuntimeInUse;
     }
-    if ((current->attributes & JsRuntimeAttributeEnableIdleProcessing) == 0) {
+    if ((jm_load_relaxed(&current->attributes) & JsRuntimeAttributeEnableIdleProcessing) == 0) {
         return JsErrorIdleNotEnabled;
     }
     (void)jm_operation_try(current); /* a current context's runtime is ours */
@@ -353,7 +353,7 @@ CHAKRA_API JsIdle(unsigned int *nextIdleTick)
 /* Reads what a live runtime's attributes are. */
 static bool attributes_of(struct jm_ref ref, uint32_t *attributes)
 {
-    *attributes = jm_runtime_at(ref)->attributes;
+    *attributes = jm_load_relaxed(&jm_runtime_at(ref)->attributes);
     return jm_registry_holds(ref);
 }
 

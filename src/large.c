@@ -17,6 +17,7 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
         return NULL;
     }
     size_t bytes = jm_align_up(size, jm_os_page_size());
+    jm_heap_make_room(heap, bytes + jm_os_page_size());
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
     if (block == NULL) {
         return NULL;
@@ -75,6 +76,7 @@ void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (!jm_block_is_resizable(block)) {
         return jm_heap_move(heap, pointer, size, verdict);
     }
+    jm_heap_make_room(heap, bytes - usable);
     struct jm_block *grown = jm_block_grow(&heap->supply, block, bytes, verdict);
     if (grown != NULL && jm_load_relaxed(&grown->state) != JM_LARGE_LIVE) {
         *verdict = JM_REFUSED_ARGUMENT; /* the host freed it while it was asked */

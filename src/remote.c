@@ -4,8 +4,8 @@
  * A thread that frees marks the object in the state map, then the part of the map that it lies in, then
  * the heap. The heap's user clears the same marks in the opposite order, each before it reads the next:
  *
- *      freeing thread   map[granule]: c -> c + JM_QUEUED   queued |= segment   has_queued = true
- *      heap's user      has_queued = false                 queued -> 0         map[granule] -> free
+ *      freeing thread   map[granule]: c -> c + JM_QUEUED   block's queued |= segment   heap's |= list
+ *      heap's user      heap's queued -> 0                 block's queued -> 0         map -> free
  *
  * All steps are sequentially consistent, so a mark that is found set already will still be followed.
  * Nothing is written into the object. A block with queued objects has live ones: it is not released.
@@ -82,8 +82,9 @@ bool jm_heap_queue_free(void *pointer)
         return false;
     }
     struct jm_heap *heap = JM_CONTAINER(owner, struct jm_heap, supply);
-    if (!jm_load_seq_cst(&heap->has_queued)) {
-        jm_store_seq_cst(&heap->has_queued, true);
+    uint8_t list = large ? JM_QUEUED_LARGE : JM_QUEUED_SMALL;
+    if ((jm_load_seq_cst(&heap->queued) & list) == 0) {
+        atomic_fetch_or(&heap->queued, list);
     }
     return true;
 }
@@ -105,15 +106,8 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
     }
 }
 
-static void drain_block(struct jm_heap *heap, struct jm_block *block)
+static void drain_small(struct jm_heap *heap, struct jm_block *block)
 {
-    if (jm_block_is_large(block)) {
-        if (jm_load_acquire(&block->state) == JM_LARGE_QUEUED) {
-            jm_store_relaxed(&block->state, JM_LARGE_NONE);
-            heap->untidy = true;
-        }
-        return;
-    }
     uint64_t segments = jm_load_seq_cst(&block->queued);
     if (segments != 0) {
         segments = atomic_exchange(&block->queued, 0);
@@ -123,15 +117,27 @@ static void drain_block(struct jm_heap *heap, struct jm_block *block)
     }
 }
 
+static void drain_large(struct jm_heap *heap, struct jm_block *block)
+{
+    if (jm_load_acquire(&block->state) == JM_LARGE_QUEUED) {
+        jm_store_relaxed(&block->state, JM_LARGE_NONE);
+        heap->untidy = true;
+    }
+}
+
 bool jm_heap_drain(struct jm_heap *heap)
 {
-    if (!jm_load_relaxed(&heap->has_queued)) {
+    if (JM_LIKELY(jm_load_relaxed(&heap->queued) == 0)) {
         return false;
     }
-    (void)atomic_exchange(&heap->has_queued, false);
-    struct jm_block *block = jm_load_relaxed(&heap->supply.blocks);
-    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        drain_block(heap, block);
+    unsigned lists = atomic_exchange(&heap->queued, 0);
+    struct jm_block *block = jm_load_relaxed(&heap->supply.small);
+    for (; (lists & JM_QUEUED_SMALL) != 0 && block != NULL; block = jm_load_relaxed(&block->next)) {
+        drain_small(heap, block);
+    }
+    block = jm_load_relaxed(&heap->supply.large);
+    for (; (lists & JM_QUEUED_LARGE) != 0 && block != NULL; block = jm_load_relaxed(&block->next)) {
+        drain_large(heap, block);
     }
     return true;
 }

@@ -318,7 +318,7 @@ void jm_runtime_collect(struct jm_runtime *runtime)
 
 static void reset(struct jm_runtime *runtime, uint32_t attributes)
 {
-    runtime->attributes = attributes;
+    jm_store_relaxed(&runtime->attributes, attributes);
     jm_heap_reset(&runtime->heap);
     jm_hook_set(&runtime->before_collect, NULL, NULL);
     runtime->heap.supply.quota.hook.call.site = SITE_EVENT;

@@ -18,8 +18,8 @@
 #include "registry.h"
 
 struct jm_runtime {
-    struct jm_slot slot; /* first: the registry knows nothing more */
-    uint32_t attributes; /* constant while live */
+    struct jm_slot slot;          /* first: the registry knows nothing more */
+    _Atomic(uint32_t) attributes; /* shared: constant while live */
     _Atomic(uint64_t) owner;
     struct jm_heap heap;
     struct jm_hook before_collect;

@@ -39,11 +39,9 @@ void jm_sweep(struct jm_arena *arena)
 {
     jm_arena_retire_span(arena);
     jm_arena_clear_lists(arena);
-    struct jm_block *block = jm_load_relaxed(&arena->supply->blocks);
+    struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        if (!jm_block_is_large(block)) {
-            sweep_block(arena, block);
-        }
+        sweep_block(arena, block);
     }
     arena->broken = false;
 }
@@ -51,14 +49,12 @@ void jm_sweep(struct jm_arena *arena)
 struct jm_census jm_sweep_census(const struct jm_supply *supply)
 {
     struct jm_census census = {0, 0, 0};
-    const struct jm_block *block = jm_load_relaxed(&supply->blocks);
+    const struct jm_block *block = jm_load_relaxed(&supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        if (!jm_block_is_large(block)) {
-            uint64_t live = jm_block_live(block);
-            census.carved += block->carved - jm_block_first_granule(block);
-            census.live += (uint32_t)live;
-            census.objects += (size_t)(live >> 32);
-        }
+        uint64_t live = jm_block_live(block);
+        census.carved += block->carved - jm_block_first_granule(block);
+        census.live += (uint32_t)live;
+        census.objects += (size_t)(live >> 32);
     }
     return census;
 }
