@@ -10,24 +10,9 @@ struct jm_arena jm_no_arena = {
 };
 static_assert(JM_CACHE_UNITS == 64, "jm_no_arena lists every entry");
 
-static size_t arena_offset(size_t block_size)
-{
-    return JM_MAP_OFFSET + (block_size >> JM_GRANULE_BITS);
-}
-
-size_t jm_arena_first_granule(size_t size)
-{
-    return jm_align_up(arena_offset(size) + sizeof(struct jm_arena), JM_GRANULE) >> JM_GRANULE_BITS;
-}
-
-size_t jm_block_first_granule(const struct jm_block *block)
-{
-    return jm_arena_first_granule(block->charge);
-}
-
 static struct jm_arena *arena_in(struct jm_block *block)
 {
-    return (struct jm_arena *)(void *)((char *)block + arena_offset(block->charge));
+    return (struct jm_arena *)(void *)block->arena;
 }
 
 static void remember(struct jm_arena *arena, struct jm_block *from, struct jm_block *to)
@@ -193,7 +178,7 @@ bool jm_arena_choose_span(struct jm_arena *arena, unsigned code)
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
 {
     jm_arena_retire_span(arena);
-    uint32_t first = (uint32_t)jm_block_first_granule(block);
+    uint32_t first = (uint32_t)jm_first_granule(block->charge);
     uint32_t granules = (uint32_t)block->granules;
     block->touched = first;
     block->carved = granules;
@@ -204,7 +189,7 @@ void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
 /* Counts a block's free objects by class. */
 static void count_free(const struct jm_block *block, uint32_t counts[JM_CLASSES + 1])
 {
-    for (size_t granule = jm_block_first_granule(block); granule < block->carved;) {
+    for (size_t granule = jm_first_granule(block->charge); granule < block->carved;) {
         unsigned code = jm_state_class(jm_load_relaxed(&block->map[granule]));
         JM_CHECK(code != 0);
         counts[code]++;

@@ -45,6 +45,7 @@ struct jm_arena {
     struct jm_supply *supply;
     bool broken; /* free objects are missing from the lists: sweep */
 };
+static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 
 /* A block without granules, and an arena without blocks: they refuse every question. */
 extern struct jm_block jm_no_block;
@@ -117,12 +118,6 @@ struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *bloc
 
 /* Moves an arena into another block of its heap. */
 struct jm_arena *jm_arena_move(const struct jm_arena *arena, struct jm_block *block);
-
-/* The granule of a block of `size` bytes that its first object may start at. */
-size_t jm_arena_first_granule(size_t size);
-
-/* The first granule of this block. */
-size_t jm_block_first_granule(const struct jm_block *block);
 
 /* Pops where jm_arena_pop could not because of the cache. A link that leads nowhere ends its list. */
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);

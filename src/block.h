@@ -3,8 +3,10 @@
  *
  * A small block holds the objects of many size classes. It is one stretch of 2^k units:
  *
- *      | header | state map: a byte per granule | arena | objects ............ | tail pad |
- *      0        JM_MAP_OFFSET                   data                        granules
+ *      | header | arena | state map: a byte per granule | - | objects ........... | tail pad |
+ *      0                JM_MAP_OFFSET                       first               granules
+ *
+ * Objects start on a page of their own: no page holds both objects and what the allocator trusts.
  *
  * A large block holds one object, which starts one page after the header:
  *
@@ -39,6 +41,9 @@
 #define JM_SMALL_BLOCK_MIN JM_UNIT
 #define JM_SMALL_BLOCK_MAX ((size_t)4 << 20)
 
+/* Room for the arena that one of a heap's small blocks holds. */
+#define JM_ARENA_SPACE ((size_t)1920)
+
 /* What separates the last object from whatever the OS mapped behind the block: never handed out. */
 #define JM_TAIL_PAD ((size_t)64)
 
@@ -59,7 +64,9 @@ struct jm_block {
     _Atomic(unsigned) state; /* shared, queued by all: enum jm_large_state */
     _Atomic(size_t) usable;  /* shared: bytes of the object */
 
-    _Alignas(128) _Atomic(uint8_t) map[]; /* shared, queued by all. Small blocks only */
+    /* Small blocks only. */
+    _Alignas(128) unsigned char arena[JM_ARENA_SPACE];
+    _Atomic(uint8_t) map[]; /* shared, queued by all */
 };
 
 #define JM_MAP_OFFSET offsetof(struct jm_block, map)
@@ -85,6 +92,13 @@ static inline bool jm_block_is_large(const struct jm_block *block)
 JM_INLINE uint64_t jm_block_live(const struct jm_block *block)
 {
     return jm_load_relaxed(&block->taken) - jm_load_relaxed(&block->freed);
+}
+
+/* The granule that the first object of a small block of `size` bytes starts at. */
+static inline size_t jm_first_granule(size_t size)
+{
+    size_t metadata = JM_MAP_OFFSET + (size >> JM_GRANULE_BITS);
+    return jm_align_up(metadata, jm_os_page_size()) >> JM_GRANULE_BITS;
 }
 
 /* A large block's object. */

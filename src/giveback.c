@@ -90,12 +90,13 @@ static bool release_list(struct jm_heap *heap, struct jm_block *block, const str
     return all;
 }
 
-static void release_empties(struct jm_heap *heap, const struct jm_block *kept)
+static void release_empties(struct jm_heap *heap, struct jm_block *kept)
 {
     heap->untidy = true; /* should the host leave its callback by a jump */
     bool small = release_list(heap, jm_load_relaxed(&heap->supply.small), kept);
     bool large = release_list(heap, jm_load_relaxed(&heap->supply.large), kept);
     heap->untidy = !(small && large);
+    heap->spare = kept;
     jm_heap_publish(heap);
 }
 

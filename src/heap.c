@@ -104,7 +104,7 @@ static size_t smallest_block(unsigned code)
 {
     size_t bytes = ((size_t)jm_class_granules[code] << JM_GRANULE_BITS) + JM_TAIL_PAD;
     size_t size = JM_SMALL_BLOCK_MIN;
-    while ((jm_arena_first_granule(size) << JM_GRANULE_BITS) + bytes > size) {
+    while ((jm_first_granule(size) << JM_GRANULE_BITS) + bytes > size) {
         size *= 2;
     }
     return size;
@@ -214,7 +214,7 @@ void *jm_heap_alloc(struct jm_heap *heap, size_t size, enum jm_verdict *verdict)
     if (size > JM_SMALL_MAX) {
         return jm_large_alloc(heap, size, JM_GRANULE, verdict);
     }
-    return alloc_small(heap, jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS), verdict);
+    return alloc_small(heap, jm_class_of_size(size), verdict);
 }
 
 void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
@@ -321,7 +321,7 @@ static void *resize_small(struct jm_heap *heap, struct jm_block *block, size_t g
     if (size > JM_SMALL_MAX) {
         return jm_heap_move(heap, pointer, size, verdict);
     }
-    unsigned code = jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS);
+    unsigned code = jm_class_of_size(size);
     if (code == old) {
         return pointer;
     }

@@ -104,7 +104,7 @@ static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
     if (size > JM_SMALL_MAX || jm_current.handle != (uintptr_t)runtime) {
         return alloc_slow(runtime, size);
     }
-    unsigned code = jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS);
+    unsigned code = jm_class_of_size(size);
     void *object = jm_arena_pop(jm_current.arena, code);
     return object != NULL ? object : alloc_refill(runtime, size, code);
 }
@@ -246,7 +246,7 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
     if (JM_UNLIKELY(jm_current.handle != (uintptr_t)runtime || size - 1 >= JM_SMALL_MAX)) {
         return realloc_slow(runtime, ptr, size);
     }
-    unsigned code = jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS);
+    unsigned code = jm_class_of_size(size);
     if (jm_arena_peek(jm_current.arena, ptr, &block, &granule) &&
         jm_load_relaxed(&block->map[granule]) == code) {
         return ptr; /* it fits as it is */

@@ -1,5 +1,7 @@
 #include "large.h"
 
+#include <string.h>
+
 /* Large blocks are not shortened below this: two of them could start in one unit of the map then. */
 #define LARGE_MIN (2 * JM_UNIT)
 
@@ -16,7 +18,7 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
         *verdict = JM_REFUSED_SIZE;
         return NULL;
     }
-    size_t bytes = jm_align_up(size, jm_os_page_size());
+    size_t bytes = jm_align_up(size + (size == 0), jm_os_page_size());
     jm_heap_make_room(heap, bytes + jm_os_page_size());
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
     if (block == NULL) {
@@ -38,15 +40,24 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
     return is_object ? block : NULL;
 }
 
+/* Moves the content among the small objects, if there is room without asking anybody. */
+static void *move_to_small(struct jm_heap *heap, void *pointer, size_t size)
+{
+    void *moved = jm_heap_refill(heap, jm_class_of_size(size));
+    if (moved != NULL) {
+        memcpy(moved, pointer, size);
+        (void)jm_heap_free(heap, pointer);
+    }
+    return moved;
+}
+
+/* Never refused: at worst the object keeps its block as it is. */
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t bytes, size_t size)
 {
     void *pointer = jm_block_object(block);
-    enum jm_verdict ignored;
-    if (size <= JM_SMALL_MAX) {
-        void *moved = jm_heap_move(heap, pointer, size, &ignored);
-        if (moved != NULL || ignored == JM_REFUSED_ARGUMENT) {
-            return moved;
-        }
+    void *moved = size <= JM_SMALL_MAX ? move_to_small(heap, pointer, size) : NULL;
+    if (moved != NULL) {
+        return moved;
     }
     bytes = bytes < LARGE_MIN ? LARGE_MIN : bytes;
     if (bytes < jm_load_relaxed(&block->usable) && jm_block_is_resizable(block) &&

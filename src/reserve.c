@@ -114,10 +114,10 @@ static void zero(struct jm_block *block)
     struct jm_os_region region = block->region;
     size_t charge = block->charge;
     size_t touched = (size_t)block->touched << JM_GRANULE_BITS;
-    size_t map_end = JM_MAP_OFFSET + (charge >> JM_GRANULE_BITS);
+    size_t first = jm_first_granule(charge) << JM_GRANULE_BITS;
     char *start = (char *)block;
-    if (touched > map_end) {
-        memset(start + map_end, 0, touched - map_end);
+    if (touched > first) {
+        memset(start + first, 0, touched - first);
     }
     memset(start, 0, JM_MAP_OFFSET + block->touched);
     block->region = region;

@@ -40,6 +40,12 @@ JM_INLINE unsigned jm_class_of(size_t granules)
     return jm_class_steps[(granules + 511) >> 9] + 57u;
 }
 
+/* The smallest class of at least `size` bytes, at most JM_SMALL_MAX. */
+JM_INLINE unsigned jm_class_of_size(size_t size)
+{
+    return jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS);
+}
+
 /* The largest class of at most `granules`, which is 1 or more. */
 static inline unsigned jm_class_within(size_t granules)
 {
