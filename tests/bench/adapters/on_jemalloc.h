@@ -1,0 +1,67 @@
+/* on_jemalloc.h - a jemalloc arena per tenant, with extent hooks that count and limit what it takes
+ * from the OS, and a thread cache of its own.
+ * SPDX-License-Identifier: MIT */
+
+#ifndef BENCH_ADAPTER_JEMALLOC_H
+#define BENCH_ADAPTER_JEMALLOC_H
+
+#include <jemalloc/jemalloc.h>
+
+#include <stdatomic.h>
+
+#define TENANT_HEAPS 1
+#define TENANT_USAGE 1
+#define TENANT_MAX 4000 /* arenas and caches have 12-bit numbers */
+
+struct account {
+    extent_hooks_t hooks; /* first: the hooks are handed their own address */
+    _Atomic size_t used;
+    size_t limit;
+    _Atomic long long events;
+    unsigned arena;
+    unsigned cache;
+};
+
+struct tenant {
+    struct account *account;
+    int flags;
+};
+
+static inline void tenant_enter(struct tenant tenant)
+{
+    (void)tenant;
+}
+
+static inline void tenant_leave(struct tenant tenant)
+{
+    (void)tenant;
+}
+
+static inline void *tenant_alloc(struct tenant tenant, size_t size)
+{
+    return mallocx(size, tenant.flags);
+}
+
+static inline void *tenant_realloc(struct tenant tenant, void *ptr, size_t size)
+{
+    return ptr == NULL ? mallocx(size, tenant.flags) : rallocx(ptr, size, tenant.flags);
+}
+
+static inline void tenant_free(struct tenant tenant, void *ptr)
+{
+    dallocx(ptr, tenant.flags);
+}
+
+/* Into the automatic cache of the freeing thread, which hands it back to the arena in batches. */
+static inline void tenant_free_remote(struct tenant tenant, void *ptr)
+{
+    (void)tenant;
+    dallocx(ptr, 0);
+}
+
+static inline size_t tenant_usage(struct tenant tenant)
+{
+    return atomic_load_explicit(&tenant.account->used, memory_order_relaxed);
+}
+
+#endif /* BENCH_ADAPTER_JEMALLOC_H */

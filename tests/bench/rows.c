@@ -1,0 +1,87 @@
+/*
+ * rows.c - the lines of the table, in their order.
+ *
+ * SPDX-License-Identifier: MIT
+ * Copyright (c) The libjsrtmem authors
+ */
+
+#include "driver.h"
+
+#include <string.h>
+
+const struct row rows[] = {
+    /* ns per pair of alloc and free, unless the title says otherwise */
+    {"W1k", "W1k", "64 B alloc + free, 100 live", "ns", true},
+    {"W1b", "W1b", "256 of 64 B, then freed in order", "ns", true},
+    {"W1u", "W1u", "as W1k, not entered", "ns", false},
+    {"W2c", "W2c", "random churn, 500 live, 16..1024 B", "ns", true},
+    {"W2r", "W2r", "random churn, 10,000 live, 16..1024 B", "ns", true},
+    {"W2l", "W2l", "last in, first out, 16..1024 B", "ns", true},
+    {"W3", "W3", "random churn, 500 live, 16 B..256 KiB", "ns", true},
+    {"W4e", "W4e", "create and dispose, nothing set, nothing allocated", "ns", true},
+    {"W4f", "W4f", "create, set limit and hooks, enter, leave, dispose", "ns", false},
+    {"W4s", "W4s", "a request: all of W4f with 20 objects", "ns", true},
+    {"W4", "W4", "a request: all of W4f with 1,000 objects", "ns", true},
+    {"W5-1k", "W5-1k", "1,000 tenants of 20 objects, a pair in each in turn", "ns", true},
+    {"W5-1k-fill", "W5-1k", "W5, 1,000: to create and fill a tenant", "ns", false},
+    {"W5-1k-dispose", "W5-1k", "W5, 1,000: to dispose a tenant", "ns", false},
+    {"W5-10k", "W5-10k", "10,000 tenants of 20 objects, a pair in each in turn", "ns", true},
+    {"W5-10k-fill", "W5-10k", "W5, 10,000: to create and fill a tenant", "ns", false},
+    {"W5-10k-dispose", "W5-10k", "W5, 10,000: to dispose a tenant", "ns", false},
+    {"W6", "W6", "one thread allocates, another frees", "ns", true},
+    {"W7", "W7", "two threads, each W2c in a tenant of its own", "ns", true},
+    {"W7-scaling", "W7", "W7: two threads against one", "x", false},
+    {"W7-machine", "W7", "W7: two processes against one (the machine itself)", "x", false},
+    {"W9v", "W9v", "a vector doubles, 16 B..128 KiB, a step", "ns", true},
+    {"W9m", "W9m", "eight vectors double in turn, a step", "ns", true},
+    {"W9s", "W9s", "a string grows by 16 B to 4 KiB, a step", "ns", true},
+    {"W10-lua", "W10-lua", "replay of a Lua run, a call", "ns", true},
+    {"W10-duktape", "W10-duktape", "replay of a Duktape run, a call", "ns", true},
+    {"W10-shipped", "W10-shipped", "replay of the shipped trace, a call", "ns", true},
+    {"usage", "usage", "read the usage, own thread", "ns", false},
+    {"usage-other", "usage", "read the usage, another thread, owner at work", "ns", false},
+    {"usage-owner", "usage", "the owner while it is read, against not", "x", false},
+    {"idle", "idle", "create an idle tenant beside the others", "ns", false},
+    {"idle-dispose", "idle", "dispose an idle tenant", "ns", false},
+    {"idle-count", "idle", "idle tenants at once", "", false},
+    {"idle-rss", "idle", "resident, an idle tenant", "B", false},
+    {"W5-1k-rss", "W5-1k", "resident, a tenant of W5, 1,000 (4.8 KiB asked for)", "KiB", false},
+    {"W5-10k-rss", "W5-10k", "resident, a tenant of W5, 10,000", "KiB", false},
+    {"W2r-held", "W2r", "W2r: held from the OS against live bytes", "x", false},
+    {"W2r-peak", "W2r", "W2r: peak resident", "MiB", false},
+    {"W10-lua-held", "W10-lua", "Lua: held at the peak against live bytes", "x", false},
+    {"W10-lua-peak", "W10-lua", "Lua: peak resident", "MiB", false},
+    {"W10-duktape-held", "W10-duktape", "Duktape: held at the peak against live bytes", "x", false},
+    {"W10-duktape-peak", "W10-duktape", "Duktape: peak resident", "MiB", false},
+    {"W10-shipped-held", "W10-shipped", "shipped: held at the peak against live bytes", "x", false},
+    {"W10-shipped-peak", "W10-shipped", "shipped: peak resident", "MiB", false},
+    {"give-full", "give", "100 MB of W2's sizes: held against live bytes", "x", false},
+    {"give", "give", "90 % freed, each by chance, collected: held against live", "x", false},
+    {"give-rss", "give", "  resident against live", "x", false},
+    {"give-pages", "give", "  pages with a live object against live (no less can be)", "x", false},
+    {"give-ms", "give", "  the collect took", "ms", false},
+    {"give-all", "give", "all freed, collected: held", "KiB", false},
+    {"give-all-rss", "give", "  resident", "KiB", false},
+    {"give-groups", "give-groups", "90 % freed, 1,000 at once, collected: held against live", "x",
+     false},
+    {"give-groups-rss", "give-groups", "  resident against live", "x", false},
+    {"give-groups-pages", "give-groups", "  pages with a live object against live", "x", false},
+    {"give-groups-ms", "give-groups", "  the collect took", "ms", false},
+    {"edge", "edge", "taken and given back, a million pairs on a block's edge", "", false},
+};
+
+const size_t row_count = sizeof(rows) / sizeof(*rows);
+
+_Static_assert(sizeof(rows) / sizeof(*rows) <= ROWS_MAX, "results have a place for each row");
+
+size_t row_find(const char *id)
+{
+    size_t i;
+
+    for (i = 0; i < row_count; i++) {
+        if (strcmp(rows[i].id, id) == 0) {
+            break;
+        }
+    }
+    return i;
+}

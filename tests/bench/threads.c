@@ -1,0 +1,336 @@
+/*
+ * threads.c - two threads: handing objects over, working side by side, reading the usage.
+ *
+ * SPDX-License-Identifier: MIT
+ * Copyright (c) The libjsrtmem authors
+ */
+
+#include "harness.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LIVE 500    /* objects, in the churns here */
+#define SIZE_LOW 16 /* bytes */
+#define SIZE_HIGH 1024
+
+#define RING 8192 /* objects under way */
+#define CHUNK 64  /* objects handed over at once, so that the ring costs little */
+
+static pthread_t start_thread(void *(*body)(void *), void *argument)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, body, argument) != 0) {
+        fail("no thread");
+    }
+    return thread;
+}
+
+static bool two_cpus(const char *row)
+{
+    if (options.cpus[0] >= 0 && options.cpus[1] < 0) {
+        emit_none(row, "one CPU");
+        return false;
+    }
+    return true;
+}
+
+/* Waits until a word has another value; yields now and then, in case the other thread has no CPU. */
+static uint64_t wait_change(const _Atomic uint64_t *word, uint64_t value)
+{
+    uint64_t seen;
+    unsigned spins = 0;
+
+    while ((seen = atomic_load_explicit(word, memory_order_acquire)) == value) {
+        if (++spins % 4096 == 0) {
+            sched_yield();
+        }
+    }
+    return seen;
+}
+
+/* ---- W6: one thread allocates, another frees ---------------------------------------------------- */
+
+struct handover {
+    _Alignas(64) _Atomic uint64_t written;
+    _Alignas(64) _Atomic uint64_t read;
+    _Alignas(64) void *ring[RING];
+    uint16_t sizes[RING];
+    struct tenant tenant;
+};
+
+#define END ((void *)-1)
+
+static void *consumer(void *argument)
+{
+    struct handover *handover = argument;
+    const struct tenant tenant = handover->tenant;
+    uint64_t read = 0;
+    uint64_t written = 0;
+
+    pin(1);
+    for (;;) {
+        written = wait_change(&handover->written, read);
+        for (; read < written; read++) {
+            void *ptr = handover->ring[read % RING];
+
+            if (ptr == END) {
+                return NULL;
+            }
+            tenant_free_remote(tenant, ptr);
+            if (read % CHUNK == CHUNK - 1) {
+                atomic_store_explicit(&handover->read, read + 1, memory_order_release);
+            }
+        }
+        atomic_store_explicit(&handover->read, read, memory_order_release);
+    }
+}
+
+/* Until the consumer has freed all. */
+static uint64_t handover_loop(void *state, uint64_t units)
+{
+    struct handover *handover = state;
+    const struct tenant tenant = handover->tenant;
+    const uint64_t first = atomic_load(&handover->written);
+    uint64_t written = first;
+    uint64_t read = first;
+
+    units = (units + CHUNK - 1) / CHUNK * CHUNK;
+    while (written - first < units) {
+        while (written + CHUNK - read > RING) {
+            read = wait_change(&handover->read, read);
+        }
+        do {
+            handover->ring[written % RING] = take(tenant, handover->sizes[written % RING]);
+        } while (++written % CHUNK != 0);
+        atomic_store_explicit(&handover->written, written, memory_order_release);
+    }
+    while (read != written) {
+        read = wait_change(&handover->read, read);
+    }
+    return units;
+}
+
+void run_handover(void)
+{
+    struct handover *handover = harness_memory(sizeof(*handover));
+    uint64_t seed = RING;
+    pthread_t thread;
+    uint64_t written;
+    int i;
+
+    if (!two_cpus("W6")) {
+        return;
+    }
+    for (i = 0; i < RING; i++) {
+        handover->sizes[i] = (uint16_t)random_size(&seed, SIZE_LOW, SIZE_HIGH);
+    }
+    handover->tenant = open_tenant();
+    thread = start_thread(consumer, handover);
+    emit("W6", measure(handover_loop, handover));
+    written = atomic_load(&handover->written);
+    handover->ring[written % RING] = END;
+    atomic_store(&handover->written, written + 1);
+    pthread_join(thread, NULL);
+    close_tenant(handover->tenant);
+}
+
+/* ---- W7: two threads, a tenant each ------------------------------------------------------------- */
+
+struct worker {
+    struct churn churn;
+    double ns;
+    unsigned cpu;
+    uint64_t workers;
+    _Atomic uint64_t *gate; /* counts the workers that are ready, then those that are done */
+};
+
+static uint64_t arrive(const struct worker *worker)
+{
+    return atomic_fetch_add(worker->gate, 1) + 1;
+}
+
+static void *work(void *argument)
+{
+    struct worker *worker = argument;
+    uint64_t arrived;
+
+    pin(worker->cpu);
+    churn_fill(&worker->churn, open_tenant());
+    arrived = arrive(worker);
+    while (arrived < worker->workers) {
+        arrived = wait_change(worker->gate, arrived);
+    }
+    worker->ns = measure(churn_loop, &worker->churn);
+    /* Nobody stops working while the other is still being timed. */
+    arrived = arrive(worker);
+    while (arrived < 2 * worker->workers) {
+        churn_loop(&worker->churn, 1000);
+        arrived = atomic_load(worker->gate);
+    }
+    churn_close(&worker->churn);
+    close_tenant(worker->churn.tenant);
+    return NULL;
+}
+
+/* Workers and their gate, in memory that survives fork as one. */
+struct team {
+    struct worker workers[2];
+    _Alignas(64) _Atomic uint64_t gate;
+};
+
+static struct team *draw_team(uint64_t count)
+{
+    struct team *team = harness_memory_shared(sizeof(*team));
+    uint64_t i;
+
+    for (i = 0; i < count; i++) {
+        struct worker *worker = &team->workers[i];
+
+        *worker = (struct worker){.cpu = (unsigned)i, .gate = &team->gate, .workers = count};
+        churn_draw(&worker->churn, LIVE, SIZE_LOW, SIZE_HIGH);
+    }
+    return team;
+}
+
+static double in_threads(uint64_t count)
+{
+    struct team *team = draw_team(count);
+    pthread_t threads[2];
+    double sum = 0;
+    uint64_t i;
+
+    for (i = 0; i < count; i++) {
+        threads[i] = start_thread(work, &team->workers[i]);
+    }
+    for (i = 0; i < count; i++) {
+        pthread_join(threads[i], NULL);
+        sum += team->workers[i].ns;
+    }
+    return sum / (double)count;
+}
+
+/* Two processes share nothing but the machine: what they lose, no allocator can win back. */
+static double in_processes(uint64_t count)
+{
+    struct team *team = draw_team(count);
+    double sum = 0;
+    uint64_t i;
+
+    for (i = 0; i < count; i++) {
+        const pid_t child = fork();
+
+        if (child == 0) {
+            pthread_join(start_thread(work, &team->workers[i]), NULL);
+            _exit(EXIT_SUCCESS);
+        }
+        if (child < 0) {
+            fail("no process");
+        }
+    }
+    for (i = 0; i < count; i++) {
+        int status;
+
+        if (wait(&status) < 0 || status != 0) {
+            fail("a worker failed");
+        }
+    }
+    for (i = 0; i < count; i++) {
+        sum += team->workers[i].ns;
+    }
+    return sum / (double)count;
+}
+
+void run_two_threads(void)
+{
+    double alone;
+    double together;
+
+    if (!two_cpus("W7")) {
+        return;
+    }
+    alone = in_processes(1);
+    emit("W7-machine", in_processes(2) / alone);
+    alone = in_threads(1);
+    together = in_threads(2);
+    emit("W7", together);
+    emit("W7-scaling", together / alone);
+}
+
+/* ---- reading the usage -------------------------------------------------------------------------- */
+
+#define READS_AT_ONCE 1024
+
+struct reader {
+    struct tenant tenant;
+    _Atomic bool stop;
+    _Atomic uint64_t started;
+    double ns;
+};
+
+static uint64_t usage_loop(void *state, uint64_t units)
+{
+    const struct tenant tenant = *(const struct tenant *)state;
+    size_t sum = 0;
+    uint64_t i;
+
+    for (i = 0; i < units; i++) {
+        sum += tenant_usage(tenant);
+        __asm__ volatile("" ::"r"(sum) : "memory"); /* each read is made */
+    }
+    return units;
+}
+
+static void *read_usage(void *argument)
+{
+    struct reader *reader = argument;
+    uint64_t reads = 0;
+    double start;
+
+    pin(1);
+    atomic_store(&reader->started, 1);
+    start = now_ns();
+    while (!atomic_load_explicit(&reader->stop, memory_order_relaxed)) {
+        reads += usage_loop(&reader->tenant, READS_AT_ONCE);
+    }
+    reader->ns = (now_ns() - start) / (double)reads;
+    return NULL;
+}
+
+void run_usage(void)
+{
+    struct churn churn;
+    struct reader reader = {.stop = false};
+    double alone;
+    double watched;
+    pthread_t thread;
+
+    if (!TENANT_USAGE) {
+        emit_none("usage", "no counter");
+        return;
+    }
+    churn_draw(&churn, LIVE, SIZE_LOW, SIZE_HIGH);
+    churn_fill(&churn, open_tenant());
+    emit("usage", measure(usage_loop, &churn.tenant));
+    if (two_cpus("usage-other")) {
+        /* glibc locks once a thread was started, so one is before the first timing too. */
+        pthread_join(
+            start_thread(read_usage, &(struct reader){.tenant = churn.tenant, .stop = true}), NULL);
+        alone = measure(churn_loop, &churn);
+        reader.tenant = churn.tenant;
+        thread = start_thread(read_usage, &reader);
+        wait_change(&reader.started, 0);
+        watched = measure(churn_loop, &churn);
+        atomic_store(&reader.stop, true);
+        pthread_join(thread, NULL);
+        emit("usage-other", reader.ns);
+        emit("usage-owner", watched / alone);
+    }
+    churn_close(&churn);
+    close_tenant(churn.tenant);
+}
