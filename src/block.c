@@ -63,12 +63,12 @@ static struct jm_block *map_block(size_t size, size_t alignment, size_t offset)
     if (block == NULL) {
         return NULL;
     }
-    if (!jm_pagemap_prepare(block, size)) {
-        (void)jm_os_unmap(&region);
-        return NULL;
-    }
     block->region = region;
     block->charge = size;
+    if (!jm_pagemap_prepare(block, size)) {
+        (void)jm_reserve_give(block, true);
+        return NULL;
+    }
     return block;
 }
 
@@ -179,6 +179,9 @@ static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *bl
 static struct jm_block *extend_or_move(struct jm_supply *supply, struct jm_block *block,
                                        size_t size)
 {
+    if (size <= block->region.size) {
+        return block; /* what the OS did not take back at an earlier time */
+    }
     if (jm_os_extend(block, block->region.size, size)) {
         block->region.size = size;
         return block;

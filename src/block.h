@@ -58,7 +58,8 @@ struct jm_block {
     _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
     struct jm_block *previous;
     struct jm_os_region region;
-    size_t charge; /* bytes of the quota */
+    size_t charge;    /* bytes of the quota */
+    uint32_t retired; /* in the reserve: the epoch in which it was unregistered */
 
     /* Large blocks only. */
     _Atomic(unsigned) state; /* shared, queued by all: enum jm_large_state */

@@ -3,9 +3,11 @@
  * became empty inside the host's callback, when the operation that it was called from ends.
  */
 #include "heap.h"
+#include "reserve.h"
 
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
 {
+    heap->emptied++;
     if (heap->spare == NULL || heap->spare == block || jm_block_live(heap->spare) != 0) {
         heap->spare = block;
     } else {
@@ -90,20 +92,27 @@ static bool release_list(struct jm_heap *heap, struct jm_block *block, const str
     return all;
 }
 
-static void release_empties(struct jm_heap *heap, struct jm_block *kept)
+/* Until nothing more becomes empty: the host may free inside its callback. */
+static void release_empties(struct jm_heap *heap, bool keep_one)
 {
+    uint32_t emptied;
+    bool all;
     heap->untidy = true; /* should the host leave its callback by a jump */
-    bool small = release_list(heap, jm_load_relaxed(&heap->supply.small), kept);
-    bool large = release_list(heap, jm_load_relaxed(&heap->supply.large), kept);
-    heap->untidy = !(small && large);
-    heap->spare = kept;
+    do {
+        emptied = heap->emptied;
+        struct jm_block *kept = keep_one ? find_kept(heap) : NULL;
+        heap->spare = kept;
+        all = release_list(heap, jm_load_relaxed(&heap->supply.small), kept);
+        all = release_list(heap, jm_load_relaxed(&heap->supply.large), kept) && all;
+    } while (heap->emptied != emptied);
+    heap->untidy = !all;
     jm_heap_publish(heap);
 }
 
 void jm_heap_tidy(struct jm_heap *heap)
 {
     if (heap->untidy && !jm_quota_in_callback(&heap->supply.quota)) {
-        release_empties(heap, find_kept(heap));
+        release_empties(heap, true);
     }
 }
 
@@ -118,7 +127,8 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes)
 void jm_heap_collect(struct jm_heap *heap)
 {
     (void)jm_heap_drain(heap);
-    release_empties(heap, NULL);
+    release_empties(heap, false);
+    jm_reserve_settle();
 }
 
 void jm_heap_release_all(struct jm_heap *heap)

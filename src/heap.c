@@ -46,6 +46,7 @@ void jm_heap_reset(struct jm_heap *heap)
     heap->swept_live = 0;
     heap->cut = 0;
     heap->untidy = false;
+    heap->emptied = 0;
     jm_store_relaxed(&heap->queued, 0);
     heap->unpublished = 0;
     jm_store_relaxed(&heap->live_bytes, 0);
@@ -289,6 +290,7 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
     jm_store_relaxed(&block->state, JM_LARGE_NONE);
     if (jm_quota_in_callback(&heap->supply.quota) ||
         !jm_block_release(&heap->supply, block, false)) {
+        heap->emptied++;
         heap->untidy = true;
     }
     return true;

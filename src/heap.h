@@ -20,6 +20,7 @@ struct jm_heap {
     struct jm_block *spare;  /* a small block that was empty when last seen, to be kept */
     uint64_t swept_live;     /* what was live at the last sweep, to tell whether another may help */
     uint32_t cut;            /* granules of spans chosen since then */
+    uint32_t emptied;        /* counts blocks that became empty */
     bool untidy;             /* blocks wait to be given back */
     _Atomic(uint8_t)
         queued; /* set by all: JM_QUEUED_SMALL, JM_QUEUED_LARGE: lists with queued frees */

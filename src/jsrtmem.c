@@ -142,17 +142,17 @@ JSRTMEM_API(void *) jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignm
 
 static struct jm_heap *owner_of(const void *pointer)
 {
-    jm_pagemap_enter();
+    _Atomic(uint32_t) *readers = jm_pagemap_enter();
     struct jm_heap *heap = jm_heap_of_any(pointer);
-    jm_pagemap_leave();
+    jm_pagemap_leave(readers);
     return heap;
 }
 
 static bool queue_free(void *pointer)
 {
-    jm_pagemap_enter();
+    _Atomic(uint32_t) *readers = jm_pagemap_enter();
     bool queued = jm_heap_queue_free(pointer);
-    jm_pagemap_leave();
+    jm_pagemap_leave(readers);
     return queued;
 }
 
@@ -262,18 +262,18 @@ JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
             return size;
         }
     }
-    jm_pagemap_enter();
+    _Atomic(uint32_t) *readers = jm_pagemap_enter();
     size_t size = jm_heap_usable_any(ptr);
-    jm_pagemap_leave();
+    jm_pagemap_leave(readers);
     return size;
 }
 
 JSRTMEM_API(JsErrorCode) jsrtmem_runtime_of(const void *ptr, JsRuntimeHandle *runtime)
 {
-    jm_pagemap_enter();
+    _Atomic(uint32_t) *readers = jm_pagemap_enter();
     struct jm_heap *heap = jm_heap_of_any(ptr);
     uintptr_t handle = heap == NULL ? 0 : jm_runtime_handle(jm_runtime_of_heap(heap));
-    jm_pagemap_leave();
+    jm_pagemap_leave(readers);
     if (handle == 0) {
         return JsErrorInvalidArgument;
     }
@@ -369,7 +369,7 @@ static struct jm_live live_of(const struct jm_runtime *runtime)
     if (jm_runtime_is_mine(runtime)) {
         return jm_heap_count_any(&runtime->heap);
     }
-    jm_pagemap_enter();
+    _Atomic(uint32_t) *readers = jm_pagemap_enter();
     uint32_t uses = jm_load_acquire(&runtime->uses);
     bool idle = jm_load_acquire(&runtime->owner) == 0;
     struct jm_live live = {0, 0};
@@ -378,7 +378,7 @@ static struct jm_live live_of(const struct jm_runtime *runtime)
         atomic_thread_fence(memory_order_acquire);
         idle = jm_load_relaxed(&runtime->uses) == uses && jm_load_relaxed(&runtime->owner) == 0;
     }
-    jm_pagemap_leave();
+    jm_pagemap_leave(readers);
     if (!idle) {
         live.bytes = jm_load_relaxed(&runtime->heap.live_bytes);
         live.objects = jm_load_relaxed(&runtime->heap.live_objects);

@@ -2,8 +2,14 @@
 
 #include <string.h>
 
-/* Large blocks are not shortened below this: two of them could start in one unit of the map then. */
-#define LARGE_MIN (2 * JM_UNIT)
+/* Large objects have at least this much, so that no two of them start in one unit of the map. */
+#define LARGE_MIN JM_UNIT
+
+/* The bytes that an object of `size` gets. */
+static size_t object_bytes(size_t size)
+{
+    return jm_align_up(size < LARGE_MIN ? LARGE_MIN : size, jm_os_page_size());
+}
 
 /* True where a block of `size` bytes, its header and what aligns it are within PTRDIFF_MAX. */
 static bool is_possible(size_t size, size_t alignment)
@@ -18,7 +24,7 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
         *verdict = JM_REFUSED_SIZE;
         return NULL;
     }
-    size_t bytes = jm_align_up(size + (size == 0), jm_os_page_size());
+    size_t bytes = object_bytes(size);
     jm_heap_make_room(heap, bytes + jm_os_page_size());
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
     if (block == NULL) {
@@ -52,20 +58,43 @@ static void *move_to_small(struct jm_heap *heap, void *pointer, size_t size)
 }
 
 /* Never refused: at worst the object keeps its block as it is. */
-static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t bytes, size_t size)
+static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size)
 {
     void *pointer = jm_block_object(block);
     void *moved = size <= JM_SMALL_MAX ? move_to_small(heap, pointer, size) : NULL;
     if (moved != NULL) {
         return moved;
     }
-    bytes = bytes < LARGE_MIN ? LARGE_MIN : bytes;
-    if (bytes < jm_load_relaxed(&block->usable) && jm_block_is_resizable(block) &&
+    if (object_bytes(size) < jm_load_relaxed(&block->usable) && jm_block_is_resizable(block) &&
         !jm_quota_in_callback(&heap->supply.quota)) {
-        (void)jm_block_shrink(&heap->supply, block, bytes);
+        (void)jm_block_shrink(&heap->supply, block, object_bytes(size));
         jm_heap_publish(heap);
     }
     return pointer;
+}
+
+static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
+                  enum jm_verdict *verdict)
+{
+    void *pointer = jm_block_object(block);
+    if (!jm_block_is_resizable(block)) {
+        return jm_heap_move(heap, pointer, size, verdict);
+    }
+    size_t bytes = object_bytes(size);
+    jm_heap_make_room(heap, bytes - jm_load_relaxed(&block->usable));
+    struct jm_block *grown = NULL;
+    if (jm_large_find(heap, pointer) == block) {
+        grown = jm_block_grow(&heap->supply, block, bytes, verdict);
+    }
+    if (grown != NULL && jm_load_relaxed(&grown->state) == JM_LARGE_LIVE) {
+        jm_heap_publish(heap);
+        return jm_block_object(grown);
+    }
+    if (grown != NULL || jm_large_find(heap, pointer) != block) {
+        *verdict = JM_REFUSED_ARGUMENT; /* the host freed it while it was asked or told */
+        return NULL;
+    }
+    return *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
 }
 
 void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,
@@ -76,26 +105,8 @@ void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,
         *verdict = JM_REFUSED_SIZE;
         return NULL;
     }
-    size_t bytes = jm_align_up(size, jm_os_page_size());
-    if (bytes == usable) {
+    if (object_bytes(size) == usable) {
         return jm_block_object(block);
     }
-    if (bytes < usable) {
-        return shrink(heap, block, bytes, size);
-    }
-    void *pointer = jm_block_object(block);
-    if (!jm_block_is_resizable(block)) {
-        return jm_heap_move(heap, pointer, size, verdict);
-    }
-    jm_heap_make_room(heap, bytes - usable);
-    struct jm_block *grown = jm_block_grow(&heap->supply, block, bytes, verdict);
-    if (grown != NULL && jm_load_relaxed(&grown->state) != JM_LARGE_LIVE) {
-        *verdict = JM_REFUSED_ARGUMENT; /* the host freed it while it was asked */
-        return NULL;
-    }
-    if (grown != NULL) {
-        jm_heap_publish(heap);
-        return jm_block_object(grown);
-    }
-    return *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
+    return size <= usable ? shrink(heap, block, size) : grow(heap, block, size, verdict);
 }

@@ -3,7 +3,8 @@
 #include "os.h"
 
 _Atomic(struct jm_leaf *) jm_pagemap_root[(size_t)1 << JM_ROOT_BITS];
-struct jm_reader_stripe jm_pagemap_readers[JM_READER_STRIPES];
+struct jm_reader_stripe jm_pagemap_stripes[JM_READER_STRIPES];
+_Atomic(uint32_t) jm_pagemap_epoch;
 
 /* Process state: the growth of the map. */
 static struct {
@@ -64,15 +65,26 @@ size_t jm_pagemap_metadata(void)
     return jm_load_relaxed(&pagemap.metadata);
 }
 
-bool jm_pagemap_is_quiet(void)
+static bool has_readers(uint32_t epoch)
 {
-    atomic_thread_fence(memory_order_seq_cst);
     for (int stripe = 0; stripe < JM_READER_STRIPES; stripe++) {
-        if (jm_load_acquire(&jm_pagemap_readers[stripe].readers) != 0) {
-            return false;
+        if (jm_load_seq_cst(&jm_pagemap_stripes[stripe].readers[epoch % 2]) != 0) {
+            return true;
         }
     }
-    return true;
+    return false;
+}
+
+uint32_t jm_pagemap_advance(void)
+{
+    for (int step = 0; step < 2; step++) {
+        uint32_t epoch = jm_load_seq_cst(&jm_pagemap_epoch);
+        if (has_readers(epoch + 1)) {
+            break;
+        }
+        (void)atomic_compare_exchange_strong(&jm_pagemap_epoch, &epoch, epoch + 1);
+    }
+    return jm_load_seq_cst(&jm_pagemap_epoch);
 }
 
 void jm_pagemap_before_fork(void)
@@ -88,7 +100,8 @@ void jm_pagemap_after_fork_parent(void)
 void jm_pagemap_after_fork_child(void)
 {
     for (int stripe = 0; stripe < JM_READER_STRIPES; stripe++) {
-        jm_store_relaxed(&jm_pagemap_readers[stripe].readers, 0);
+        jm_store_relaxed(&jm_pagemap_stripes[stripe].readers[0], 0);
+        jm_store_relaxed(&jm_pagemap_stripes[stripe].readers[1], 0);
     }
     jm_lock_drop(&pagemap.lock);
 }

@@ -9,7 +9,7 @@
  *
  * A thread may read what it found through a unit where it is the owner's user, or between
  * jm_pagemap_enter and jm_pagemap_leave: a block is given back to the OS, or to another runtime, only
- * while jm_pagemap_is_quiet says that nobody who could have found it is still reading.
+ * when nobody who could have found it is still reading.
  */
 #ifndef JM_PAGEMAP_H
 #define JM_PAGEMAP_H
@@ -70,30 +70,52 @@ void jm_pagemap_set(const void *address, size_t size, struct jm_block *block,
 size_t jm_pagemap_metadata(void);
 
 /*
- * Readers count themselves in one of a few counters, each on a cache line of its own.
- * Written by all readers; read by threads that give blocks back.
+ * Readers count themselves, for the epoch in which they begin, in one of a few stripes with a cache line
+ * each. An epoch may end when the readers of the one before it have left:
+ *
+ *      epoch k -> k + 1    all stripes' readers[(k + 1) % 2] == 0, seen in epoch k
+ *
+ * So what is unregistered in epoch k has no reader left in epoch k + 2. New readers do not hold up the
+ * old ones' epoch. Counters: written by readers. Epoch: by whoever gives blocks back.
  */
 #define JM_READER_STRIPES 16
 struct jm_reader_stripe {
-    _Alignas(64) _Atomic(uint32_t) readers;
+    _Alignas(64) _Atomic(uint32_t) readers[2];
 };
-extern struct jm_reader_stripe jm_pagemap_readers[JM_READER_STRIPES];
+extern struct jm_reader_stripe jm_pagemap_stripes[JM_READER_STRIPES];
+extern _Atomic(uint32_t) jm_pagemap_epoch;
 
-/* Begins reading blocks of others. Nothing between enter and leave may block or call the host. */
-JM_INLINE void jm_pagemap_enter(void)
+/* Begins reading blocks of others. Nothing until jm_pagemap_leave may block or call the host. */
+JM_INLINE _Atomic(uint32_t) *jm_pagemap_enter(void)
 {
-    atomic_fetch_add_explicit(&jm_pagemap_readers[jm_thread.id % JM_READER_STRIPES].readers, 1,
-                              memory_order_seq_cst);
+    struct jm_reader_stripe *stripe = &jm_pagemap_stripes[jm_thread.id % JM_READER_STRIPES];
+    _Atomic(uint32_t) *readers = &stripe->readers[jm_load_relaxed(&jm_pagemap_epoch) % 2];
+    atomic_fetch_add_explicit(readers, 1, memory_order_seq_cst);
+    return readers;
 }
 
-JM_INLINE void jm_pagemap_leave(void)
+/* Ends it; takes what enter returned. */
+JM_INLINE void jm_pagemap_leave(_Atomic(uint32_t) *readers)
 {
-    atomic_fetch_sub_explicit(&jm_pagemap_readers[jm_thread.id % JM_READER_STRIPES].readers, 1,
-                              memory_order_release);
+    atomic_fetch_sub_explicit(readers, 1, memory_order_release);
 }
 
-/* True where no reader can still see what was unregistered before the call. */
-bool jm_pagemap_is_quiet(void);
+/* Ends epochs as far as readers allow, at most two. Returns the epoch then. */
+uint32_t jm_pagemap_advance(void);
+
+/* True where no reader is left of what was unregistered in epoch `since` or before. */
+static inline bool jm_pagemap_is_over(uint32_t since, uint32_t epoch)
+{
+    return epoch - since >= 2;
+}
+
+/* True where no reader is left of what was unregistered before the call. */
+static inline bool jm_pagemap_is_quiet(void)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    uint32_t since = jm_load_seq_cst(&jm_pagemap_epoch);
+    return jm_pagemap_is_over(since, jm_pagemap_advance());
+}
 
 void jm_pagemap_before_fork(void);
 void jm_pagemap_after_fork_parent(void);

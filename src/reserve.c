@@ -12,8 +12,9 @@ static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_RESERVE_BLOCK_MAX, "a bin
 static struct {
     struct jm_lock lock;
     struct jm_block *bins[BINS]; /* zero but for next, region and charge */
-    struct jm_block *leftovers;  /* large, or still being read: for the OS only */
+    struct jm_block *leftovers;  /* large, or read when they came: for the OS only */
     _Atomic(size_t) bytes, limit;
+    _Atomic(bool) has_leftovers;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
 
 /* Digits, and at most one of K, M and G behind them. False: something else, or too much. */
@@ -97,12 +98,26 @@ static void trim_list(struct jm_block **list, size_t limit)
     }
 }
 
+/* Unmaps the leftovers that nobody reads any more. */
+static void trim_leftovers(void)
+{
+    uint32_t epoch = reserve.leftovers == NULL ? 0 : jm_pagemap_advance();
+    struct jm_block *waiting = NULL;
+    while (reserve.leftovers != NULL) {
+        struct jm_block *block = pop(&reserve.leftovers);
+        struct jm_os_region region = block->region;
+        if (!jm_pagemap_is_over(block->retired, epoch) || !jm_os_unmap(&region)) {
+            push(&waiting, block);
+        }
+    }
+    reserve.leftovers = waiting;
+    jm_store_relaxed(&reserve.has_leftovers, waiting != NULL);
+}
+
 /* pre: the lock is held. */
 static void trim(size_t limit)
 {
-    if (reserve.leftovers != NULL && jm_pagemap_is_quiet()) {
-        trim_list(&reserve.leftovers, 0);
-    }
+    trim_leftovers();
     for (unsigned bin = BINS; bin-- > 0;) {
         trim_list(&reserve.bins[bin], limit);
     }
@@ -139,6 +154,15 @@ struct jm_block *jm_reserve_take(size_t size)
     return block;
 }
 
+void jm_reserve_settle(void)
+{
+    if (jm_load_relaxed(&reserve.has_leftovers)) {
+        jm_lock_take(&reserve.lock);
+        trim_leftovers();
+        jm_lock_drop(&reserve.lock);
+    }
+}
+
 static bool fits(size_t size)
 {
     size_t bytes = jm_load_relaxed(&reserve.bytes);
@@ -146,24 +170,38 @@ static bool fits(size_t size)
     return bytes <= limit && size <= limit - bytes;
 }
 
-static void keep(struct jm_block *block, bool reusable)
+static void keep(struct jm_block *block, struct jm_block **list)
 {
     jm_lock_take(&reserve.lock);
-    push(reusable ? &reserve.bins[bin_of(block->charge)] : &reserve.leftovers, block);
+    push(list, block);
     trim(jm_load_relaxed(&reserve.limit));
     jm_lock_drop(&reserve.lock);
 }
 
+/* Keeps a block that somebody may still be reading, until nobody does or, unless `must`, not at all if
+ * too many are waiting already. */
+static bool keep_for_readers(struct jm_block *block, uint32_t epoch, bool must)
+{
+    size_t bytes = jm_load_relaxed(&reserve.bytes);
+    if (!must && bytes > jm_load_relaxed(&reserve.limit) + JM_RESERVE_WAITING_MAX) {
+        return false;
+    }
+    block->retired = epoch;
+    keep(block, &reserve.leftovers);
+    return true;
+}
+
 bool jm_reserve_give(struct jm_block *block, bool must)
 {
-    if (!jm_pagemap_is_quiet()) {
-        keep(block, false); /* somebody may still be reading it */
-        return true;
+    uint32_t since = jm_load_seq_cst(&jm_pagemap_epoch);
+    if (!jm_pagemap_is_over(since, jm_pagemap_advance())) {
+        return keep_for_readers(block, since, must);
     }
     bool reusable = !jm_block_is_large(block) && block->charge <= JM_RESERVE_BLOCK_MAX;
     if (!reusable || !fits(block->charge)) {
         struct jm_os_region region = block->region;
         if (jm_os_unmap(&region)) {
+            jm_reserve_settle();
             return true;
         }
         if (!must) {
@@ -173,7 +211,7 @@ bool jm_reserve_give(struct jm_block *block, bool must)
     if (reusable) {
         zero(block);
     }
-    keep(block, reusable);
+    keep(block, reusable ? &reserve.bins[bin_of(block->charge)] : &reserve.leftovers);
     return true;
 }
 

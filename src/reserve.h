@@ -14,6 +14,9 @@
 /* Blocks above this size are not worth the zeroing: the OS takes and clears them in one step. */
 #define JM_RESERVE_BLOCK_MAX ((size_t)1 << 20)
 
+/* Blocks may wait past the bound for readers to leave them, but not more than this. */
+#define JM_RESERVE_WAITING_MAX ((size_t)32 << 20)
+
 /* Reads the bound from the environment. */
 void jm_reserve_init(void);
 
@@ -25,6 +28,9 @@ struct jm_block *jm_reserve_take(size_t size);
  * False: the OS would not take it; with `must` it is kept, past the bound if need be.
  */
 bool jm_reserve_give(struct jm_block *block, bool must);
+
+/* Unmaps what waited for its readers and has none any more. Cheap where nothing waits. */
+void jm_reserve_settle(void);
 
 /* Unmaps everything that the OS will take. */
 void jm_reserve_drain(void);

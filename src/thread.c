@@ -66,7 +66,7 @@ bool jm_thread_reserve_frame(void)
 
 void jm_thread_reset(void)
 {
-    if (jm_thread.frames != jm_thread.inline_frames) {
+    if (jm_thread.frame_capacity > JM_INLINE_FRAMES) {
         size_t size =
             jm_align_up(jm_thread.frame_capacity * sizeof(struct jm_frame), jm_os_page_size());
         (void)jm_os_unmap(&(struct jm_os_region){jm_thread.frames, size});
