@@ -22,6 +22,7 @@ struct delivery {
 static void end_delivery(struct delivery *delivery)
 {
     if (!delivery->ended) {
+        jm_thread.unwound = delivery->hook->call.asked;
         (void)jm_hook_end(delivery->hook, &delivery->pair);
     }
 }

@@ -128,6 +128,10 @@ void jm_operation_end(struct jm_runtime *runtime)
 void jm_operation_unwind(struct jm_runtime **runtime)
 {
     if (*runtime != NULL) {
+        if (jm_thread.unwound != 0) {
+            jm_runtime_refuse(JM_REFUSED_HOST, *runtime, jm_thread.unwound);
+            jm_thread.unwound = 0;
+        }
         drop_operation(*runtime);
     }
 }
