@@ -74,7 +74,7 @@ void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
     if (block != NULL && jm_load_relaxed(&block->map[granule]) == code + JM_FREE) {
         return jm_arena_pop(arena, code);
     }
-    arena->free[code].first = NULL; /* a stray write: what followed is still in the map */
+    arena->free[code].first = NULL; /* what followed is still in the map */
     arena->broken = true;
     return NULL;
 }
@@ -186,54 +186,9 @@ void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
     remember(arena, block, block);
 }
 
-/* Counts a block's free objects by class. */
-static void count_free(const struct jm_block *block, uint32_t counts[JM_CLASSES + 1])
-{
-    for (size_t granule = jm_first_granule(block->charge); granule < block->carved;) {
-        unsigned code = jm_state_class(jm_load_relaxed(&block->map[granule]));
-        JM_CHECK(code != 0);
-        counts[code]++;
-        granule += jm_class_granules[code];
-    }
-}
-
-/* Unlinks `count` objects that lie in `block` from a list. Stops where the list leads nowhere, or is
- * longer than the map can explain: a stray write may have made it a ring. */
-static void unlink_objects(struct jm_arena *arena, const struct jm_block *block, unsigned code,
-                           uint32_t count)
-{
-    struct jm_link **hint = &arena->free[code].first;
-    size_t steps = jm_load_relaxed(&arena->supply->quota.usage) >> JM_GRANULE_BITS;
-    for (; count > 0 && steps > 0; steps--) {
-        size_t granule;
-        struct jm_link *link = *hint;
-        const struct jm_block *found = link == NULL ? NULL : jm_arena_find(arena, link, &granule);
-        if (found == NULL || jm_load_relaxed(&found->map[granule]) != code + JM_FREE) {
-            break;
-        }
-        if (found == block) {
-            *hint = link->next;
-            count--;
-        } else {
-            hint = &link->next;
-        }
-    }
-    if (count > 0) {
-        *hint = NULL;
-        arena->broken = true;
-    }
-}
-
 void jm_arena_close_block(struct jm_arena *arena, struct jm_block *block)
 {
-    uint32_t counts[JM_CLASSES + 1] = {0};
     jm_arena_retire_span(arena);
-    count_free(block, counts);
-    for (unsigned code = 1; code <= JM_CLASSES; code++) {
-        if (counts[code] > 0) {
-            unlink_objects(arena, block, code, counts[code]);
-        }
-    }
     remember(arena, block, &jm_no_block);
 }
 

@@ -9,8 +9,10 @@
  *      sum over blocks of carved - first granule == live + free + queued + (span.end - span.next)
  *
  * There is one list of free objects per class, linked through the objects themselves. A link is a
- * hint: whoever follows one asks the state map whether it leads to a free object of this class, so a
- * tenant that writes into freed memory costs itself a rebuilt list (see sweep.h) and nothing else.
+ * hint: whoever follows one asks the state map first whether it leads to a free object of this class.
+ * Where it does not, the list ends there, and what it may have led to is found again by a sweep (see
+ * sweep.h). So a tenant that writes into freed memory costs itself a sweep and nothing else, and a
+ * block can be given back without looking for the links that lead to it.
  *
  * An arena lies in the block that was its heap's first, or another after that one was given back.
  * Only the thread that uses the heap touches it; the maps it shares with freeing threads.
@@ -43,7 +45,7 @@ struct jm_arena {
     struct jm_span span;
     struct jm_block *blocks[JM_CACHE_UNITS]; /* jm_no_block where nothing is known */
     struct jm_supply *supply;
-    bool broken; /* free objects are missing from the lists: sweep */
+    bool broken; /* free objects may be missing from the lists: sweep before growing */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 
@@ -141,7 +143,7 @@ void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t st
 /* Makes a new block the span. */
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block);
 
-/* Forgets a block that is about to be released: its objects leave the lists. pre: it is empty. */
+/* Forgets a block that is about to be released. Links to its objects stay behind: they lead nowhere. */
 void jm_arena_close_block(struct jm_arena *arena, struct jm_block *block);
 
 /* Splits a live object in place, so that one of class `code` starts at `granule` within it; the rest

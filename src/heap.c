@@ -182,7 +182,7 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     if (object == NULL) {
         object = jm_arena_cut(arena, code);
     }
-    if (object == NULL && !arena->broken && jm_arena_choose_span(arena, code)) {
+    if (object == NULL && jm_arena_choose_span(arena, code)) {
         heap->cut += arena->span.end - arena->span.next;
         object = jm_arena_cut(arena, code);
     }
