@@ -1,0 +1,310 @@
+#include "fake_os.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "os.h"
+
+void *__real_jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region);
+bool __real_jm_os_unmap(const struct jm_os_region *region);
+void *__real_jm_os_reserve(size_t size);
+bool __real_jm_os_extend(void *address, size_t old_size, size_t new_size);
+bool __real_jm_os_move(void *address, size_t old_size, size_t new_size, void *target);
+bool __real_jm_os_shrink(void *address, size_t old_size, size_t new_size);
+
+void *__wrap_jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region);
+bool __wrap_jm_os_unmap(const struct jm_os_region *region);
+void *__wrap_jm_os_reserve(size_t size);
+bool __wrap_jm_os_extend(void *address, size_t old_size, size_t new_size);
+bool __wrap_jm_os_move(void *address, size_t old_size, size_t new_size, void *target);
+bool __wrap_jm_os_shrink(void *address, size_t old_size, size_t new_size);
+
+const char *const fake_names[FAKE_ALL + 1] = {"map",  "unmap",  "reserve", "extend",
+                                              "move", "shrink", "all"};
+
+/* More regions than any test here has at one time. */
+#define REGIONS_MAX 16384
+
+/* mapped == sum of `committed`, reserved == sum of `size` where nothing is committed. */
+struct region {
+    void *address;
+    size_t size;
+    size_t committed; /* 0: a bare reservation */
+};
+
+static struct {
+    pthread_mutex_t lock;
+    size_t calls[FAKE_ALL + 1];
+    size_t refused;
+    enum fake_function function;
+    size_t nth; /* 0: nothing is refused */
+    bool onward;
+    int error;
+    fake_hook hook;
+    void *context;
+    struct region regions[REGIONS_MAX];
+    size_t region_count;
+    const char *fault;
+} fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void fake_os_refuse(enum fake_function function, size_t nth, bool onward, int error)
+{
+    (void)pthread_mutex_lock(&fake.lock);
+    for (int i = 0; i <= FAKE_ALL; i++) {
+        fake.calls[i] = 0;
+    }
+    fake.refused = 0;
+    fake.function = function;
+    fake.nth = nth;
+    fake.onward = onward;
+    fake.error = error;
+    (void)pthread_mutex_unlock(&fake.lock);
+}
+
+void fake_os_reset(void)
+{
+    fake_os_refuse(FAKE_ALL, 0, false, 0);
+}
+
+size_t fake_os_calls(enum fake_function function)
+{
+    (void)pthread_mutex_lock(&fake.lock);
+    size_t calls = fake.calls[function];
+    (void)pthread_mutex_unlock(&fake.lock);
+    return calls;
+}
+
+size_t fake_os_refused(void)
+{
+    (void)pthread_mutex_lock(&fake.lock);
+    size_t refused = fake.refused;
+    (void)pthread_mutex_unlock(&fake.lock);
+    return refused;
+}
+
+void fake_os_watch(fake_hook hook, void *context)
+{
+    (void)pthread_mutex_lock(&fake.lock);
+    fake.hook = hook;
+    fake.context = context;
+    (void)pthread_mutex_unlock(&fake.lock);
+}
+
+static size_t sum(bool committed)
+{
+    size_t total = 0;
+    (void)pthread_mutex_lock(&fake.lock);
+    for (size_t i = 0; i < fake.region_count; i++) {
+        const struct region *region = &fake.regions[i];
+        if (committed) {
+            total += region->committed;
+        } else if (region->committed == 0) {
+            total += region->size;
+        }
+    }
+    (void)pthread_mutex_unlock(&fake.lock);
+    return total;
+}
+
+size_t fake_os_mapped(void)
+{
+    return sum(true);
+}
+
+size_t fake_os_reserved(void)
+{
+    return sum(false);
+}
+
+const char *fake_os_fault(void)
+{
+    (void)pthread_mutex_lock(&fake.lock);
+    const char *fault = fake.fault;
+    (void)pthread_mutex_unlock(&fake.lock);
+    return fault;
+}
+
+/* Counts a call. False: it is to be refused. */
+static bool admit(enum fake_function function)
+{
+    (void)pthread_mutex_lock(&fake.lock);
+    fake.calls[function]++;
+    size_t nth = ++fake.calls[FAKE_ALL];
+    fake_hook hook = fake.hook;
+    void *context = fake.context;
+    bool meant = fake.nth != 0 && (fake.function == FAKE_ALL || fake.function == function);
+    size_t count = fake.calls[fake.function];
+    bool refused = meant && (fake.onward ? count >= fake.nth : count == fake.nth);
+    int error = fake.error;
+    fake.refused += refused;
+    (void)pthread_mutex_unlock(&fake.lock);
+    if (hook != NULL) {
+        hook(context, function, nth);
+    }
+    if (refused && error != 0) {
+        errno = error;
+    }
+    return !refused;
+}
+
+/* ---- The account. The functions below hold the lock. ---- */
+
+static void blame(const char *text)
+{
+    if (fake.fault == NULL) {
+        fake.fault = text;
+    }
+}
+
+static struct region *find(const void *address)
+{
+    for (size_t i = fake.region_count; i-- > 0;) {
+        if (fake.regions[i].address == address) {
+            return &fake.regions[i];
+        }
+    }
+    return NULL;
+}
+
+static void add(void *address, size_t size, size_t committed)
+{
+    if (fake.region_count == REGIONS_MAX) {
+        blame("more regions than the test counts on");
+        return;
+    }
+    fake.regions[fake.region_count++] = (struct region){address, size, committed};
+}
+
+static void drop(struct region *region)
+{
+    *region = fake.regions[--fake.region_count];
+}
+
+/* Checks that a call is about one whole mapping. The result is null where it is not. */
+static struct region *whole(const void *address, size_t size, const char *text)
+{
+    struct region *region = find(address);
+    if (region == NULL || region->size != size) {
+        blame(text);
+        return NULL;
+    }
+    return region;
+}
+
+static void check_sizes(size_t first, size_t second)
+{
+    if (first == 0 || second == 0 || (first | second) % jm_os_page_size() != 0) {
+        blame("a size is not a multiple of the page size");
+    }
+}
+
+/* ---- The functions ---- */
+
+void *__wrap_jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
+{
+    if (!admit(FAKE_MAP)) {
+        return NULL;
+    }
+    void *address = __real_jm_os_map(size, alignment, offset, region);
+    (void)pthread_mutex_lock(&fake.lock);
+    check_sizes(size, size);
+    if (!jm_is_power_of_two(alignment) || alignment < jm_os_page_size() || offset >= alignment) {
+        blame("a mapping with a bad alignment");
+    }
+    if (address != NULL) {
+        add(region->address, region->size, size);
+    }
+    (void)pthread_mutex_unlock(&fake.lock);
+    return address;
+}
+
+bool __wrap_jm_os_unmap(const struct jm_os_region *region)
+{
+    if (!admit(FAKE_UNMAP)) {
+        return false;
+    }
+    /* Under the lock: else another thread may be given the address first. */
+    (void)pthread_mutex_lock(&fake.lock);
+    struct region *known = whole(region->address, region->size, "unmapped what is no region");
+    bool done = known != NULL && __real_jm_os_unmap(region);
+    if (done) {
+        drop(known);
+    }
+    (void)pthread_mutex_unlock(&fake.lock);
+    return done;
+}
+
+void *__wrap_jm_os_reserve(size_t size)
+{
+    if (!admit(FAKE_RESERVE)) {
+        return NULL;
+    }
+    void *address = __real_jm_os_reserve(size);
+    (void)pthread_mutex_lock(&fake.lock);
+    check_sizes(size, size);
+    if (address != NULL) {
+        add(address, size, 0);
+    }
+    (void)pthread_mutex_unlock(&fake.lock);
+    return address;
+}
+
+bool __wrap_jm_os_extend(void *address, size_t old_size, size_t new_size)
+{
+    if (!admit(FAKE_EXTEND)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&fake.lock);
+    check_sizes(old_size, new_size);
+    struct region *known = whole(address, old_size, "extended what is no region");
+    if (new_size <= old_size) {
+        blame("extended to what is no more");
+    }
+    bool done = known != NULL && __real_jm_os_extend(address, old_size, new_size);
+    if (done) {
+        known->size = known->committed = new_size;
+    }
+    (void)pthread_mutex_unlock(&fake.lock);
+    return done;
+}
+
+bool __wrap_jm_os_move(void *address, size_t old_size, size_t new_size, void *target)
+{
+    if (!admit(FAKE_MOVE)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&fake.lock);
+    check_sizes(old_size, new_size);
+    struct region *known = whole(address, old_size, "moved what is no region");
+    struct region *to = whole(target, new_size, "moved to what was not reserved");
+    if (new_size <= old_size) {
+        blame("moved to what is no more");
+    }
+    bool done =
+        known != NULL && to != NULL && __real_jm_os_move(address, old_size, new_size, target);
+    if (done) {
+        to->committed = new_size;
+        drop(known);
+    }
+    (void)pthread_mutex_unlock(&fake.lock);
+    return done;
+}
+
+bool __wrap_jm_os_shrink(void *address, size_t old_size, size_t new_size)
+{
+    if (!admit(FAKE_SHRINK)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&fake.lock);
+    check_sizes(old_size, new_size);
+    struct region *known = whole(address, old_size, "shrunk what is no region");
+    if (new_size >= old_size) {
+        blame("shrunk to what is no less");
+    }
+    bool done = known != NULL && __real_jm_os_shrink(address, old_size, new_size);
+    if (done) {
+        known->size = known->committed = new_size;
+    }
+    (void)pthread_mutex_unlock(&fake.lock);
+    return done;
+}

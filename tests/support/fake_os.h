@@ -1,0 +1,46 @@
+/*
+ * Stands between the library and os.h, by the linker's --wrap: counts the calls, refuses those that a
+ * test names, and keeps account of what is mapped, so that nothing gets lost unseen.
+ *
+ * Any thread may call the library meanwhile; the functions here are for the main thread.
+ */
+#ifndef JM_TESTS_FAKE_OS_H
+#define JM_TESTS_FAKE_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum fake_function {
+    FAKE_MAP,
+    FAKE_UNMAP,
+    FAKE_RESERVE,
+    FAKE_EXTEND,
+    FAKE_MOVE,
+    FAKE_SHRINK,
+    FAKE_ALL /* any of them; the number of functions */
+};
+extern const char *const fake_names[FAKE_ALL + 1];
+
+/* Counts from 0 again, and refuses nothing. */
+void fake_os_reset(void);
+
+/* Refuses the `nth` call from now on, counted from 1, and, with `onward`, all that follow. The counts
+ * start from 0. `error` is what errno is set to; 0: it is left alone. */
+void fake_os_refuse(enum fake_function function, size_t nth, bool onward, int error);
+
+/* Calls since the counts started, and how many of them were refused. */
+size_t fake_os_calls(enum fake_function function);
+size_t fake_os_refused(void);
+
+/* Called at each call, before it is refused or made; null: nothing is. */
+typedef void (*fake_hook)(void *context, enum fake_function function, size_t nth_of_all);
+void fake_os_watch(fake_hook hook, void *context);
+
+/* Bytes that the library has mapped now, and those of bare reservations. */
+size_t fake_os_mapped(void);
+size_t fake_os_reserved(void);
+
+/* What the library did to the OS that os.h forbids, first of all; null: nothing. */
+const char *fake_os_fault(void);
+
+#endif

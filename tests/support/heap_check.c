@@ -1,0 +1,354 @@
+#include "heap_check.h"
+
+#include "../../src/heap.h"
+
+#include <string.h>
+
+#include "unit.h"
+
+struct check {
+    const struct jm_heap *heap;
+    unsigned parts;
+    struct heap_walk walk;
+    size_t free[JM_CLASSES + 1]; /* by code, as the maps say */
+};
+
+static bool map_is_clear(const struct jm_block *block, size_t start, size_t end)
+{
+    for (size_t granule = start; granule < end; granule++) {
+        if (jm_load_relaxed(&block->map[granule]) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The span's part of a block, empty where the span lies elsewhere. */
+struct stretch {
+    size_t start, end;
+};
+
+static struct stretch span_in(const struct jm_heap *heap, const struct jm_block *block)
+{
+    const struct jm_span *span = &heap->arena->span;
+    if (span->block != block || span->next == span->end) {
+        return (struct stretch){JM_NO_GRANULE, JM_NO_GRANULE};
+    }
+    return (struct stretch){span->next, span->end};
+}
+
+/* The objects of one block while it is walked. */
+struct tiles {
+    uint64_t live;
+    uint64_t segments;    /* that hold queued objects */
+    size_t free_granules; /* of the free object that ends here, 0: none does */
+};
+
+static const char *check_object(struct check *check, const struct jm_block *block, size_t granule,
+                                struct tiles *tiles)
+{
+    unsigned state = jm_load_relaxed(&block->map[granule]);
+    unsigned code = jm_state_class(state);
+    if (state == 0) {
+        return "a granule below `carved` belongs to no object";
+    }
+    if (code < 1 || code > JM_CLASSES) {
+        return "a state byte has no class";
+    }
+    size_t granules = jm_class_granules[code];
+    if (granules > block->carved - granule) {
+        return "an object reaches beyond `carved`";
+    }
+    if (!map_is_clear(block, granule + 1, granule + granules)) {
+        return "an object starts inside another one";
+    }
+    if (jm_is_free(state)) {
+        check->free[code]++;
+        check->walk.free_objects++;
+        check->walk.free_bytes += granules << JM_GRANULE_BITS;
+        bool pair =
+            tiles->free_granules != 0 && tiles->free_granules + granules <= JM_SMALL_GRANULES;
+        check->walk.free_pairs += pair;
+        tiles->free_granules = granules;
+        return NULL;
+    }
+    tiles->free_granules = 0;
+    tiles->live += jm_class_live(code);
+    check->walk.live_objects++;
+    check->walk.live_bytes += granules << JM_GRANULE_BITS;
+    if (jm_is_queued(state)) {
+        check->walk.queued_objects++;
+        tiles->segments |= (uint64_t)1 << (granule >> block->segment_bits);
+    }
+    return NULL;
+}
+
+static bool is_marked(const struct jm_heap *heap, unsigned list)
+{
+    return (jm_load_relaxed(&heap->queued) & list) != 0;
+}
+
+/* carved - first granule == live + free + queued + span, granule by granule. */
+static const char *check_tiles(struct check *check, const struct jm_block *block)
+{
+    struct stretch span = span_in(check->heap, block);
+    struct tiles tiles = {0, 0, 0};
+    size_t first = jm_first_granule(block->charge);
+    size_t granule = first;
+    bool span_seen = span.start == JM_NO_GRANULE;
+    while (granule < block->carved) {
+        if (granule == span.start) {
+            span_seen = true;
+            tiles.free_granules = 0;
+            if (span.end > block->carved || !map_is_clear(block, span.start, span.end)) {
+                return "the span is not what it should be";
+            }
+            granule = span.end;
+            continue;
+        }
+        const char *fault = check_object(check, block, granule, &tiles);
+        if (fault != NULL) {
+            return fault;
+        }
+        granule += jm_class_granules[jm_state_class(jm_load_relaxed(&block->map[granule]))];
+    }
+    if (!span_seen) {
+        return "the span does not start where an object ends";
+    }
+    if (!map_is_clear(block, 0, first) || !map_is_clear(block, block->carved, block->granules)) {
+        return "the map knows objects where none can be";
+    }
+    if (jm_block_live(block) != tiles.live) {
+        return "a block's counters are not what its map says";
+    }
+    if ((tiles.segments & ~jm_load_relaxed(&block->queued)) != 0 ||
+        (tiles.segments != 0 && !is_marked(check->heap, JM_QUEUED_SMALL))) {
+        return "a queued object is marked in the map only";
+    }
+    return NULL;
+}
+
+static const char *check_untouched(const struct check *check, const struct jm_block *block)
+{
+    struct stretch span = span_in(check->heap, block);
+    size_t start = block->touched;
+    if (span.end == block->granules && span.start > start) {
+        start = span.start;
+    }
+    const char *bytes = jm_granule_address(block, start);
+    size_t size = start < block->granules ? (block->granules - start) << JM_GRANULE_BITS : 0;
+    if (size != 0 && (bytes[0] != 0 || memcmp(bytes, bytes + 1, size - 1) != 0)) {
+        return "memory that counts as untouched is not zero";
+    }
+    return NULL;
+}
+
+static const char *check_small(struct check *check, const struct jm_block *block)
+{
+    check->walk.small_blocks++;
+    if (jm_first_granule(block->charge) << JM_GRANULE_BITS <
+        JM_MAP_OFFSET + (block->charge >> JM_GRANULE_BITS)) {
+        return "the first object lies in the map";
+    }
+    if (!jm_is_power_of_two(block->charge) || (uintptr_t)block % JM_UNIT != 0) {
+        return "a small block's size or place";
+    }
+    if (block->granules << JM_GRANULE_BITS != block->charge - JM_TAIL_PAD ||
+        block->carved > block->granules || block->carved < jm_first_granule(block->charge)) {
+        return "a small block's bounds";
+    }
+    for (size_t offset = 0; offset < block->charge; offset += JM_UNIT) {
+        const struct jm_unit *unit = jm_pagemap_unit((const char *)block + offset);
+        if (unit == NULL || jm_load_relaxed(&unit->owner) != &check->heap->supply ||
+            jm_load_relaxed(&unit->block) != block) {
+            return "a small block is not registered";
+        }
+    }
+    if (check->heap->arena == NULL) {
+        return "a small block without an arena";
+    }
+    const char *fault = check_tiles(check, block);
+    if (fault == NULL && (check->parts & HEAP_UNTOUCHED) != 0) {
+        fault = check_untouched(check, block);
+    }
+    return fault;
+}
+
+static const char *check_large(struct check *check, const struct jm_block *block)
+{
+    unsigned state = jm_load_relaxed(&block->state);
+    size_t usable = jm_load_relaxed(&block->usable);
+    const struct jm_unit *unit = jm_pagemap_unit(jm_block_object(block));
+    check->walk.large_blocks++;
+    if (state != JM_LARGE_NONE) {
+        check->walk.live_objects++;
+        check->walk.live_bytes += usable;
+        check->walk.queued_objects += state == JM_LARGE_QUEUED;
+    }
+    if (state == JM_LARGE_QUEUED && !is_marked(check->heap, JM_QUEUED_LARGE)) {
+        return "a queued large object is marked in its block only";
+    }
+    if (state > JM_LARGE_QUEUED || block->charge != usable + jm_os_page_size()) {
+        return "a large block's state or size";
+    }
+    if (unit == NULL || jm_load_relaxed(&unit->owner) != &check->heap->supply ||
+        jm_load_relaxed(&unit->block) != block) {
+        return "a large block is not registered";
+    }
+    return NULL;
+}
+
+static const char *check_region(const struct jm_block *block)
+{
+    uintptr_t region = (uintptr_t)block->region.address;
+    uintptr_t start = (uintptr_t)block;
+    bool inside = region <= start && start - region <= block->region.size &&
+                  block->charge <= block->region.size - (start - region);
+    return inside ? NULL : "a block lies outside of its region";
+}
+
+static const char *check_block(struct check *check, const struct jm_block *block)
+{
+    const char *fault = check_region(block);
+    check->walk.charge += block->charge;
+    if (fault != NULL) {
+        return fault;
+    }
+    return jm_block_is_large(block) ? check_large(check, block) : check_small(check, block);
+}
+
+/* One of the supply's lists: `found` counts its blocks. */
+static const char *check_list(struct check *check, const struct jm_block *first, bool large,
+                              size_t *found)
+{
+    const struct jm_block *previous = NULL;
+    size_t count = jm_load_relaxed(&check->heap->supply.block_count);
+    for (const struct jm_block *block = first; block != NULL;
+         previous = block, block = jm_load_relaxed(&block->next)) {
+        if (block->previous != previous || ++*found > count || jm_block_is_large(block) != large) {
+            return "the blocks are not linked as they should be";
+        }
+        const char *fault = check_block(check, block);
+        if (fault != NULL) {
+            return fault;
+        }
+    }
+    return NULL;
+}
+
+static const char *check_blocks(struct check *check)
+{
+    const struct jm_supply *supply = &check->heap->supply;
+    size_t found = 0;
+    const char *fault = check_list(check, jm_load_relaxed(&supply->small), false, &found);
+    if (fault == NULL) {
+        fault = check_list(check, jm_load_relaxed(&supply->large), true, &found);
+    }
+    if (fault != NULL) {
+        return fault;
+    }
+    if (found != jm_load_relaxed(&supply->block_count)) {
+        return "the count of blocks is not what the lists say";
+    }
+    if (check->walk.charge != jm_load_relaxed(&supply->quota.usage)) {
+        return "the usage is not the sum of the blocks";
+    }
+    return NULL;
+}
+
+static bool is_own_small(const struct check *check, const struct jm_block *wanted)
+{
+    const struct jm_block *block = jm_load_relaxed(&check->heap->supply.small);
+    while (block != NULL && block != wanted) {
+        block = jm_load_relaxed(&block->next);
+    }
+    return block != NULL;
+}
+
+static const char *check_arena(const struct check *check)
+{
+    const struct jm_heap *heap = check->heap;
+    const struct jm_arena *arena = heap->arena;
+    if (heap->spare != NULL && !is_own_small(check, heap->spare)) {
+        return "the spare block is none of the heap's";
+    }
+    if (arena == NULL) {
+        return heap->home == NULL ? NULL : "a home without an arena";
+    }
+    if (!is_own_small(check, heap->home)) {
+        return "the arena's home is none of the heap's blocks";
+    }
+    if ((const void *)arena != heap->home->arena) {
+        return "the arena does not lie in its home";
+    }
+    if (arena->supply != &heap->supply) {
+        return "the arena has another supply";
+    }
+    for (size_t i = 0; i < JM_CACHE_UNITS; i++) {
+        if (arena->blocks[i] != &jm_no_block && !is_own_small(check, arena->blocks[i])) {
+            return "the cache knows a block that is not the heap's";
+        }
+    }
+    return NULL;
+}
+
+/* True where a link leads to a free object of class `code`. */
+static bool is_listed_rightly(const struct check *check, const struct jm_link *link, unsigned code)
+{
+    const struct jm_unit *unit = jm_pagemap_unit(link);
+    if (unit == NULL || jm_load_relaxed(&unit->owner) != &check->heap->supply) {
+        return false;
+    }
+    const struct jm_block *block = jm_load_relaxed(&unit->block);
+    size_t granule = jm_granule_of(block, link);
+    return granule < block->granules &&
+           jm_load_relaxed(&block->map[granule]) == (uint8_t)(code + JM_FREE);
+}
+
+static const char *check_lists(const struct check *check)
+{
+    const struct jm_arena *arena = check->heap->arena;
+    for (unsigned code = 1; arena != NULL && code <= JM_CLASSES; code++) {
+        size_t found = 0;
+        const struct jm_link *link = arena->free[code].first;
+        for (; link != NULL; link = link->next) {
+            if (++found > check->free[code] || !is_listed_rightly(check, link, code)) {
+                return "a list leads to what is not free, or in a ring";
+            }
+        }
+        if (found != check->free[code] && !arena->broken) {
+            return "a free object is in no list";
+        }
+    }
+    return NULL;
+}
+
+const char *heap_check(const struct jm_heap *heap, unsigned parts, struct heap_walk *walk)
+{
+    struct check check = {.heap = heap, .parts = parts};
+    const char *fault = check_blocks(&check);
+    if (fault == NULL) {
+        fault = check_arena(&check);
+    }
+    if (fault == NULL && (heap->arena == NULL) != (check.walk.small_blocks == 0)) {
+        fault = "an arena without small blocks";
+    }
+    if (fault == NULL && (parts & HEAP_LISTS) != 0) {
+        fault = check_lists(&check);
+    }
+    if (walk != NULL) {
+        *walk = check.walk;
+    }
+    return fault;
+}
+
+struct heap_walk heap_check_at(const struct jm_heap *heap, unsigned parts, const char *file,
+                               int line)
+{
+    struct heap_walk walk;
+    const char *fault = heap_check(heap, parts, &walk);
+    if (fault != NULL) {
+        unit_fail(file, line, "the heap: %s", fault);
+    }
+    return walk;
+}

@@ -1,0 +1,359 @@
+/*
+ * The books: why a request was refused, what a runtime and the process hold, the process reserve.
+ */
+#include "support/calls.h"
+#include "support/child.h"
+#include "support/host.h"
+#include "support/unit.h"
+#include "support/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- refusals ------------------------------------------------------------------------------- */
+
+struct refusal_seen {
+    jsrtmem_refusal_info info;
+    JsErrorCode code;
+};
+
+static void look_at_refusal(void *argument)
+{
+    struct refusal_seen *seen = argument;
+
+    memset(seen, 0x5c, sizeof(*seen));
+    seen->info.struct_size = sizeof(seen->info);
+    seen->code = jsrtmem_last_refusal(&seen->info);
+}
+
+static void a_fresh_thread_has_no_refusal(void **state)
+{
+    worker *other = worker_start();
+    struct refusal_seen seen;
+
+    (void)state;
+    assert_null(jsrtmem_alloc(NULL, 10)); /* on this thread */
+    worker_run(other, look_at_refusal, &seen);
+    assert_ok(seen.code);
+    assert_int_equal(seen.info.reason, JSRTMEM_REFUSAL_NONE);
+    assert_null(seen.info.runtime);
+    assert_int_equal(last_reason(), JSRTMEM_REFUSAL_ARGUMENT);
+    worker_stop(other);
+}
+
+static void expect_refusal(jsrtmem_refusal reason, JsRuntimeHandle runtime, size_t requested)
+{
+    jsrtmem_refusal_info info = last_refusal();
+
+    require(info.reason == reason, "reason %d, not %d", (int)info.reason, (int)reason);
+    assert_ptr_equal(info.runtime, runtime);
+    if (runtime != NULL) {
+        assert_int_equal(info.requested, requested);
+        assert_int_equal(info.usage, usage_of(runtime));
+        assert_int_equal(info.limit, limit_of(runtime));
+    }
+}
+
+static bool allocate_too_much(struct host *self, const struct host_event *event)
+{
+    if (event->type == JsMemoryAllocate) {
+        *(void **)self->context = jsrtmem_alloc(self->runtime, MIB(3));
+    }
+    return true;
+}
+
+static void every_reason_is_reached(void **state)
+{
+    worker *other = worker_start();
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+    void *served = &served;
+
+    (void)state;
+    (void)new_object(runtime, 100);
+    assert_ok(JsSetRuntimeMemoryLimit(runtime, MIB(1)));
+    assert_null(jsrtmem_alloc(runtime, MIB(2)));
+    expect_refusal(JSRTMEM_REFUSAL_LIMIT, runtime, MIB(2));
+    assert_ok(JsSetRuntimeMemoryLimit(runtime, SIZE_MAX));
+
+    host.refuse = true;
+    assert_null(jsrtmem_alloc(runtime, MIB(2) + 1));
+    expect_refusal(JSRTMEM_REFUSAL_HOST, runtime, MIB(2) + 1);
+    host.refuse = false;
+
+    assert_null(jsrtmem_alloc(runtime, SIZE_MAX));
+    expect_refusal(JSRTMEM_REFUSAL_SIZE, runtime, SIZE_MAX);
+
+    assert_ok(worker_do(other, call_enter, runtime, NULL));
+    assert_null(jsrtmem_alloc(runtime, 10));
+    expect_refusal(JSRTMEM_REFUSAL_THREAD, runtime, 10);
+    assert_ok(worker_do(other, call_leave, runtime, NULL));
+
+    host_set_hook(&host, allocate_too_much, &served);
+    assert_non_null(jsrtmem_alloc(runtime, MIB(1)));
+    assert_null(served);
+    assert_int_equal(last_reason(), JSRTMEM_REFUSAL_CALLBACK);
+    assert_int_equal(last_refusal().requested, MIB(3));
+
+    assert_null(jsrtmem_aligned_alloc(runtime, 3, 10));
+    expect_refusal(JSRTMEM_REFUSAL_ARGUMENT, runtime, 10);
+    assert_null(jsrtmem_alloc(&host, 10));
+    expect_refusal(JSRTMEM_REFUSAL_ARGUMENT, NULL, 10);
+    assert_null(jsrtmem_realloc(runtime, &host, 10));
+    expect_refusal(JSRTMEM_REFUSAL_ARGUMENT, NULL, 10);
+    dispose(runtime);
+    worker_stop(other);
+}
+
+static void a_refusal_is_kept_until_the_next(void **state)
+{
+    worker *other = worker_start();
+    JsRuntimeHandle runtime = new_runtime();
+
+    (void)state;
+    assert_null(jsrtmem_aligned_alloc(runtime, 3, 77));
+    void *object = new_object(runtime, 100);
+    object = jsrtmem_realloc(runtime, object, 1000);
+    assert_ok(jsrtmem_free(object));
+    assert_ok(JsCollectGarbage(runtime));
+    assert_code(worker_do(other, call_alloc, NULL, NULL), JsErrorInvalidArgument);
+    jsrtmem_refusal_info info = last_refusal();
+    assert_int_equal(info.reason, JSRTMEM_REFUSAL_ARGUMENT);
+    assert_int_equal(info.requested, 77);
+    assert_ptr_equal(info.runtime, runtime);
+    dispose(runtime);
+    info = last_refusal();
+    assert_int_equal(info.requested, 77);
+    assert_null(jsrtmem_alloc(runtime, 5));
+    info = last_refusal();
+    assert_int_equal(info.reason, JSRTMEM_REFUSAL_ARGUMENT);
+    assert_null(info.runtime);
+    worker_stop(other);
+}
+
+/* ---- statistics of a runtime ---------------------------------------------------------------- */
+
+static void stats_follow_what_is_done(void **state)
+{
+    JsRuntimeHandle runtime = new_runtime();
+    jsrtmem_stats stats = stats_of(runtime);
+
+    (void)state;
+    assert_int_equal(stats.struct_size, sizeof(stats));
+    void *small = new_object(runtime, 100);
+    void *large = new_object(runtime, MIB(2));
+    stats = stats_of(runtime);
+    assert_int_equal(stats.usage, usage_of(runtime));
+    assert_int_equal(stats.live_objects, 2);
+    assert_int_equal(stats.live_bytes, jsrtmem_usable_size(small) + jsrtmem_usable_size(large));
+    assert_true(stats.blocks >= 1);
+    assert_true(stats.allocate_events >= 1);
+    assert_int_equal(stats.free_events, 0);
+    assert_int_equal(stats.failure_events, 0);
+    assert_int_equal(stats.peak_usage, stats.usage);
+
+    assert_ok(jsrtmem_free(large));
+    assert_ok(jsrtmem_free(small));
+    assert_ok(JsCollectGarbage(runtime));
+    stats = stats_of(runtime);
+    assert_int_equal(stats.live_objects, 0);
+    assert_int_equal(stats.live_bytes, 0);
+    assert_int_equal(stats.blocks, 0);
+    assert_int_equal(stats.usage, 0);
+    assert_true(stats.free_events >= 1);
+    assert_true(stats.peak_usage >= MIB(2));
+    dispose(runtime);
+}
+
+static void peak_starts_again_where_it_is_reset(void **state)
+{
+    worker *other = worker_start();
+    JsRuntimeHandle runtime = new_runtime();
+
+    (void)state;
+    void *object = new_object(runtime, MIB(8));
+    assert_ok(jsrtmem_free(object));
+    assert_ok(JsCollectGarbage(runtime));
+    assert_true(stats_of(runtime).peak_usage >= MIB(8));
+    assert_ok(worker_do(other, call_reset_peak, runtime, NULL));
+    assert_int_equal(stats_of(runtime).peak_usage, 0);
+    (void)new_object(runtime, MIB(1));
+    assert_int_equal(stats_of(runtime).peak_usage, usage_of(runtime));
+    dispose(runtime);
+    worker_stop(other);
+}
+
+static void entered_runtimes_publish_their_objects_when_left(void **state)
+{
+    JsRuntimeHandle runtime = new_runtime();
+    void *objects[50];
+    size_t bytes = 0;
+
+    (void)state;
+    assert_ok(jsrtmem_enter(runtime));
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = new_object(runtime, i * 50);
+        bytes += jsrtmem_usable_size(objects[i]);
+    }
+    assert_ok(jsrtmem_leave(runtime));
+    assert_int_equal(stats_of(runtime).live_objects, COUNT_OF(objects));
+    assert_int_equal(stats_of(runtime).live_bytes, bytes);
+    JsContextRef context = new_current_context(runtime);
+    (void)context;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        assert_ok(jsrtmem_free(objects[i]));
+    }
+    assert_ok(JsSetCurrentContext(JS_INVALID_REFERENCE));
+    assert_int_equal(stats_of(runtime).live_objects, 0);
+    assert_int_equal(stats_of(runtime).live_bytes, 0);
+    dispose(runtime);
+}
+
+/* ---- statistics of the process -------------------------------------------------------------- */
+
+static void process_stats_add_up_the_live_runtimes(void **state)
+{
+    JsRuntimeHandle runtimes[10];
+    jsrtmem_process_stats before = process_stats();
+    size_t usage = 0;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(runtimes); i++) {
+        runtimes[i] = new_runtime();
+        (void)new_object(runtimes[i], i * 100000);
+        usage += usage_of(runtimes[i]);
+    }
+    jsrtmem_process_stats stats = process_stats();
+    assert_int_equal(stats.struct_size, sizeof(stats));
+    assert_int_equal(stats.runtimes, before.runtimes + COUNT_OF(runtimes));
+    assert_int_equal(stats.usage, before.usage + usage);
+    assert_true(stats.metadata > 0);
+    for (size_t i = 0; i < COUNT_OF(runtimes); i++) {
+        dispose(runtimes[i]);
+    }
+    stats = process_stats();
+    assert_int_equal(stats.runtimes, before.runtimes);
+    assert_int_equal(stats.usage, before.usage);
+    assert_true(stats.reserve <= stats.reserve_limit);
+}
+
+/* ---- the reserve ---------------------------------------------------------------------------- */
+
+static void release_megabytes(size_t count)
+{
+    JsRuntimeHandle runtime = new_runtime();
+
+    for (size_t i = 0; i < count; i++) {
+        (void)new_object(runtime, i % 2 == 0 ? KIB(500) : 1000);
+        (void)new_object(runtime, KIB(500));
+    }
+    dispose(runtime);
+}
+
+static void reserve_keeps_to_its_limit(void **state)
+{
+    size_t limits[] = {MIB(32), MIB(4), MIB(1), KIB(64), 1, 0, MIB(2), SIZE_MAX, MIB(32)};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(limits); i++) {
+        assert_ok(jsrtmem_set_reserve_limit(limits[i]));
+        assert_int_equal(process_stats().reserve_limit, limits[i]);
+        assert_true(process_stats().reserve <= limits[i]); /* trimmed at once */
+        release_megabytes(20);
+        assert_true(process_stats().reserve <= limits[i]);
+    }
+}
+
+static void a_reserve_of_nothing_holds_nothing(void **state)
+{
+    (void)state;
+    release_megabytes(10);
+    assert_ok(jsrtmem_set_reserve_limit(0));
+    assert_int_equal(process_stats().reserve, 0);
+    release_megabytes(10);
+    assert_int_equal(process_stats().reserve, 0);
+    JsRuntimeHandle runtime = new_runtime();
+    for (size_t i = 0; i < 20; i++) {
+        assert_ok(jsrtmem_free(new_object(runtime, KIB(300))));
+        assert_ok(JsCollectGarbage(runtime));
+        assert_int_equal(process_stats().reserve, 0);
+    }
+    dispose(runtime);
+    assert_ok(jsrtmem_set_reserve_limit(MIB(32)));
+}
+
+/* Run again with an environment, this program prints nothing, and tells by its exit status whether
+ * the limit is the one in its argument. */
+#define RESERVE_ARGUMENT "reserve-limit="
+
+static int check_reserve_limit(const char *argument)
+{
+    size_t expected = (size_t)strtoull(argument + strlen(RESERVE_ARGUMENT), NULL, 10);
+    jsrtmem_process_stats stats = {.struct_size = sizeof(stats)};
+    JsRuntimeHandle runtime = NULL;
+
+    CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsNoError);
+    CHILD_CHECK(jsrtmem_get_process_stats(&stats) == JsNoError);
+    CHILD_CHECK(stats.reserve_limit == expected);
+    CHILD_CHECK(jsrtmem_alloc(runtime, MIB(2)) != NULL);
+    CHILD_CHECK(JsDisposeRuntime(runtime) == JsNoError);
+    CHILD_CHECK(jsrtmem_get_process_stats(&stats) == JsNoError);
+    CHILD_CHECK(stats.reserve <= expected);
+    return 0;
+}
+
+static void reserve_limit_comes_from_the_environment(void **state)
+{
+    static const struct {
+        const char *value;
+        size_t expected;
+    } rows[] = {
+        {NULL, MIB(32)},   {"0", 0},           {"1000000", 1000000}, {"64K", KIB(64)},
+        {"3M", MIB(3)},    {"1G", GIB(1)},     {"0M", 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        char argument[64];
+
+        (void)snprintf(argument, sizeof(argument), "%s%zu", RESERVE_ARGUMENT, rows[i].expected);
+        require(child_run_again(argument, "JSRTMEM_RESERVE_LIMIT", rows[i].value) == 0,
+                "JSRTMEM_RESERVE_LIMIT=%s gives another limit",
+                rows[i].value != NULL ? rows[i].value : "(unset)");
+    }
+}
+
+/* ---- version -------------------------------------------------------------------------------- */
+
+static void version_is_that_of_the_header(void **state)
+{
+    char expected[64];
+
+    (void)state;
+    (void)snprintf(expected, sizeof(expected), "%d.%d.%d", JSRTMEM_VERSION_MAJOR,
+                   JSRTMEM_VERSION_MINOR, JSRTMEM_VERSION_PATCH);
+    assert_string_equal(jsrtmem_version(), expected);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_fresh_thread_has_no_refusal),
+        cmocka_unit_test(every_reason_is_reached),
+        cmocka_unit_test(a_refusal_is_kept_until_the_next),
+        cmocka_unit_test(stats_follow_what_is_done),
+        cmocka_unit_test(peak_starts_again_where_it_is_reset),
+        cmocka_unit_test(entered_runtimes_publish_their_objects_when_left),
+        cmocka_unit_test(process_stats_add_up_the_live_runtimes),
+        cmocka_unit_test(reserve_keeps_to_its_limit),
+        cmocka_unit_test(a_reserve_of_nothing_holds_nothing),
+        cmocka_unit_test(reserve_limit_comes_from_the_environment),
+        cmocka_unit_test(version_is_that_of_the_header),
+    };
+
+    if (argc > 1 && strncmp(argv[1], RESERVE_ARGUMENT, strlen(RESERVE_ARGUMENT)) == 0) {
+        return check_reserve_limit(argv[1]);
+    }
+    return cmocka_run_group_tests_name("accounts", tests, NULL, NULL);
+}

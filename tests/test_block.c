@@ -1,0 +1,594 @@
+/*
+ * Blocks: who is asked in which order, what is registered and charged when, and what is left of it where
+ * the host, the limit or the OS says no.
+ */
+#include "support/fake_os.h"
+#include "support/heap_check.h"
+#include "support/random.h"
+#include "support/rig.h"
+
+#include <errno.h>
+
+#include "block.h"
+
+static struct rig rig;
+#define SUPPLY (&rig.heap.supply)
+
+/* mapped == usage + reserve + tables, where no unmapping failed. */
+static size_t mapped_before;
+
+static int make(void **state)
+{
+    (void)state;
+    fake_os_reset();
+    fake_os_watch(NULL, NULL);
+    rig_make(&rig);
+    jm_reserve_drain();
+    mapped_before = fake_os_mapped() - jm_pagemap_metadata() - jm_registry_metadata();
+    return jm_reserve_bytes() == 0 ? 0 : -1;
+}
+
+static size_t mapped(void)
+{
+    return fake_os_mapped() - jm_pagemap_metadata() - jm_registry_metadata() - mapped_before;
+}
+
+static int drop(void **state)
+{
+    (void)state;
+    fake_os_reset();
+    fake_os_watch(NULL, NULL);
+    rig_drop(&rig);
+    jm_reserve_set_limit(0);
+    jm_reserve_drain();
+    return mapped() == 0 && fake_os_reserved() == 0 && fake_os_fault() == NULL ? 0 : -1;
+}
+
+static struct jm_supply *owner_of(const void *address)
+{
+    const struct jm_unit *unit = jm_pagemap_unit(address);
+    return unit == NULL ? NULL : jm_load_acquire(&unit->owner);
+}
+
+static struct jm_block *small_block(size_t size)
+{
+    enum jm_verdict verdict = JM_REFUSED_SIZE;
+    struct jm_block *block = jm_block_acquire_small(SUPPLY, size, &verdict);
+    assert_non_null(block);
+    assert_int_equal(verdict, JM_GRANTED);
+    return block;
+}
+
+static struct jm_block *large_block(size_t bytes, size_t alignment)
+{
+    enum jm_verdict verdict = JM_REFUSED_SIZE;
+    struct jm_block *block = jm_block_acquire_large(SUPPLY, bytes, alignment, &verdict);
+    assert_non_null(block);
+    assert_int_equal(verdict, JM_GRANTED);
+    return block;
+}
+
+static void assert_registered(const struct jm_block *block, bool registered)
+{
+    if (jm_block_is_large(block)) {
+        assert_true((owner_of(jm_block_object(block)) == SUPPLY) == registered);
+        return;
+    }
+    for (size_t offset = 0; offset < block->charge; offset += JM_UNIT) {
+        const struct jm_unit *unit = jm_pagemap_unit((const char *)block + offset);
+        assert_true((jm_load_acquire(&unit->owner) == SUPPLY) == registered);
+        assert_true((jm_load_relaxed(&unit->block) == block) == registered);
+    }
+}
+
+/* The supply's lists hold exactly these blocks, and the usage is their sum. */
+static void assert_supply(const struct jm_block *const *blocks, size_t count)
+{
+    size_t charge = 0;
+    size_t found = 0;
+
+    for (int large = 0; large <= 1; large++) {
+        const struct jm_block *previous = NULL;
+        const struct jm_block *block = jm_load_relaxed(large ? &SUPPLY->large : &SUPPLY->small);
+        for (; block != NULL; previous = block, block = jm_load_relaxed(&block->next)) {
+            assert_ptr_equal(block->previous, previous);
+            assert_int_equal(jm_block_is_large(block), large);
+            bool known = false;
+            for (size_t i = 0; i < count; i++) {
+                known = known || blocks[i] == block;
+            }
+            assert_true(known);
+            assert_registered(block, true);
+            charge += block->charge;
+            found++;
+        }
+    }
+    assert_int_equal(found, count);
+    assert_int_equal(jm_load_relaxed(&SUPPLY->block_count), count);
+    assert_int_equal(rig_usage(&rig), charge);
+}
+
+static void nothing_is_held(void)
+{
+    assert_supply(NULL, 0);
+    assert_int_equal(mapped(), jm_reserve_bytes());
+    assert_null(fake_os_fault());
+}
+
+/* ---- Acquiring ---- */
+
+static void a_small_block_is_charged_registered_and_zero(void **state)
+{
+    (void)state;
+    for (size_t size = JM_SMALL_BLOCK_MIN; size <= JM_SMALL_BLOCK_MAX; size *= 2) {
+        const struct jm_block *block = small_block(size);
+        assert_log(&rig, "A");
+        assert_int_equal(rig.bytes, size);
+        assert_int_equal(rig.usage, 0);
+        assert_int_equal(block->charge, size);
+        assert_int_equal((uintptr_t)block % JM_UNIT, 0);
+        assert_int_equal(block->granules << JM_GRANULE_BITS, size - JM_TAIL_PAD);
+        assert_true((block->granules - 1) >> block->segment_bits <= 63);
+        assert_int_equal(jm_block_live(block), 0);
+        assert_true(bytes_are(block->arena, size - offsetof(struct jm_block, arena), 0));
+        assert_supply(&block, 1);
+        assert_int_equal(mapped(), size);
+        assert_true(jm_block_release(SUPPLY, (struct jm_block *)(uintptr_t)block, false));
+        assert_log(&rig, "F");
+        nothing_is_held();
+    }
+}
+
+static void a_large_block_holds_an_aligned_object(void **state)
+{
+    size_t page = jm_os_page_size();
+
+    (void)state;
+    for (size_t alignment = JM_GRANULE; alignment <= MIB(16); alignment *= 4) {
+        struct jm_block *block = large_block(JM_UNIT, alignment);
+        char *object = jm_block_object(block);
+        assert_int_equal((uintptr_t)object % alignment, 0);
+        assert_ptr_equal(object, (char *)block + page);
+        assert_int_equal(block->charge, JM_UNIT + page);
+        assert_int_equal(rig.bytes, JM_UNIT + page);
+        assert_int_equal(jm_load_relaxed(&block->usable), JM_UNIT);
+        assert_int_equal(jm_load_relaxed(&block->state), JM_LARGE_LIVE);
+        assert_true(bytes_are(object, JM_UNIT, 0));
+        memset(object, 1, JM_UNIT);
+        assert_supply((const struct jm_block *const *)&block, 1);
+        assert_int_equal(mapped(), block->charge);
+        if (alignment <= page) {
+            assert_true(jm_block_is_resizable(block));
+        }
+        assert_true(jm_block_release(SUPPLY, block, false));
+        nothing_is_held();
+    }
+}
+
+static void blocks_leave_the_lists_from_any_place(void **state)
+{
+    struct random random = random_seeded(3);
+    struct jm_block *blocks[12];
+    size_t count = 0;
+
+    (void)state;
+    for (int round = 0; round < 300; round++) {
+        if (count < COUNT_OF(blocks) && random_chance(&random, 60)) {
+            blocks[count++] =
+                random_chance(&random, 50) ? small_block(JM_UNIT) : large_block(JM_UNIT, 16);
+        } else if (count > 0) {
+            size_t index = random_below(&random, count);
+            assert_true(jm_block_release(SUPPLY, blocks[index], false));
+            blocks[index] = blocks[--count];
+        }
+        assert_supply((const struct jm_block *const *)blocks, count);
+        assert_int_equal(mapped(), rig_usage(&rig));
+    }
+}
+
+/* One attempt to acquire a block of either kind that must fail. */
+static enum jm_verdict refused(bool large)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    struct jm_block *block = large ? jm_block_acquire_large(SUPPLY, JM_UNIT, 16, &verdict)
+                                   : jm_block_acquire_small(SUPPLY, JM_UNIT, &verdict);
+    assert_null(block);
+    return verdict;
+}
+
+static size_t first_charge(bool large)
+{
+    return JM_UNIT + (large ? jm_os_page_size() : 0);
+}
+
+static void ask_inside(struct rig *self, unsigned event)
+{
+    (void)self;
+    (void)event;
+    assert_int_equal(refused(true), JM_REFUSED_CALLBACK);
+    assert_int_equal(refused(false), JM_REFUSED_CALLBACK);
+}
+
+static void each_refusal_says_who_it_was(void **state)
+{
+    (void)state;
+    for (int large = 0; large <= 1; large++) {
+        fake_os_reset();
+        rig_set_limit(&rig, first_charge(large) - 1);
+        assert_int_equal(refused(large), JM_REFUSED_LIMIT);
+        assert_log(&rig, "X");
+        assert_int_equal(rig.bytes, first_charge(large));
+        rig_set_limit(&rig, JM_NO_LIMIT);
+
+        rig.refuse = true;
+        assert_int_equal(refused(large), JM_REFUSED_HOST);
+        assert_log(&rig, "VX");
+        rig.refuse = false;
+        assert_int_equal(fake_os_calls(FAKE_ALL), 0);
+
+        fake_os_refuse(FAKE_MAP, 1, true, EAGAIN);
+        assert_int_equal(refused(large), JM_REFUSED_OS);
+        assert_log(&rig, "AX");
+        assert_int_equal(rig.usage, 0);
+        fake_os_reset();
+        nothing_is_held();
+
+        rig.inside = ask_inside;
+        struct jm_block *block = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
+        assert_log(&rig, "A");
+        assert_true(jm_block_release(SUPPLY, block, false));
+        assert_log(&rig, "F");
+        rig.inside = NULL;
+        nothing_is_held();
+    }
+    assert_int_equal(jm_load_relaxed(&SUPPLY->quota.peak), first_charge(true));
+}
+
+static void lower_the_limit(void *context, enum fake_function function, size_t nth)
+{
+    (void)function;
+    (void)nth;
+    rig_set_limit(&rig, *(const size_t *)context);
+}
+
+static void a_limit_lowered_while_the_os_works_refuses(void **state)
+{
+    (void)state;
+    for (int large = 0; large <= 1; large++) {
+        for (int fails = 0; fails <= 1; fails++) {
+            size_t limit = first_charge(large) - 1;
+            fake_os_refuse(FAKE_UNMAP, (size_t)fails, fails, ENOMEM);
+            fake_os_watch(lower_the_limit, &limit);
+            assert_int_equal(refused(large), JM_REFUSED_LIMIT);
+            fake_os_watch(NULL, NULL);
+            assert_log(&rig, "AX");
+            assert_int_equal(jm_load_relaxed(&SUPPLY->quota.peak), 0);
+            assert_int_equal(jm_reserve_bytes(), fails ? first_charge(large) : 0);
+            nothing_is_held();
+            fake_os_reset();
+            jm_reserve_drain();
+            rig_set_limit(&rig, JM_NO_LIMIT);
+            nothing_is_held();
+        }
+    }
+}
+
+static void the_reserve_is_given_up_before_the_os_refuses(void **state)
+{
+    (void)state;
+    for (int large = 0; large <= 1; large++) {
+        jm_reserve_set_limit(MIB(1));
+        assert_true(jm_block_release(SUPPLY, small_block(KIB(512)), false));
+        assert_int_equal(jm_reserve_bytes(), KIB(512));
+        rig_forget(&rig);
+        fake_os_refuse(FAKE_MAP, 1, false, ENOMEM);
+        struct jm_block *block = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
+        assert_int_equal(fake_os_refused(), 1);
+        assert_int_equal(jm_reserve_bytes(), 0);
+        assert_log(&rig, "A");
+        fake_os_reset();
+        jm_reserve_set_limit(0);
+        assert_true(jm_block_release(SUPPLY, block, false));
+        rig_forget(&rig);
+        nothing_is_held();
+    }
+}
+
+static void the_reserve_serves_like_the_os(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(1));
+    struct jm_block *block = small_block(KIB(128));
+    assert_true(jm_block_release(SUPPLY, block, false));
+    assert_log(&rig, "AF");
+    assert_int_equal(jm_reserve_bytes(), KIB(128));
+    fake_os_refuse(FAKE_ALL, 1, true, 0);
+    rig.refuse = true;
+    enum jm_verdict verdict;
+    assert_null(jm_block_acquire_small(SUPPLY, KIB(128), &verdict));
+    assert_int_equal(verdict, JM_REFUSED_HOST);
+    assert_log(&rig, "VX");
+    rig.refuse = false;
+    const struct jm_block *again = small_block(KIB(128));
+    assert_ptr_equal(again, block);
+    assert_log(&rig, "A");
+    assert_int_equal(jm_reserve_bytes(), 0);
+    assert_int_equal(fake_os_calls(FAKE_ALL), 0);
+    assert_supply(&again, 1);
+}
+
+/* ---- Releasing ---- */
+
+static const struct jm_block *released;
+static size_t mapped_inside;
+
+static void look_inside(struct rig *self, unsigned event)
+{
+    (void)self;
+    if (event == JM_EVENT_FREE) {
+        mapped_inside = mapped();
+        assert_null(owner_of((const char *)released + jm_os_page_size()));
+    }
+}
+
+static void a_free_is_told_when_the_block_is_gone(void **state)
+{
+    (void)state;
+    for (int large = 0; large <= 1; large++) {
+        struct jm_block *block = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
+        rig_forget(&rig);
+        rig.inside = look_inside;
+        released = block;
+        mapped_inside = SIZE_MAX;
+        assert_true(jm_block_release(SUPPLY, block, false));
+        assert_log(&rig, "F");
+        assert_int_equal(rig.bytes, first_charge(large));
+        assert_int_equal(rig.usage, 0);
+        assert_int_equal(mapped_inside, 0);
+        rig.inside = NULL;
+    }
+}
+
+static void a_block_that_the_os_does_not_take_stays(void **state)
+{
+    (void)state;
+    for (int large = 0; large <= 1; large++) {
+        struct jm_block *block = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
+        struct jm_block *other = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
+        const struct jm_block *both[] = {block, other};
+        rig_forget(&rig);
+        fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+        assert_false(jm_block_release(SUPPLY, block, false));
+        assert_log(&rig, "");
+        assert_supply(both, 2);
+        assert_true(jm_block_release(SUPPLY, block, true)); /* into the reserve */
+        assert_log(&rig, "F");
+        assert_supply((const struct jm_block *const *)&other, 1);
+        assert_int_equal(jm_reserve_bytes(), first_charge(large));
+        fake_os_reset();
+        assert_true(jm_block_release(SUPPLY, other, false));
+        jm_reserve_drain();
+        rig_forget(&rig);
+        nothing_is_held();
+    }
+}
+
+/* ---- Growing and shrinking ---- */
+
+#define BYTES ((size_t)256 << 10)
+
+static struct jm_block *marked_block(void)
+{
+    struct jm_block *block = large_block(BYTES, 16);
+    pattern_fill(jm_block_object(block), BYTES, 9);
+    rig_forget(&rig);
+    return block;
+}
+
+static void assert_marked(const struct jm_block *block, size_t bytes)
+{
+    const char *object = jm_block_object(block);
+    size_t kept = bytes < BYTES ? bytes : BYTES;
+    assert_true(pattern_holds(object, kept, 9));
+    assert_true(bytes_are(object + kept, bytes - kept, 0));
+    assert_int_equal(jm_load_relaxed(&block->usable), bytes);
+    assert_int_equal(block->charge, bytes + jm_os_page_size());
+    assert_supply(&block, 1);
+}
+
+static struct jm_block *grown(struct jm_block *block, size_t bytes)
+{
+    enum jm_verdict verdict = JM_REFUSED_SIZE;
+    block = jm_block_grow(SUPPLY, block, bytes, &verdict);
+    assert_non_null(block);
+    assert_int_equal(verdict, JM_GRANTED);
+    return block;
+}
+
+static void a_block_grows_by_the_difference(void **state)
+{
+    struct jm_block *block = marked_block();
+
+    (void)state;
+    block = grown(block, 2 * BYTES); /* in place or elsewhere, as the OS likes */
+    assert_log(&rig, "A");
+    assert_int_equal(rig.bytes, BYTES);
+    assert_marked(block, 2 * BYTES);
+    assert_int_equal(mapped(), rig_usage(&rig));
+    assert_int_equal(fake_os_reserved(), 0);
+}
+
+static void a_block_that_cannot_grow_in_place_moves(void **state)
+{
+    struct jm_block *block = marked_block();
+    const void *old_object = jm_block_object(block);
+
+    (void)state;
+    fake_os_refuse(FAKE_EXTEND, 1, true, ENOMEM);
+    struct jm_block *moved = grown(block, 5 * BYTES);
+    assert_int_equal(fake_os_calls(FAKE_MOVE), 1);
+    assert_true(moved != block);
+    assert_log(&rig, "A");
+    assert_marked(moved, 5 * BYTES);
+    assert_null(owner_of(old_object));
+    assert_int_equal(mapped(), rig_usage(&rig));
+    assert_int_equal(fake_os_reserved(), 0);
+}
+
+/* At the first call, which is decided already: from the next one on, another function is refused. */
+static void refuse_another(void *context, enum fake_function function, size_t nth)
+{
+    (void)function;
+    (void)nth;
+    fake_os_watch(NULL, NULL);
+    fake_os_refuse(*(const enum fake_function *)context, 1, true, ENOMEM);
+}
+
+static enum jm_verdict not_grown(struct jm_block *block, size_t bytes)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    assert_null(jm_block_grow(SUPPLY, block, bytes, &verdict));
+    return verdict;
+}
+
+static void growth_that_is_refused_changes_nothing(void **state)
+{
+    const enum fake_function functions[] = {FAKE_RESERVE, FAKE_MOVE};
+    struct jm_block *block = marked_block();
+    size_t usage = rig_usage(&rig);
+
+    (void)state;
+    rig_set_limit(&rig, usage + BYTES - 1);
+    assert_int_equal(not_grown(block, 2 * BYTES), JM_REFUSED_LIMIT);
+    assert_log(&rig, "X");
+    assert_int_equal(rig.bytes, BYTES);
+    rig_set_limit(&rig, JM_NO_LIMIT);
+    rig.refuse = true;
+    assert_int_equal(not_grown(block, 2 * BYTES), JM_REFUSED_HOST);
+    assert_log(&rig, "VX");
+    rig.refuse = false;
+    fake_os_refuse(FAKE_ALL, 1, true, EPERM);
+    assert_int_equal(not_grown(block, 2 * BYTES), JM_REFUSED_OS);
+    assert_log(&rig, "AX");
+    assert_int_equal(rig.usage, usage);
+    assert_marked(block, BYTES);
+    for (size_t i = 0; i < COUNT_OF(functions); i++) {
+        fake_os_refuse(FAKE_EXTEND, 1, true, ENOMEM);
+        fake_os_watch(refuse_another, (void *)(uintptr_t)&functions[i]);
+        assert_int_equal(not_grown(block, 2 * BYTES), JM_REFUSED_OS);
+        assert_log(&rig, "AX");
+        assert_int_equal(fake_os_calls(functions[i]), 1);
+        assert_int_equal(fake_os_refused(), 1);
+        assert_marked(block, BYTES);
+        assert_int_equal(mapped(), rig_usage(&rig));
+        assert_int_equal(fake_os_reserved(), 0);
+    }
+}
+
+static void a_block_that_is_read_does_not_move(void **state)
+{
+    struct jm_block *block = marked_block();
+
+    (void)state;
+    _Atomic(uint32_t) *reader = jm_pagemap_enter();
+    fake_os_refuse(FAKE_EXTEND, 1, true, ENOMEM);
+    assert_int_equal(not_grown(block, 2 * BYTES), JM_REFUSED_OS);
+    assert_int_equal(fake_os_calls(FAKE_MOVE), 0);
+    assert_log(&rig, "AX");
+    assert_marked(block, BYTES);
+    jm_pagemap_leave(reader);
+    assert_int_equal(mapped(), rig_usage(&rig));
+    assert_int_equal(fake_os_reserved(), 0);
+    block = grown(block, 2 * BYTES);
+    assert_marked(block, 2 * BYTES);
+}
+
+/* At the first call: lowers the limit, and may have the OS take nothing back from then on. */
+struct squeeze {
+    size_t limit;
+    bool shrink_fails;
+};
+
+static void squeeze_growth(void *context, enum fake_function function, size_t nth)
+{
+    const struct squeeze *squeeze = context;
+    (void)function;
+    (void)nth;
+    fake_os_watch(NULL, NULL);
+    rig_set_limit(&rig, squeeze->limit);
+    if (squeeze->shrink_fails) {
+        fake_os_refuse(FAKE_SHRINK, 1, true, ENOMEM);
+    }
+}
+
+static void a_limit_lowered_while_a_block_grows_refuses(void **state)
+{
+    (void)state;
+    for (int move = 0; move <= 1; move++) {
+        for (int fails = 0; fails <= 1; fails++) {
+            struct jm_block *block = marked_block();
+            struct squeeze squeeze = {rig_usage(&rig) + BYTES - 1, fails};
+            fake_os_refuse(FAKE_EXTEND, (size_t)move, true, ENOMEM);
+            fake_os_watch(squeeze_growth, &squeeze);
+            assert_int_equal(not_grown(block, 2 * BYTES), JM_REFUSED_LIMIT);
+            assert_log(&rig, "AX");
+            rig_set_limit(&rig, JM_NO_LIMIT);
+            block = jm_load_relaxed(&SUPPLY->large); /* it may have moved */
+            assert_marked(block, BYTES);
+            assert_int_equal(mapped(), rig_usage(&rig) + (fails ? BYTES : 0));
+            fake_os_reset();
+            if (fails) {
+                /* What the OS did not take back then is used now. */
+                block = grown(block, 2 * BYTES);
+                assert_int_equal(fake_os_calls(FAKE_ALL), 0);
+                assert_int_equal(mapped(), rig_usage(&rig));
+            }
+            assert_true(jm_block_release(SUPPLY, block, false));
+            rig_forget(&rig);
+            nothing_is_held();
+        }
+    }
+}
+
+static void a_block_shrinks_by_the_difference(void **state)
+{
+    struct jm_block *block = marked_block();
+    size_t usage = rig_usage(&rig);
+
+    (void)state;
+    fake_os_refuse(FAKE_SHRINK, 1, true, ENOMEM);
+    assert_false(jm_block_shrink(SUPPLY, block, JM_UNIT));
+    assert_log(&rig, "");
+    assert_marked(block, BYTES);
+    fake_os_reset();
+    assert_true(jm_block_shrink(SUPPLY, block, JM_UNIT));
+    assert_log(&rig, "F");
+    assert_int_equal(rig.bytes, BYTES - JM_UNIT);
+    assert_int_equal(rig.usage, usage - rig.bytes);
+    assert_marked(block, JM_UNIT);
+    assert_int_equal(mapped(), rig_usage(&rig));
+}
+
+#define BLOCK_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BLOCK_TEST(a_small_block_is_charged_registered_and_zero),
+        BLOCK_TEST(a_large_block_holds_an_aligned_object),
+        BLOCK_TEST(blocks_leave_the_lists_from_any_place),
+        BLOCK_TEST(each_refusal_says_who_it_was),
+        BLOCK_TEST(a_limit_lowered_while_the_os_works_refuses),
+        BLOCK_TEST(the_reserve_is_given_up_before_the_os_refuses),
+        BLOCK_TEST(the_reserve_serves_like_the_os),
+        BLOCK_TEST(a_free_is_told_when_the_block_is_gone),
+        BLOCK_TEST(a_block_that_the_os_does_not_take_stays),
+        BLOCK_TEST(a_block_grows_by_the_difference),
+        BLOCK_TEST(a_block_that_cannot_grow_in_place_moves),
+        BLOCK_TEST(growth_that_is_refused_changes_nothing),
+        BLOCK_TEST(a_block_that_is_read_does_not_move),
+        BLOCK_TEST(a_limit_lowered_while_a_block_grows_refuses),
+        BLOCK_TEST(a_block_shrinks_by_the_difference),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,341 @@
+/*
+ * Callbacks that are left by a C++ exception. A plain program without cmocka: it prints what does not
+ * hold, and returns 1 then.
+ */
+#include <jsrtmem.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <stdexcept>
+#include <thread>
+
+namespace
+{
+
+int failed;
+
+void expect(bool holds, const char *condition, int line)
+{
+    if (!holds) {
+        std::printf("test_exceptions.cpp:%d: does not hold: %s\n", line, condition);
+        failed++;
+    }
+}
+
+#define EXPECT(condition) expect((condition), #condition, __LINE__)
+
+const std::size_t MiB = 1024 * 1024;
+
+struct Thrown : std::runtime_error {
+    Thrown() : std::runtime_error("from a callback")
+    {
+    }
+};
+
+/* A runtime with its mirror counter; leaves the skip-th event of one type by an exception. */
+struct Tenant {
+    JsRuntimeHandle runtime = nullptr;
+    std::size_t balance = 0;
+    std::size_t pending = 0;
+    int throw_at = -1; /* a JsMemoryEventType, or -1 */
+    int skip = 0;
+    bool refuse = false;
+    int thrown = 0;
+
+    Tenant()
+    {
+        EXPECT(JsCreateRuntime(JsRuntimeAttributeNone, nullptr, &runtime) == JsNoError);
+        EXPECT(JsSetRuntimeMemoryAllocationCallback(runtime, this, on_event) == JsNoError);
+    }
+
+    Tenant(const Tenant &) = delete;
+    Tenant &operator=(const Tenant &) = delete;
+
+    ~Tenant()
+    {
+        throw_at = -1;
+        if (runtime != nullptr) {
+            EXPECT(JsDisposeRuntime(runtime) == JsNoError);
+        }
+        settle();
+        EXPECT(balance == 0);
+    }
+
+    void settle()
+    {
+        balance += pending;
+        pending = 0;
+    }
+
+    void account(JsMemoryEventType type, std::size_t size)
+    {
+        if (type == JsMemoryFailure) {
+            pending = 0;
+            return;
+        }
+        settle();
+        if (type == JsMemoryFree) {
+            balance -= size;
+        }
+    }
+
+    std::size_t usage() const
+    {
+        std::size_t bytes = SIZE_MAX;
+
+        EXPECT(JsGetRuntimeMemoryUsage(runtime, &bytes) == JsNoError);
+        return bytes;
+    }
+
+    static bool CHAKRA_CALLBACK on_event(void *state, JsMemoryEventType type, std::size_t size)
+    {
+        Tenant *self = static_cast<Tenant *>(state);
+
+        self->account(type, size);
+        EXPECT(self->usage() == self->balance);
+        if (self->throw_at == static_cast<int>(type) && self->skip-- == 0) {
+            self->thrown++;
+            throw Thrown();
+        }
+        if (type == JsMemoryAllocate && !self->refuse) {
+            self->pending = size;
+        }
+        return !self->refuse;
+    }
+};
+
+/* Whether the function throws; any other exception than ours ends the program. */
+template <typename Function> bool throws(Function function)
+{
+    try {
+        function();
+    } catch (const Thrown &) {
+        return true;
+    }
+    return false;
+}
+
+jsrtmem_refusal last_reason()
+{
+    jsrtmem_refusal_info info;
+
+    std::memset(&info, 0, sizeof(info));
+    info.struct_size = sizeof(info);
+    EXPECT(jsrtmem_last_refusal(&info) == JsNoError);
+    return info.reason;
+}
+
+void check_works(Tenant &tenant)
+{
+    tenant.throw_at = -1;
+    tenant.refuse = false;
+    void *object = jsrtmem_alloc(tenant.runtime, 3 * MiB);
+    EXPECT(object != nullptr);
+    tenant.settle();
+    EXPECT(tenant.usage() == tenant.balance);
+    EXPECT(jsrtmem_free(object) == JsNoError);
+    EXPECT(JsCollectGarbage(tenant.runtime) == JsNoError);
+    EXPECT(tenant.usage() == tenant.balance);
+    JsContextRef context = nullptr;
+    EXPECT(JsCreateContext(tenant.runtime, &context) == JsNoError);
+    EXPECT(JsSetCurrentContext(context) == JsNoError);
+    EXPECT(JsSetCurrentContext(JS_INVALID_REFERENCE) == JsNoError);
+    EXPECT(jsrtmem_enter(tenant.runtime) == JsNoError);
+    EXPECT(jsrtmem_leave(tenant.runtime) == JsNoError);
+}
+
+void allocate_left()
+{
+    const std::size_t sizes[] = {10, 5000, MiB};
+
+    for (std::size_t size : sizes) {
+        Tenant tenant;
+
+        tenant.throw_at = JsMemoryAllocate;
+        EXPECT(throws([&] { (void)jsrtmem_alloc(tenant.runtime, size); }));
+        EXPECT(tenant.usage() == 0);
+        EXPECT(last_reason() == JSRTMEM_REFUSAL_HOST);
+        tenant.throw_at = -1;
+        EXPECT(jsrtmem_alloc(tenant.runtime, size) != nullptr);
+        check_works(tenant);
+    }
+}
+
+void allocate_left_by_other_requests()
+{
+    Tenant tenant;
+    unsigned char *object = static_cast<unsigned char *>(jsrtmem_alloc(tenant.runtime, 1000));
+
+    std::memset(object, 7, 1000);
+    tenant.settle();
+    std::size_t usage = tenant.usage();
+    tenant.throw_at = JsMemoryAllocate;
+    EXPECT(throws([&] { (void)jsrtmem_realloc(tenant.runtime, object, 8 * MiB); }));
+    tenant.skip = 0;
+    EXPECT(throws([&] { (void)jsrtmem_calloc(tenant.runtime, 8, MiB); }));
+    tenant.skip = 0;
+    EXPECT(throws([&] { (void)jsrtmem_aligned_alloc(tenant.runtime, MiB, 8 * MiB); }));
+    EXPECT(tenant.usage() == usage);
+    EXPECT(jsrtmem_usable_size(object) >= 1000);
+    EXPECT(object[0] == 7 && object[999] == 7);
+    check_works(tenant);
+    EXPECT(jsrtmem_free(object) == JsNoError);
+}
+
+void allocate_left_while_entered()
+{
+    Tenant tenant;
+
+    EXPECT(jsrtmem_enter(tenant.runtime) == JsNoError);
+    for (int i = 0; i < 1000; i++) {
+        tenant.throw_at = JsMemoryAllocate;
+        tenant.skip = 0;
+        EXPECT(throws([&] { (void)jsrtmem_alloc(tenant.runtime, MiB); }));
+    }
+    tenant.throw_at = -1;
+    EXPECT(jsrtmem_alloc(tenant.runtime, MiB) != nullptr);
+    EXPECT(JsDisposeRuntime(tenant.runtime) == JsErrorRuntimeInUse);
+    EXPECT(jsrtmem_leave(tenant.runtime) == JsNoError);
+    check_works(tenant);
+}
+
+void failure_left()
+{
+    Tenant tenant;
+
+    tenant.throw_at = JsMemoryFailure;
+    tenant.refuse = true;
+    EXPECT(throws([&] { (void)jsrtmem_alloc(tenant.runtime, 100); }));
+    EXPECT(tenant.usage() == 0);
+    tenant.refuse = false;
+    tenant.skip = 0;
+    EXPECT(JsSetRuntimeMemoryLimit(tenant.runtime, 0) == JsNoError);
+    EXPECT(throws([&] { (void)jsrtmem_alloc(tenant.runtime, 100); }));
+    EXPECT(JsSetRuntimeMemoryLimit(tenant.runtime, SIZE_MAX) == JsNoError);
+    EXPECT(tenant.usage() == 0);
+    check_works(tenant);
+}
+
+void free_left()
+{
+    for (int skip = 0; skip < 4; skip++) {
+        Tenant tenant;
+        void *objects[4];
+
+        for (void *&object : objects) {
+            object = jsrtmem_alloc(tenant.runtime, 2 * MiB);
+        }
+        tenant.throw_at = JsMemoryFree;
+        tenant.skip = skip;
+        for (void *object : objects) {
+            (void)throws([&] { (void)jsrtmem_free(object); });
+            EXPECT(jsrtmem_usable_size(object) == 0);
+        }
+        (void)throws([&] { (void)JsCollectGarbage(tenant.runtime); });
+        EXPECT(tenant.thrown == 1);
+        tenant.settle();
+        EXPECT(tenant.usage() == tenant.balance);
+        check_works(tenant);
+        EXPECT(tenant.usage() == 0);
+    }
+}
+
+void CHAKRA_CALLBACK throw_once(void *state)
+{
+    int *calls = static_cast<int *>(state);
+
+    if ((*calls)++ == 0) {
+        throw Thrown();
+    }
+}
+
+void before_collect_left()
+{
+    Tenant tenant;
+    int calls = 0;
+
+    EXPECT(jsrtmem_free(jsrtmem_alloc(tenant.runtime, MiB)) == JsNoError);
+    EXPECT(JsSetRuntimeBeforeCollectCallback(tenant.runtime, &calls, throw_once) == JsNoError);
+    EXPECT(throws([&] { (void)JsCollectGarbage(tenant.runtime); }));
+    EXPECT(JsCollectGarbage(tenant.runtime) == JsNoError);
+    EXPECT(calls == 2);
+    EXPECT(tenant.usage() == 0);
+    check_works(tenant);
+}
+
+void dispose_left()
+{
+    for (int skip = 0; skip < 5; skip++) {
+        Tenant tenant;
+
+        for (int i = 0; i < 4; i++) {
+            EXPECT(jsrtmem_alloc(tenant.runtime, MiB) != nullptr);
+        }
+        tenant.throw_at = JsMemoryFree;
+        tenant.skip = skip;
+        if (throws([&] { EXPECT(JsDisposeRuntime(tenant.runtime) == JsNoError); })) {
+            EXPECT(JsDisposeRuntime(tenant.runtime) == JsNoError);
+        }
+        EXPECT(JsDisposeRuntime(tenant.runtime) == JsErrorInvalidArgument);
+        tenant.runtime = nullptr; /* the destructor checks the balance */
+    }
+}
+
+void left_on_another_thread()
+{
+    Tenant tenant;
+    bool thrown = false;
+
+    tenant.throw_at = JsMemoryAllocate;
+    std::thread other([&] {
+        thrown = throws([&] { (void)jsrtmem_alloc(tenant.runtime, MiB); });
+    });
+    other.join();
+    EXPECT(thrown);
+    EXPECT(tenant.usage() == 0);
+    check_works(tenant);
+}
+
+bool CHAKRA_CALLBACK allocate_in_the_other(void *state, JsMemoryEventType type, std::size_t size)
+{
+    (void)size;
+    if (type == JsMemoryAllocate) {
+        (void)jsrtmem_alloc(static_cast<Tenant *>(state)->runtime, MiB);
+    }
+    return true;
+}
+
+void two_callbacks_left_at_once()
+{
+    Tenant inner;
+    JsRuntimeHandle outer = nullptr;
+
+    EXPECT(JsCreateRuntime(JsRuntimeAttributeNone, nullptr, &outer) == JsNoError);
+    EXPECT(JsSetRuntimeMemoryAllocationCallback(outer, &inner, allocate_in_the_other) == JsNoError);
+    inner.throw_at = JsMemoryAllocate;
+    EXPECT(throws([&] { (void)jsrtmem_alloc(outer, MiB); }));
+    std::size_t usage = 1;
+    EXPECT(JsGetRuntimeMemoryUsage(outer, &usage) == JsNoError && usage == 0);
+    EXPECT(inner.usage() == 0);
+    check_works(inner);
+    EXPECT(jsrtmem_alloc(outer, MiB) != nullptr);
+    EXPECT(JsDisposeRuntime(outer) == JsNoError);
+}
+
+} // namespace
+
+int main()
+{
+    allocate_left();
+    allocate_left_by_other_requests();
+    allocate_left_while_entered();
+    failure_left();
+    free_left();
+    before_collect_left();
+    dispose_left();
+    left_on_another_thread();
+    two_callbacks_left_at_once();
+    std::printf("exceptions: %d conditions do not hold\n", failed);
+    return failed == 0 ? 0 : 1;
+}

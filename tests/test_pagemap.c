@@ -1,0 +1,356 @@
+/*
+ * The pointer map: every address has an answer, ranges are registered exactly, growth can be refused,
+ * and readers are seen by whoever gives memory back.
+ */
+#include "support/fake_os.h"
+#include "support/random.h"
+#include "support/unit.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "os.h"
+#include "pagemap.h"
+#include "runtime.h"
+
+#define LEAF_SPAN ((uintptr_t)1 << (JM_UNIT_BITS + JM_LEAF_BITS))
+
+/* The map never follows what it holds, so blocks and addresses may be invented. */
+#define BLOCK ((struct jm_block *)(uintptr_t)0x1000)
+#define OWNER ((struct jm_supply *)(uintptr_t)0x2000)
+
+static int start(void **state)
+{
+    (void)state;
+    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+}
+
+/* Roots that no other test uses, from the middle of the map upwards. */
+static uintptr_t unused_root(void)
+{
+    static uintptr_t next = ((uintptr_t)1 << JM_ROOT_BITS) / 4;
+    while (jm_load_relaxed(&jm_pagemap_root[next]) != NULL ||
+           jm_load_relaxed(&jm_pagemap_root[next + 1]) != NULL) {
+        next++;
+    }
+    next += 2;
+    return next - 2;
+}
+
+static void *at(uintptr_t address)
+{
+    return (void *)address;
+}
+
+static size_t leaf_size(void)
+{
+    return jm_align_up(sizeof(struct jm_leaf), jm_os_page_size());
+}
+
+static struct jm_supply *owner_of(uintptr_t address)
+{
+    const struct jm_unit *unit = jm_pagemap_unit(at(address));
+    return unit == NULL ? NULL : jm_load_acquire(&unit->owner);
+}
+
+static void any_address_has_an_answer(void **state)
+{
+    struct random random = random_seeded(5);
+    int local = 0;
+
+    (void)state;
+    assert_null(owner_of(0));
+    assert_null(owner_of(1));
+    assert_null(owner_of(UINTPTR_MAX));
+    assert_null(owner_of((uintptr_t)&local));
+    assert_null(owner_of((uintptr_t)&any_address_has_an_answer));
+    for (unsigned bit = 0; bit < sizeof(uintptr_t) * 8; bit++) {
+        assert_null(owner_of((uintptr_t)1 << bit));
+        assert_null(owner_of(((uintptr_t)1 << bit) - 1));
+    }
+    for (int i = 0; i < 1000000; i++) {
+        assert_null(owner_of((uintptr_t)(random_next(&random) >> random_below(&random, 64))));
+    }
+}
+
+static void a_range_is_registered_and_nothing_beside_it(void **state)
+{
+    uintptr_t start = unused_root() * LEAF_SPAN + 5 * JM_UNIT;
+    size_t size = 3 * JM_UNIT;
+
+    (void)state;
+    assert_true(jm_pagemap_prepare(at(start), size));
+    assert_null(owner_of(start));
+    jm_pagemap_set(at(start), size, BLOCK, OWNER);
+    assert_null(owner_of(start - 1));
+    assert_null(owner_of(start + size));
+    for (uintptr_t address = start; address < start + size; address += 4096) {
+        assert_ptr_equal(owner_of(address), OWNER);
+        assert_ptr_equal(jm_load_relaxed(&jm_pagemap_unit(at(address))->block), BLOCK);
+    }
+    assert_ptr_equal(owner_of(start + size - 1), OWNER);
+    jm_pagemap_set(at(start), size, NULL, NULL);
+    for (uintptr_t address = start; address < start + size; address += 4096) {
+        assert_null(owner_of(address));
+        assert_null(jm_load_relaxed(&jm_pagemap_unit(at(address))->block));
+    }
+}
+
+static void one_byte_registers_its_unit(void **state)
+{
+    uintptr_t start = unused_root() * LEAF_SPAN + 4096;
+
+    (void)state;
+    assert_true(jm_pagemap_prepare(at(start), 1));
+    jm_pagemap_set(at(start), 1, BLOCK, OWNER);
+    assert_ptr_equal(owner_of(start), OWNER);
+    assert_ptr_equal(owner_of(start + JM_UNIT - 4097), OWNER);
+    assert_null(owner_of(start + JM_UNIT));
+    jm_pagemap_set(at(start), 1, NULL, NULL);
+    assert_null(owner_of(start));
+}
+
+static void a_range_may_cross_leaves(void **state)
+{
+    uintptr_t border = (unused_root() + 1) * LEAF_SPAN;
+    size_t metadata = jm_pagemap_metadata();
+
+    (void)state;
+    assert_true(jm_pagemap_prepare(at(border - JM_UNIT), 2 * JM_UNIT));
+    assert_int_equal(jm_pagemap_metadata(), metadata + 2 * leaf_size());
+    jm_pagemap_set(at(border - JM_UNIT), 2 * JM_UNIT, BLOCK, OWNER);
+    assert_null(owner_of(border - JM_UNIT - 1));
+    assert_ptr_equal(owner_of(border - 1), OWNER);
+    assert_ptr_equal(owner_of(border), OWNER);
+    assert_null(owner_of(border + JM_UNIT));
+    jm_pagemap_set(at(border - JM_UNIT), 2 * JM_UNIT, NULL, NULL);
+    /* Leaves stay. */
+    assert_int_equal(jm_pagemap_metadata(), metadata + 2 * leaf_size());
+    assert_true(jm_pagemap_prepare(at(border - JM_UNIT), 2 * JM_UNIT));
+    assert_int_equal(jm_pagemap_metadata(), metadata + 2 * leaf_size());
+}
+
+static void a_range_that_ends_at_a_border_needs_one_leaf(void **state)
+{
+    uintptr_t border = (unused_root() + 1) * LEAF_SPAN;
+    size_t metadata = jm_pagemap_metadata();
+
+    (void)state;
+    assert_true(jm_pagemap_prepare(at(border - JM_UNIT), JM_UNIT));
+    assert_int_equal(jm_pagemap_metadata(), metadata + leaf_size());
+}
+
+static void addresses_beyond_the_map_are_refused(void **state)
+{
+    (void)state;
+#if UINTPTR_MAX > 0xffffffffu
+    uintptr_t end = (uintptr_t)1 << JM_ADDRESS_BITS;
+    size_t metadata = jm_pagemap_metadata();
+
+    assert_false(jm_pagemap_prepare(at(end), JM_UNIT));
+    assert_false(jm_pagemap_prepare(at(end - JM_UNIT), 2 * JM_UNIT));
+    assert_false(jm_pagemap_prepare(at(UINTPTR_MAX - JM_UNIT + 1), JM_UNIT));
+    assert_null(jm_pagemap_unit(at(end)));
+    assert_null(jm_pagemap_unit(at(UINTPTR_MAX)));
+    assert_int_equal(jm_pagemap_metadata(), metadata);
+    assert_true(jm_pagemap_prepare(at(end - JM_UNIT), JM_UNIT));
+#else
+    assert_true(jm_pagemap_prepare(at(0 - JM_UNIT), JM_UNIT)); /* all addresses are covered */
+#endif
+}
+
+static void a_leaf_that_cannot_be_had_is_a_refusal(void **state)
+{
+    uintptr_t border = (unused_root() + 1) * LEAF_SPAN;
+    size_t metadata = jm_pagemap_metadata();
+
+    (void)state;
+    for (size_t nth = 1; nth <= 2; nth++) {
+        fake_os_refuse(FAKE_MAP, nth, false, 0);
+        assert_false(jm_pagemap_prepare(at(border - JM_UNIT), 2 * JM_UNIT));
+        assert_int_equal(fake_os_refused(), 1);
+        assert_int_equal(jm_pagemap_metadata(), metadata + (nth - 1) * leaf_size());
+        fake_os_refuse(FAKE_MAP, 1, true, 0);
+        assert_false(jm_pagemap_prepare(at(border - JM_UNIT), 2 * JM_UNIT));
+        fake_os_reset();
+    }
+    assert_true(jm_pagemap_prepare(at(border - JM_UNIT), 2 * JM_UNIT));
+    assert_int_equal(jm_pagemap_metadata(), metadata + 2 * leaf_size());
+    assert_null(fake_os_fault());
+}
+
+/* ---- Threads ---- */
+
+#define THREADS 4
+#define ROOTS 16
+
+static uintptr_t shared_roots[ROOTS];
+static _Atomic(size_t) thread_faults;
+
+static void *prepare_all(void *argument)
+{
+    uintptr_t own = (uintptr_t)argument;
+    (void)jm_thread_ready();
+    for (int i = 0; i < ROOTS; i++) {
+        uintptr_t address = shared_roots[i] * LEAF_SPAN + own * JM_UNIT;
+        if (!jm_pagemap_prepare(at(address), JM_UNIT)) {
+            atomic_fetch_add(&thread_faults, 1);
+            continue;
+        }
+        jm_pagemap_set(at(address), JM_UNIT, BLOCK, OWNER);
+    }
+    return NULL;
+}
+
+static void threads_agree_on_a_leaf(void **state)
+{
+    pthread_t threads[THREADS];
+    size_t metadata = jm_pagemap_metadata();
+
+    (void)state;
+    for (int i = 0; i < ROOTS; i++) {
+        shared_roots[i] = unused_root();
+    }
+    for (uintptr_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, prepare_all, (void *)i), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(jm_load_relaxed(&thread_faults), 0);
+    assert_int_equal(jm_pagemap_metadata(), metadata + ROOTS * leaf_size());
+    for (int i = 0; i < ROOTS; i++) {
+        for (uintptr_t own = 0; own < THREADS; own++) {
+            assert_ptr_equal(owner_of(shared_roots[i] * LEAF_SPAN + own * JM_UNIT), OWNER);
+        }
+        jm_pagemap_set(at(shared_roots[i] * LEAF_SPAN), THREADS * JM_UNIT, NULL, NULL);
+    }
+}
+
+static void readers_are_seen_until_they_leave(void **state)
+{
+    (void)state;
+    assert_true(jm_pagemap_is_quiet());
+    _Atomic(uint32_t) *first = jm_pagemap_enter();
+    assert_false(jm_pagemap_is_quiet());
+    _Atomic(uint32_t) *second = jm_pagemap_enter();
+    jm_pagemap_leave(first);
+    assert_false(jm_pagemap_is_quiet());
+    jm_pagemap_leave(second);
+    assert_true(jm_pagemap_is_quiet());
+}
+
+/* However many readers come after: they read in later epochs, and leave in any order. */
+static void later_readers_do_not_hold_up_an_earlier_epoch(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 10; round++) {
+        _Atomic(uint32_t) *old = jm_pagemap_enter();
+        uint32_t since = jm_load_seq_cst(&jm_pagemap_epoch);
+        uint32_t epoch = jm_pagemap_advance();
+        assert_int_equal(epoch, since + 1); /* one epoch may begin beside its readers */
+        assert_false(jm_pagemap_is_over(since, epoch));
+        _Atomic(uint32_t) *late = jm_pagemap_enter();
+        assert_int_equal(jm_pagemap_advance(), since + 1);
+        jm_pagemap_leave(old);
+        epoch = jm_pagemap_advance();
+        assert_true(jm_pagemap_is_over(since, epoch));
+        assert_false(jm_pagemap_is_over(since + 1, epoch));
+        jm_pagemap_leave(late);
+        assert_true(jm_pagemap_is_over(since + 1, jm_pagemap_advance()));
+    }
+}
+
+static void epochs_go_round(void **state)
+{
+    (void)state;
+    assert_true(jm_pagemap_is_over(UINT32_MAX, 1));
+    assert_false(jm_pagemap_is_over(UINT32_MAX, 0));
+    assert_false(jm_pagemap_is_over(UINT32_MAX, UINT32_MAX));
+    jm_store_seq_cst(&jm_pagemap_epoch, UINT32_MAX);
+    _Atomic(uint32_t) *reader = jm_pagemap_enter();
+    assert_int_equal(jm_pagemap_advance(), 0);
+    assert_int_equal(jm_pagemap_advance(), 0);
+    jm_pagemap_leave(reader);
+    assert_int_equal(jm_pagemap_advance(), 2);
+    assert_true(jm_pagemap_is_quiet());
+}
+
+/* A page that is taken away while a reader may be in it: the reader would see the poison. */
+static struct {
+    uintptr_t address;
+    _Atomic(bool) done;
+    _Atomic(size_t) hits, poisoned;
+    struct {
+        unsigned payload; /* no atomic: what a block's header is to a reader */
+    } objects[2];
+} grave;
+
+static void *read_always(void *argument)
+{
+    (void)argument;
+    (void)jm_thread_ready();
+    while (!jm_load_acquire(&grave.done)) {
+        _Atomic(uint32_t) *readers = jm_pagemap_enter();
+        struct jm_unit *unit = jm_pagemap_unit(at(grave.address));
+        if (jm_load_acquire(&unit->owner) != NULL) {
+            const struct jm_block *block = jm_load_relaxed(&unit->block);
+            if (block != NULL) {
+                atomic_fetch_add(&grave.hits, 1);
+                unsigned payload = *(const unsigned *)(const void *)block;
+                atomic_fetch_add(&grave.poisoned, payload != 1);
+            }
+        }
+        jm_pagemap_leave(readers);
+        (void)sched_yield();
+    }
+    return NULL;
+}
+
+static void nothing_is_taken_from_under_a_reader(void **state)
+{
+    pthread_t threads[THREADS];
+
+    (void)state;
+    grave.address = unused_root() * LEAF_SPAN;
+    assert_true(jm_pagemap_prepare(at(grave.address), JM_UNIT));
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, read_always, NULL), 0);
+    }
+    size_t rounds = 0;
+    for (size_t turn = 0; rounds < 200 || jm_load_relaxed(&grave.hits) < 100; turn++) {
+        unsigned *payload = &grave.objects[turn % 2].payload;
+        *payload = 1;
+        jm_pagemap_set(at(grave.address), 1, (struct jm_block *)(void *)payload, OWNER);
+        jm_pagemap_set(at(grave.address), 1, NULL, NULL);
+        for (unsigned attempt = 0; !jm_pagemap_is_quiet(); attempt++) {
+            jm_os_pause(attempt);
+        }
+        *payload = 0; /* it is somebody else's now */
+        rounds++;
+    }
+    jm_store_release(&grave.done, true);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(jm_load_relaxed(&grave.poisoned), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_address_has_an_answer),
+        cmocka_unit_test(a_range_is_registered_and_nothing_beside_it),
+        cmocka_unit_test(one_byte_registers_its_unit),
+        cmocka_unit_test(a_range_may_cross_leaves),
+        cmocka_unit_test(a_range_that_ends_at_a_border_needs_one_leaf),
+        cmocka_unit_test(addresses_beyond_the_map_are_refused),
+        cmocka_unit_test(a_leaf_that_cannot_be_had_is_a_refusal),
+        cmocka_unit_test(threads_agree_on_a_leaf),
+        cmocka_unit_test(readers_are_seen_until_they_leave),
+        cmocka_unit_test(later_readers_do_not_hold_up_an_earlier_epoch),
+        cmocka_unit_test(epochs_go_round),
+        cmocka_unit_test(nothing_is_taken_from_under_a_reader),
+    };
+    return cmocka_run_group_tests(tests, start, NULL);
+}

@@ -1,0 +1,492 @@
+/*
+ * Handles: one to one with live slots, of one kind, stale for ever once retracted; slots that are worn
+ * out stay out of use; threads take, find and give at the same time.
+ */
+#include "support/fake_os.h"
+#include "support/random.h"
+#include "support/unit.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "context.h"
+#include "registry.h"
+#include "runtime.h"
+
+#define HANDLE_BITS (sizeof(uintptr_t) * CHAR_BIT)
+#define CHUNK_SLOTS ((size_t)1 << JM_CHUNK_BITS)
+#define TAG_MASK ((uint32_t)(((uint64_t)1 << (JM_GENERATION_BITS + 1)) - 1))
+
+/* More than one chunk holds. */
+#define MANY 3000
+
+static const enum jm_kind kinds[JM_KINDS] = {JM_KIND_RUNTIME, JM_KIND_CONTEXT};
+
+static int start(void **state)
+{
+    (void)state;
+    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+}
+
+static bool finds(enum jm_kind kind, uintptr_t handle)
+{
+    struct jm_ref ref = jm_registry_find(kind, handle);
+    return ref.slot != NULL && jm_registry_holds(ref);
+}
+
+static struct jm_slot *take(enum jm_kind kind)
+{
+    struct jm_slot *slot = jm_registry_take(kind);
+    assert_non_null(slot);
+    assert_int_equal(jm_load_relaxed(&slot->tag) % 2, 0);
+    return slot;
+}
+
+static void a_handle_is_valid_from_publish_to_retract(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < JM_KINDS; i++) {
+        enum jm_kind kind = kinds[i];
+        size_t live = jm_registry_live(kind);
+        struct jm_slot *slot = take(kind);
+        assert_int_equal(jm_registry_handle(kind, slot), 0);
+        assert_int_equal(jm_registry_live(kind), live);
+        uintptr_t handle = jm_registry_publish(kind, slot);
+        assert_true(handle != 0);
+        assert_int_equal(jm_registry_live(kind), live + 1);
+        assert_true(jm_registry_handle(kind, slot) == handle);
+        struct jm_ref ref = jm_registry_find(kind, handle);
+        assert_ptr_equal(ref.slot, slot);
+        assert_true(jm_registry_holds(ref));
+        assert_ptr_equal(jm_registry_slot(kind, slot->index), slot);
+        jm_registry_retract(kind, slot);
+        assert_false(jm_registry_holds(ref));
+        assert_null(jm_registry_find(kind, handle).slot);
+        assert_int_equal(jm_registry_handle(kind, slot), 0);
+        assert_int_equal(jm_registry_live(kind), live);
+        jm_registry_give(kind, slot);
+        assert_null(jm_registry_find(kind, handle).slot);
+    }
+}
+
+/* Many live handles of both kinds. */
+static struct jm_slot *slots[JM_KINDS][MANY];
+static uintptr_t handles[JM_KINDS][MANY];
+
+static int make_many(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < JM_KINDS; k++) {
+        for (size_t i = 0; i < MANY; i++) {
+            slots[k][i] = jm_registry_take(kinds[k]);
+            if (slots[k][i] == NULL) {
+                return -1;
+            }
+            handles[k][i] = jm_registry_publish(kinds[k], slots[k][i]);
+        }
+    }
+    return 0;
+}
+
+static int drop_many(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < JM_KINDS; k++) {
+        for (size_t i = 0; i < MANY; i++) {
+            jm_registry_retract(kinds[k], slots[k][i]);
+            jm_registry_give(kinds[k], slots[k][i]);
+        }
+    }
+    return 0;
+}
+
+static int compare(const void *left, const void *right)
+{
+    uintptr_t l = *(const uintptr_t *)left;
+    uintptr_t r = *(const uintptr_t *)right;
+    return (l > r) - (l < r);
+}
+
+static void handles_differ_and_lead_to_their_slots(void **state)
+{
+    static uintptr_t sorted[JM_KINDS * MANY];
+
+    (void)state;
+    for (size_t k = 0; k < JM_KINDS; k++) {
+        for (size_t i = 0; i < MANY; i++) {
+            assert_ptr_equal(jm_registry_find(kinds[k], handles[k][i]).slot, slots[k][i]);
+            sorted[k * MANY + i] = handles[k][i];
+        }
+    }
+    qsort(sorted, COUNT_OF(sorted), sizeof(sorted[0]), compare);
+    for (size_t i = 0; i + 1 < COUNT_OF(sorted); i++) {
+        assert_true(sorted[i] != sorted[i + 1]);
+    }
+}
+
+static void kinds_are_never_confused(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < MANY; i++) {
+        assert_null(jm_registry_find(JM_KIND_CONTEXT, handles[0][i]).slot);
+        assert_null(jm_registry_find(JM_KIND_RUNTIME, handles[1][i]).slot);
+    }
+}
+
+/* Holds the registry to its word: what it accepts is the handle of a live slot. On 64-bit none of the
+ * few forgeries of a test is; on 32-bit one may be. */
+static size_t accepted;
+static void forge(uintptr_t handle)
+{
+    for (size_t k = 0; k < JM_KINDS; k++) {
+        struct jm_ref ref = jm_registry_find(kinds[k], handle);
+        if (ref.slot != NULL) {
+            accepted++;
+            assert_true(jm_registry_handle(kinds[k], ref.slot) == handle);
+        }
+    }
+}
+
+static void assert_forgeries_failed(void)
+{
+    assert_true(accepted == 0 || HANDLE_BITS == 32);
+    accepted = 0;
+}
+
+static void values_that_hosts_pass_by_mistake_are_no_handles(void **state)
+{
+    (void)state;
+    assert_null(jm_registry_find(JM_KIND_RUNTIME, 0).slot);
+    assert_null(jm_registry_find(JM_KIND_CONTEXT, 0).slot);
+    for (uintptr_t value = 0; value < 100000; value++) {
+        forge(value);
+        forge(0 - value);
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        forge((uintptr_t)slots[0][i]);
+        forge((uintptr_t)slots[1][i]);
+        forge((uintptr_t)&slots[0][i]);
+    }
+    assert_forgeries_failed();
+}
+
+static void random_values_are_no_handles(void **state)
+{
+    struct random random = random_seeded(1);
+
+    (void)state;
+    for (int i = 0; i < 1000000; i++) {
+        forge((uintptr_t)random_next(&random));
+    }
+    assert_forgeries_failed();
+}
+
+static void flipped_bits_make_no_handle(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < JM_KINDS; k++) {
+        for (size_t i = 0; i < MANY; i++) {
+            for (size_t bit = 0; bit < HANDLE_BITS; bit++) {
+                forge(handles[k][i] ^ (uintptr_t)1 << bit);
+            }
+        }
+        for (size_t i = 0; i < MANY; i += 100) {
+            for (size_t bit = 0; bit < HANDLE_BITS; bit++) {
+                for (size_t other = 0; other < bit; other++) {
+                    forge(handles[k][i] ^ (uintptr_t)1 << bit ^ (uintptr_t)1 << other);
+                }
+            }
+        }
+    }
+    assert_forgeries_failed();
+}
+
+static void neighbours_and_mixtures_make_no_handle(void **state)
+{
+    (void)state;
+    for (size_t i = 1; i + 1 < MANY; i++) {
+        for (uintptr_t step = 1; step <= 64; step++) {
+            forge(handles[0][i] + step);
+            forge(handles[0][i] - step);
+        }
+        forge(handles[0][i] ^ handles[0][i + 1]);
+        forge(handles[0][i] + (handles[0][i + 1] - handles[0][0]));
+        for (unsigned bits = 8; bits < HANDLE_BITS; bits += 8) {
+            uintptr_t low = ((uintptr_t)1 << bits) - 1;
+            uintptr_t mixed = (handles[0][i] & ~low) | (handles[0][i + 1] & low);
+            if (mixed != handles[0][i] && mixed != handles[0][i + 1]) {
+                forge(mixed);
+            }
+        }
+    }
+    assert_forgeries_failed();
+}
+
+static void stale_handles_stay_stale(void **state)
+{
+    enum { GENERATIONS = 1000 }; /* fewer than a slot has on any platform */
+    static uintptr_t old[GENERATIONS];
+
+    (void)state;
+    for (size_t k = 0; k < JM_KINDS; k++) {
+        struct jm_slot *slot = take(kinds[k]);
+        jm_registry_publish(kinds[k], slot);
+        jm_registry_retract(kinds[k], slot);
+        jm_registry_give(kinds[k], slot);
+        for (size_t i = 0; i < GENERATIONS; i++) {
+            slot = take(kinds[k]);
+            old[i] = jm_registry_publish(kinds[k], slot);
+            for (size_t before = i > 50 ? i - 50 : 0; before < i; before++) {
+                assert_false(finds(kinds[k], old[before]));
+            }
+            jm_registry_retract(kinds[k], slot);
+            jm_registry_give(kinds[k], slot);
+        }
+        for (size_t i = 0; i < GENERATIONS; i++) {
+            assert_false(finds(kinds[k], old[i]));
+            for (size_t other = 0; other < i; other++) {
+                assert_true(old[other] != old[i]);
+            }
+        }
+    }
+}
+
+/* A slot that was never used: its tag is where its generations begin. */
+static struct jm_slot *take_fresh(enum jm_kind kind)
+{
+    size_t count = jm_load_relaxed(&jm_tables[kind].count);
+    struct jm_slot *slot = take(kind);
+    while (slot->index < count) {
+        slot = take(kind); /* the free list is emptied first; what it held is not given back */
+    }
+    return slot;
+}
+
+static void a_slot_whose_generations_are_used_up_is_never_handed_out_again(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < JM_KINDS; k++) {
+        enum jm_kind kind = kinds[k];
+        struct jm_slot *worn = take_fresh(kind);
+        uint32_t first = jm_load_relaxed(&worn->tag);
+
+        /* One generation before the last, it still comes back. */
+        jm_store_relaxed(&worn->tag, (first - 4) & TAG_MASK);
+        uintptr_t before_last = jm_registry_publish(kind, worn);
+        jm_registry_retract(kind, worn);
+        jm_registry_give(kind, worn);
+        assert_ptr_equal(jm_registry_take(kind), worn);
+
+        uintptr_t last = jm_registry_publish(kind, worn);
+        assert_true(finds(kind, last));
+        assert_false(finds(kind, before_last));
+        jm_registry_retract(kind, worn);
+        jm_registry_give(kind, worn);
+        for (size_t i = 0; i < 2 * CHUNK_SLOTS; i++) {
+            assert_true(take(kind) != worn);
+        }
+        assert_false(finds(kind, last));
+        assert_int_equal(jm_registry_handle(kind, worn), 0);
+    }
+}
+
+static void generations_go_round_once(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < JM_KINDS; k++) {
+        enum jm_kind kind = kinds[k];
+        struct jm_slot *slot = take_fresh(kind);
+        /* Over the end of the numbers, which is not where the generations end. */
+        jm_store_relaxed(&slot->tag, TAG_MASK - 1);
+        if (jm_load_relaxed(&slot->tag) == 0) {
+            continue;
+        }
+        uintptr_t high = jm_registry_publish(kind, slot);
+        assert_ptr_equal(jm_registry_find(kind, high).slot, slot);
+        jm_registry_retract(kind, slot);
+        assert_int_equal(jm_load_relaxed(&slot->tag), 0);
+        uintptr_t low = jm_registry_publish(kind, slot);
+        assert_ptr_equal(jm_registry_find(kind, low).slot, slot);
+        assert_null(jm_registry_find(kind, high).slot);
+        jm_registry_retract(kind, slot);
+        assert_null(jm_registry_find(kind, low).slot);
+    }
+}
+
+static void first_generations_cannot_be_guessed(void **state)
+{
+    size_t equal = 0;
+
+    (void)state;
+    for (size_t i = 0; i + 1 < MANY; i++) {
+        equal += jm_load_relaxed(&slots[0][i]->tag) == jm_load_relaxed(&slots[0][i + 1]->tag);
+    }
+    assert_true(equal < (HANDLE_BITS == 32 ? 50 : 3));
+}
+
+static void slots_beyond_the_last_one_do_not_exist(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < JM_KINDS; k++) {
+        size_t count = jm_load_relaxed(&jm_tables[k].count);
+        assert_non_null(jm_registry_slot(kinds[k], count - 1));
+        assert_null(jm_registry_slot(kinds[k], count));
+        assert_null(jm_registry_slot(kinds[k], SIZE_MAX));
+    }
+}
+
+static void a_chunk_that_cannot_be_had_is_a_refusal(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < JM_KINDS; k++) {
+        enum jm_kind kind = kinds[k];
+        size_t index = take_fresh(kind)->index;
+        while ((index + 1) % CHUNK_SLOTS != 0) {
+            index = take(kind)->index;
+        }
+        size_t metadata = jm_registry_metadata();
+        fake_os_refuse(FAKE_MAP, 1, true, 0);
+        assert_null(jm_registry_take(kind));
+        assert_null(jm_registry_take(kind));
+        assert_int_equal(fake_os_refused(), 2);
+        assert_int_equal(jm_registry_metadata(), metadata);
+        assert_int_equal(jm_load_relaxed(&jm_tables[kind].count), index + 1);
+        fake_os_reset();
+        struct jm_slot *slot = take(kind);
+        assert_int_equal(slot->index, index + 1);
+        assert_true(jm_registry_metadata() > metadata);
+        jm_registry_publish(kind, slot);
+        jm_registry_retract(kind, slot);
+        jm_registry_give(kind, slot);
+    }
+    assert_null(fake_os_fault());
+}
+
+static void where_handles_run_out_nothing_is_handed_out(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < JM_KINDS; k++) {
+        (void)take_fresh(kinds[k]);
+        size_t count = jm_load_relaxed(&jm_tables[k].count);
+        jm_store_relaxed(&jm_tables[k].count, (size_t)JM_MAX_CHUNKS << JM_CHUNK_BITS);
+        assert_null(jm_registry_take(kinds[k]));
+        jm_store_relaxed(&jm_tables[k].count, count);
+        assert_non_null(jm_registry_take(kinds[k]));
+    }
+    assert_true(((uint64_t)JM_MAX_CHUNKS << JM_CHUNK_BITS) >= 1000000);
+}
+
+/* ---- Threads ---- */
+
+#define THREADS 4
+#define ROUNDS 20000
+#define BOARD 64
+
+static struct {
+    _Atomic(uintptr_t) board[BOARD]; /* handles, live or not */
+    _Atomic(size_t) faults;
+    _Atomic(uint32_t) *owned; /* by index: taken */
+    size_t owned_count;
+} shared;
+
+static void fault_if(bool wrong)
+{
+    if (wrong) {
+        atomic_fetch_add(&shared.faults, 1);
+    }
+}
+
+/* Reads a slot as the library does: the handle tells afterwards whether it was the right one. */
+static void read_somebody(struct random *random)
+{
+    uintptr_t handle = jm_load_acquire(&shared.board[random_below(random, BOARD)]);
+    struct jm_ref ref = jm_registry_find(JM_KIND_CONTEXT, handle);
+    if (ref.slot == NULL) {
+        return;
+    }
+    struct jm_context *context = jm_context_at(ref);
+    uintptr_t data = (uintptr_t)jm_load_relaxed(&context->data);
+    if (jm_registry_holds(ref)) {
+        fault_if(data != (uintptr_t)ref.slot->index + 1);
+    }
+}
+
+static void *take_and_give(void *argument)
+{
+    struct random random = random_seeded((uintptr_t)argument);
+    (void)jm_thread_ready();
+    for (int i = 0; i < ROUNDS; i++) {
+        struct jm_slot *slot = jm_registry_take(JM_KIND_CONTEXT);
+        if (slot == NULL || slot->index >= shared.owned_count) {
+            fault_if(true);
+            break;
+        }
+        fault_if(atomic_exchange(&shared.owned[slot->index], 1) != 0);
+        struct jm_context *context = (struct jm_context *)(void *)slot;
+        jm_store_relaxed(&context->data, (void *)((uintptr_t)slot->index + 1));
+        uintptr_t handle = jm_registry_publish(JM_KIND_CONTEXT, slot);
+        jm_store_release(&shared.board[random_below(&random, BOARD)], handle);
+        read_somebody(&random);
+        fault_if(jm_registry_find(JM_KIND_CONTEXT, handle).slot != slot);
+        fault_if(finds(JM_KIND_RUNTIME, handle));
+        jm_registry_retract(JM_KIND_CONTEXT, slot);
+        jm_store_relaxed(&context->data, (void *)UINTPTR_MAX); /* the next user's */
+        fault_if(finds(JM_KIND_CONTEXT, handle));
+        fault_if(atomic_exchange(&shared.owned[slot->index], 0) != 1);
+        jm_registry_give(JM_KIND_CONTEXT, slot);
+        read_somebody(&random);
+    }
+    return NULL;
+}
+
+static void threads_share_the_slots(void **state)
+{
+    pthread_t threads[THREADS];
+    size_t live = jm_registry_live(JM_KIND_CONTEXT);
+
+    (void)state;
+    (void)take_fresh(JM_KIND_CONTEXT);
+    size_t count = jm_load_relaxed(&jm_tables[JM_KIND_CONTEXT].count);
+    /* Where generations are few, slots wear out, and more of them are needed. */
+    shared.owned_count = count + THREADS * (1 + 2 * ROUNDS / (TAG_MASK / 2));
+    shared.owned = calloc(shared.owned_count, sizeof(*shared.owned));
+    assert_non_null(shared.owned);
+    for (uintptr_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, (void *)i), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(jm_load_relaxed(&shared.faults), 0);
+    assert_int_equal(jm_registry_live(JM_KIND_CONTEXT), live);
+    /* Slots are used again: few more than threads were needed, where none wears out. */
+    if (HANDLE_BITS > 32) {
+        assert_true(jm_load_relaxed(&jm_tables[JM_KIND_CONTEXT].count) <= count + THREADS);
+    }
+    free(shared.owned);
+}
+
+#define MANY_TEST(function) cmocka_unit_test_setup_teardown(function, make_many, drop_many)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_handle_is_valid_from_publish_to_retract),
+        MANY_TEST(handles_differ_and_lead_to_their_slots),
+        MANY_TEST(kinds_are_never_confused),
+        MANY_TEST(values_that_hosts_pass_by_mistake_are_no_handles),
+        MANY_TEST(random_values_are_no_handles),
+        MANY_TEST(flipped_bits_make_no_handle),
+        MANY_TEST(neighbours_and_mixtures_make_no_handle),
+        cmocka_unit_test(stale_handles_stay_stale),
+        cmocka_unit_test(a_slot_whose_generations_are_used_up_is_never_handed_out_again),
+        cmocka_unit_test(generations_go_round_once),
+        MANY_TEST(first_generations_cannot_be_guessed),
+        cmocka_unit_test(slots_beyond_the_last_one_do_not_exist),
+        cmocka_unit_test(a_chunk_that_cannot_be_had_is_a_refusal),
+        cmocka_unit_test(where_handles_run_out_nothing_is_handed_out),
+        cmocka_unit_test(threads_share_the_slots),
+    };
+    return cmocka_run_group_tests(tests, start, NULL);
+}

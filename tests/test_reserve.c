@@ -1,0 +1,584 @@
+/*
+ * The process reserve: its bound, what it keeps and hands out, what the OS does not take back, blocks
+ * that are still being read, and the environment variable.
+ */
+#include "support/child.h"
+#include "support/fake_os.h"
+#include "support/random.h"
+#include "support/unit.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "reserve.h"
+#include "runtime.h"
+
+static int start(void **state)
+{
+    (void)state;
+    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+}
+
+static int empty(void **state)
+{
+    (void)state;
+    fake_os_reset();
+    jm_reserve_set_limit(0);
+    jm_reserve_drain();
+    return jm_reserve_bytes() == 0 ? 0 : -1;
+}
+
+/* A block as a heap gives it back: unregistered, its content untouched. */
+static struct jm_block *try_block(size_t size, bool small)
+{
+    struct jm_os_region region;
+    struct jm_block *block = jm_os_map(size, JM_UNIT, 0, &region);
+    if (block == NULL) {
+        return NULL;
+    }
+    block->region = region;
+    block->charge = size;
+    block->granules = small ? (size - JM_TAIL_PAD) >> JM_GRANULE_BITS : 0;
+    return block;
+}
+
+static struct jm_block *new_block(size_t size)
+{
+    struct jm_block *block = try_block(size, true);
+    assert_non_null(block);
+    return block;
+}
+
+static struct jm_block *new_large_block(size_t size)
+{
+    struct jm_block *block = try_block(size, false);
+    assert_non_null(block);
+    return block;
+}
+
+static void give(size_t size)
+{
+    assert_true(jm_reserve_give(new_block(size), false));
+}
+
+static void unmap(const struct jm_block *block)
+{
+    struct jm_os_region region = block->region;
+    assert_true(jm_os_unmap(&region));
+}
+
+/* bytes == what the OS has given beside the tables, which do not grow here. */
+static size_t mapped_before;
+#define assert_bytes(expected)                                          \
+    do {                                                                \
+        assert_int_equal(jm_reserve_bytes(), (expected));               \
+        assert_int_equal(fake_os_mapped() - mapped_before, (expected)); \
+        assert_null(fake_os_fault());                                   \
+    } while (0)
+
+static int empty_and_look(void **state)
+{
+    int result = empty(state);
+    mapped_before = fake_os_mapped();
+    return result;
+}
+
+static void blocks_are_kept_up_to_the_bound(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(KIB(256));
+    assert_int_equal(jm_reserve_limit(), KIB(256));
+    for (size_t i = 1; i <= 4; i++) {
+        give(KIB(64));
+        assert_bytes(KIB(64) * i);
+    }
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 0);
+    give(KIB(64));
+    assert_bytes(KIB(256));
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 1);
+}
+
+static void a_block_that_does_not_fit_leaves_the_others(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(KIB(256) - 1);
+    give(KIB(128));
+    give(KIB(128));
+    assert_bytes(KIB(128));
+    give(KIB(64));
+    assert_bytes(KIB(192));
+    give(KIB(64));
+    assert_bytes(KIB(192));
+}
+
+static void a_bound_of_zero_keeps_nothing(void **state)
+{
+    (void)state;
+    give(KIB(64));
+    give(MIB(1));
+    assert_bytes(0);
+}
+
+static void a_lower_bound_trims_at_once(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    for (size_t i = 0; i < 4; i++) {
+        give(KIB(64));
+        give(KIB(256));
+        give(MIB(1));
+    }
+    assert_bytes(4 * (KIB(64) + KIB(256) + MIB(1)));
+    size_t before = jm_reserve_bytes();
+    jm_reserve_set_limit(before);
+    assert_bytes(before);
+    jm_reserve_set_limit(before - 1);
+    assert_bytes(before - MIB(1)); /* one block is enough */
+    jm_reserve_set_limit(KIB(64));
+    assert_bytes(KIB(64));
+    jm_reserve_set_limit(0);
+    assert_bytes(0);
+    jm_reserve_set_limit(SIZE_MAX); /* nothing wraps */
+    give(MIB(1));
+    assert_bytes(MIB(1));
+}
+
+static void what_is_taken_has_exactly_the_size(void **state)
+{
+    const size_t sizes[] = {KIB(64), KIB(128), KIB(256), KIB(512), MIB(1)};
+
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        struct jm_block *block = new_block(sizes[i]);
+        struct jm_os_region region = block->region;
+        assert_true(jm_reserve_give(block, false));
+        for (size_t other = 0; other < COUNT_OF(sizes); other++) {
+            if (other != i) {
+                assert_null(jm_reserve_take(sizes[other]));
+            }
+        }
+        assert_null(jm_reserve_take(MIB(2)));
+        assert_ptr_equal(jm_reserve_take(sizes[i]), block);
+        assert_int_equal(block->charge, sizes[i]);
+        assert_memory_equal(&block->region, &region, sizeof(region));
+        assert_null(jm_reserve_take(sizes[i]));
+        assert_int_equal(jm_reserve_bytes(), 0);
+        unmap(block);
+    }
+    assert_bytes(0);
+}
+
+static void blocks_that_are_not_worth_it_go_to_the_os(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(64));
+    give(2 * JM_RESERVE_BLOCK_MAX);
+    assert_bytes(0);
+    assert_true(jm_reserve_give(new_large_block(KIB(64)), false));
+    assert_true(jm_reserve_give(new_large_block(KIB(68)), true));
+    assert_bytes(0);
+}
+
+/* Fills what a tenant, its arena and its map may have written, as `touched` says. */
+static void soil(struct jm_block *block, size_t touched)
+{
+    char *start = (char *)block;
+    size_t first = jm_first_granule(block->charge) << JM_GRANULE_BITS;
+    struct jm_os_region region = block->region;
+    size_t charge = block->charge;
+    size_t granules = block->granules;
+
+    memset(start, 0xee, JM_MAP_OFFSET + touched);
+    if ((touched << JM_GRANULE_BITS) > first) {
+        memset(start + first, 0xee, (touched << JM_GRANULE_BITS) - first);
+    }
+    block->region = region;
+    block->charge = charge;
+    block->granules = granules;
+    block->touched = (uint32_t)touched;
+}
+
+static void assert_zero_but_for_its_links(const struct jm_block *block, size_t size)
+{
+    struct jm_block head;
+
+    assert_int_equal(block->charge, size);
+    assert_true(block->region.size >= size); /* more where it was aligned by force */
+    memcpy(&head, block, sizeof(head));
+    head.charge = 0;
+    head.region = (struct jm_os_region){NULL, 0};
+    jm_store_relaxed(&head.next, NULL);
+    assert_true(bytes_are(&head, sizeof(head), 0));
+    assert_true(bytes_are((const char *)block + sizeof(head), size - sizeof(head), 0));
+}
+
+static void what_is_taken_is_zero(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    for (size_t size = KIB(64); size <= MIB(1); size *= 2) {
+        size_t granules = (size - JM_TAIL_PAD) >> JM_GRANULE_BITS;
+        size_t first = jm_first_granule(size);
+        const size_t touched[] = {0, first, first + 1, first + 777, granules};
+        for (size_t i = 0; i < COUNT_OF(touched); i++) {
+            struct jm_block *block = new_block(size);
+            soil(block, touched[i]);
+            assert_true(jm_reserve_give(block, false));
+            assert_ptr_equal(jm_reserve_take(size), block);
+            assert_zero_but_for_its_links(block, size);
+            unmap(block);
+        }
+    }
+    assert_bytes(0);
+}
+
+/* ---- An OS that does not take memory back ---- */
+
+static void what_the_os_does_not_take_stays_with_the_giver(void **state)
+{
+    (void)state;
+    for (int large = 0; large <= 1; large++) {
+        struct jm_block *block = large ? new_large_block(KIB(128)) : new_block(KIB(128));
+        memset(block->arena, 0x5a, sizeof(block->arena));
+        fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+        assert_false(jm_reserve_give(block, false));
+        assert_int_equal(fake_os_refused(), 1);
+        assert_int_equal(jm_reserve_bytes(), 0);
+        assert_true(bytes_are(block->arena, sizeof(block->arena), 0x5a));
+        fake_os_reset();
+        assert_true(jm_reserve_give(block, false));
+        assert_bytes(0);
+    }
+}
+
+static void what_must_be_kept_is_kept_past_the_bound(void **state)
+{
+    (void)state;
+    fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+    struct jm_block *small = new_block(KIB(128));
+    soil(small, small->granules);
+    assert_true(jm_reserve_give(small, true));
+    assert_true(jm_reserve_give(new_large_block(KIB(68)), true));
+    assert_true(jm_reserve_give(new_large_block(MIB(3)), true));
+    assert_bytes(KIB(128) + KIB(68) + MIB(3));
+    assert_int_equal(jm_reserve_limit(), 0);
+    /* Small ones are of use as they are. */
+    assert_ptr_equal(jm_reserve_take(KIB(128)), small);
+    assert_zero_but_for_its_links(small, KIB(128));
+    assert_int_equal(jm_reserve_bytes(), KIB(68) + MIB(3));
+    fake_os_reset();
+    unmap(small);
+    jm_reserve_settle();
+    assert_bytes(0);
+}
+
+static void what_the_os_refused_goes_when_it_takes_it(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(2));
+    give(KIB(64));
+    give(KIB(256));
+    give(KIB(256));
+    size_t all = KIB(64) + 2 * KIB(256);
+    fake_os_refuse(FAKE_UNMAP, 1, true, EPERM);
+    jm_reserve_drain();
+    assert_bytes(all);
+    jm_reserve_set_limit(0);
+    assert_bytes(all);
+    fake_os_refuse(FAKE_UNMAP, 1, false, ENOMEM); /* one size is refused, the others go */
+    jm_reserve_drain();
+    assert_int_equal(fake_os_refused(), 1);
+    assert_bytes(2 * KIB(256));
+    fake_os_reset();
+    jm_reserve_drain();
+    assert_bytes(0);
+}
+
+/* ---- Readers ---- */
+
+static void what_is_read_waits_for_its_readers(void **state)
+{
+    (void)state;
+    for (int large = 0; large <= 1; large++) {
+        struct jm_block *block = large ? new_large_block(KIB(128)) : new_block(KIB(128));
+        memset(block->arena, 0x5a, sizeof(block->arena));
+        _Atomic(uint32_t) *reader = jm_pagemap_enter();
+        assert_true(jm_reserve_give(block, false));
+        assert_bytes(KIB(128)); /* past the bound, which is 0 */
+        jm_reserve_settle();
+        jm_reserve_drain();
+        jm_reserve_set_limit(0);
+        assert_null(jm_reserve_take(KIB(128)));
+        assert_bytes(KIB(128));
+        assert_true(bytes_are(block->arena, sizeof(block->arena), 0x5a));
+        jm_pagemap_leave(reader);
+        assert_bytes(KIB(128));
+        jm_reserve_settle();
+        assert_bytes(0);
+    }
+}
+
+static void what_waited_is_not_handed_out(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    _Atomic(uint32_t) *reader = jm_pagemap_enter();
+    give(KIB(64));
+    assert_null(jm_reserve_take(KIB(64)));
+    jm_pagemap_leave(reader);
+    struct jm_block *taken = jm_reserve_take(KIB(64));
+    assert_null(taken); /* it was never cleared */
+    jm_reserve_settle();
+    assert_bytes(0);
+}
+
+static void later_readers_do_not_hold_it(void **state)
+{
+    (void)state;
+    _Atomic(uint32_t) *old = jm_pagemap_enter();
+    give(KIB(64));
+    _Atomic(uint32_t) *late = jm_pagemap_enter();
+    give(KIB(128)); /* which the late one may be reading */
+    jm_pagemap_leave(old);
+    jm_reserve_settle();
+    assert_bytes(KIB(128));
+    jm_pagemap_leave(late);
+    jm_reserve_settle();
+    assert_bytes(0);
+}
+
+static void the_next_one_given_back_takes_what_waited_along(void **state)
+{
+    (void)state;
+    _Atomic(uint32_t) *reader = jm_pagemap_enter();
+    give(KIB(64));
+    jm_pagemap_leave(reader);
+    assert_bytes(KIB(64));
+    give(KIB(64));
+    assert_bytes(0);
+}
+
+static void what_waits_is_bounded(void **state)
+{
+    const size_t size = MIB(8);
+    size_t given = 0;
+
+    (void)state;
+    _Atomic(uint32_t) *reader = jm_pagemap_enter();
+    struct jm_block *block = new_large_block(size);
+    while (jm_reserve_give(block, false)) {
+        given += size;
+        assert_true(given <= JM_RESERVE_WAITING_MAX + size);
+        block = new_large_block(size);
+    }
+    assert_true(given >= JM_RESERVE_WAITING_MAX);
+    assert_int_equal(jm_reserve_bytes(), given);
+    assert_true(jm_reserve_give(block, true)); /* but for what must be taken */
+    assert_bytes(given + size);
+    jm_pagemap_leave(reader);
+    jm_reserve_settle();
+    assert_bytes(0);
+}
+
+static void what_waited_and_is_refused_by_the_os_waits_on(void **state)
+{
+    (void)state;
+    _Atomic(uint32_t) *reader = jm_pagemap_enter();
+    give(KIB(64));
+    give(KIB(128));
+    jm_pagemap_leave(reader);
+    fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+    jm_reserve_settle();
+    assert_bytes(KIB(192));
+    fake_os_refuse(FAKE_UNMAP, 1, false, ENOMEM);
+    jm_reserve_settle();
+    assert_int_equal(fake_os_refused(), 1);
+    assert_true(jm_reserve_bytes() == KIB(64) || jm_reserve_bytes() == KIB(128));
+    fake_os_reset();
+    jm_reserve_settle();
+    assert_bytes(0);
+}
+
+/* ---- Threads ---- */
+
+#define THREADS 4
+#define ROUNDS 3000
+
+static _Atomic(size_t) thread_faults;
+
+/* What is taken is this thread's alone: whoever else had it would see the mark. */
+static void *take_and_give(void *argument)
+{
+    struct random random = random_seeded((uintptr_t)argument);
+    (void)jm_thread_ready();
+    for (int i = 0; i < ROUNDS; i++) {
+        size_t size = KIB(64) << random_below(&random, 2);
+        struct jm_block *block = jm_reserve_take(size);
+        if (block == NULL) {
+            block = try_block(size, true);
+        }
+        if (block == NULL) {
+            atomic_fetch_add(&thread_faults, 1);
+            continue;
+        }
+        atomic_fetch_add(&thread_faults, !bytes_are(block->arena, sizeof(block->arena), 0));
+        memset(block->arena, (int)(uintptr_t)argument + 1, sizeof(block->arena));
+        block->granules = (size - JM_TAIL_PAD) >> JM_GRANULE_BITS;
+        if (random_chance(&random, 10)) {
+            _Atomic(uint32_t) *reader = jm_pagemap_enter();
+            jm_pagemap_leave(reader);
+        }
+        if (random_chance(&random, 2)) {
+            jm_reserve_set_limit(random_below(&random, KIB(512)));
+        }
+        atomic_fetch_add(&thread_faults, !bytes_are(block->arena, sizeof(block->arena),
+                                                    (unsigned char)((uintptr_t)argument + 1)));
+        atomic_fetch_add(&thread_faults, !jm_reserve_give(block, true));
+    }
+    return NULL;
+}
+
+static void threads_share_the_reserve(void **state)
+{
+    pthread_t threads[THREADS];
+
+    (void)state;
+    jm_reserve_set_limit(KIB(256));
+    for (uintptr_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, (void *)i), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(jm_load_relaxed(&thread_faults), 0);
+    jm_reserve_settle();
+    assert_true(jm_reserve_bytes() <= jm_reserve_limit());
+    jm_reserve_set_limit(0);
+    assert_bytes(0);
+}
+
+/* ---- The environment: each value in a process of its own ---- */
+
+#define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
+
+/* What a child must see: the bound, and whether the library complained. */
+struct reading {
+    const char *value; /* null: not set */
+    const char *bound; /* null: bad, so the default and a complaint */
+};
+
+#if SIZE_MAX > 0xffffffffu
+#define SIZE_MAX_TEXT "18446744073709551615"
+#define BEYOND_TEXT "18446744073709551616"
+#define MOST_G_TEXT "17179869183G"
+#define MOST_G_BYTES "18446744072635809792"
+#define BEYOND_G_TEXT "17179869184G"
+#else
+#define SIZE_MAX_TEXT "4294967295"
+#define BEYOND_TEXT "4294967296"
+#define MOST_G_TEXT "3G"
+#define MOST_G_BYTES "3221225472"
+#define BEYOND_G_TEXT "4G"
+#endif
+
+static const struct reading readings[] = {
+    {NULL, "33554432"},
+    {"0", "0"},
+    {"1", "1"},
+    {"0012", "12"},
+    {"65536", "65536"},
+    {"3K", "3072"},
+    {"5M", "5242880"},
+    {"1G", "1073741824"},
+    {"0G", "0"},
+    {SIZE_MAX_TEXT, SIZE_MAX_TEXT},
+    {MOST_G_TEXT, MOST_G_BYTES},
+    {"", NULL},
+    {" ", NULL},
+    {" 1", NULL},
+    {"1 ", NULL},
+    {"-1", NULL},
+    {"+1", NULL},
+    {"K", NULL},
+    {"1k", NULL},
+    {"1m", NULL},
+    {"1KK", NULL},
+    {"1KB", NULL},
+    {"1T", NULL},
+    {"1.5M", NULL},
+    {"0x10", NULL},
+    {"1e6", NULL},
+    {"none", NULL},
+    {"12three", NULL},
+    {BEYOND_TEXT, NULL},
+    {BEYOND_G_TEXT, NULL},
+    {"99999999999999999999999999999999999999", NULL},
+};
+
+static void the_environment_sets_the_bound(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(readings); i++) {
+        const struct reading *reading = &readings[i];
+        const char *argument = reading->bound == NULL ? "bad" : reading->bound;
+        int status = child_run_again(argument, LIMIT_VARIABLE, reading->value);
+        require(status == 0, "\"%s\": %s", reading->value == NULL ? "(not set)" : reading->value,
+                status == 1   ? "another bound"
+                : status == 2 ? "a complaint too much, or none"
+                              : "the child failed");
+    }
+}
+
+/* In the child: creates the first runtime with standard error in a file, and looks. */
+static int read_environment(const char *expected)
+{
+    bool bad = strcmp(expected, "bad") == 0;
+    FILE *complaints = tmpfile();
+    jsrtmem_process_stats stats = {.struct_size = sizeof(stats)};
+    JsRuntimeHandle runtime = JS_INVALID_RUNTIME_HANDLE;
+
+    if (complaints == NULL || dup2(fileno(complaints), STDERR_FILENO) < 0 ||
+        JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) != JsNoError ||
+        jsrtmem_get_process_stats(&stats) != JsNoError || JsDisposeRuntime(runtime) != JsNoError) {
+        return 3;
+    }
+    size_t bound = bad ? (size_t)32 << 20 : (size_t)strtoull(expected, NULL, 10);
+    if (stats.reserve_limit != bound) {
+        return 1;
+    }
+    off_t written = lseek(STDERR_FILENO, 0, SEEK_END);
+    return (written > 0) == bad ? 0 : 2;
+}
+
+#define RESERVE_TEST(function) cmocka_unit_test_setup_teardown(function, empty_and_look, empty)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        RESERVE_TEST(blocks_are_kept_up_to_the_bound),
+        RESERVE_TEST(a_block_that_does_not_fit_leaves_the_others),
+        RESERVE_TEST(a_bound_of_zero_keeps_nothing),
+        RESERVE_TEST(a_lower_bound_trims_at_once),
+        RESERVE_TEST(what_is_taken_has_exactly_the_size),
+        RESERVE_TEST(blocks_that_are_not_worth_it_go_to_the_os),
+        RESERVE_TEST(what_is_taken_is_zero),
+        RESERVE_TEST(what_the_os_does_not_take_stays_with_the_giver),
+        RESERVE_TEST(what_must_be_kept_is_kept_past_the_bound),
+        RESERVE_TEST(what_the_os_refused_goes_when_it_takes_it),
+        RESERVE_TEST(what_is_read_waits_for_its_readers),
+        RESERVE_TEST(what_waited_is_not_handed_out),
+        RESERVE_TEST(later_readers_do_not_hold_it),
+        RESERVE_TEST(the_next_one_given_back_takes_what_waited_along),
+        RESERVE_TEST(what_waits_is_bounded),
+        RESERVE_TEST(what_waited_and_is_refused_by_the_os_waits_on),
+        RESERVE_TEST(threads_share_the_reserve),
+        cmocka_unit_test(the_environment_sets_the_bound),
+    };
+    if (argc > 1) {
+        return read_environment(argv[1]);
+    }
+    return cmocka_run_group_tests(tests, start, NULL);
+}

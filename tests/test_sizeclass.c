@@ -1,0 +1,110 @@
+/*
+ * Size classes: every count of granules gets the smallest class that fits, the waste is bounded, and a
+ * state byte says exactly one thing.
+ */
+#include "support/unit.h"
+
+#include "sizeclass.h"
+
+static void every_count_gets_the_smallest_class_that_fits(void **state)
+{
+    (void)state;
+    for (size_t granules = 1; granules <= JM_SMALL_GRANULES; granules++) {
+        unsigned code = jm_class_of(granules);
+        require(code >= 1 && code <= JM_CLASSES, "%zu granules: code %u", granules, code);
+        require(jm_class_granules[code] >= granules, "%zu granules do not fit class %u of %u",
+                granules, code, jm_class_granules[code]);
+        require(jm_class_granules[code - 1] < granules, "%zu granules fit a class below %u",
+                granules, code);
+    }
+    assert_int_equal(jm_class_of(0), 1);
+}
+
+static void classes_grow_and_end_at_the_largest_object(void **state)
+{
+    (void)state;
+    assert_int_equal(jm_class_granules[0], 0);
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        require(jm_class_granules[code] > jm_class_granules[code - 1], "class %u", code);
+    }
+    assert_int_equal(jm_class_granules[JM_CLASSES], JM_SMALL_GRANULES);
+    assert_int_equal(JM_SMALL_MAX, KIB(256));
+}
+
+static void waste_is_an_eighth_at_most(void **state)
+{
+    (void)state;
+    for (unsigned code = 1; code <= 8; code++) {
+        assert_int_equal(jm_class_granules[code], code);
+    }
+    for (size_t size = 129; size <= JM_SMALL_MAX; size++) {
+        unsigned code = jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS);
+        size_t usable = (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
+        require((usable - size) * 8 <= usable, "%zu bytes waste %zu of %zu", size, usable - size,
+                usable);
+    }
+}
+
+static void the_largest_class_within_a_stretch(void **state)
+{
+    (void)state;
+    for (size_t granules = 1; granules <= JM_SMALL_GRANULES; granules++) {
+        unsigned code = jm_class_within(granules);
+        require(code >= 1 && code <= JM_CLASSES, "%zu granules: code %u", granules, code);
+        require(jm_class_granules[code] <= granules, "class %u is not within %zu", code, granules);
+        require(code == JM_CLASSES || jm_class_granules[code + 1] > granules,
+                "a class above %u is within %zu", code, granules);
+    }
+    assert_int_equal(jm_class_within(JM_SMALL_GRANULES + 1), JM_CLASSES);
+    assert_int_equal(jm_class_within(SIZE_MAX), JM_CLASSES);
+}
+
+static void a_state_byte_says_one_thing(void **state)
+{
+    bool used[256] = {true}; /* 0 says that no object starts here */
+
+    (void)state;
+    assert_false(jm_is_live(0));
+    assert_false(jm_is_free(0));
+    assert_false(jm_is_queued(0));
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        const unsigned states[3] = {code, code + JM_FREE, code + JM_QUEUED};
+        for (unsigned kind = 0; kind < 3; kind++) {
+            unsigned value = states[kind];
+            require(value < 256 && !used[value], "class %u: %u means something else too", code,
+                    value);
+            used[value] = true;
+            require(jm_is_live(value) == (kind == 0), "live(%u)", value);
+            require(jm_is_free(value) == (kind == 1), "free(%u)", value);
+            require(jm_is_queued(value) == (kind == 2), "queued(%u)", value);
+            require(jm_state_class(value) == code, "the class of %u is not %u", value, code);
+        }
+    }
+    for (unsigned value = 0; value < 256; value++) {
+        require(used[value] || !(jm_is_live(value) || jm_is_free(value)),
+                "%u is no encoding, yet live or free", value);
+    }
+}
+
+static void a_class_adds_one_object_and_its_granules(void **state)
+{
+    (void)state;
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        uint64_t live = jm_class_live(code);
+        assert_int_equal(live >> 32, 1);
+        assert_int_equal((uint32_t)live, jm_class_granules[code]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_count_gets_the_smallest_class_that_fits),
+        cmocka_unit_test(classes_grow_and_end_at_the_largest_object),
+        cmocka_unit_test(waste_is_an_eighth_at_most),
+        cmocka_unit_test(the_largest_class_within_a_stretch),
+        cmocka_unit_test(a_state_byte_says_one_thing),
+        cmocka_unit_test(a_class_adds_one_object_and_its_granules),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,295 @@
+/*
+ * Threads: ids, the lock, and the frames that nested entries need.
+ */
+#include "support/child.h"
+#include "support/fake_os.h"
+#include "support/unit.h"
+#include "support/worker.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+
+#include "os.h"
+#include "runtime.h"
+#include "thread.h"
+
+static int start(void **state)
+{
+    (void)state;
+    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+}
+
+#define THREADS 4
+#define ROUNDS 20000
+
+static void note_id(void *argument)
+{
+    (void)jm_thread_ready();
+    *(jm_thread_id *)argument = jm_thread.id;
+}
+
+static void an_id_belongs_to_one_thread_for_ever(void **state)
+{
+    jm_thread_id ids[64];
+    jm_thread_id mine = jm_thread.id;
+
+    (void)state;
+    assert_true(mine != 0);
+    for (size_t i = 0; i < COUNT_OF(ids); i++) {
+        worker *other = worker_start(); /* the OS gives a thread's record to the next one */
+        worker_run(other, note_id, &ids[i]);
+        worker_stop(other);
+        assert_true(ids[i] != 0 && ids[i] != mine);
+        assert_false(jm_thread_is_gone(ids[i]));
+        for (size_t k = 0; k < i; k++) {
+            assert_true(ids[k] != ids[i]);
+        }
+    }
+    assert_true(jm_thread.id == mine);
+}
+
+static int ids_in_child(void *argument)
+{
+    const jm_thread_id *ids = argument; /* of this thread, and of one that stays behind */
+    CHILD_CHECK(jm_thread.id == ids[0]);
+    CHILD_CHECK(!jm_thread_is_gone(ids[0]));
+    CHILD_CHECK(jm_thread_is_gone(ids[1]));
+    jm_thread_reset(); /* as the next thread would: ids of this process go on */
+    CHILD_CHECK(jm_thread_ready());
+    jm_thread_id later = jm_thread.id;
+    CHILD_CHECK(later != ids[0] && later != ids[1] && !jm_thread_is_gone(later));
+    return 0;
+}
+
+static void a_forked_child_knows_who_is_gone(void **state)
+{
+    jm_thread_id ids[2] = {jm_thread.id, 0};
+    worker *other = worker_start();
+
+    (void)state;
+    worker_run(other, note_id, &ids[1]);
+    assert_int_equal(child_run(ids_in_child, ids), 0);
+    assert_false(jm_thread_is_gone(ids[1]));
+    worker_stop(other);
+}
+
+static struct {
+    struct jm_lock lock;
+    size_t plain; /* not atomic: the lock guards it */
+    unsigned inside;
+    size_t faults;
+} guarded;
+
+static void *count_under_lock(void *argument)
+{
+    (void)argument;
+    (void)jm_thread_ready();
+    for (int i = 0; i < ROUNDS; i++) {
+        jm_lock_take(&guarded.lock);
+        guarded.faults += ++guarded.inside != 1;
+        guarded.faults += jm_load_relaxed(&guarded.lock.owner) != jm_thread.id;
+        guarded.plain++;
+        if (i % 1000 == 0) {
+            (void)sched_yield();
+        }
+        guarded.inside--;
+        jm_lock_drop(&guarded.lock);
+    }
+    return NULL;
+}
+
+static void a_lock_lets_one_in_at_a_time(void **state)
+{
+    pthread_t threads[THREADS];
+
+    (void)state;
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, count_under_lock, NULL), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(guarded.plain, (size_t)THREADS * ROUNDS);
+    assert_int_equal(guarded.faults, 0);
+    assert_int_equal(jm_load_relaxed(&guarded.lock.owner), 0);
+}
+
+static void take_lock(void *argument)
+{
+    (void)jm_thread_ready();
+    jm_lock_take(argument);
+}
+
+static void drop_lock(void *argument)
+{
+    jm_lock_drop(argument);
+}
+
+static int take_lock_in_child(void *argument)
+{
+    struct jm_lock *lock = argument;
+    CHILD_CHECK(jm_load_relaxed(&lock->owner) != jm_thread.id);
+    jm_lock_take(lock); /* a hang is killed */
+    CHILD_CHECK(jm_load_relaxed(&lock->owner) == jm_thread.id);
+    jm_lock_drop(lock);
+    return 0;
+}
+
+static void a_forked_child_takes_over_a_lock(void **state)
+{
+    static struct jm_lock lock;
+    worker *other = worker_start();
+
+    (void)state;
+    worker_run(other, take_lock, &lock);
+    assert_int_equal(child_run(take_lock_in_child, &lock), 0);
+    worker_run(other, drop_lock, &lock);
+    jm_lock_take(&lock);
+    jm_lock_drop(&lock);
+    worker_stop(other);
+}
+
+/* ---- Frames ---- */
+
+#define DEPTH 2000
+
+static struct jm_runtime *frame_mark(size_t depth)
+{
+    return (struct jm_runtime *)(uintptr_t)(64 * (depth + 1));
+}
+
+/* Fills frames up to a depth, as far as there is room. */
+static size_t fill_frames(size_t depth)
+{
+    while (jm_thread.frame_count < depth && jm_thread_reserve_frame()) {
+        jm_thread.frames[jm_thread.frame_count] =
+            (struct jm_frame){frame_mark(jm_thread.frame_count), jm_thread.frame_count};
+        jm_thread.frame_count++;
+    }
+    return jm_thread.frame_count;
+}
+
+static bool frames_hold(void)
+{
+    for (size_t i = 0; i < jm_thread.frame_count; i++) {
+        if (jm_thread.frames[i].runtime != frame_mark(i) || jm_thread.frames[i].count != i) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct frames_job {
+    size_t inline_calls, filled, refused_at, filled_after;
+    bool held, held_after;
+    size_t mapped;
+};
+
+static void grow_frames(void *argument)
+{
+    struct frames_job *job = argument;
+    (void)jm_thread_ready();
+    size_t before = fake_os_mapped();
+    fake_os_reset();
+    (void)fill_frames(JM_INLINE_FRAMES);
+    job->inline_calls = fake_os_calls(FAKE_ALL);
+    job->filled = fill_frames(DEPTH);
+    job->held = frames_hold();
+    fake_os_refuse(FAKE_MAP, 1, true, 0);
+    job->refused_at = fill_frames(10 * DEPTH);
+    fake_os_reset();
+    job->filled_after = fill_frames(job->refused_at + 1);
+    job->held_after = frames_hold();
+    job->mapped = fake_os_mapped() - before;
+    jm_thread.frame_count = 0;
+}
+
+static void frames_grow_with_the_depth(void **state)
+{
+    struct frames_job job = {0};
+    worker *other = worker_start();
+    size_t before = fake_os_mapped();
+
+    (void)state;
+    worker_run(other, grow_frames, &job);
+    assert_int_equal(job.inline_calls, 0);
+    assert_int_equal(job.filled, DEPTH);
+    assert_true(job.held);
+    assert_true(job.refused_at >= DEPTH && job.refused_at < 10 * DEPTH);
+    assert_int_equal(job.filled_after, job.refused_at + 1);
+    assert_true(job.held_after);
+    /* One mapping, for the frames as they are now; the thread's exit gives it back. */
+    assert_true(job.mapped >= job.filled_after * sizeof(struct jm_frame));
+    assert_true(job.mapped <= 4 * job.filled_after * sizeof(struct jm_frame));
+    worker_stop(other);
+    assert_int_equal(fake_os_mapped(), before);
+    assert_null(fake_os_fault());
+}
+
+static void reset_thread(void *argument)
+{
+    bool *worked = argument;
+    (void)jm_thread_ready();
+    jm_thread_id old = jm_thread.id;
+    (void)fill_frames(100);
+    jm_thread_reset();
+    *worked = jm_thread.id == 0 && jm_thread.frame_count == 0;
+    *worked = *worked && jm_thread_ready() && jm_thread.id != old;
+    *worked = *worked && fill_frames(100) == 100 && frames_hold();
+    jm_thread.frame_count = 0;
+}
+
+static void a_record_can_be_used_after_its_reset(void **state)
+{
+    bool worked = false;
+    worker *other = worker_start();
+    size_t before = fake_os_mapped();
+
+    (void)state;
+    worker_run(other, reset_thread, &worked);
+    assert_true(worked);
+    worker_stop(other);
+    assert_int_equal(fake_os_mapped(), before);
+    assert_null(fake_os_fault());
+}
+
+/* Entering alternating runtimes needs a frame each time; a refusal changes nothing. */
+static void entries_need_room_for_their_frames(void **state)
+{
+    JsRuntimeHandle runtimes[2] = {new_runtime(), new_runtime()};
+    size_t depth = 0;
+
+    (void)state;
+    fake_os_refuse(FAKE_MAP, 1, true, 0);
+    while (jsrtmem_enter(runtimes[depth % 2]) == JsNoError) {
+        depth++;
+    }
+    assert_int_equal(depth, JM_INLINE_FRAMES);
+    assert_code(jsrtmem_enter(runtimes[depth % 2]), JsErrorOutOfMemory);
+    assert_code(jsrtmem_leave(runtimes[depth % 2]), JsErrorInvalidArgument);
+    fake_os_reset();
+    for (; depth < 1000; depth++) {
+        assert_ok(jsrtmem_enter(runtimes[depth % 2]));
+    }
+    while (depth-- > 0) {
+        assert_code(JsDisposeRuntime(runtimes[depth % 2]), JsErrorRuntimeInUse);
+        assert_ok(jsrtmem_leave(runtimes[depth % 2]));
+    }
+    dispose(runtimes[0]);
+    dispose(runtimes[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_id_belongs_to_one_thread_for_ever),
+        cmocka_unit_test(a_forked_child_knows_who_is_gone),
+        cmocka_unit_test(a_lock_lets_one_in_at_a_time),
+        cmocka_unit_test(a_forked_child_takes_over_a_lock),
+        cmocka_unit_test(frames_grow_with_the_depth),
+        cmocka_unit_test(a_record_can_be_used_after_its_reset),
+        cmocka_unit_test(entries_need_room_for_their_frames),
+    };
+    return cmocka_run_group_tests(tests, start, NULL);
+}
