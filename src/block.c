@@ -65,6 +65,7 @@ static struct jm_block *map_block(size_t size, size_t alignment, size_t offset)
     }
     block->region = region;
     block->charge = size;
+    block->resizable = region.size == size;
     if (!jm_pagemap_prepare(block, size)) {
         (void)jm_reserve_give(block, true);
         return NULL;
@@ -154,39 +155,28 @@ bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool mus
 /* Moves a block to a larger place. NULL: it is where it was. */
 static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *block, size_t size)
 {
-    char *target = jm_os_reserve(size);
-    if (target == NULL) {
+    struct jm_os_region target = {jm_os_reserve(size), size};
+    if (target.address == NULL) {
         return NULL;
     }
-    unlink_block(supply, block);
-    set_owner(block, NULL);
-    size_t old_size = block->region.size;
-    bool can_move = jm_pagemap_prepare(target, 2 * jm_os_page_size()) && jm_pagemap_is_quiet();
-    if (can_move && jm_os_move(block, old_size, size, target)) {
-        block = (struct jm_block *)(void *)target;
-        block->region = (struct jm_os_region){target, size};
-        target = NULL;
+    bool moved = false;
+    if (jm_pagemap_prepare(target.address, size)) {
+        unlink_block(supply, block);
+        set_owner(block, NULL);
+        jm_pagemap_wait();
+        moved = jm_os_move(block, block->region.size, size, target.address);
+        if (moved) {
+            block = target.address;
+            block->region = target;
+        }
+        link_block(supply, block);
+        set_owner(block, supply);
     }
-    link_block(supply, block);
-    set_owner(block, supply);
-    if (target != NULL) {
-        (void)jm_os_unmap(&(struct jm_os_region){target, size});
+    if (!moved) {
+        jm_os_discard(&target);
         return NULL;
     }
     return block;
-}
-
-static struct jm_block *extend_or_move(struct jm_supply *supply, struct jm_block *block,
-                                       size_t size)
-{
-    if (size <= block->region.size) {
-        return block; /* what the OS did not take back at an earlier time */
-    }
-    if (jm_os_extend(block, block->region.size, size)) {
-        block->region.size = size;
-        return block;
-    }
-    return move_block(supply, block, size);
 }
 
 /* Shortens the region. What the OS does not take back stays in it, unused and uncharged. */
@@ -199,6 +189,41 @@ static bool shrink_region(struct jm_block *block, size_t size)
     return true;
 }
 
+/* Lengthens the region in place. */
+static bool extend_region(struct jm_block *block, size_t size)
+{
+    if (size > block->region.size) {
+        if (!jm_os_extend(block, block->region.size, size)) {
+            return false;
+        }
+        block->region.size = size;
+    }
+    return true;
+}
+
+/* Grows in place or, where that cannot be, by a move. A move cannot be undone: it is charged first. */
+static struct jm_block *grow_granted(struct jm_supply *supply, struct jm_block *block, size_t delta,
+                                     enum jm_verdict *verdict)
+{
+    struct jm_quota *quota = &supply->quota;
+    bool in_place = extend_region(block, block->charge + delta);
+    if (!jm_quota_charge_first(quota, delta)) {
+        if (in_place) {
+            (void)shrink_region(block, block->charge);
+        }
+        *verdict = JM_REFUSED_LIMIT;
+        return NULL;
+    }
+    struct jm_block *grown = in_place ? block : move_block(supply, block, block->charge + delta);
+    if (grown == NULL) {
+        jm_quota_cancel(quota, delta);
+        *verdict = JM_REFUSED_OS;
+        return NULL;
+    }
+    jm_quota_confirm(quota);
+    return grown;
+}
+
 struct jm_block *jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t bytes,
                                enum jm_verdict *verdict)
 {
@@ -207,13 +232,13 @@ struct jm_block *jm_block_grow(struct jm_supply *supply, struct jm_block *block,
     if (*verdict != JM_GRANTED) {
         return NULL;
     }
-    struct jm_block *grown = extend_or_move(supply, block, block->charge + delta);
-    if (grown == NULL) {
-        return fail_os(supply, delta, verdict);
+    struct jm_block *grown = NULL;
+    if (jm_load_relaxed(&block->state) == JM_LARGE_LIVE) {
+        grown = grow_granted(supply, block, delta, verdict);
+    } else {
+        *verdict = JM_REFUSED_ARGUMENT; /* the host freed the object while it was asked */
     }
-    if (!jm_quota_charge(&supply->quota, delta)) {
-        (void)shrink_region(grown, grown->charge);
-        *verdict = JM_REFUSED_LIMIT;
+    if (grown == NULL) {
         jm_quota_fail(&supply->quota, delta);
         return NULL;
     }

@@ -10,7 +10,7 @@
  *
  * A large block holds one object, which starts one page after the header:
  *
- *      | header page | object .................... |
+ *      | header page | object ........................... | tail pad |
  *
  * The map, not anything that lies in the objects, is the authority on what is an object:
  *
@@ -58,12 +58,14 @@ struct jm_block {
     _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
     struct jm_block *previous;
     struct jm_os_region region;
-    size_t charge;    /* bytes of the quota */
+    size_t charge;  /* bytes of the quota; what the region has beyond them is reserved or unused */
+    bool resizable; /* the region is a mapping of the block alone */
     uint32_t retired; /* in the reserve: the epoch in which it was unregistered */
 
     /* Large blocks only. */
-    _Atomic(unsigned) state; /* shared, queued by all: enum jm_large_state */
-    _Atomic(size_t) usable;  /* shared: bytes of the object */
+    struct jm_block *next_empty; /* of the blocks to be given back */
+    _Atomic(unsigned) state;     /* shared, queued by all: enum jm_large_state */
+    _Atomic(size_t) usable;      /* shared: bytes of the object and the pad behind it */
 
     /* Small blocks only. */
     _Alignas(128) unsigned char arena[JM_ARENA_SPACE];
@@ -126,10 +128,16 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
  */
 bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool must);
 
+/* The bytes that a large object's owner may use. */
+static inline size_t jm_large_usable(const struct jm_block *block)
+{
+    return jm_load_relaxed(&block->usable) - JM_TAIL_PAD;
+}
+
 /* True where a large block's size can change: not if it lies in a larger reservation. */
 static inline bool jm_block_is_resizable(const struct jm_block *block)
 {
-    return block->region.address == block;
+    return block->resizable;
 }
 
 /*

@@ -12,9 +12,9 @@ static struct jm_runtime *lock_runtime(struct jm_ref ref)
     if (!jm_registry_holds(ref)) {
         return NULL;
     }
-    jm_lock_take(&runtime->lock);
+    jm_lock_take(jm_runtime_lock_of(runtime));
     if (!jm_registry_holds(ref)) {
-        jm_lock_drop(&runtime->lock);
+        jm_lock_drop(jm_runtime_lock_of(runtime));
         return NULL;
     }
     return runtime;
@@ -35,7 +35,7 @@ uintptr_t jm_context_create(struct jm_runtime *runtime)
     context->current = context->raised = false;
     jm_store_relaxed(&context->data, NULL);
     jm_store_relaxed(&context->runtime, runtime);
-    jm_lock_take(&runtime->lock);
+    jm_lock_take(jm_runtime_lock_of(runtime));
     context->previous = 0;
     context->next = runtime->contexts;
     struct jm_context *next = at_link(context->next);
@@ -44,7 +44,7 @@ uintptr_t jm_context_create(struct jm_runtime *runtime)
     }
     runtime->contexts = context->slot.index + 1;
     uintptr_t handle = jm_registry_publish(KIND, &context->slot);
-    jm_lock_drop(&runtime->lock);
+    jm_lock_drop(jm_runtime_lock_of(runtime));
     return handle;
 }
 
@@ -74,11 +74,11 @@ static void destroy_if_unused(struct jm_runtime *runtime, struct jm_context *con
 
 void jm_context_dispose_all(struct jm_runtime *runtime)
 {
-    jm_lock_take(&runtime->lock);
+    jm_lock_take(jm_runtime_lock_of(runtime));
     while (runtime->contexts != 0) {
         destroy(runtime, at_link(runtime->contexts));
     }
-    jm_lock_drop(&runtime->lock);
+    jm_lock_drop(jm_runtime_lock_of(runtime));
 }
 
 struct jm_ref jm_context_current(void)
@@ -94,7 +94,7 @@ static void leave_current(struct jm_ref ref)
     JM_CHECK(runtime != NULL);
     context->current = false;
     destroy_if_unused(runtime, context);
-    jm_lock_drop(&runtime->lock);
+    jm_lock_drop(jm_runtime_lock_of(runtime));
     jm_runtime_drop_entry(runtime);
 }
 
@@ -116,7 +116,7 @@ static enum jm_access enter_context(struct jm_ref ref)
         return JM_ACCESS_STALE;
     }
     context->current = true;
-    jm_lock_drop(&runtime->lock);
+    jm_lock_drop(jm_runtime_lock_of(runtime));
     return JM_ACCESS_GRANTED;
 }
 
@@ -161,7 +161,7 @@ enum jm_count jm_context_add_reference(struct jm_ref ref, unsigned *count)
         context->raised = true;
         report(context, count);
     }
-    jm_lock_drop(&runtime->lock);
+    jm_lock_drop(jm_runtime_lock_of(runtime));
     return counted ? JM_COUNTED : JM_COUNT_LIMIT;
 }
 
@@ -178,7 +178,7 @@ enum jm_count jm_context_release(struct jm_ref ref, unsigned *count)
         report(context, count);
         destroy_if_unused(runtime, context);
     }
-    jm_lock_drop(&runtime->lock);
+    jm_lock_drop(jm_runtime_lock_of(runtime));
     return counted ? JM_COUNTED : JM_COUNT_LIMIT;
 }
 
@@ -202,6 +202,6 @@ bool jm_context_set_data(struct jm_ref ref, void *data)
         return false;
     }
     jm_store_relaxed(&jm_context_at(ref)->data, data);
-    jm_lock_drop(&runtime->lock);
+    jm_lock_drop(jm_runtime_lock_of(runtime));
     return true;
 }

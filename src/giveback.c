@@ -8,19 +8,15 @@
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
 {
     heap->emptied++;
-    if (heap->spare == NULL || heap->spare == block || jm_block_live(heap->spare) != 0) {
+    if (jm_block_is_large(block)) {
+        block->next_empty = heap->empty_large;
+        heap->empty_large = block;
+        heap->untidy = true;
+    } else if (heap->spare == NULL || heap->spare == block || jm_block_live(heap->spare) != 0) {
         heap->spare = block;
     } else {
-        heap->untidy = true;
+        heap->untidy = heap->untidy_small = true;
     }
-}
-
-static bool is_empty(const struct jm_block *block)
-{
-    if (jm_block_is_large(block)) {
-        return jm_load_relaxed(&block->state) == JM_LARGE_NONE;
-    }
-    return jm_block_live(block) == 0;
 }
 
 static struct jm_block *find_other_small(const struct jm_heap *heap, const struct jm_block *but)
@@ -45,22 +41,17 @@ static void abandon_small(struct jm_heap *heap, struct jm_block *block)
     }
 }
 
-/* Gives one empty block back. False: the OS does not take it now. */
-static bool release_empty(struct jm_heap *heap, struct jm_block *block)
+/* Gives one empty small block back. False: the OS does not take it now. */
+static bool release_small(struct jm_heap *heap, struct jm_block *block)
 {
-    bool small = !jm_block_is_large(block);
-    if (small) {
-        abandon_small(heap, block);
-    }
+    abandon_small(heap, block);
     if (jm_block_release(&heap->supply, block, false)) {
         return true;
     }
-    if (small) {
-        if (heap->arena == NULL) {
-            jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block), block);
-        }
-        heap->arena->broken = true; /* its objects are in no list */
+    if (heap->arena == NULL) {
+        jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block), block);
     }
+    heap->arena->broken = true; /* its objects are in no list */
     return false;
 }
 
@@ -70,42 +61,66 @@ static struct jm_block *find_kept(const struct jm_heap *heap)
     struct jm_block *kept = NULL;
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        if (is_empty(block) && (kept == NULL || kept->charge < block->charge)) {
+        if (jm_block_live(block) == 0 && (kept == NULL || kept->charge < block->charge)) {
             kept = block;
         }
     }
     return kept;
 }
 
-/* Gives a list's empty blocks back, but for `kept`. False: the OS did not take them all. The host cannot
- * change the list: inside its callback no block comes or goes. */
-static bool release_list(struct jm_heap *heap, struct jm_block *block, const struct jm_block *kept)
+/* Gives the empty small blocks back, but for one if `keep_one`. False: the OS did not take them all. The
+ * host cannot change the list: inside its callback no block comes or goes. */
+static bool release_all_small(struct jm_heap *heap, bool keep_one)
 {
     bool all = true;
+    struct jm_block *kept = keep_one ? find_kept(heap) : NULL;
+    struct jm_block *block = jm_load_relaxed(&heap->supply.small);
+    heap->spare = kept;
     while (block != NULL) {
         struct jm_block *next = jm_load_relaxed(&block->next);
-        if (block != kept && is_empty(block)) {
-            all = release_empty(heap, block) && all;
+        if (block != kept && jm_block_live(block) == 0) {
+            all = release_small(heap, block) && all;
         }
         block = next;
     }
     return all;
 }
 
+/* Gives the empty large blocks back. False: the OS did not take them all; those are tried next time. */
+static bool release_all_large(struct jm_heap *heap)
+{
+    struct jm_block *block;
+    while ((block = heap->refused_large) != NULL) {
+        heap->refused_large = block->next_empty;
+        block->next_empty = heap->empty_large;
+        heap->empty_large = block;
+    }
+    while ((block = heap->empty_large) != NULL) {
+        heap->empty_large = block->next_empty;
+        if (!jm_block_release(&heap->supply, block, false)) {
+            block->next_empty = heap->refused_large;
+            heap->refused_large = block;
+        }
+    }
+    return heap->refused_large == NULL;
+}
+
 /* Until nothing more becomes empty: the host may free inside its callback. */
 static void release_empties(struct jm_heap *heap, bool keep_one)
 {
     uint32_t emptied;
-    bool all;
+    bool small = true;
+    bool large;
     heap->untidy = true; /* should the host leave its callback by a jump */
     do {
         emptied = heap->emptied;
-        struct jm_block *kept = keep_one ? find_kept(heap) : NULL;
-        heap->spare = kept;
-        all = release_list(heap, jm_load_relaxed(&heap->supply.small), kept);
-        all = release_list(heap, jm_load_relaxed(&heap->supply.large), kept) && all;
+        if (heap->untidy_small || !keep_one) {
+            small = release_all_small(heap, keep_one);
+        }
+        large = release_all_large(heap);
     } while (heap->emptied != emptied);
-    heap->untidy = !all;
+    heap->untidy_small = !small;
+    heap->untidy = !(small && large);
     jm_heap_publish(heap);
 }
 
@@ -137,7 +152,7 @@ void jm_heap_release_all(struct jm_heap *heap)
         jm_arena_retire_span(heap->arena);
     }
     jm_heap_set_arena(heap, NULL, NULL);
-    heap->spare = NULL;
+    heap->spare = heap->empty_large = heap->refused_large = NULL;
     struct jm_block *block;
     while ((block = jm_load_relaxed(&heap->supply.small)) != NULL ||
            (block = jm_load_relaxed(&heap->supply.large)) != NULL) {

@@ -42,26 +42,40 @@ void jm_heap_reset(struct jm_heap *heap)
     jm_store_relaxed(&heap->supply.large, NULL);
     jm_store_relaxed(&heap->supply.block_count, 0);
     heap->arena = NULL;
-    heap->home = heap->spare = NULL;
+    heap->home = heap->spare = heap->empty_large = heap->refused_large = NULL;
     heap->swept_live = 0;
     heap->cut = 0;
-    heap->untidy = false;
+    heap->untidy = heap->untidy_small = false;
     heap->emptied = 0;
     jm_store_relaxed(&heap->queued, 0);
     heap->unpublished = 0;
     jm_store_relaxed(&heap->live_bytes, 0);
     jm_store_relaxed(&heap->live_objects, 0);
-    jm_store_relaxed(&heap->misuses, 0);
+}
+
+/* Makes a list whole again, of which only `next` can be trusted. Returns what its blocks are charged. */
+static size_t mend_list(struct jm_heap *heap, struct jm_block *block)
+{
+    size_t charge = 0;
+    struct jm_block *previous = NULL;
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        block->previous = previous;
+        block->touched = (uint32_t)block->granules;
+        charge += block->charge;
+        jm_add_owned(&heap->supply.block_count, 1);
+        previous = block;
+    }
+    return charge;
 }
 
 void jm_heap_forget(struct jm_heap *heap)
 {
     heap->arena = NULL;
-    heap->home = heap->spare = NULL;
-    struct jm_block *block = jm_load_relaxed(&heap->supply.small);
-    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        block->touched = (uint32_t)block->granules;
-    }
+    heap->home = heap->spare = heap->empty_large = heap->refused_large = NULL;
+    jm_store_relaxed(&heap->supply.block_count, 0);
+    size_t charge = mend_list(heap, jm_load_relaxed(&heap->supply.small));
+    charge += mend_list(heap, jm_load_relaxed(&heap->supply.large));
+    jm_store_relaxed(&heap->supply.quota.usage, charge);
 }
 
 /* ---- Counting ---- */
@@ -80,7 +94,7 @@ struct jm_live jm_heap_count_any(const struct jm_heap *heap)
     block = jm_load_acquire(&heap->supply.large);
     for (; block != NULL && steps > 0; block = jm_load_acquire(&block->next), steps--) {
         if (jm_load_relaxed(&block->state) != JM_LARGE_NONE) {
-            live.bytes += jm_load_relaxed(&block->usable);
+            live.bytes += jm_large_usable(block);
             live.objects++;
         }
     }
@@ -269,7 +283,7 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
         return (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
     }
     const struct jm_block *block = jm_large_find(heap, pointer);
-    return block == NULL ? 0 : jm_load_relaxed(&block->usable);
+    return block == NULL ? 0 : jm_large_usable(block);
 }
 
 bool jm_heap_free(struct jm_heap *heap, void *pointer)
@@ -288,11 +302,7 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
         return false;
     }
     jm_store_relaxed(&block->state, JM_LARGE_NONE);
-    if (jm_quota_in_callback(&heap->supply.quota) ||
-        !jm_block_release(&heap->supply, block, false)) {
-        heap->emptied++;
-        heap->untidy = true;
-    }
+    jm_heap_note_empty(heap, block);
     return true;
 }
 

@@ -14,21 +14,23 @@
 #define JM_QUEUED_LARGE 2
 
 struct jm_heap {
-    struct jm_supply supply; /* first: the pointer map's owner is the heap */
-    struct jm_arena *arena;  /* null without small blocks */
-    struct jm_block *home;   /* the block that the arena lies in */
-    struct jm_block *spare;  /* a small block that was empty when last seen, to be kept */
-    uint64_t swept_live;     /* what was live at the last sweep, to tell whether another may help */
-    uint32_t cut;            /* granules of spans chosen since then */
-    uint32_t emptied;        /* counts blocks that became empty */
-    bool untidy;             /* blocks wait to be given back */
+    struct jm_supply supply;        /* first: the pointer map's owner is the heap */
+    struct jm_arena *arena;         /* null without small blocks */
+    struct jm_block *home;          /* the block that the arena lies in */
+    struct jm_block *spare;         /* a small block that was empty when last seen, to be kept */
+    struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
+    struct jm_block *refused_large; /* and those that the OS would not take when last asked */
+    uint64_t swept_live; /* what was live at the last sweep, to tell whether another may help */
+    uint32_t cut;        /* granules of spans chosen since then */
+    uint32_t emptied;    /* counts blocks that became empty */
+    bool untidy;         /* blocks wait to be given back */
+    bool untidy_small;   /* small ones among them */
     _Atomic(uint8_t)
         queued; /* set by all: JM_QUEUED_SMALL, JM_QUEUED_LARGE: lists with queued frees */
     uint32_t unpublished; /* slow paths since live_bytes and live_objects were written */
 
     /* Written at slow paths, read by all. */
     _Atomic(size_t) live_bytes, live_objects;
-    _Atomic(uint64_t) misuses;
 };
 
 /* The runtime that the calling thread entered last, for the fast paths. `handle` may equal what a caller
@@ -61,8 +63,8 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code);
 /* The usable bytes of a live object of this heap; 0 for any other pointer. */
 size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer);
 
-/* Frees. False: not a live object of this heap. A large object's block is given back; a small block that
- * became empty waits for jm_heap_tidy. */
+/* Frees. False: not a live object of this heap. Blocks that become empty wait for jm_heap_tidy, so that
+ * no host code runs. */
 bool jm_heap_free(struct jm_heap *heap, void *pointer);
 
 /* Changes the size of a live object. NULL: it is as it was. Small sizes are never refused. */
@@ -71,7 +73,7 @@ void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_v
 /* Moves an object's content into a new one of `size` bytes. NULL: it stays where it was. */
 void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 
-/* Notes that a small block became empty. */
+/* Notes that a block became empty. */
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
 
 /* Gives back the blocks that wait for it, unless in the quota's callback. */

@@ -20,7 +20,8 @@ bool jm_hook_begin(struct jm_hook *hook, struct jm_pair *pair, uintptr_t mark)
     JM_ASSERT(jm_load_relaxed(&hook->call.thread) == 0);
     uint32_t turn = jm_load_relaxed(&hook->turn) + 1;
     jm_store_relaxed(&hook->call.thread, jm_thread.id);
-    jm_store_seq_cst(&hook->turn, turn);
+    jm_store_relaxed(&hook->turn, turn);
+    atomic_thread_fence(memory_order_seq_cst); /* the turn is taken before the pair is read */
     *pair = read_pair(hook);
     pair->turn = turn;
     if (pair->function == NULL) {

@@ -26,9 +26,10 @@ struct jm_call {
         thread;            /* who is inside; 0: nobody. Others compare it with their own id */
     struct jm_call *outer; /* the call that the thread was inside of already */
     uintptr_t mark;        /* frame of the caller: the host's frames lie deeper */
-    size_t asked;          /* bytes that the host is asked for; 0: it is told or notified */
+    size_t requested;      /* bytes of the request for which the host is asked */
     uint32_t operations;   /* of the runtime in progress, the calling one included */
-    uint32_t site;         /* which of its runtime's hooks this is; set by the runtime */
+    uint16_t site;         /* which of its runtime's hooks this is; set by the runtime */
+    bool asking;           /* for a yes or no; else it is told or notified */
 };
 
 struct jm_hook {

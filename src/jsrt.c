@@ -68,7 +68,7 @@ CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime)
 }
 
 /* Begins an operation on behalf of a Js call that is not allowed inside the allocation callback. */
-static JsErrorCode begin(JsRuntimeHandle runtime, uintptr_t here, struct jm_runtime **found)
+static JsErrorCode begin(struct jm_operation *operation, JsRuntimeHandle runtime, uintptr_t here)
 {
     bool ready = jm_runtime_settle(here);
     struct jm_ref ref = jm_runtime_find(runtime);
@@ -81,23 +81,18 @@ static JsErrorCode begin(JsRuntimeHandle runtime, uintptr_t here, struct jm_runt
     if (jm_runtime_in_event(jm_runtime_at(ref))) {
         return JsErrorRuntimeInUse;
     }
-    JsErrorCode error = error_of(jm_operation_begin(ref));
-    if (error == JsNoError) {
-        *found = jm_runtime_at(ref);
-    }
-    return error;
+    return error_of(jm_operation_begin(operation, ref));
 }
 
 CHAKRA_API JsCollectGarbage(JsRuntimeHandle runtime)
 {
-    JM_OPERATION(operation, NULL);
-    JsErrorCode error = begin(runtime, HERE, &operation);
+    JM_OPERATION(operation);
+    JsErrorCode error = begin(&operation, runtime, HERE);
     if (error != JsNoError) {
         return error;
     }
-    jm_runtime_collect(operation);
-    jm_operation_end(operation);
-    operation = NULL;
+    jm_runtime_collect(&operation);
+    jm_operation_end(&operation);
     return JsNoError;
 }
 
@@ -204,24 +199,19 @@ CHAKRA_API JsCreateContext(JsRuntimeHandle runtime, JsContextRef *newContext)
     if (newContext == NULL) {
         return JsErrorNullArgument;
     }
-    JM_OPERATION(operation, NULL);
-    JsErrorCode error = begin(runtime, HERE, &operation);
+    JM_OPERATION(operation);
+    JsErrorCode error = begin(&operation, runtime, HERE);
     if (error != JsNoError) {
         return error;
     }
-    uintptr_t handle = 0;
-    if (jm_load_relaxed(&operation->disabled)) {
-        error = JsErrorInDisabledState;
-    } else {
-        handle = jm_context_create(operation);
-        error = handle == 0 ? JsErrorOutOfMemory : JsNoError;
+    bool disabled = jm_load_relaxed(&operation.runtime->disabled);
+    uintptr_t handle = disabled ? 0 : jm_context_create(operation.runtime);
+    jm_operation_end(&operation);
+    if (handle == 0) {
+        return disabled ? JsErrorInDisabledState : JsErrorOutOfMemory;
     }
-    jm_operation_end(operation);
-    operation = NULL;
-    if (error == JsNoError) {
-        *newContext = (JsContextRef)handle;
-    }
-    return error;
+    *newContext = (JsContextRef)handle;
+    return JsNoError;
 }
 
 /* True inside the allocation callback of a context's runtime; a null slot has none. */
@@ -341,12 +331,11 @@ CHAKRA_API JsIdle(unsigned int *nextIdleTick)
     if ((jm_load_relaxed(&current->attributes) & JsRuntimeAttributeEnableIdleProcessing) == 0) {
         return JsErrorIdleNotEnabled;
     }
-    (void)jm_operation_try(current); /* a current context's runtime is ours */
-    JM_OPERATION(operation, current);
-    jm_heap_collect(&operation->heap);
-    *nextIdleTick = operation->heap.untidy ? 0 : NEVER_AGAIN;
-    jm_operation_end(operation);
-    operation = NULL;
+    JM_OPERATION(operation);
+    (void)jm_operation_try(&operation, current); /* a current context's runtime is ours */
+    jm_heap_collect(&current->heap);
+    *nextIdleTick = current->heap.untidy ? 0 : NEVER_AGAIN;
+    jm_operation_end(&operation);
     return JsNoError;
 }
 

@@ -35,24 +35,25 @@ struct request {
     size_t size;
 };
 
-/* Finds the request's runtime and begins an operation on it. NULL: refused, as remembered. */
-static struct jm_runtime *begin(JsRuntimeHandle handle, size_t requested, uintptr_t here)
+/* Finds the request's runtime and begins an operation on it. False: refused, as remembered. */
+static bool begin(struct jm_operation *operation, JsRuntimeHandle handle, size_t requested,
+                  uintptr_t here)
 {
     if (!jm_runtime_settle(here)) {
-        return refuse(JM_REFUSED_OS, NULL, requested);
+        jm_runtime_refuse(JM_REFUSED_OS, NULL, requested);
+        return false;
     }
     struct jm_ref ref = jm_runtime_find(handle);
-    if (ref.slot == NULL) {
-        return refuse(JM_REFUSED_ARGUMENT, NULL, requested);
+    enum jm_access access = JM_ACCESS_STALE;
+    if (ref.slot != NULL) {
+        access = jm_operation_begin(operation, ref);
     }
-    switch (jm_operation_begin(ref)) {
-    case JM_ACCESS_GRANTED:
-        return jm_runtime_at(ref);
-    case JM_ACCESS_BUSY:
-        return refuse(JM_REFUSED_THREAD, jm_runtime_at(ref), requested);
-    default:
-        return refuse(JM_REFUSED_ARGUMENT, NULL, requested);
+    if (access == JM_ACCESS_BUSY) {
+        jm_runtime_refuse(JM_REFUSED_THREAD, jm_runtime_at(ref), requested);
+    } else if (access == JM_ACCESS_STALE) {
+        jm_runtime_refuse(JM_REFUSED_ARGUMENT, NULL, requested);
     }
+    return access == JM_ACCESS_GRANTED;
 }
 
 static void *serve(struct jm_heap *heap, const struct request *request, enum jm_verdict *verdict)
@@ -69,18 +70,22 @@ static void *serve(struct jm_heap *heap, const struct request *request, enum jm_
 
 static JM_NOINLINE void *run(JsRuntimeHandle handle, const struct request *request, uintptr_t here)
 {
-    JM_OPERATION(runtime, begin(handle, request->size, here));
-    if (runtime == NULL) {
+    JM_OPERATION(operation);
+    if (!begin(&operation, handle, request->size, here)) {
         return NULL;
     }
+    jm_operation_tidy(&operation); /* now: once there is an object, no event may lose it */
+    size_t outer = jm_thread.requested;
+    jm_thread.requested = request->size;
+    struct jm_runtime *runtime = operation.runtime;
     enum jm_verdict verdict = JM_GRANTED;
     void *object = serve(&runtime->heap, request, &verdict);
     if (object == NULL) {
         bool bad_pointer = verdict == JM_REFUSED_ARGUMENT && request->pointer != NULL;
         jm_runtime_refuse(verdict, bad_pointer ? NULL : runtime, request->size);
     }
-    jm_operation_end(runtime);
-    runtime = NULL;
+    jm_thread.requested = outer;
+    jm_operation_end(&operation);
     return object;
 }
 
@@ -159,14 +164,13 @@ static bool queue_free(void *pointer)
 /* Frees an object of a heap that may be in use elsewhere. */
 static bool free_in(struct jm_heap *heap, void *pointer)
 {
-    struct jm_runtime *taken = jm_runtime_of_heap(heap);
-    if (jm_operation_try(taken) != JM_ACCESS_GRANTED) {
+    JM_OPERATION(operation);
+    if (jm_operation_try(&operation, jm_runtime_of_heap(heap)) != JM_ACCESS_GRANTED) {
         return queue_free(pointer);
     }
-    JM_OPERATION(runtime, taken);
     bool freed = jm_heap_free(heap, pointer);
-    jm_operation_end(runtime);
-    runtime = NULL;
+    jm_operation_tidy(&operation);
+    jm_operation_end(&operation);
     return freed;
 }
 
@@ -187,11 +191,11 @@ static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, struct jm_block 
 {
     jm_heap_note_empty(heap, block);
     if (heap->untidy && jm_runtime_settle(HERE)) {
-        JM_OPERATION(runtime, jm_runtime_of_heap(heap));
-        if (jm_operation_try(runtime) == JM_ACCESS_GRANTED) {
-            jm_operation_end(runtime);
+        JM_OPERATION(operation);
+        if (jm_operation_try(&operation, jm_runtime_of_heap(heap)) == JM_ACCESS_GRANTED) {
+            jm_operation_tidy(&operation);
+            jm_operation_end(&operation);
         }
-        runtime = NULL;
     }
     return JsNoError;
 }
@@ -330,7 +334,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_abandon(JsRuntimeHandle runtime)
     if (ref.slot == NULL) {
         return JsErrorInvalidArgument;
     }
-    jm_runtime_abandon(jm_runtime_at(ref));
+    jm_runtime_abandon(jm_runtime_at(ref), HERE);
     return JsNoError;
 }
 
@@ -353,6 +357,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info)
     if (info->struct_size < sizeof *info) {
         return JsErrorInvalidArgument;
     }
+    (void)jm_runtime_settle(HERE); /* what was left by a jump is a refusal too */
     jsrtmem_refusal_info told = {
         .reason = (jsrtmem_refusal)jm_thread.refusal.reason,
         .runtime = (JsRuntimeHandle)jm_thread.refusal.handle,
@@ -411,7 +416,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stat
         .allocate_events = jm_load_relaxed(&quota->events[JM_EVENT_ALLOCATE]),
         .free_events = jm_load_relaxed(&quota->events[JM_EVENT_FREE]),
         .failure_events = jm_load_relaxed(&quota->events[JM_EVENT_FAILURE]),
-        .misuses = jm_load_relaxed(&heap->misuses),
+        .misuses = 0, /* the state map leaves none to be recognised late */
     };
     if (!jm_registry_holds(ref)) {
         return JsErrorInvalidArgument;
@@ -425,8 +430,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(JsRuntimeHandle runtime)
     if (ref.slot == NULL || !jm_thread_ready() || !jm_runtime_lock(ref)) {
         return JsErrorInvalidArgument;
     }
-    struct jm_quota *quota = &jm_runtime_at(ref)->heap.supply.quota;
-    jm_store_relaxed(&quota->peak, jm_load_relaxed(&quota->usage));
+    jm_quota_reset_peak(&jm_runtime_at(ref)->heap.supply.quota);
     jm_runtime_unlock(ref);
     return JsNoError;
 }

@@ -1,14 +1,12 @@
 #include "large.h"
 
-#include <string.h>
-
 /* Large objects have at least this much, so that no two of them start in one unit of the map. */
 #define LARGE_MIN JM_UNIT
 
-/* The bytes that an object of `size` gets. */
+/* The bytes that an object of `size` gets, the pad behind it included. */
 static size_t object_bytes(size_t size)
 {
-    return jm_align_up(size < LARGE_MIN ? LARGE_MIN : size, jm_os_page_size());
+    return jm_align_up((size < LARGE_MIN ? LARGE_MIN : size) + JM_TAIL_PAD, jm_os_page_size());
 }
 
 /* True where a block of `size` bytes, its header and what aligns it are within PTRDIFF_MAX. */
@@ -46,25 +44,10 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
     return is_object ? block : NULL;
 }
 
-/* Moves the content among the small objects, if there is room without asking anybody. */
-static void *move_to_small(struct jm_heap *heap, void *pointer, size_t size)
-{
-    void *moved = jm_heap_refill(heap, jm_class_of_size(size));
-    if (moved != NULL) {
-        memcpy(moved, pointer, size);
-        (void)jm_heap_free(heap, pointer);
-    }
-    return moved;
-}
-
-/* Never refused: at worst the object keeps its block as it is. */
+/* Never refused, and never moved: the object stays in its block, which may give back its end. */
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size)
 {
     void *pointer = jm_block_object(block);
-    void *moved = size <= JM_SMALL_MAX ? move_to_small(heap, pointer, size) : NULL;
-    if (moved != NULL) {
-        return moved;
-    }
     if (object_bytes(size) < jm_load_relaxed(&block->usable) && jm_block_is_resizable(block) &&
         !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, object_bytes(size));
@@ -82,19 +65,16 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     }
     size_t bytes = object_bytes(size);
     jm_heap_make_room(heap, bytes - jm_load_relaxed(&block->usable));
-    struct jm_block *grown = NULL;
-    if (jm_large_find(heap, pointer) == block) {
-        grown = jm_block_grow(&heap->supply, block, bytes, verdict);
-    }
-    if (grown != NULL && jm_load_relaxed(&grown->state) == JM_LARGE_LIVE) {
-        jm_heap_publish(heap);
-        return jm_block_object(grown);
-    }
-    if (grown != NULL || jm_large_find(heap, pointer) != block) {
-        *verdict = JM_REFUSED_ARGUMENT; /* the host freed it while it was asked or told */
+    if (jm_large_find(heap, pointer) != block) {
+        *verdict = JM_REFUSED_ARGUMENT; /* the host freed it while it was told */
         return NULL;
     }
-    return *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
+    struct jm_block *grown = jm_block_grow(&heap->supply, block, bytes, verdict);
+    if (grown == NULL) {
+        return *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
+    }
+    jm_heap_publish(heap);
+    return jm_block_object(grown);
 }
 
 void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,
@@ -108,5 +88,6 @@ void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (object_bytes(size) == usable) {
         return jm_block_object(block);
     }
-    return size <= usable ? shrink(heap, block, size) : grow(heap, block, size, verdict);
+    return size <= usable - JM_TAIL_PAD ? shrink(heap, block, size)
+                                        : grow(heap, block, size, verdict);
 }

@@ -29,6 +29,9 @@ void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_regio
 /* Returns a whole region. post: true: the memory is gone; false: it is untouched. */
 bool jm_os_unmap(const struct jm_os_region *region);
 
+/* Returns a whole region that nobody needs any more: now or, where the OS refuses, in a later call. */
+void jm_os_discard(const struct jm_os_region *region);
+
 /* Reserves address space for jm_os_move. post: a region that nothing can be read from, or NULL. */
 void *jm_os_reserve(size_t size);
 

@@ -8,6 +8,7 @@
 #include "os.h"
 
 #include "atomic.h"
+#include "thread.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -81,6 +82,50 @@ static void *map_at(void *hint, size_t size, int protection, int flags)
     return address == MAP_FAILED ? NULL : address;
 }
 
+bool jm_os_unmap(const struct jm_os_region *region)
+{
+    return munmap(region->address, region->size) == 0;
+}
+
+/* Regions that the OS would not take back when they were discarded. More than this are lost. */
+#define MAX_ORPHANS 256
+
+static struct {
+    struct jm_lock lock;
+    struct jm_os_region regions[MAX_ORPHANS];
+    _Atomic(size_t) count;
+} orphans;
+
+static void retry_orphans(void)
+{
+    if (JM_LIKELY(jm_load_relaxed(&orphans.count) == 0)) {
+        return;
+    }
+    jm_lock_take(&orphans.lock);
+    size_t kept = 0;
+    for (size_t i = 0; i < jm_load_relaxed(&orphans.count); i++) {
+        if (!jm_os_unmap(&orphans.regions[i])) {
+            orphans.regions[kept++] = orphans.regions[i];
+        }
+    }
+    jm_store_relaxed(&orphans.count, kept);
+    jm_lock_drop(&orphans.lock);
+}
+
+void jm_os_discard(const struct jm_os_region *region)
+{
+    if (jm_os_unmap(region)) {
+        return;
+    }
+    jm_lock_take(&orphans.lock);
+    size_t count = jm_load_relaxed(&orphans.count);
+    if (count < MAX_ORPHANS) {
+        orphans.regions[count] = *region;
+        jm_store_relaxed(&orphans.count, count + 1);
+    }
+    jm_lock_drop(&orphans.lock);
+}
+
 /* Reserves more than is needed and opens the aligned part: nothing is ever trimmed. */
 static void *map_within_reservation(size_t size, size_t alignment, size_t offset,
                                     struct jm_os_region *region)
@@ -96,7 +141,7 @@ static void *map_within_reservation(size_t size, size_t alignment, size_t offset
     uintptr_t aligned = jm_align_up((uintptr_t)region->address + offset, alignment);
     void *address = (void *)(aligned - offset);
     if (mprotect(address, size, PROT_READ | PROT_WRITE) != 0) {
-        (void)munmap(region->address, region->size);
+        jm_os_discard(region);
         return NULL;
     }
     return address;
@@ -105,6 +150,7 @@ static void *map_within_reservation(size_t size, size_t alignment, size_t offset
 void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
 {
     void *hint = NULL;
+    retry_orphans();
     for (int attempt = 0; attempt < ALIGN_ATTEMPTS; attempt++) {
         void *address = map_at(hint, size, PROT_READ | PROT_WRITE, 0);
         if (address == NULL) {
@@ -115,17 +161,10 @@ void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_regio
             *region = (struct jm_os_region){address, size};
             return address;
         }
-        if (munmap(address, size) != 0) {
-            return NULL; /* at the mapping limit a fresh mapping merged into its neighbour */
-        }
+        jm_os_discard(&(struct jm_os_region){address, size});
         hint = (void *)((uintptr_t)address - excess);
     }
     return map_within_reservation(size, alignment, offset, region);
-}
-
-bool jm_os_unmap(const struct jm_os_region *region)
-{
-    return munmap(region->address, region->size) == 0;
 }
 
 void *jm_os_reserve(size_t size)

@@ -87,6 +87,15 @@ uint32_t jm_pagemap_advance(void)
     return jm_load_seq_cst(&jm_pagemap_epoch);
 }
 
+void jm_pagemap_wait(void)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    uint32_t since = jm_load_seq_cst(&jm_pagemap_epoch);
+    for (unsigned attempt = 0; !jm_pagemap_is_over(since, jm_pagemap_advance()); attempt++) {
+        jm_os_pause(attempt);
+    }
+}
+
 void jm_pagemap_before_fork(void)
 {
     jm_lock_take(&pagemap.lock);

@@ -89,9 +89,16 @@ extern _Atomic(uint32_t) jm_pagemap_epoch;
 JM_INLINE _Atomic(uint32_t) *jm_pagemap_enter(void)
 {
     struct jm_reader_stripe *stripe = &jm_pagemap_stripes[jm_thread.id % JM_READER_STRIPES];
-    _Atomic(uint32_t) *readers = &stripe->readers[jm_load_relaxed(&jm_pagemap_epoch) % 2];
-    atomic_fetch_add_explicit(readers, 1, memory_order_seq_cst);
-    return readers;
+    for (;;) {
+        uint32_t epoch = jm_load_seq_cst(&jm_pagemap_epoch);
+        _Atomic(uint32_t) *readers = &stripe->readers[epoch % 2];
+        atomic_fetch_add(readers, 1);
+        if (JM_LIKELY(jm_load_seq_cst(&jm_pagemap_epoch) == epoch)) {
+            atomic_thread_fence(memory_order_seq_cst); /* counted before anything is looked up */
+            return readers;
+        }
+        atomic_fetch_sub(readers, 1); /* the epoch ended: nobody waits for this count */
+    }
 }
 
 /* Ends it; takes what enter returned. */
@@ -109,13 +116,9 @@ static inline bool jm_pagemap_is_over(uint32_t since, uint32_t epoch)
     return epoch - since >= 2;
 }
 
-/* True where no reader is left of what was unregistered before the call. */
-static inline bool jm_pagemap_is_quiet(void)
-{
-    atomic_thread_fence(memory_order_seq_cst);
-    uint32_t since = jm_load_seq_cst(&jm_pagemap_epoch);
-    return jm_pagemap_is_over(since, jm_pagemap_advance());
-}
+/* Waits until no reader is left of what was unregistered before the call. Readers take a few steps, none
+ * of which waits. */
+void jm_pagemap_wait(void);
 
 void jm_pagemap_before_fork(void);
 void jm_pagemap_after_fork_parent(void);

@@ -22,7 +22,7 @@ struct delivery {
 static void end_delivery(struct delivery *delivery)
 {
     if (!delivery->ended) {
-        jm_thread.unwound = delivery->hook->call.asked;
+        jm_thread.unwound = delivery->hook->call.asking;
         (void)jm_hook_end(delivery->hook, &delivery->pair);
     }
 }
@@ -37,7 +37,8 @@ static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, siz
     if (!jm_hook_begin(&quota->hook, &delivery.pair, mark)) {
         return true;
     }
-    quota->hook.call.asked = event == JM_EVENT_ALLOCATE ? bytes : 0;
+    quota->hook.call.asking = event == JM_EVENT_ALLOCATE;
+    quota->hook.call.requested = jm_thread.requested;
     quota->hook.call.operations = quota->operations;
     delivery.ended = false;
     jm_event_function function = (jm_event_function)delivery.pair.function;
@@ -66,17 +67,45 @@ enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes)
     return JM_GRANTED;
 }
 
-bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
+bool jm_quota_charge_first(struct jm_quota *quota, size_t bytes)
 {
     if (!jm_quota_allows(quota, bytes)) {
         return false;
     }
-    size_t usage = jm_load_relaxed(&quota->usage) + bytes;
-    if (usage > jm_load_relaxed(&quota->peak)) {
-        jm_store_relaxed(&quota->peak, usage);
-    }
-    jm_store_relaxed(&quota->usage, usage);
+    jm_add_owned(&quota->usage, bytes);
     return true;
+}
+
+/* The user and whoever resets the peak may race: the peak is never left below the usage. */
+void jm_quota_confirm(struct jm_quota *quota)
+{
+    size_t usage = jm_load_relaxed(&quota->usage);
+    size_t peak = jm_load_relaxed(&quota->peak);
+    while (usage > peak && !atomic_compare_exchange_weak(&quota->peak, &peak, usage)) {
+        usage = jm_load_relaxed(&quota->usage);
+    }
+}
+
+void jm_quota_cancel(struct jm_quota *quota, size_t bytes)
+{
+    jm_add_owned(&quota->usage, 0 - bytes);
+}
+
+bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
+{
+    if (!jm_quota_charge_first(quota, bytes)) {
+        return false;
+    }
+    jm_quota_confirm(quota);
+    return true;
+}
+
+void jm_quota_reset_peak(struct jm_quota *quota)
+{
+    size_t peak = jm_load_relaxed(&quota->peak);
+    while (!atomic_compare_exchange_weak(&quota->peak, &peak, jm_load_relaxed(&quota->usage))) {
+    }
+    jm_quota_confirm(quota);
 }
 
 void jm_quota_fail(struct jm_quota *quota, size_t bytes)
@@ -86,6 +115,6 @@ void jm_quota_fail(struct jm_quota *quota, size_t bytes)
 
 void jm_quota_refund(struct jm_quota *quota, size_t bytes)
 {
-    jm_store_relaxed(&quota->usage, jm_load_relaxed(&quota->usage) - bytes);
+    jm_add_owned(&quota->usage, 0 - bytes);
     (void)deliver(quota, JM_EVENT_FREE, bytes);
 }

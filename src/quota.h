@@ -55,6 +55,15 @@ enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes);
 /* Charges what was granted. False where the limit does not allow it any more: nothing was charged. */
 bool jm_quota_charge(struct jm_quota *quota, size_t bytes);
 
+/* The same in two steps, for a supply that cannot be returned once it is had: charge, obtain, and then
+ * either confirm, which the peak shows, or cancel. */
+bool jm_quota_charge_first(struct jm_quota *quota, size_t bytes);
+void jm_quota_confirm(struct jm_quota *quota);
+void jm_quota_cancel(struct jm_quota *quota, size_t bytes);
+
+/* Sets the peak to the usage. Any thread, under the runtime's lock. */
+void jm_quota_reset_peak(struct jm_quota *quota);
+
 /* Tells the host that what it had granted could not be had. */
 void jm_quota_fail(struct jm_quota *quota, size_t bytes);
 

@@ -25,7 +25,7 @@ size_t jm_heap_usable_any(const void *pointer)
     if (jm_block_is_large(block)) {
         bool is_object =
             jm_block_object(block) == pointer && jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
-        return is_object ? jm_load_relaxed(&block->usable) : 0;
+        return is_object ? jm_large_usable(block) : 0;
     }
     size_t granule = jm_granule_of(block, pointer);
     if (granule >= block->granules) {
@@ -97,7 +97,7 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
     size_t end = granule + ((size_t)1 << bits);
     size_t granules = block->granules;
     for (end = end < granules ? end : granules; granule < end; granule++) {
-        unsigned state = jm_load_acquire(&block->map[granule]);
+        unsigned state = jm_load_seq_cst(&block->map[granule]);
         if (jm_is_queued(state) &&
             jm_arena_push(heap->arena, block, granule, jm_granule_address(block, granule),
                           jm_state_class(state))) {
@@ -121,7 +121,7 @@ static void drain_large(struct jm_heap *heap, struct jm_block *block)
 {
     if (jm_load_acquire(&block->state) == JM_LARGE_QUEUED) {
         jm_store_relaxed(&block->state, JM_LARGE_NONE);
-        heap->untidy = true;
+        jm_heap_note_empty(heap, block);
     }
 }
 

@@ -11,11 +11,14 @@ static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_RESERVE_BLOCK_MAX, "a bin
 /* Process state. bytes == sum of charge over bins and leftovers; written under the lock. */
 static struct {
     struct jm_lock lock;
-    struct jm_block *bins[BINS]; /* zero but for next, region and charge */
+    struct jm_block *bins[BINS]; /* zero but for previous, region and charge */
     struct jm_block *leftovers;  /* large, or read when they came: for the OS only */
     _Atomic(size_t) bytes, limit;
     _Atomic(bool) has_leftovers;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
+
+/* Steps that a released block waits for its readers before it is put aside. */
+#define PATIENCE 32
 
 /* Digits, and at most one of K, M and G behind them. False: something else, or too much. */
 static bool parse_size(const char *text, size_t *size)
@@ -69,10 +72,10 @@ static unsigned bin_of(size_t size)
     return bin;
 }
 
-/* The lists use the blocks' own link; nobody else sees it while the lock is held. */
+/* The lists do not use `next`: a reader that stands on the block may still follow it. */
 static void push(struct jm_block **list, struct jm_block *block)
 {
-    jm_store_relaxed(&block->next, *list);
+    block->previous = *list;
     *list = block;
     jm_add_owned(&reserve.bytes, block->charge);
 }
@@ -80,7 +83,7 @@ static void push(struct jm_block **list, struct jm_block *block)
 static struct jm_block *pop(struct jm_block **list)
 {
     struct jm_block *block = *list;
-    *list = jm_load_relaxed(&block->next);
+    *list = block->previous;
     jm_add_owned(&reserve.bytes, 0 - block->charge);
     return block;
 }
@@ -178,30 +181,33 @@ static void keep(struct jm_block *block, struct jm_block **list)
     jm_lock_drop(&reserve.lock);
 }
 
-/* Keeps a block that somebody may still be reading, until nobody does or, unless `must`, not at all if
- * too many are waiting already. */
-static bool keep_for_readers(struct jm_block *block, uint32_t epoch, bool must)
+/* True once nobody reads the block any more; false if others wait longer than a few steps. */
+static bool wait_for_readers(uint32_t since)
 {
-    size_t bytes = jm_load_relaxed(&reserve.bytes);
-    if (!must && bytes > jm_load_relaxed(&reserve.limit) + JM_RESERVE_WAITING_MAX) {
-        return false;
+    size_t room = jm_load_relaxed(&reserve.limit);
+    bool full = jm_load_relaxed(&reserve.bytes) > room + JM_RESERVE_WAITING_MAX;
+    for (unsigned attempt = 0; !jm_pagemap_is_over(since, jm_pagemap_advance()); attempt++) {
+        if (attempt >= PATIENCE && !full) {
+            return false;
+        }
+        jm_os_pause(attempt);
     }
-    block->retired = epoch;
-    keep(block, &reserve.leftovers);
     return true;
 }
 
 bool jm_reserve_give(struct jm_block *block, bool must)
 {
-    uint32_t since = jm_load_seq_cst(&jm_pagemap_epoch);
-    if (!jm_pagemap_is_over(since, jm_pagemap_advance())) {
-        return keep_for_readers(block, since, must);
+    jm_reserve_settle();
+    atomic_thread_fence(memory_order_seq_cst);
+    block->retired = jm_load_seq_cst(&jm_pagemap_epoch);
+    if (!wait_for_readers(block->retired)) {
+        keep(block, &reserve.leftovers);
+        return true;
     }
     bool reusable = !jm_block_is_large(block) && block->charge <= JM_RESERVE_BLOCK_MAX;
     if (!reusable || !fits(block->charge)) {
         struct jm_os_region region = block->region;
         if (jm_os_unmap(&region)) {
-            jm_reserve_settle();
             return true;
         }
         if (!must) {

@@ -14,7 +14,7 @@
 /* Blocks above this size are not worth the zeroing: the OS takes and clears them in one step. */
 #define JM_RESERVE_BLOCK_MAX ((size_t)1 << 20)
 
-/* Blocks may wait past the bound for readers to leave them, but not more than this. */
+/* Blocks may wait past the bound for readers to leave them; with more than this, whoever gives waits. */
 #define JM_RESERVE_WAITING_MAX ((size_t)32 << 20)
 
 /* Reads the bound from the environment. */

@@ -87,53 +87,70 @@ static enum jm_access take(struct jm_ref ref)
 
 /* ---- Operations ---- */
 
-enum jm_access jm_operation_begin(struct jm_ref ref)
+static void start(struct jm_operation *operation, struct jm_runtime *runtime)
+{
+    operation->runtime = runtime;
+    operation->index = ++runtime->heap.supply.quota.operations;
+}
+
+enum jm_access jm_operation_begin(struct jm_operation *operation, struct jm_ref ref)
 {
     enum jm_access access = take(ref);
     if (access == JM_ACCESS_GRANTED) {
-        jm_runtime_at(ref)->heap.supply.quota.operations++;
+        start(operation, jm_runtime_at(ref));
     }
     return access;
 }
 
-enum jm_access jm_operation_try(struct jm_runtime *runtime)
+enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtime *runtime)
 {
     if (!jm_runtime_is_mine(runtime)) {
         if (!try_take(runtime)) {
             return JM_ACCESS_BUSY;
         }
-        if (!is_live(runtime)) {
+        bool live = is_live(runtime);
+        if (!live || runtime->disposing) {
             jm_store_release(&runtime->owner, 0);
-            return JM_ACCESS_STALE;
+            return live ? JM_ACCESS_BUSY : JM_ACCESS_STALE;
         }
     }
-    runtime->heap.supply.quota.operations++;
+    start(operation, runtime);
     return JM_ACCESS_GRANTED;
 }
 
-static void drop_operation(struct jm_runtime *runtime)
+bool jm_operation_goes_on(const struct jm_operation *operation)
 {
-    runtime->heap.supply.quota.operations--;
-    settle_owner(runtime);
+    const struct jm_runtime *runtime = operation->runtime;
+    return jm_runtime_is_mine(runtime) && runtime->heap.supply.quota.operations >= operation->index;
 }
 
-void jm_operation_end(struct jm_runtime *runtime)
+void jm_operation_tidy(const struct jm_operation *operation)
 {
-    if (runtime->heap.untidy) {
-        jm_heap_tidy(&runtime->heap);
+    if (JM_UNLIKELY(operation->runtime->heap.untidy)) {
+        jm_heap_tidy(&operation->runtime->heap);
     }
-    drop_operation(runtime);
 }
 
-void jm_operation_unwind(struct jm_runtime **runtime)
+void jm_operation_end(struct jm_operation *operation)
 {
-    if (*runtime != NULL) {
-        if (jm_thread.unwound != 0) {
-            jm_runtime_refuse(JM_REFUSED_HOST, *runtime, jm_thread.unwound);
-            jm_thread.unwound = 0;
-        }
-        drop_operation(*runtime);
+    struct jm_runtime *runtime = operation->runtime;
+    if (JM_LIKELY(jm_operation_goes_on(operation))) {
+        runtime->heap.supply.quota.operations = operation->index - 1;
+        settle_owner(runtime);
     }
+    operation->runtime = NULL;
+}
+
+void jm_operation_unwind(struct jm_operation *operation)
+{
+    if (operation->runtime == NULL) {
+        return;
+    }
+    if (jm_thread.unwound) {
+        jm_runtime_refuse(JM_REFUSED_HOST, operation->runtime, jm_thread.requested);
+        jm_thread.unwound = false;
+    }
+    jm_operation_end(operation);
 }
 
 /* ---- Callbacks that were left ---- */
@@ -154,8 +171,8 @@ static void abandon_innermost(void)
 {
     struct jm_call *call = jm_thread.calls;
     struct jm_runtime *runtime = runtime_of_call(call);
-    if (call->asked != 0) {
-        jm_runtime_refuse(JM_REFUSED_HOST, runtime, call->asked);
+    if (call->asking) {
+        jm_runtime_refuse(JM_REFUSED_HOST, runtime, call->requested);
     }
     runtime->heap.supply.quota.operations = call->operations - 1;
     jm_hook_abandon(JM_CONTAINER(call, struct jm_hook, call));
@@ -171,10 +188,12 @@ bool jm_runtime_settle(uintptr_t here)
     return jm_runtime_init() && jm_thread_ready();
 }
 
-void jm_runtime_abandon(struct jm_runtime *runtime)
+void jm_runtime_abandon(struct jm_runtime *runtime, uintptr_t here)
 {
-    while (jm_hook_is_mine(&runtime->heap.supply.quota.hook) ||
-           jm_hook_is_mine(&runtime->before_collect)) {
+    struct jm_hook *event = &runtime->heap.supply.quota.hook;
+    struct jm_hook *hook = jm_hook_is_mine(event) ? event : &runtime->before_collect;
+    (void)jm_runtime_settle(here);
+    while (jm_hook_is_mine(hook)) {
         abandon_innermost();
     }
 }
@@ -193,14 +212,28 @@ void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime
     }
 }
 
+/* Process state: few locks rather than one a runtime, so that a fork can wait for all of them. */
+#define LOCKS 64
+static struct jm_lock locks[LOCKS];
+
+struct jm_lock *jm_runtime_lock_of(const struct jm_runtime *runtime)
+{
+    return &locks[runtime->slot.index % LOCKS];
+}
+
 bool jm_runtime_lock(struct jm_ref ref)
 {
-    jm_lock_take(&jm_runtime_at(ref)->lock);
+    jm_lock_take(jm_runtime_lock_of(jm_runtime_at(ref)));
     if (!jm_registry_holds(ref)) {
         jm_runtime_unlock(ref);
         return false;
     }
     return true;
+}
+
+void jm_runtime_unlock(struct jm_ref ref)
+{
+    jm_lock_drop(jm_runtime_lock_of(jm_runtime_at(ref)));
 }
 
 /* ---- Entering ---- */
@@ -303,19 +336,22 @@ static JM_NOINLINE void call_before_collect(struct jm_runtime *runtime)
     struct jm_hook *hook = &runtime->before_collect;
     __attribute__((cleanup(end_notice))) struct notice notice = {hook, {0}};
     if (jm_hook_begin(hook, &notice.pair, (uintptr_t)__builtin_frame_address(0))) {
-        hook->call.asked = 0;
+        hook->call.asking = false;
         hook->call.operations = runtime->heap.supply.quota.operations;
         ((collect_function)notice.pair.function)(notice.pair.state);
     }
 }
 
-void jm_runtime_collect(struct jm_runtime *runtime)
+void jm_runtime_collect(const struct jm_operation *operation)
 {
+    struct jm_runtime *runtime = operation->runtime;
     if (jm_hook_is_mine(&runtime->before_collect)) {
         return;
     }
     call_before_collect(runtime);
-    jm_heap_collect(&runtime->heap);
+    if (jm_operation_goes_on(operation)) {
+        jm_heap_collect(&runtime->heap);
+    }
 }
 
 /* ---- Life ---- */
@@ -366,25 +402,19 @@ static bool take_from_gone(struct jm_runtime *runtime)
     return true;
 }
 
+/* Where the host leaves a callback, the runtime stays, for another dispose to go on with. */
 static void dispose(struct jm_runtime *runtime)
 {
+    JM_OPERATION(operation);
+    start(&operation, runtime);
     runtime->disposing = true;
-    runtime->heap.supply.quota.operations++;
     jm_heap_release_all(&runtime->heap);
     jm_context_dispose_all(runtime);
-    jm_lock_take(&runtime->lock);
+    jm_lock_take(jm_runtime_lock_of(runtime));
     jm_registry_retract(JM_KIND_RUNTIME, &runtime->slot);
-    jm_lock_drop(&runtime->lock);
-    runtime->heap.supply.quota.operations = 0;
-    jm_store_release(&runtime->owner, 0);
+    jm_lock_drop(jm_runtime_lock_of(runtime));
+    jm_operation_end(&operation);
     jm_registry_give(JM_KIND_RUNTIME, &runtime->slot);
-}
-
-static JM_NOINLINE void dispose_guarded(struct jm_runtime *runtime)
-{
-    JM_OPERATION(guard, runtime);
-    dispose(runtime);
-    guard = NULL;
 }
 
 enum jm_disposal jm_runtime_dispose(struct jm_ref ref)
@@ -397,7 +427,7 @@ enum jm_disposal jm_runtime_dispose(struct jm_ref ref)
         jm_store_release(&runtime->owner, 0);
         return JM_DISPOSE_STALE;
     }
-    dispose_guarded(runtime);
+    dispose(runtime);
     return JM_DISPOSED;
 }
 
@@ -418,24 +448,34 @@ static void on_thread_exit(void)
 static void before_fork(void)
 {
     (void)jm_thread_ready();
+    for (int i = 0; i < LOCKS; i++) {
+        jm_lock_take(&locks[i]);
+    }
     jm_registry_before_fork();
     jm_reserve_before_fork();
     jm_pagemap_before_fork();
 }
 
+static void drop_locks(void)
+{
+    jm_reserve_after_fork();
+    jm_registry_after_fork();
+    for (int i = 0; i < LOCKS; i++) {
+        jm_lock_drop(&locks[i]);
+    }
+}
+
 static void after_fork_parent(void)
 {
     jm_pagemap_after_fork_parent();
-    jm_reserve_after_fork();
-    jm_registry_after_fork();
+    drop_locks();
 }
 
 static void after_fork_child(void)
 {
     jm_thread_forked();
     jm_pagemap_after_fork_child();
-    jm_reserve_after_fork();
-    jm_registry_after_fork();
+    drop_locks();
 }
 
 /* Process state: 0 not begun, 1 in progress, 2 done. */

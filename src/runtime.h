@@ -28,7 +28,6 @@ struct jm_runtime {
     _Atomic(bool) disabled; /* shared, written by all */
     bool disposing;         /* a dispose began, and may have been left by a jump */
     uint32_t contexts;      /* under the lock: index + 1 of the first */
-    struct jm_lock lock;    /* for changes that any thread may make: limit, pairs, contexts */
 };
 
 /* The current owner keeps every other thread out; `stale`: the handle is not valid. */
@@ -86,22 +85,37 @@ enum jm_disposal { JM_DISPOSED, JM_DISPOSE_STALE, JM_DISPOSE_IN_USE };
 enum jm_disposal jm_runtime_dispose(struct jm_ref ref);
 
 /*
+ * An operation in progress. Host code may run inside it, and leave it by an exception, which ends it, or
+ * by a jump, after which it is ended by jm_runtime_settle or jm_runtime_abandon.
+ */
+struct jm_operation {
+    struct jm_runtime *runtime; /* null: none */
+    uint32_t index;             /* which of the runtime's operations in progress, from 1 */
+};
+
+/* Declares an operation, not begun, that ends where its scope is left by an exception. */
+#define JM_OPERATION(name) \
+    __attribute__((cleanup(jm_operation_unwind))) struct jm_operation name = {NULL, 0}
+
+/*
  * Begins an operation; waits while another thread's operation runs, unless the thread is inside a
  * callback. BUSY: another thread has entered the runtime, or is inside of it and must not be waited
- * for. Every operation that was granted is ended.
+ * for.
  */
-enum jm_access jm_operation_begin(struct jm_ref ref);
+enum jm_access jm_operation_begin(struct jm_operation *operation, struct jm_ref ref);
 
-/* The same without waiting. `heap` may be of any runtime, live or not; granted only if it is live. */
-enum jm_access jm_operation_try(struct jm_runtime *runtime);
+/* The same without waiting, for a runtime in any state; granted only if it is live. */
+enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtime *runtime);
 
-/* Gives back what waits for it, and ends the operation. */
-void jm_operation_end(struct jm_runtime *runtime);
+/* Gives back what waits for it. The host may run: before there is a result that it could lose. */
+void jm_operation_tidy(const struct jm_operation *operation);
 
-/* Ends the operation where a host's exception passes: for use with the cleanup attribute. */
-void jm_operation_unwind(struct jm_runtime **runtime);
-#define JM_OPERATION(name, runtime) \
-    __attribute__((cleanup(jm_operation_unwind))) struct jm_runtime *name = (runtime)
+/* False where the operation was ended from inside a callback. */
+bool jm_operation_goes_on(const struct jm_operation *operation);
+
+/* Ends an operation that goes on. */
+void jm_operation_end(struct jm_operation *operation);
+void jm_operation_unwind(struct jm_operation *operation);
 
 /* Makes the runtime the calling thread's until jm_runtime_leave. Nests. */
 enum jm_access jm_runtime_enter(struct jm_ref ref);
@@ -121,17 +135,18 @@ enum jm_entering jm_runtime_push(struct jm_ref ref);
 bool jm_runtime_pop(struct jm_ref ref);
 
 /* Runs the before-collect callback, then gives every empty block back. */
-void jm_runtime_collect(struct jm_runtime *runtime);
+void jm_runtime_collect(const struct jm_operation *operation);
 
-/* Undoes the callbacks of this runtime that the thread is inside of, and those inside them. */
-void jm_runtime_abandon(struct jm_runtime *runtime);
+/* Undoes the innermost callback of this runtime that the thread is inside of, unless the stack, seen
+ * from `here`, showed by itself what was left. */
+void jm_runtime_abandon(struct jm_runtime *runtime, uintptr_t here);
 
-/* Takes the lock that guards what any thread may change. False: the handle is stale. */
+/* The lock that guards what any thread may change: limit, pairs, contexts. Runtimes share a few. */
+struct jm_lock *jm_runtime_lock_of(const struct jm_runtime *runtime);
+
+/* Takes it. False: the handle is stale. */
 bool jm_runtime_lock(struct jm_ref ref);
-static inline void jm_runtime_unlock(struct jm_ref ref)
-{
-    jm_lock_drop(&jm_runtime_at(ref)->lock);
-}
+void jm_runtime_unlock(struct jm_ref ref);
 
 /* Remembers a refusal for the thread. */
 void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested);

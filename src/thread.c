@@ -57,7 +57,7 @@ bool jm_thread_reserve_frame(void)
     }
     memcpy(frames, jm_thread.frames, jm_thread.frame_count * sizeof(struct jm_frame));
     if (jm_thread.frames != jm_thread.inline_frames) {
-        (void)jm_os_unmap(&(struct jm_os_region){jm_thread.frames, old_size});
+        jm_os_discard(&(struct jm_os_region){jm_thread.frames, old_size});
     }
     jm_thread.frames = frames;
     jm_thread.frame_capacity = size / sizeof(struct jm_frame);
@@ -69,7 +69,7 @@ void jm_thread_reset(void)
     if (jm_thread.frame_capacity > JM_INLINE_FRAMES) {
         size_t size =
             jm_align_up(jm_thread.frame_capacity * sizeof(struct jm_frame), jm_os_page_size());
-        (void)jm_os_unmap(&(struct jm_os_region){jm_thread.frames, size});
+        jm_os_discard(&(struct jm_os_region){jm_thread.frames, size});
     }
     jm_thread.frames = NULL;
     jm_thread.frame_count = jm_thread.frame_capacity = 0;

@@ -33,7 +33,8 @@ struct jm_thread {
     uint64_t context; /* the current context's handle, 0: none */
     struct jm_frame inline_frames[JM_INLINE_FRAMES];
 
-    size_t unwound; /* bytes that a callback was asked for when an exception left it; else 0 */
+    size_t requested; /* bytes that the allocating call in progress asks for */
+    bool unwound;     /* an exception left a callback that was asking */
 
     /* The latest refusal, see jsrtmem_last_refusal. */
     struct {

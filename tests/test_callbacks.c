@@ -458,6 +458,62 @@ static void realloc_inside_shrinks_and_does_not_grow(void **state)
     }
 }
 
+/* The host frees, or resizes, the very object that is being resized: its own fault, and no harm. */
+struct crossing {
+    void *object;
+    bool resize;
+    JsErrorCode freed;
+    void *resized;
+};
+
+static bool cross_in_callback(struct host *self, const struct host_event *event)
+{
+    struct crossing *crossing = self->context;
+
+    if (event->type == JsMemoryAllocate && self->calls_of_hook++ == 0) {
+        if (crossing->resize) {
+            crossing->resized = jsrtmem_realloc(self->runtime, crossing->object, 10);
+        } else {
+            crossing->freed = jsrtmem_free(crossing->object);
+        }
+    }
+    return true;
+}
+
+static void the_object_being_resized_is_used_inside(void **state)
+{
+    size_t sizes[] = {100, 5000, KIB(200), MIB(3)};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(sizes) * 2; i++) {
+        struct host host;
+        JsRuntimeHandle runtime = host_new_runtime(&host);
+        struct crossing crossing = {new_object(runtime, sizes[i / 2]), i % 2 != 0, JsNoError, NULL};
+        void *keep = new_object(runtime, 1000);
+
+        pattern_fill(keep, 1000, 5);
+        host_set_hook(&host, cross_in_callback, &crossing);
+        void *result = jsrtmem_realloc(runtime, crossing.object, MIB(20));
+        assert_true(host.calls_of_hook > 0);
+        assert_true(pattern_holds(keep, 1000, 5));
+        assert_ok(jsrtmem_free(keep));
+        if (result != NULL) {
+            assert_true(jsrtmem_usable_size(result) >= MIB(20));
+            assert_ok(jsrtmem_free(result));
+        }
+        if (crossing.resized != NULL && crossing.resized != result) {
+            (void)jsrtmem_free(crossing.resized);
+        }
+        assert_balanced(&host);
+        assert_ok(JsCollectGarbage(runtime));
+        require(stats_of(runtime).live_objects == 0, "size %zu: %zu objects are left", sizes[i / 2],
+                stats_of(runtime).live_objects);
+        assert_int_equal(usage_of(runtime), 0);
+        dispose(runtime);
+        assert_all_freed(&host);
+    }
+}
+
 /* ---- the list of tests ---------------------------------------------------------------------- */
 
 int main(void)
@@ -472,6 +528,7 @@ int main(void)
         UNIT_ROW("frees: blocks go back at the next use",
                  blocks_emptied_inside_go_back_at_the_next_use),
         UNIT_ROW("realloc", realloc_inside_shrinks_and_does_not_grow),
+        UNIT_ROW("realloc, of the object being resized", the_object_being_resized_is_used_inside),
     };
 
     return cmocka_run_group_tests_name("callbacks", tests, NULL, NULL);

@@ -170,6 +170,42 @@ static void free_elsewhere_is_queued_without_an_event_while_in_use(void **state)
     worker_stop(other);
 }
 
+static void queued_frees_are_taken_in_by_the_next_use(void **state)
+{
+    worker *other = worker_start();
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+
+    (void)state;
+    for (int still_entered = 0; still_entered < 2; still_entered++) {
+        void *objects[4];
+
+        assert_ok(jsrtmem_enter(runtime));
+        for (size_t i = 0; i < COUNT_OF(objects); i++) {
+            objects[i] = new_object(runtime, MIB(1));
+        }
+        assert_ok(JsSetRuntimeMemoryLimit(runtime, usage_of(runtime)));
+        for (size_t i = 0; i < COUNT_OF(objects); i++) {
+            assert_ok(worker_do(other, call_free, objects[i], NULL));
+        }
+        if (!still_entered) {
+            assert_ok(jsrtmem_leave(runtime));
+        }
+        /* There is room for it, once the frees are taken in. */
+        assert_ok(jsrtmem_free(new_object(runtime, MIB(3))));
+        if (still_entered) {
+            assert_ok(jsrtmem_leave(runtime));
+        }
+        assert_int_equal(stats_of(runtime).live_objects, 0);
+        assert_int_equal(host_count_of(&host, JsMemoryFailure), 0);
+        assert_ok(JsSetRuntimeMemoryLimit(runtime, SIZE_MAX));
+    }
+    assert_balanced(&host);
+    dispose(runtime);
+    assert_all_freed(&host);
+    worker_stop(other);
+}
+
 static bool read_elsewhere(struct host *self, const struct host_event *event)
 {
     size_t usage = 1;
@@ -319,6 +355,8 @@ int main(void)
                  free_elsewhere_is_done_at_once_where_nobody_uses_the_runtime),
         UNIT_ROW("free elsewhere, in use: no event",
                  free_elsewhere_is_queued_without_an_event_while_in_use),
+        UNIT_ROW("free elsewhere, in use: taken in by the next use",
+                 queued_frees_are_taken_in_by_the_next_use),
         UNIT_ROW("usage as another thread sees it",
                  another_thread_reads_the_same_usage_inside_an_event),
         UNIT_ROW("after dispose: no event", no_event_comes_after_dispose),

@@ -144,6 +144,39 @@ static void growing_to_the_limit_never_passes_it(void **state)
     }
 }
 
+/* A runtime that has grown asks for larger blocks; where those do not fit under the limit, it asks for
+ * the same small one as a fresh runtime does. */
+static void near_the_limit_the_smallest_block_is_asked_for(void **state)
+{
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+    size_t largest = 0;
+
+    (void)state;
+    (void)new_object(runtime, 100);
+    size_t smallest = host.events[0].size;
+    while (usage_of(runtime) < MIB(32)) {
+        (void)new_object(runtime, 100);
+        host_settle(&host);
+    }
+    for (size_t i = 0; i < host.count && i < HOST_EVENTS_MAX; i++) {
+        largest = host.events[i].size > largest ? host.events[i].size : largest;
+    }
+    assert_true(largest > smallest);
+    assert_ok(JsSetRuntimeMemoryLimit(runtime, usage_of(runtime) + smallest));
+    host_clear(&host);
+    while (jsrtmem_alloc(runtime, 100) != NULL) {
+        host_settle(&host);
+    }
+    assert_trace(&host, "AX");
+    assert_int_equal(host.events[0].size, smallest);
+    assert_int_equal(host.events[1].size, smallest);
+    assert_int_equal(usage_of(runtime), limit_of(runtime));
+    assert_balanced(&host);
+    dispose(runtime);
+    assert_all_freed(&host);
+}
+
 /* ---- the limit changes meanwhile ------------------------------------------------------------ */
 
 static bool set_limit_when_asked(struct host *self, const struct host_event *event)
@@ -344,6 +377,26 @@ static int refuse_the_first_block(void *argument)
     return 0;
 }
 
+/* What the reserve keeps is given up before a request is refused for the OS's sake. */
+static int take_what_the_reserve_keeps(void *argument)
+{
+    struct host *host = argument;
+    jsrtmem_process_stats stats = {.struct_size = sizeof(stats)};
+    JsRuntimeHandle other = NULL;
+
+    CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &other) == JsNoError);
+    for (size_t i = 0; i < 8000; i++) {
+        CHILD_CHECK(jsrtmem_alloc(other, 4000) != NULL);
+    }
+    CHILD_CHECK(JsDisposeRuntime(other) == JsNoError);
+    CHILD_CHECK(jsrtmem_get_process_stats(&stats) == JsNoError);
+    CHILD_CHECK(stats.reserve >= MIB(8));
+    CHILD_CHECK(child_limit_address_space(MIB(1)) == 0);
+    CHILD_CHECK(jsrtmem_alloc(host->runtime, stats.reserve - MIB(4)) != NULL);
+    CHILD_CHECK(host->count == 1 && host->faults == 0);
+    return 0;
+}
+
 static void in_child(int (*function)(void *))
 {
     struct host host;
@@ -369,6 +422,12 @@ static void the_os_refuses_the_first_block(void **state)
 {
     (void)state;
     in_child(refuse_the_first_block);
+}
+
+static void the_os_is_not_blamed_for_the_reserve(void **state)
+{
+    (void)state;
+    in_child(take_what_the_reserve_keeps);
 }
 #endif
 
@@ -629,6 +688,8 @@ int main(void)
         UNIT_ROW("over the limit: Failure only", over_the_limit),
         UNIT_ROW("at the limit: granted", at_the_limit_is_granted),
         UNIT_ROW("up to the limit: never above it", growing_to_the_limit_never_passes_it),
+        UNIT_ROW("near the limit: the smallest block",
+                 near_the_limit_the_smallest_block_is_asked_for),
         UNIT_ROW("limit lowered meanwhile: Allocate, Failure",
                  limit_lowered_while_the_host_is_asked),
         UNIT_ROW("limit lowered meanwhile, but enough: Allocate",
@@ -641,6 +702,7 @@ int main(void)
         UNIT_ROW("OS refuses a large block: Allocate, Failure", the_os_refuses_a_large_block),
         UNIT_ROW("OS refuses small blocks: Allocate, Failure", the_os_refuses_small_blocks),
         UNIT_ROW("OS refuses the first block: Allocate, Failure", the_os_refuses_the_first_block),
+        UNIT_ROW("OS has the reserve's blocks first", the_os_is_not_blamed_for_the_reserve),
 #endif
         UNIT_ROW("above PTRDIFF_MAX: no event", too_large_is_refused_without_an_event),
         UNIT_ROW("up to PTRDIFF_MAX: SIZE or OS", far_too_large_is_refused_by_size_or_by_the_os),

@@ -159,10 +159,12 @@ static void allocate_left_by_every_request(void **state)
 
         host_set_hook(&host, leave_by_longjmp, &escape);
         assert_true(is_left(requests[i % COUNT_OF(requests)], &request));
-        assert_int_equal(usage_of(runtime), 0);
-        assert_trace(&host, "A"); /* was asked; host_left took the answer back */
-        check_works(&host, runtime);
         assert_int_equal(last_reason(), JSRTMEM_REFUSAL_HOST);
+        assert_ptr_equal(last_refusal().runtime, runtime);
+        assert_int_equal(last_refusal().requested, request.size);
+        assert_int_equal(usage_of(runtime), 0);
+        assert_trace(&host, "A"); /* was asked, and did not answer */
+        check_works(&host, runtime);
         assert_int_equal(stats_of(runtime).live_objects, 0);
         assert_int_equal(usage_of(runtime), 0);
         end(&host, runtime);

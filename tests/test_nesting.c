@@ -237,6 +237,100 @@ static void block_delays_only_its_own_runtime(void **state)
     worker_stop(other);
 }
 
+static void start_blocked(struct host *host, struct block *block, worker *other, void **in_out)
+{
+    block->arrived = gate_new();
+    block->go = gate_new();
+    host_set_hook(host, block_on_allocate, block);
+    worker_post(other, allocate_a_large_object, in_out);
+    gate_wait(block->arrived);
+}
+
+static void end_blocked(struct block *block, worker *other)
+{
+    gate_open(block->go);
+    worker_wait(other);
+    gate_delete(block->arrived);
+    gate_delete(block->go);
+}
+
+struct waiting {
+    JsRuntimeHandle runtime;
+    JsErrorCode alloc, collect, enter, leave;
+};
+
+static void use_in_turn(void *argument)
+{
+    struct waiting *self = argument;
+
+    self->alloc = call_alloc(self->runtime, NULL);
+    self->collect = JsCollectGarbage(self->runtime);
+    self->enter = jsrtmem_enter(self->runtime);
+    self->leave = jsrtmem_leave(self->runtime);
+}
+
+/* A call that finds the runtime held by a call of another thread waits for its end. */
+static void calls_wait_for_a_call_that_did_not_enter(void **state)
+{
+    worker *other = worker_start();
+    worker *third = worker_start();
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+    struct block block = {NULL, NULL, true};
+    struct waiting waiting = {.runtime = runtime};
+    void *in_out = runtime;
+
+    (void)state;
+    start_blocked(&host, &block, other, &in_out);
+    worker_post(third, use_in_turn, &waiting);
+    assert_true(worker_is_busy(other));
+    end_blocked(&block, other);
+    worker_wait(third);
+    assert_non_null(in_out);
+    assert_ok(waiting.alloc);
+    assert_ok(waiting.collect);
+    assert_ok(waiting.enter);
+    assert_ok(waiting.leave);
+    assert_balanced(&host);
+    dispose(runtime);
+    worker_stop(other);
+    worker_stop(third);
+}
+
+static void enter_then_allocate(void *argument)
+{
+    (void)jsrtmem_enter(*(void **)argument);
+    allocate_a_large_object(argument);
+}
+
+/* Where the other thread has entered, nothing waits, inside its callback neither. */
+static void calls_do_not_wait_for_a_thread_that_entered(void **state)
+{
+    worker *other = worker_start();
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+    struct block block = {gate_new(), gate_new(), true};
+    void *in_out = runtime;
+
+    (void)state;
+    host_set_hook(&host, block_on_allocate, &block);
+    worker_post(other, enter_then_allocate, &in_out);
+    gate_wait(block.arrived);
+    JsErrorCode alloc = call_alloc(runtime, NULL);
+    JsErrorCode collect = JsCollectGarbage(runtime);
+    JsErrorCode enter = jsrtmem_enter(runtime);
+    JsErrorCode disposed = JsDisposeRuntime(runtime);
+    end_blocked(&block, other);
+    assert_code(alloc, JsErrorWrongThread);
+    assert_code(collect, JsErrorWrongThread);
+    assert_code(enter, JsErrorWrongThread);
+    assert_code(disposed, JsErrorRuntimeInUse);
+    assert_non_null(in_out);
+    worker_stop(other);
+    assert_balanced(&host);
+    dispose(runtime);
+}
+
 struct held_use {
     JsRuntimeHandle held;
     JsContextRef context, created;
@@ -353,6 +447,9 @@ int main(void)
         UNIT_ROW("contexts of other runtimes", contexts_of_other_runtimes_may_change),
         UNIT_ROW("callbacks within callbacks", callbacks_within_callbacks),
         UNIT_ROW("a callback that blocks", block_delays_only_its_own_runtime),
+        UNIT_ROW("calls wait for a call", calls_wait_for_a_call_that_did_not_enter),
+        UNIT_ROW("calls do not wait for a thread",
+                 calls_do_not_wait_for_a_thread_that_entered),
         UNIT_ROW("nothing waits inside a callback", nothing_waits_inside_a_callback),
     };
 

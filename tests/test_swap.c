@@ -224,7 +224,7 @@ static void change_inside_a_callback_does_not_wait(void **state)
 
 /* ---- pairs ---------------------------------------------------------------------------------- */
 
-#define SWAPS 3000
+#define SWAPS 20000
 #define LIVE 0x600dc0deu
 #define DEAD 0xdeadu
 
@@ -279,6 +279,9 @@ static void use_until_stopped(void *argument)
         (void)jsrtmem_free(first);
         (void)jsrtmem_free(second);
         (void)JsCollectGarbage(log->runtime);
+        for (int i = 0; i < 200; i++) { /* over the limit: events without a system call */
+            log->objects += jsrtmem_alloc(log->runtime, MIB(64)) != NULL ? 1 : 0;
+        }
         gate_open(log->started);
     }
 }
@@ -312,6 +315,7 @@ static void pair_changes_as_one_and_its_state_may_be_freed(void **state)
     (void)state;
     atomic_store(&pair_calls, 0u);
     atomic_store(&pair_faults, 0u);
+    assert_ok(JsSetRuntimeMemoryLimit(log.runtime, MIB(32)));
     worker_post(user, use_until_stopped, &log);
     gate_wait(log.started);
     for (unsigned i = 0; i < SWAPS || atomic_load(&pair_calls) < 100; i++) {
