@@ -91,6 +91,7 @@ static void start(struct jm_operation *operation, struct jm_runtime *runtime)
 {
     operation->runtime = runtime;
     operation->index = ++runtime->heap.supply.quota.operations;
+    jm_reserve_settle(); /* blocks that waited for their readers go when anybody comes by */
 }
 
 enum jm_access jm_operation_begin(struct jm_operation *operation, struct jm_ref ref)
