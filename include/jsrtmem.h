@@ -249,7 +249,8 @@ typedef struct jsrtmem_stats {
     uint64_t allocate_events; /**< JsMemoryAllocate events, counted with or without a callback. */
     uint64_t free_events;     /**< JsMemoryFree events, likewise. */
     uint64_t failure_events;  /**< JsMemoryFailure events, likewise. */
-    uint64_t misuses;         /**< Bad frees that were recognised late, from a queue. */
+    uint64_t misuses;         /**< Bad frees that were recognised late. This version
+                                   recognises them at once or, in a race, not at all: 0. */
 } jsrtmem_stats;
 
 /**

@@ -309,8 +309,8 @@ static void reserve_limit_comes_from_the_environment(void **state)
         const char *value;
         size_t expected;
     } rows[] = {
-        {NULL, MIB(32)},   {"0", 0},           {"1000000", 1000000}, {"64K", KIB(64)},
-        {"3M", MIB(3)},    {"1G", GIB(1)},     {"0M", 0},
+        {NULL, MIB(32)}, {"0", 0},  {"1000000", 1000000}, {"64K", KIB(64)}, {"3M", MIB(3)},
+        {"1G", GIB(1)},  {"0M", 0},
     };
 
     (void)state;

@@ -48,7 +48,8 @@ static void every_size_up_to_5000(void **state)
     for (size_t size = 0; size < SIZES; size++) {
         size_t usable = jsrtmem_usable_size(objects[size]);
 
-        require(pattern_holds(objects[size], usable, size), "the object of %zu bytes changed", size);
+        require(pattern_holds(objects[size], usable, size), "the object of %zu bytes changed",
+                size);
         assert_ok(jsrtmem_free(objects[size]));
     }
     assert_int_equal(stats_of(runtime).live_objects, 0);
@@ -186,7 +187,10 @@ static void larger_alignments_are_kept_or_refused_clearly(void **state)
 {
     struct host host;
     JsRuntimeHandle runtime = host_new_runtime(&host);
-    size_t alignments[] = {MIB(2), MIB(64), GIB(2), (size_t)1 << (sizeof(size_t) * 8 - 24),
+    size_t alignments[] = {MIB(2),
+                           MIB(64),
+                           GIB(2),
+                           (size_t)1 << (sizeof(size_t) * 8 - 24),
                            (size_t)1 << (sizeof(size_t) * 8 - 2),
                            (size_t)1 << (sizeof(size_t) * 8 - 1)};
 
@@ -297,8 +301,9 @@ static void calloc_checks_the_product(void **state)
     struct host host;
     JsRuntimeHandle runtime = host_new_runtime(&host);
     size_t half = (size_t)1 << (sizeof(size_t) * 4);
-    size_t pairs[][2] = {{SIZE_MAX, 2}, {2, SIZE_MAX}, {SIZE_MAX, SIZE_MAX}, {half, half},
-                         {half * 2, half}, {SIZE_MAX / 3 + 1, 3}, {half + 1, half}};
+    size_t pairs[][2] = {{SIZE_MAX, 2},   {2, SIZE_MAX},    {SIZE_MAX, SIZE_MAX},
+                         {half, half},    {half * 2, half}, {SIZE_MAX / 3 + 1, 3},
+                         {half + 1, half}};
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(pairs); i++) {

@@ -36,7 +36,8 @@ static void provoke(struct host *host, JsMemoryEventType type)
 
 #define TRIES_MAX 12
 
-struct try {
+struct
+try {
     const char *name;
     JsErrorCode code;
 };
@@ -254,8 +255,7 @@ static bool read_everything(struct host *self, const struct host_event *event)
     read_of_context(reads);
     read_of_object(reads);
     expect_read(reads, JsSetRuntimeMemoryLimit(self->runtime, event->limit) == JsNoError, "limit");
-    expect_read(reads,
-                JsSetRuntimeBeforeCollectCallback(self->runtime, NULL, NULL) == JsNoError,
+    expect_read(reads, JsSetRuntimeBeforeCollectCallback(self->runtime, NULL, NULL) == JsNoError,
                 "JsSetRuntimeBeforeCollectCallback");
     expect_read(reads,
                 JsSetRuntimeMemoryAllocationCallback(self->runtime, self, host_callback) ==
@@ -421,6 +421,37 @@ static void blocks_emptied_inside_go_back_at_the_next_use(void **state)
     }
 }
 
+/* The first event comes in a collect, which had begun to look for empty blocks before. */
+static void blocks_emptied_inside_a_collect_go_back_too(void **state)
+{
+    enum { SMALL = 3000 };
+    static void *small[SMALL];
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+    struct nested nested = {.type = JsMemoryFree};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(nested.to_free); i++) {
+        nested.to_free[nested.free_count++] = new_object(runtime, MIB(3));
+    }
+    for (size_t i = 0; i < SMALL; i++) {
+        small[i] = new_object(runtime, 500);
+    }
+    for (size_t i = 0; i < SMALL; i++) {
+        assert_ok(jsrtmem_free(small[i]));
+    }
+    host_set_hook(&host, free_in_callback, &nested);
+    assert_ok(JsCollectGarbage(runtime));
+    assert_ok(jsrtmem_free(new_object(runtime, 500))); /* the next use */
+    if (nested.calls > 0) {
+        assert_ok(nested.freed);
+        assert_true(usage_of(runtime) < MIB(4));
+    }
+    assert_balanced(&host);
+    dispose(runtime);
+    assert_all_freed(&host);
+}
+
 static bool realloc_in_callback(struct host *self, const struct host_event *event)
 {
     struct nested *nested = self->context;
@@ -527,6 +558,8 @@ int main(void)
         UNIT_ROW("objects before the first block", first_block_cannot_be_had_inside_a_callback),
         UNIT_ROW("frees: blocks go back at the next use",
                  blocks_emptied_inside_go_back_at_the_next_use),
+        UNIT_ROW("frees, in a collect: blocks go back too",
+                 blocks_emptied_inside_a_collect_go_back_too),
         UNIT_ROW("realloc", realloc_inside_shrinks_and_does_not_grow),
         UNIT_ROW("realloc, of the object being resized", the_object_being_resized_is_used_inside),
     };

@@ -119,8 +119,16 @@ static void limit_reads_back_every_value(void **state)
     JsRuntimeHandle runtime = new_runtime();
     void *object = new_object(runtime, KIB(100));
     size_t usage = usage_of(runtime);
-    size_t values[] = {0,         1,         page_size(),  usage - 1,        usage,
-                       usage + 1, SIZE_MAX / 2, PTRDIFF_MAX, SIZE_MAX - 1, SIZE_MAX};
+    size_t values[] = {0,
+                       1,
+                       page_size(),
+                       usage - 1,
+                       usage,
+                       usage + 1,
+                       SIZE_MAX / 2,
+                       PTRDIFF_MAX,
+                       SIZE_MAX - 1,
+                       SIZE_MAX};
 
     (void)state;
     pattern_fill(object, KIB(100), 5);
@@ -351,7 +359,7 @@ static void inside_before_collect_only_dispose_is_refused(void **state)
 {
     struct host host;
     JsRuntimeHandle runtime = host_new_runtime(&host);
-    struct collect_log log = {.runtime = runtime, .to_free = new_object(runtime, MIB(1))};
+    struct collect_log log = {.runtime = runtime, .to_free = new_object(runtime, 1000)};
 
     (void)state;
     assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, &log, use_all_in_collect));

@@ -11,7 +11,6 @@
 
 #include <stdio.h>
 
-
 static const size_t some_sizes[] = {0, 10, 1000, 5000, 70000, MIB(1), MIB(20) + 1};
 
 /* ---- granted and refused -------------------------------------------------------------------- */
@@ -287,13 +286,15 @@ static void limit_raised_inside_a_failure_helps_the_next_request(void **state)
 #if UNIT_SANITIZED
 static void the_os_refuses_is_left_out(void)
 {
-    (void)printf("left out: the OS's refusal by RLIMIT_AS, for a sanitizer needs the space itself\n");
+    (void)printf(
+        "left out: the OS's refusal by RLIMIT_AS, for a sanitizer needs the space itself\n");
 }
 #else
 static bool refused_by_os(const struct host *host, size_t first_event)
 {
     return host->count == first_event + 2 && host->events[first_event].type == JsMemoryAllocate &&
-           host->events[first_event].answer && host->events[first_event + 1].type == JsMemoryFailure &&
+           host->events[first_event].answer &&
+           host->events[first_event + 1].type == JsMemoryFailure &&
            host->events[first_event].size == host->events[first_event + 1].size &&
            host->faults == 0;
 }

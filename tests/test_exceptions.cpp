@@ -25,7 +25,7 @@ void expect(bool holds, const char *condition, int line)
 
 #define EXPECT(condition) expect((condition), #condition, __LINE__)
 
-const std::size_t MiB = 1024 * 1024;
+const std::size_t MiB = std::size_t(1) << 20;
 
 struct Thrown : std::runtime_error {
     Thrown() : std::runtime_error("from a callback")
@@ -288,9 +288,7 @@ void left_on_another_thread()
     bool thrown = false;
 
     tenant.throw_at = JsMemoryAllocate;
-    std::thread other([&] {
-        thrown = throws([&] { (void)jsrtmem_alloc(tenant.runtime, MiB); });
-    });
+    std::thread other([&] { thrown = throws([&] { (void)jsrtmem_alloc(tenant.runtime, MiB); }); });
     other.join();
     EXPECT(thrown);
     EXPECT(tenant.usage() == 0);

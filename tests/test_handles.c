@@ -100,8 +100,10 @@ static void refuses_forged(const struct call *call)
     struct random random = random_seeded(17);
 
     for (size_t bit = 0; bit < HANDLE_BITS; bit++) {
-        expect_refused(call, with_bit_flipped(the_world.runtime, bit), "a runtime with a bit flipped");
-        expect_refused(call, with_bit_flipped(the_world.context, bit), "a context with a bit flipped");
+        expect_refused(call, with_bit_flipped(the_world.runtime, bit),
+                       "a runtime with a bit flipped");
+        expect_refused(call, with_bit_flipped(the_world.context, bit),
+                       "a context with a bit flipped");
     }
     for (size_t i = 0; i < RANDOM_HANDLES; i++) {
         expect_refused(call, (void *)(uintptr_t)random_next(&random), "a random handle");
@@ -408,8 +410,8 @@ static void add_rows_of_fillers(void)
         struct filler *filler = &fillers[i];
 
         add_row(filler->name, "refuses null", struct_null_is_refused, filler);
-        add_row(filler->name, "refuses a struct that is too small", struct_size_too_small_is_refused,
-                filler);
+        add_row(filler->name, "refuses a struct that is too small",
+                struct_size_too_small_is_refused, filler);
         add_row(filler->name, "fills the struct and no byte more",
                 struct_size_as_known_fills_no_byte_more, filler);
         add_row(filler->name, "writes back the size it filled",

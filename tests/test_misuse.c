@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-static const size_t object_sizes[] = {0,    1,     16,    17,      64,      100,     1000,
-                                      1024, 4000,  4096,  5000,    16384,   40000,   KIB(64),
-                                      KIB(100), KIB(300), MIB(1), MIB(3) + 5};
+static const size_t object_sizes[] = {0,     1,       16,       17,       64,     100,
+                                      1000,  1024,    4000,     4096,     5000,   16384,
+                                      40000, KIB(64), KIB(100), KIB(300), MIB(1), MIB(3) + 5};
 
 /* The pointer is refused by every function that takes one. */
 static void expect_bad(JsRuntimeHandle runtime, void *pointer, const char *what)
@@ -152,8 +152,8 @@ static void double_free_of_queued_objects_is_refused_or_counted(void **state)
         for (int by_owner = 0; by_owner < 2; by_owner++) {
             void *object = new_object(runtime, object_sizes[i]);
             JsErrorCode first = worker_do(other, call_free, object, NULL);
-            JsErrorCode second = by_owner ? jsrtmem_free(object)
-                                          : worker_do(other, call_free, object, NULL);
+            JsErrorCode second =
+                by_owner ? jsrtmem_free(object) : worker_do(other, call_free, object, NULL);
 
             assert_ok(first);
             assert_true(second == JsNoError || second == JsErrorInvalidArgument);
@@ -548,7 +548,8 @@ static void mark_live(const struct stray *self, uintptr_t page, unsigned char *l
         if (start == 0 || end <= page || start >= page + page_size()) {
             continue;
         }
-        for (uintptr_t at = start < page ? page : start; at < end && at < page + page_size(); at++) {
+        for (uintptr_t at = start < page ? page : start; at < end && at < page + page_size();
+             at++) {
             live[at - page] = 1;
         }
     }

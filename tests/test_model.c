@@ -64,13 +64,13 @@ static atomic_bool observer_stops;
 static atomic_size_t observer_faults;
 static atomic_size_t observer_reads;
 
-#define hold(condition, ...)                                                                       \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            print_error("seed %" PRIu64 ", operation %zu, %s\n", the_model.seed,                   \
-                        the_model.operation, the_model.name);                                      \
-            unit_fail(__FILE__, __LINE__, __VA_ARGS__);                                            \
-        }                                                                                          \
+#define hold(condition, ...)                                                     \
+    do {                                                                         \
+        if (!(condition)) {                                                      \
+            print_error("seed %" PRIu64 ", operation %zu, %s\n", the_model.seed, \
+                        the_model.operation, the_model.name);                    \
+            unit_fail(__FILE__, __LINE__, __VA_ARGS__);                          \
+        }                                                                        \
     } while (0)
 
 static size_t below(size_t bound)
@@ -149,8 +149,8 @@ static void host_fault(struct host *host, const char *text)
 static void change_limit(struct tenant *tenant)
 {
     size_t usage = tenant->host.balance;
-    size_t limits[] = {SIZE_MAX, SIZE_MAX,       usage, usage + below(MIB(8)), usage + KIB(64),
-                       0,        usage / 2,      MIB(64), SIZE_MAX};
+    size_t limits[] = {SIZE_MAX,  SIZE_MAX, usage,   usage + below(MIB(8)), usage + KIB(64), 0,
+                       usage / 2, MIB(64),  SIZE_MAX};
     size_t limit = limits[below(COUNT_OF(limits))];
     size_t read = limit + 1;
 
@@ -263,8 +263,8 @@ static void check_refusal(const struct tenant *tenant, jsrtmem_refusal reason, b
         return;
     }
     hold(owner == NOBODY || owner == (by_main ? MAIN : MATE), "not refused as another thread's");
-    hold(reason == JSRTMEM_REFUSAL_LIMIT || reason == JSRTMEM_REFUSAL_HOST, "refused with reason %d",
-         (int)reason);
+    hold(reason == JSRTMEM_REFUSAL_LIMIT || reason == JSRTMEM_REFUSAL_HOST,
+         "refused with reason %d", (int)reason);
     hold(tenant->host.of_type[JsMemoryFailure] > failures_before, "refused without a Failure");
 }
 

@@ -448,8 +448,7 @@ int main(void)
         UNIT_ROW("callbacks within callbacks", callbacks_within_callbacks),
         UNIT_ROW("a callback that blocks", block_delays_only_its_own_runtime),
         UNIT_ROW("calls wait for a call", calls_wait_for_a_call_that_did_not_enter),
-        UNIT_ROW("calls do not wait for a thread",
-                 calls_do_not_wait_for_a_thread_that_entered),
+        UNIT_ROW("calls do not wait for a thread", calls_do_not_wait_for_a_thread_that_entered),
         UNIT_ROW("nothing waits inside a callback", nothing_waits_inside_a_callback),
     };
 

@@ -553,7 +553,10 @@ static void create_and_dispose(void *argument)
 
         self->failed += JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) != JsNoError;
         unsigned char *object = jsrtmem_calloc(runtime, 1, 100 + i % 5000);
-        self->failed += object == NULL || !bytes_are(object, 100, 0);
+        if (object == NULL || !bytes_are(object, 100, 0)) {
+            self->failed++;
+            return;
+        }
         memset(object, 0x5a, 100);
         self->failed += JsGetRuntimeMemoryUsage(runtime, &usage) != JsNoError || usage == 0;
         self->failed += JsDisposeRuntime(runtime) != JsNoError;

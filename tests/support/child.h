@@ -8,12 +8,12 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#define CHILD_CHECK(condition)                                                                     \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            (void)fprintf(stderr, "%s:%d: in a child: %s\n", __FILE__, __LINE__, #condition);      \
-            return 1;                                                                              \
-        }                                                                                          \
+#define CHILD_CHECK(condition)                                                                \
+    do {                                                                                      \
+        if (!(condition)) {                                                                   \
+            (void)fprintf(stderr, "%s:%d: in a child: %s\n", __FILE__, __LINE__, #condition); \
+            return 1;                                                                         \
+        }                                                                                     \
     } while (0)
 
 /* Forks, and gives the function's result (0..255) back, or -1 if the child was killed. A child that

@@ -35,16 +35,16 @@ typedef bool (*host_hook)(struct host *self, const struct host_event *event);
 struct host {
     JsRuntimeHandle runtime;
     struct host_event events[HOST_EVENTS_MAX];
-    size_t count; /* of all events; the log keeps the first HOST_EVENTS_MAX */
+    size_t count;      /* of all events; the log keeps the first HOST_EVENTS_MAX */
     size_t of_type[3]; /* how many, by JsMemoryEventType */
     size_t balance, peak, pending;
     size_t limit_at_grant; /* in force when the host allowed what is pending */
-    bool refuse;          /* the answer to Allocate where there is no hook */
-    bool limit_may_race;  /* another thread changes the limit: do not hold events to it */
-    bool inside;          /* an event is being handled */
-    host_hook hook;       /* called after an event was logged; its result is the answer */
-    void *context;        /* the hook's own */
-    size_t calls_of_hook; /* the hook's own counter, reset with it */
+    bool refuse;           /* the answer to Allocate where there is no hook */
+    bool limit_may_race;   /* another thread changes the limit: do not hold events to it */
+    bool inside;           /* an event is being handled */
+    host_hook hook;        /* called after an event was logged; its result is the answer */
+    void *context;         /* the hook's own */
+    size_t calls_of_hook;  /* the hook's own counter, reset with it */
     size_t faults;
     const char *fault;
 };

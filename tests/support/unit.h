@@ -20,7 +20,7 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define UNIT_SANITIZED 1
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
     __has_feature(memory_sanitizer)
 #define UNIT_SANITIZED 1
 #endif
@@ -30,9 +30,9 @@
 #endif
 
 /* A test with a name that can be read, for tables of rows. */
-#define UNIT_ROW(name, function)                                                                   \
-    {                                                                                              \
-        (name), (function), NULL, NULL, NULL                                                       \
+#define UNIT_ROW(name, function)             \
+    {                                        \
+        (name), (function), NULL, NULL, NULL \
     }
 
 #define KIB(n) ((size_t)(n) << 10)
@@ -43,18 +43,17 @@
 /* Fails the test, and says which call gave which code, unless the codes are equal. */
 void unit_check_code(JsErrorCode actual, JsErrorCode expected, const char *call, const char *file,
                      int line);
-#define assert_code(call, expected)                                                                \
-    unit_check_code((call), (expected), #call, __FILE__, __LINE__)
+#define assert_code(call, expected) unit_check_code((call), (expected), #call, __FILE__, __LINE__)
 #define assert_ok(call) assert_code(call, JsNoError)
 
 /* Fails the test with a text of printf's form; the row or the value at fault belongs into it. */
 void unit_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4), noreturn));
-#define require(condition, ...)                                                                    \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            unit_fail(__FILE__, __LINE__, __VA_ARGS__);                                            \
-        }                                                                                          \
+#define require(condition, ...)                         \
+    do {                                                \
+        if (!(condition)) {                             \
+            unit_fail(__FILE__, __LINE__, __VA_ARGS__); \
+        }                                               \
     } while (0)
 
 /* Reads of a runtime that must succeed. */
