@@ -2,13 +2,16 @@
 
 struct jm_block jm_no_block;
 
+#define EMPTY_LIST(granules) {NULL, JM_LIVE(granules)},
 #define NO_BLOCKS_4 &jm_no_block, &jm_no_block, &jm_no_block, &jm_no_block
 #define NO_BLOCKS_16 NO_BLOCKS_4, NO_BLOCKS_4, NO_BLOCKS_4, NO_BLOCKS_4
+#define NO_BLOCKS_32 NO_BLOCKS_16, NO_BLOCKS_16
 struct jm_arena jm_no_arena = {
+    .free = {{NULL, 0}, JM_FOR_CLASSES(EMPTY_LIST)},
     .span = {&jm_no_block, 0, 0},
-    .blocks = {NO_BLOCKS_16, NO_BLOCKS_16, NO_BLOCKS_16, NO_BLOCKS_16},
+    .blocks = {NO_BLOCKS_32, NO_BLOCKS_32, NO_BLOCKS_32, NO_BLOCKS_32},
 };
-static_assert(JM_CACHE_UNITS == 64, "jm_no_arena lists every entry");
+static_assert(JM_CACHE_UNITS == 128, "jm_no_arena lists every entry");
 
 static struct jm_arena *arena_in(struct jm_block *block)
 {
@@ -30,9 +33,6 @@ struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *bloc
     struct jm_arena *arena = arena_in(block);
     *arena = jm_no_arena;
     arena->supply = supply;
-    for (unsigned code = 1; code <= JM_CLASSES; code++) {
-        arena->free[code].live = jm_class_live(code);
-    }
     return arena;
 }
 
@@ -50,7 +50,7 @@ struct jm_block *jm_arena_find(struct jm_arena *arena, const void *pointer, size
         return block;
     }
     const struct jm_unit *unit = jm_pagemap_unit(pointer);
-    if (unit == NULL || jm_load_relaxed(&unit->owner) != arena->supply) {
+    if (unit == NULL || arena->supply == NULL || jm_load_relaxed(&unit->owner) != arena->supply) {
         return NULL;
     }
     /* Our own blocks are ours to read: nobody else unregisters them. */
@@ -180,7 +180,7 @@ void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
     jm_arena_retire_span(arena);
     uint32_t first = (uint32_t)jm_first_granule(block->charge);
     uint32_t granules = (uint32_t)block->granules;
-    block->touched = first;
+    block->touched = block->touched < first ? first : block->touched;
     block->carved = granules;
     arena->span = (struct jm_span){block, first, granules};
     remember(arena, block, block);

@@ -22,8 +22,8 @@
 
 #include "sizeclass.h"
 
-/* Blocks are found again by their unit: this many units, 4 MiB, before two of them share an entry. */
-#define JM_CACHE_UNITS 64
+/* Blocks are found again by their unit: this many units, 8 MiB, before two of them share an entry. */
+#define JM_CACHE_UNITS 128
 
 struct jm_link {
     struct jm_link *next;

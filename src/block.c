@@ -103,7 +103,7 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     if (*verdict != JM_GRANTED) {
         return NULL;
     }
-    struct jm_block *block = jm_reserve_take(size);
+    struct jm_block *block = jm_reserve_take(size, supply);
     if (block == NULL) {
         block = map_block(size, JM_UNIT, 0);
     }
@@ -141,6 +141,8 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
 bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool must)
 {
     size_t charge = block->charge;
+    block->tenant = supply;
+    block->tenancy = supply->tenancy;
     unlink_block(supply, block);
     set_owner(block, NULL);
     if (!jm_reserve_give(block, must)) {

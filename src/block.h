@@ -42,7 +42,7 @@
 #define JM_SMALL_BLOCK_MAX ((size_t)4 << 20)
 
 /* Room for the arena that one of a heap's small blocks holds. */
-#define JM_ARENA_SPACE ((size_t)1920)
+#define JM_ARENA_SPACE ((size_t)2432)
 
 /* What separates the last object from whatever the OS mapped behind the block: never handed out. */
 #define JM_TAIL_PAD ((size_t)64)
@@ -60,7 +60,9 @@ struct jm_block {
     struct jm_os_region region;
     size_t charge;  /* bytes of the quota; what the region has beyond them is reserved or unused */
     bool resizable; /* the region is a mapping of the block alone */
-    uint32_t retired; /* in the reserve: the epoch in which it was unregistered */
+    uint32_t retired;               /* in the reserve: the epoch in which it was unregistered */
+    const struct jm_supply *tenant; /* in the reserve: who had it last, */
+    uint64_t tenancy;               /* and when */
 
     /* Large blocks only. */
     struct jm_block *next_empty; /* of the blocks to be given back */
@@ -79,6 +81,7 @@ enum jm_large_state { JM_LARGE_NONE = 0, JM_LARGE_LIVE, JM_LARGE_QUEUED };
 /* What a runtime holds from the OS:  quota.usage == sum of charge over the blocks. */
 struct jm_supply {
     struct jm_quota quota;
+    uint64_t tenancy; /* with the address, tells runtimes apart that had the same slot */
     _Atomic(struct jm_block *) small, large; /* shared: lists of blocks */
     _Atomic(size_t) block_count;             /* shared */
 };

@@ -38,6 +38,7 @@ void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena, struct jm_b
 void jm_heap_reset(struct jm_heap *heap)
 {
     jm_quota_reset(&heap->supply.quota);
+    heap->supply.tenancy++;
     jm_store_relaxed(&heap->supply.small, NULL);
     jm_store_relaxed(&heap->supply.large, NULL);
     jm_store_relaxed(&heap->supply.block_count, 0);

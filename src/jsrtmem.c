@@ -174,18 +174,6 @@ static bool free_in(struct jm_heap *heap, void *pointer)
     return freed;
 }
 
-static JM_NOINLINE JsErrorCode free_slow(void *pointer)
-{
-    if (pointer == NULL) {
-        return JsNoError;
-    }
-    if (!jm_runtime_settle(HERE)) {
-        return queue_free(pointer) ? JsNoError : JsErrorInvalidArgument;
-    }
-    struct jm_heap *heap = owner_of(pointer);
-    return heap != NULL && free_in(heap, pointer) ? JsNoError : JsErrorInvalidArgument;
-}
-
 /* A block became empty: if it is the second one, one of them is given back. */
 static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, struct jm_block *block)
 {
@@ -200,22 +188,45 @@ static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, struct jm_block 
     return JsNoError;
 }
 
-JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
+/* Frees what starts at a granule of a block of the current heap. */
+JM_INLINE JsErrorCode free_small(struct jm_block *block, size_t granule, void *pointer)
 {
-    struct jm_arena *arena = jm_current.arena;
-    struct jm_block *block;
-    size_t granule;
-    if (!jm_arena_peek(arena, ptr, &block, &granule)) {
-        return free_slow(ptr);
-    }
     unsigned code = jm_load_relaxed(&block->map[granule]);
     if (JM_UNLIKELY(!jm_is_live(code))) {
         return JsErrorInvalidArgument;
     }
-    if (jm_arena_push(arena, block, granule, ptr, code)) {
+    if (jm_arena_push(jm_current.arena, block, granule, pointer, code)) {
         return note_empty(jm_current.heap, block);
     }
     return JsNoError;
+}
+
+/* A pointer that the cache of the current heap does not know. */
+static JM_NOINLINE JsErrorCode free_slow(void *pointer)
+{
+    if (pointer == NULL) {
+        return JsNoError;
+    }
+    size_t granule;
+    struct jm_block *block = jm_arena_find(jm_current.arena, pointer, &granule);
+    if (block != NULL) {
+        return free_small(block, granule, pointer);
+    }
+    if (!jm_runtime_settle(HERE)) {
+        return queue_free(pointer) ? JsNoError : JsErrorInvalidArgument;
+    }
+    struct jm_heap *heap = owner_of(pointer);
+    return heap != NULL && free_in(heap, pointer) ? JsNoError : JsErrorInvalidArgument;
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
+{
+    struct jm_block *block;
+    size_t granule;
+    if (!jm_arena_peek(jm_current.arena, ptr, &block, &granule)) {
+        return free_slow(ptr);
+    }
+    return free_small(block, granule, ptr);
 }
 
 /* ---- Resizing and asking ---- */

@@ -11,7 +11,7 @@ static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_RESERVE_BLOCK_MAX, "a bin
 /* Process state. bytes == sum of charge over bins and leftovers; written under the lock. */
 static struct {
     struct jm_lock lock;
-    struct jm_block *bins[BINS]; /* zero but for previous, region and charge */
+    struct jm_block *bins[BINS]; /* as their tenants left them */
     struct jm_block *leftovers;  /* large, or read when they came: for the OS only */
     _Atomic(size_t) bytes, limit;
     _Atomic(bool) has_leftovers;
@@ -126,23 +126,27 @@ static void trim(size_t limit)
     }
 }
 
-/* Clears what was handed out, while it is warm. */
-static void zero(struct jm_block *block)
+/* Clears a block for its next tenant: the header and the map for anybody, and what was handed out, unless
+ * the tenant is the one who had it. An arena is made anew anyway. */
+static void clear(struct jm_block *block, const struct jm_supply *tenant)
 {
     struct jm_os_region region = block->region;
     size_t charge = block->charge;
     size_t touched = (size_t)block->touched << JM_GRANULE_BITS;
     size_t first = jm_first_granule(charge) << JM_GRANULE_BITS;
     char *start = (char *)block;
-    if (touched > first) {
+    bool is_same = block->tenant == tenant && block->tenancy == tenant->tenancy;
+    if (touched > first && !is_same) {
         memset(start + first, 0, touched - first);
     }
-    memset(start, 0, JM_MAP_OFFSET + block->touched);
+    memset(start + JM_MAP_OFFSET, 0, block->touched);
+    memset(start, 0, offsetof(struct jm_block, arena));
     block->region = region;
     block->charge = charge;
+    block->touched = is_same ? (uint32_t)(touched >> JM_GRANULE_BITS) : 0;
 }
 
-struct jm_block *jm_reserve_take(size_t size)
+struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant)
 {
     if (size > JM_RESERVE_BLOCK_MAX) {
         return NULL;
@@ -154,6 +158,9 @@ struct jm_block *jm_reserve_take(size_t size)
         block = pop(bin);
     }
     jm_lock_drop(&reserve.lock);
+    if (block != NULL) {
+        clear(block, tenant);
+    }
     return block;
 }
 
@@ -213,9 +220,6 @@ bool jm_reserve_give(struct jm_block *block, bool must)
         if (!must) {
             return false;
         }
-    }
-    if (reusable) {
-        zero(block);
     }
     keep(block, reusable ? &reserve.bins[bin_of(block->charge)] : &reserve.leftovers);
     return true;

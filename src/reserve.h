@@ -1,6 +1,6 @@
 /*
  * Layer 2: the process reserve. It keeps released blocks warm, up to a bound, so that runtimes that come
- * and go do not pay for mappings and page faults. What it hands out is zero.
+ * and go do not pay for mappings and page faults. What one tenant left is zeroed for the next.
  *
  * Any thread may call; the reserve has a lock of its own. It knows no runtime and no host.
  */
@@ -20,8 +20,8 @@
 /* Reads the bound from the environment. */
 void jm_reserve_init(void);
 
-/* A zeroed block of exactly `size` bytes, but for its `region`; or NULL. */
-struct jm_block *jm_reserve_take(size_t size);
+/* A block of exactly `size` bytes, cleared for its tenant but for region, charge and touched; or NULL. */
+struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant);
 
 /*
  * Takes an unregistered block: keeps it, where it is small and the bound allows, or unmaps it.

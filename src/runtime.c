@@ -17,7 +17,7 @@ enum site { SITE_EVENT, SITE_BEFORE_COLLECT };
 
 /* ---- Ownership ---- */
 
-static uint64_t my_owner(bool entered)
+static inline uint64_t my_owner(bool entered)
 {
     return jm_thread.id << 1 | entered;
 }
@@ -180,7 +180,7 @@ static void abandon_innermost(void)
     settle_owner(runtime);
 }
 
-bool jm_runtime_settle(uintptr_t here)
+bool jm_runtime_settle_slowly(uintptr_t here)
 {
     while (JM_UNLIKELY(jm_thread.calls != NULL) &&
            jm_hook_was_left(JM_CONTAINER(jm_thread.calls, struct jm_hook, call), here)) {
@@ -254,12 +254,6 @@ void jm_runtime_refresh_current(void)
     }
 }
 
-void jm_runtime_add_entry(struct jm_runtime *runtime)
-{
-    runtime->entries++;
-    settle_owner(runtime);
-}
-
 void jm_runtime_drop_entry(struct jm_runtime *runtime)
 {
     runtime->entries--;
@@ -270,7 +264,8 @@ enum jm_access jm_runtime_enter(struct jm_ref ref)
 {
     enum jm_access access = take(ref);
     if (access == JM_ACCESS_GRANTED) {
-        jm_runtime_add_entry(jm_runtime_at(ref));
+        jm_runtime_at(ref)->entries++;
+        settle_owner(jm_runtime_at(ref));
     }
     return access;
 }

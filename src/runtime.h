@@ -41,7 +41,13 @@ bool jm_runtime_init(void);
  * an id, and undoes the callbacks that the stack shows were left by a jump. `here` is a frame of the
  * library's entry. post: false: the OS has no room for the thread.
  */
-bool jm_runtime_settle(uintptr_t here);
+bool jm_runtime_settle_slowly(uintptr_t here);
+JM_INLINE bool jm_runtime_settle(uintptr_t here)
+{
+    /* A thread with an id has prepared the library. */
+    return JM_LIKELY(jm_thread.id != 0 && jm_thread.calls == NULL) ||
+           jm_runtime_settle_slowly(here);
+}
 
 JM_INLINE struct jm_ref jm_runtime_find(const void *handle)
 {
@@ -117,11 +123,8 @@ bool jm_operation_goes_on(const struct jm_operation *operation);
 void jm_operation_end(struct jm_operation *operation);
 void jm_operation_unwind(struct jm_operation *operation);
 
-/* Makes the runtime the calling thread's until jm_runtime_leave. Nests. */
+/* Adds an entry: the runtime is the calling thread's until as many were dropped. */
 enum jm_access jm_runtime_enter(struct jm_ref ref);
-
-/* One entry more or less, for whoever keeps account of them. */
-void jm_runtime_add_entry(struct jm_runtime *runtime);
 void jm_runtime_drop_entry(struct jm_runtime *runtime);
 
 /* Points the fast paths at what the thread entered last. */

@@ -22,6 +22,20 @@
 
 static_assert(JM_CLASSES < JM_FREE, "a state byte holds a class in one of three states");
 
+/* The classes' granules, in the order of their codes. */
+/* clang-format off */
+#define JM_FOR_CLASSES(X)                                                                          \
+    X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)                                                        \
+    X(9) X(10) X(11) X(12) X(13) X(14) X(16) X(18) X(20) X(22) X(25) X(28) X(32) X(36) X(41)       \
+    X(46) X(52) X(59) X(64)                                                                        \
+    X(72) X(80) X(88) X(96) X(104) X(112) X(128) X(144) X(160) X(176) X(200) X(224) X(256)         \
+    X(288) X(328) X(368) X(416) X(472) X(512)                                                      \
+    X(576) X(640) X(704) X(768) X(832) X(896) X(1024) X(1152) X(1280) X(1408) X(1600) X(1792)      \
+    X(2048) X(2304) X(2624) X(2944) X(3328) X(3776) X(4096)                                        \
+    X(4608) X(5120) X(5632) X(6144) X(6656) X(7168) X(8192) X(9216) X(10240) X(11264) X(12800)     \
+    X(14336) X(16384)
+/* clang-format on */
+
 extern const uint8_t jm_class_steps[65];                 /* by count of units: the step that fits */
 extern const uint16_t jm_class_granules[JM_CLASSES + 1]; /* by code */
 
@@ -57,9 +71,11 @@ static inline unsigned jm_class_within(size_t granules)
 }
 
 /* What an object counts in its block. */
+#define JM_LIVE(granules) (((uint64_t)1 << 32) + (granules))
+
 JM_INLINE uint64_t jm_class_live(unsigned code)
 {
-    return ((uint64_t)1 << 32) + jm_class_granules[code];
+    return JM_LIVE(jm_class_granules[code]);
 }
 
 static inline bool jm_is_live(unsigned state)

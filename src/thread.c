@@ -43,11 +43,8 @@ void jm_thread_forked(void)
     jm_store_relaxed(&threads.survivor, jm_thread.id);
 }
 
-bool jm_thread_reserve_frame(void)
+bool jm_thread_grow_frames(void)
 {
-    if (jm_thread.frame_count < jm_thread.frame_capacity) {
-        return true;
-    }
     size_t old_size = jm_thread.frame_capacity * sizeof(struct jm_frame);
     size_t size = jm_align_up(2 * old_size, jm_os_page_size());
     struct jm_os_region region;

@@ -68,7 +68,11 @@ bool jm_thread_is_gone(jm_thread_id id);
 void jm_thread_forked(void);
 
 /* Makes room for one more frame. post: false: no memory. */
-bool jm_thread_reserve_frame(void);
+bool jm_thread_grow_frames(void);
+static inline bool jm_thread_reserve_frame(void)
+{
+    return jm_thread.frame_count < jm_thread.frame_capacity || jm_thread_grow_frames();
+}
 
 /* Gives back what the thread's record holds; the record may be used again. */
 void jm_thread_reset(void);
