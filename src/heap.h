@@ -14,19 +14,18 @@
 #define JM_QUEUED_LARGE 2
 
 struct jm_heap {
-    struct jm_supply supply;        /* first: the pointer map's owner is the heap */
     struct jm_arena *arena;         /* null without small blocks */
+    bool untidy;                    /* blocks wait to be given back */
+    bool untidy_small;              /* small ones among them */
+    _Atomic(uint8_t) queued;        /* set by all: JM_QUEUED_*: which lists have queued frees */
+    struct jm_supply supply;        /* what the pointer map names as the owner */
     struct jm_block *home;          /* the block that the arena lies in */
     struct jm_block *spare;         /* a small block that was empty when last seen, to be kept */
     struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
     struct jm_block *refused_large; /* and those that the OS would not take when last asked */
-    uint64_t swept_live; /* what was live at the last sweep, to tell whether another may help */
-    uint32_t cut;        /* granules of spans chosen since then */
-    uint32_t emptied;    /* counts blocks that became empty */
-    bool untidy;         /* blocks wait to be given back */
-    bool untidy_small;   /* small ones among them */
-    _Atomic(uint8_t)
-        queued; /* set by all: JM_QUEUED_SMALL, JM_QUEUED_LARGE: lists with queued frees */
+    uint64_t swept_live;  /* what was live at the last sweep, to tell whether another may help */
+    uint32_t cut;         /* granules of spans chosen since then */
+    uint32_t emptied;     /* counts blocks that became empty */
     uint32_t unpublished; /* slow paths since live_bytes and live_objects were written */
 
     /* Written at slow paths, read by all. */

@@ -33,11 +33,11 @@ struct jm_call {
 };
 
 struct jm_hook {
+    struct jm_call call;
     _Atomic(jm_hook_function) function; /* written under the runtime's lock */
     _Atomic(void *) state;              /* written under the runtime's lock */
     _Atomic(uint32_t) version;          /* odd while the pair is being written */
     _Atomic(uint32_t) turn;             /* written by the calling thread */
-    struct jm_call call;
 };
 
 /* A pair that was read in one piece, and the turn in which it may be called. */

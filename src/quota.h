@@ -37,10 +37,10 @@ typedef bool(JM_CALLBACK *jm_event_function)(void *state, unsigned event, size_t
 #define JM_NO_LIMIT SIZE_MAX
 
 struct jm_quota {
+    uint32_t operations; /* in progress on the runtime; written by the thread that uses it */
+    struct jm_hook hook;
     _Atomic(size_t) usage, limit, peak;
     _Atomic(uint64_t) events[JM_EVENTS];
-    struct jm_hook hook;
-    uint32_t operations; /* in progress on the runtime; written by the thread that uses it */
 };
 
 /* Makes a quota new: nothing used, no limit, no callback. pre: nobody uses the runtime. */

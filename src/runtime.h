@@ -17,17 +17,18 @@
 #include "heap.h"
 #include "registry.h"
 
+/* What entering and leaving touch lies in the first cache line. */
 struct jm_runtime {
-    struct jm_slot slot;          /* first: the registry knows nothing more */
-    _Atomic(uint32_t) attributes; /* shared: constant while live */
+    struct jm_slot slot;    /* first: the registry knows nothing more */
+    _Atomic(uint32_t) uses; /* shared: counts changes of `owner` from 0 */
     _Atomic(uint64_t) owner;
+    uint32_t entries;
+    bool disposing;         /* a dispose began, and may have been left by a jump */
+    _Atomic(bool) disabled; /* shared, written by all */
     struct jm_heap heap;
     struct jm_hook before_collect;
-    uint32_t entries;
-    _Atomic(uint32_t) uses; /* shared: counts changes of `owner` from 0 */
-    _Atomic(bool) disabled; /* shared, written by all */
-    bool disposing;         /* a dispose began, and may have been left by a jump */
-    uint32_t contexts;      /* under the lock: index + 1 of the first */
+    _Atomic(uint32_t) attributes; /* shared: constant while live */
+    uint32_t contexts;            /* under the lock: index + 1 of the first */
 };
 
 /* The current owner keeps every other thread out; `stale`: the handle is not valid. */
