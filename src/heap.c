@@ -293,6 +293,11 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
     unsigned code;
     struct jm_block *block = find_small(heap, pointer, &granule, &code);
     if (block != NULL) {
+        /* Nobody may have queued it meanwhile: of frees that race without entering, one wins. */
+        uint8_t live = (uint8_t)code;
+        if (!jm_swap_acquire(&block->map[granule], &live, (uint8_t)(code + JM_FREE))) {
+            return false;
+        }
         if (jm_arena_push(heap->arena, block, granule, pointer, code)) {
             jm_heap_note_empty(heap, block);
         }
@@ -302,7 +307,10 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
     if (block == NULL) {
         return false;
     }
-    jm_store_relaxed(&block->state, JM_LARGE_NONE);
+    unsigned large = JM_LARGE_LIVE;
+    if (!jm_swap_acquire(&block->state, &large, JM_LARGE_NONE)) {
+        return false;
+    }
     jm_heap_note_empty(heap, block);
     return true;
 }
