@@ -150,6 +150,7 @@ static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
         jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block), block);
     }
     jm_arena_open_block(heap->arena, block);
+    heap->cut += heap->arena->span.end - heap->arena->span.next;
     jm_heap_publish(heap);
     return true;
 }

@@ -421,35 +421,59 @@ static void blocks_emptied_inside_go_back_at_the_next_use(void **state)
     }
 }
 
-/* The first event comes in a collect, which had begun to look for empty blocks before. */
-static void blocks_emptied_inside_a_collect_go_back_too(void **state)
+#define SMALL_OBJECTS 3000
+static void *small_objects[SMALL_OBJECTS];
+
+static bool free_small_objects(struct host *self, const struct host_event *event)
 {
-    enum { SMALL = 3000 };
-    static void *small[SMALL];
-    struct host host;
-    JsRuntimeHandle runtime = host_new_runtime(&host);
-    struct nested nested = {.type = JsMemoryFree};
+    if (event->type == JsMemoryFree && self->calls_of_hook++ == 0) {
+        for (size_t i = 0; i < SMALL_OBJECTS; i++) {
+            *(JsErrorCode *)self->context |= jsrtmem_free(small_objects[i]);
+        }
+    }
+    return true;
+}
+
+static JsErrorCode free_or_collect(JsRuntimeHandle runtime, void *object, bool queued,
+                                   worker *other)
+{
+    if (!queued) {
+        return jsrtmem_free(object);
+    }
+    JsErrorCode code = worker_do(other, call_free, object, NULL);
+    return code != JsNoError ? code : JsCollectGarbage(runtime);
+}
+
+/* The event comes out of a free, or out of a collect that takes a queued free in. */
+static void blocks_of_small_objects_emptied_inside_go_back_too(void **state)
+{
+    worker *other = worker_start();
 
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(nested.to_free); i++) {
-        nested.to_free[nested.free_count++] = new_object(runtime, MIB(3));
+    for (int queued = 0; queued < 2; queued++) {
+        struct host host;
+        JsRuntimeHandle runtime = host_new_runtime(&host);
+        JsErrorCode codes = JsNoError;
+
+        assert_ok(jsrtmem_enter(runtime));
+        for (size_t i = 0; i < SMALL_OBJECTS; i++) {
+            small_objects[i] = new_object(runtime, 500);
+        }
+        void *large = new_object(runtime, MIB(2));
+        assert_true(stats_of(runtime).blocks > 4);
+        host_set_hook(&host, free_small_objects, &codes);
+        assert_ok(free_or_collect(runtime, large, queued, other));
+        assert_ok(jsrtmem_free(new_object(runtime, 500))); /* the next use */
+        if (host.calls_of_hook > 0) {
+            assert_ok(codes);
+            require(stats_of(runtime).blocks <= 1, "%zu blocks are kept", stats_of(runtime).blocks);
+        }
+        assert_ok(jsrtmem_leave(runtime));
+        assert_balanced(&host);
+        dispose(runtime);
+        assert_all_freed(&host);
     }
-    for (size_t i = 0; i < SMALL; i++) {
-        small[i] = new_object(runtime, 500);
-    }
-    for (size_t i = 0; i < SMALL; i++) {
-        assert_ok(jsrtmem_free(small[i]));
-    }
-    host_set_hook(&host, free_in_callback, &nested);
-    assert_ok(JsCollectGarbage(runtime));
-    assert_ok(jsrtmem_free(new_object(runtime, 500))); /* the next use */
-    if (nested.calls > 0) {
-        assert_ok(nested.freed);
-        assert_true(usage_of(runtime) < MIB(4));
-    }
-    assert_balanced(&host);
-    dispose(runtime);
-    assert_all_freed(&host);
+    worker_stop(other);
 }
 
 static bool realloc_in_callback(struct host *self, const struct host_event *event)
@@ -558,8 +582,8 @@ int main(void)
         UNIT_ROW("objects before the first block", first_block_cannot_be_had_inside_a_callback),
         UNIT_ROW("frees: blocks go back at the next use",
                  blocks_emptied_inside_go_back_at_the_next_use),
-        UNIT_ROW("frees, in a collect: blocks go back too",
-                 blocks_emptied_inside_a_collect_go_back_too),
+        UNIT_ROW("frees: blocks of small objects go back too",
+                 blocks_of_small_objects_emptied_inside_go_back_too),
         UNIT_ROW("realloc", realloc_inside_shrinks_and_does_not_grow),
         UNIT_ROW("realloc, of the object being resized", the_object_being_resized_is_used_inside),
     };

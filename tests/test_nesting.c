@@ -173,6 +173,12 @@ struct block {
     bool answer;
 };
 
+static void delete_gates(struct block *block)
+{
+    gate_delete(block->arrived);
+    gate_delete(block->go);
+}
+
 static bool block_on_allocate(struct host *self, const struct host_event *event)
 {
     struct block *block = self->context;
@@ -232,8 +238,7 @@ static void block_delays_only_its_own_runtime(void **state)
     assert_int_equal(stats_of(runtime).live_objects, 1);
     dispose(runtime);
     assert_all_freed(&host);
-    gate_delete(block.arrived);
-    gate_delete(block.go);
+    delete_gates(&block);
     worker_stop(other);
 }
 
@@ -244,14 +249,6 @@ static void start_blocked(struct host *host, struct block *block, worker *other,
     host_set_hook(host, block_on_allocate, block);
     worker_post(other, allocate_a_large_object, in_out);
     gate_wait(block->arrived);
-}
-
-static void end_blocked(struct block *block, worker *other)
-{
-    gate_open(block->go);
-    worker_wait(other);
-    gate_delete(block->arrived);
-    gate_delete(block->go);
 }
 
 struct waiting {
@@ -284,7 +281,8 @@ static void calls_wait_for_a_call_that_did_not_enter(void **state)
     start_blocked(&host, &block, other, &in_out);
     worker_post(third, use_in_turn, &waiting);
     assert_true(worker_is_busy(other));
-    end_blocked(&block, other);
+    gate_open(block.go);
+    worker_wait(other);
     worker_wait(third);
     assert_non_null(in_out);
     assert_ok(waiting.alloc);
@@ -293,6 +291,7 @@ static void calls_wait_for_a_call_that_did_not_enter(void **state)
     assert_ok(waiting.leave);
     assert_balanced(&host);
     dispose(runtime);
+    delete_gates(&block);
     worker_stop(other);
     worker_stop(third);
 }
@@ -320,7 +319,8 @@ static void calls_do_not_wait_for_a_thread_that_entered(void **state)
     JsErrorCode collect = JsCollectGarbage(runtime);
     JsErrorCode enter = jsrtmem_enter(runtime);
     JsErrorCode disposed = JsDisposeRuntime(runtime);
-    end_blocked(&block, other);
+    gate_open(block.go);
+    worker_wait(other);
     assert_code(alloc, JsErrorWrongThread);
     assert_code(collect, JsErrorWrongThread);
     assert_code(enter, JsErrorWrongThread);
@@ -329,6 +329,7 @@ static void calls_do_not_wait_for_a_thread_that_entered(void **state)
     worker_stop(other);
     assert_balanced(&host);
     dispose(runtime);
+    delete_gates(&block);
 }
 
 struct held_use {
@@ -433,8 +434,7 @@ static void nothing_waits_inside_a_callback(void **state)
     assert_int_equal(stats_of(held).live_objects, 1);
     dispose(held);
     dispose(runtime);
-    gate_delete(block.arrived);
-    gate_delete(block.go);
+    delete_gates(&block);
     worker_stop(other);
 }
 

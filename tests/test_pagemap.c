@@ -227,17 +227,45 @@ static void threads_agree_on_a_leaf(void **state)
     }
 }
 
-static void readers_are_seen_until_they_leave(void **state)
+/* Waits for readers on a thread of its own, and says when it is done. */
+static _Atomic(bool) waited;
+
+static void *wait_for_readers(void *argument)
+{
+    (void)argument;
+    (void)jm_thread_ready();
+    jm_pagemap_wait();
+    jm_store_seq_cst(&waited, true);
+    return NULL;
+}
+
+/* A reader that began before the wait holds it up; one that came meanwhile does not. */
+static void a_wait_ends_when_the_readers_before_it_have_left(void **state)
 {
     (void)state;
-    assert_true(jm_pagemap_is_quiet());
-    _Atomic(uint32_t) *first = jm_pagemap_enter();
-    assert_false(jm_pagemap_is_quiet());
-    _Atomic(uint32_t) *second = jm_pagemap_enter();
-    jm_pagemap_leave(first);
-    assert_false(jm_pagemap_is_quiet());
-    jm_pagemap_leave(second);
-    assert_true(jm_pagemap_is_quiet());
+    jm_pagemap_wait(); /* nobody reads: at once */
+    for (int round = 0; round < 20; round++) {
+        pthread_t thread;
+        _Atomic(uint32_t) *first = jm_pagemap_enter();
+        _Atomic(uint32_t) *second = jm_pagemap_enter();
+        uint32_t epoch = jm_load_seq_cst(&jm_pagemap_epoch);
+        jm_store_seq_cst(&waited, false);
+        assert_int_equal(pthread_create(&thread, NULL, wait_for_readers, NULL), 0);
+        while (jm_load_seq_cst(&jm_pagemap_epoch) == epoch) {
+            (void)sched_yield(); /* until the waiter has ended the epoch that may end */
+        }
+        _Atomic(uint32_t) *late = jm_pagemap_enter();
+        for (int i = 0; i < 100; i++) {
+            (void)sched_yield();
+        }
+        jm_pagemap_leave(first);
+        (void)sched_yield();
+        assert_false(jm_load_seq_cst(&waited));
+        jm_pagemap_leave(second);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_true(jm_load_seq_cst(&waited));
+        jm_pagemap_leave(late);
+    }
 }
 
 /* However many readers come after: they read in later epochs, and leave in any order. */
@@ -273,7 +301,8 @@ static void epochs_go_round(void **state)
     assert_int_equal(jm_pagemap_advance(), 0);
     jm_pagemap_leave(reader);
     assert_int_equal(jm_pagemap_advance(), 2);
-    assert_true(jm_pagemap_is_quiet());
+    jm_pagemap_wait();
+    assert_true(jm_pagemap_is_over(2, jm_load_seq_cst(&jm_pagemap_epoch)));
 }
 
 /* A page that is taken away while a reader may be in it: the reader would see the poison. */
@@ -323,9 +352,7 @@ static void nothing_is_taken_from_under_a_reader(void **state)
         *payload = 1;
         jm_pagemap_set(at(grave.address), 1, (struct jm_block *)(void *)payload, OWNER);
         jm_pagemap_set(at(grave.address), 1, NULL, NULL);
-        for (unsigned attempt = 0; !jm_pagemap_is_quiet(); attempt++) {
-            jm_os_pause(attempt);
-        }
+        jm_pagemap_wait();
         *payload = 0; /* it is somebody else's now */
         rounds++;
     }
@@ -347,7 +374,7 @@ int main(void)
         cmocka_unit_test(addresses_beyond_the_map_are_refused),
         cmocka_unit_test(a_leaf_that_cannot_be_had_is_a_refusal),
         cmocka_unit_test(threads_agree_on_a_leaf),
-        cmocka_unit_test(readers_are_seen_until_they_leave),
+        cmocka_unit_test(a_wait_ends_when_the_readers_before_it_have_left),
         cmocka_unit_test(later_readers_do_not_hold_up_an_earlier_epoch),
         cmocka_unit_test(epochs_go_round),
         cmocka_unit_test(nothing_is_taken_from_under_a_reader),

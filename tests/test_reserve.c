@@ -44,6 +44,20 @@ static struct jm_block *try_block(size_t size, bool small)
     return block;
 }
 
+/* Who takes: another tenant than any block here had. */
+static const struct jm_supply taker = {.tenancy = 7};
+
+static struct jm_block *take(size_t size)
+{
+    return jm_reserve_take(size, &taker);
+}
+
+/* Where a block's objects begin. */
+static char *objects_of(struct jm_block *block)
+{
+    return (char *)block + (jm_first_granule(block->charge) << JM_GRANULE_BITS);
+}
+
 static struct jm_block *new_block(size_t size)
 {
     struct jm_block *block = try_block(size, true);
@@ -157,14 +171,14 @@ static void what_is_taken_has_exactly_the_size(void **state)
         assert_true(jm_reserve_give(block, false));
         for (size_t other = 0; other < COUNT_OF(sizes); other++) {
             if (other != i) {
-                assert_null(jm_reserve_take(sizes[other]));
+                assert_null(take(sizes[other]));
             }
         }
-        assert_null(jm_reserve_take(MIB(2)));
-        assert_ptr_equal(jm_reserve_take(sizes[i]), block);
+        assert_null(take(MIB(2)));
+        assert_ptr_equal(take(sizes[i]), block);
         assert_int_equal(block->charge, sizes[i]);
         assert_memory_equal(&block->region, &region, sizeof(region));
-        assert_null(jm_reserve_take(sizes[i]));
+        assert_null(take(sizes[i]));
         assert_int_equal(jm_reserve_bytes(), 0);
         unmap(block);
     }
@@ -210,7 +224,8 @@ static void assert_zero_but_for_its_links(const struct jm_block *block, size_t s
     memcpy(&head, block, sizeof(head));
     head.charge = 0;
     head.region = (struct jm_os_region){NULL, 0};
-    jm_store_relaxed(&head.next, NULL);
+    memset(head.arena, 0,
+           sizeof(head.arena)); /* never handed out, and made anew by whoever needs it */
     assert_true(bytes_are(&head, sizeof(head), 0));
     assert_true(bytes_are((const char *)block + sizeof(head), size - sizeof(head), 0));
 }
@@ -227,11 +242,37 @@ static void what_is_taken_is_zero(void **state)
             struct jm_block *block = new_block(size);
             soil(block, touched[i]);
             assert_true(jm_reserve_give(block, false));
-            assert_ptr_equal(jm_reserve_take(size), block);
+            assert_ptr_equal(take(size), block);
             assert_zero_but_for_its_links(block, size);
             unmap(block);
         }
     }
+    assert_bytes(0);
+}
+
+static void what_the_same_tenant_takes_back_has_a_clean_map_only(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    struct jm_block *block = new_block(KIB(128));
+    size_t first = jm_first_granule(KIB(128));
+    soil(block, first + 100);
+    block->tenant = &taker;
+    block->tenancy = taker.tenancy;
+    assert_true(jm_reserve_give(block, false));
+    assert_ptr_equal(take(KIB(128)), block);
+    assert_int_equal(block->touched, first + 100); /* still to be cleared for the next tenant */
+    assert_true(bytes_are(objects_of(block), 100 << JM_GRANULE_BITS, 0xee));
+    for (size_t granule = 0; granule < KIB(128) >> JM_GRANULE_BITS; granule++) {
+        assert_int_equal(block->map[granule], 0);
+    }
+    block->tenant = &taker;
+    block->tenancy = taker.tenancy - 1; /* an earlier runtime of the same slot */
+    block->granules = (KIB(128) - JM_TAIL_PAD) >> JM_GRANULE_BITS;
+    assert_true(jm_reserve_give(block, false));
+    assert_ptr_equal(take(KIB(128)), block);
+    assert_true(bytes_are(objects_of(block), 100 << JM_GRANULE_BITS, 0));
+    unmap(block);
     assert_bytes(0);
 }
 
@@ -266,7 +307,7 @@ static void what_must_be_kept_is_kept_past_the_bound(void **state)
     assert_bytes(KIB(128) + KIB(68) + MIB(3));
     assert_int_equal(jm_reserve_limit(), 0);
     /* Small ones are of use as they are. */
-    assert_ptr_equal(jm_reserve_take(KIB(128)), small);
+    assert_ptr_equal(take(KIB(128)), small);
     assert_zero_but_for_its_links(small, KIB(128));
     assert_int_equal(jm_reserve_bytes(), KIB(68) + MIB(3));
     fake_os_reset();
@@ -311,7 +352,7 @@ static void what_is_read_waits_for_its_readers(void **state)
         jm_reserve_settle();
         jm_reserve_drain();
         jm_reserve_set_limit(0);
-        assert_null(jm_reserve_take(KIB(128)));
+        assert_null(take(KIB(128)));
         assert_bytes(KIB(128));
         assert_true(bytes_are(block->arena, sizeof(block->arena), 0x5a));
         jm_pagemap_leave(reader);
@@ -327,9 +368,9 @@ static void what_waited_is_not_handed_out(void **state)
     jm_reserve_set_limit(MIB(8));
     _Atomic(uint32_t) *reader = jm_pagemap_enter();
     give(KIB(64));
-    assert_null(jm_reserve_take(KIB(64)));
+    assert_null(take(KIB(64)));
     jm_pagemap_leave(reader);
-    struct jm_block *taken = jm_reserve_take(KIB(64));
+    struct jm_block *taken = take(KIB(64));
     assert_null(taken); /* it was never cleared */
     jm_reserve_settle();
     assert_bytes(0);
@@ -361,24 +402,42 @@ static void the_next_one_given_back_takes_what_waited_along(void **state)
     assert_bytes(0);
 }
 
+enum reader_phase { READER_STARTS, READER_READS, READER_LEAVES };
+static _Atomic(int) reader_phase;
+
+static void *read_until_told(void *unused)
+{
+    (void)unused;
+    (void)jm_thread_ready();
+    _Atomic(uint32_t) *reader = jm_pagemap_enter();
+    jm_store_seq_cst(&reader_phase, READER_READS);
+    for (unsigned attempt = 0; jm_load_seq_cst(&reader_phase) == READER_READS; attempt++) {
+        jm_os_pause(attempt);
+    }
+    jm_pagemap_leave(reader);
+    return NULL;
+}
+
+/* While a reader reads, blocks wait; past the bound whoever gives waits for the reader instead. */
 static void what_waits_is_bounded(void **state)
 {
     const size_t size = MIB(8);
-    size_t given = 0;
+    pthread_t thread;
 
     (void)state;
-    _Atomic(uint32_t) *reader = jm_pagemap_enter();
-    struct jm_block *block = new_large_block(size);
-    while (jm_reserve_give(block, false)) {
-        given += size;
-        assert_true(given <= JM_RESERVE_WAITING_MAX + size);
-        block = new_large_block(size);
+    jm_store_seq_cst(&reader_phase, READER_STARTS);
+    assert_int_equal(pthread_create(&thread, NULL, read_until_told, NULL), 0);
+    for (unsigned attempt = 0; jm_load_seq_cst(&reader_phase) != READER_READS; attempt++) {
+        jm_os_pause(attempt);
     }
-    assert_true(given >= JM_RESERVE_WAITING_MAX);
-    assert_int_equal(jm_reserve_bytes(), given);
-    assert_true(jm_reserve_give(block, true)); /* but for what must be taken */
-    assert_bytes(given + size);
-    jm_pagemap_leave(reader);
+    while (jm_reserve_bytes() <= JM_RESERVE_WAITING_MAX) {
+        size_t before = jm_reserve_bytes();
+        assert_true(jm_reserve_give(new_large_block(size), false));
+        assert_int_equal(jm_reserve_bytes(), before + size);
+    }
+    jm_store_seq_cst(&reader_phase, READER_LEAVES);
+    assert_true(jm_reserve_give(new_large_block(size), false));
+    assert_int_equal(pthread_join(thread, NULL), 0);
     jm_reserve_settle();
     assert_bytes(0);
 }
@@ -406,6 +465,7 @@ static void what_waited_and_is_refused_by_the_os_waits_on(void **state)
 
 #define THREADS 4
 #define ROUNDS 3000
+#define MARKED 1024 /* bytes */
 
 static _Atomic(size_t) thread_faults;
 
@@ -416,7 +476,7 @@ static void *take_and_give(void *argument)
     (void)jm_thread_ready();
     for (int i = 0; i < ROUNDS; i++) {
         size_t size = KIB(64) << random_below(&random, 2);
-        struct jm_block *block = jm_reserve_take(size);
+        struct jm_block *block = take(size);
         if (block == NULL) {
             block = try_block(size, true);
         }
@@ -424,9 +484,10 @@ static void *take_and_give(void *argument)
             atomic_fetch_add(&thread_faults, 1);
             continue;
         }
-        atomic_fetch_add(&thread_faults, !bytes_are(block->arena, sizeof(block->arena), 0));
-        memset(block->arena, (int)(uintptr_t)argument + 1, sizeof(block->arena));
+        atomic_fetch_add(&thread_faults, !bytes_are(objects_of(block), MARKED, 0));
+        memset(objects_of(block), (int)(uintptr_t)argument + 1, MARKED);
         block->granules = (size - JM_TAIL_PAD) >> JM_GRANULE_BITS;
+        block->touched = (uint32_t)(jm_first_granule(size) + (MARKED >> JM_GRANULE_BITS));
         if (random_chance(&random, 10)) {
             _Atomic(uint32_t) *reader = jm_pagemap_enter();
             jm_pagemap_leave(reader);
@@ -434,7 +495,7 @@ static void *take_and_give(void *argument)
         if (random_chance(&random, 2)) {
             jm_reserve_set_limit(random_below(&random, KIB(512)));
         }
-        atomic_fetch_add(&thread_faults, !bytes_are(block->arena, sizeof(block->arena),
+        atomic_fetch_add(&thread_faults, !bytes_are(objects_of(block), MARKED,
                                                     (unsigned char)((uintptr_t)argument + 1)));
         atomic_fetch_add(&thread_faults, !jm_reserve_give(block, true));
     }
@@ -565,6 +626,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(what_is_taken_has_exactly_the_size),
         RESERVE_TEST(blocks_that_are_not_worth_it_go_to_the_os),
         RESERVE_TEST(what_is_taken_is_zero),
+        RESERVE_TEST(what_the_same_tenant_takes_back_has_a_clean_map_only),
         RESERVE_TEST(what_the_os_does_not_take_stays_with_the_giver),
         RESERVE_TEST(what_must_be_kept_is_kept_past_the_bound),
         RESERVE_TEST(what_the_os_refused_goes_when_it_takes_it),

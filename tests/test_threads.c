@@ -313,7 +313,7 @@ static void take_mail(struct mail_job *self, size_t slot)
         return;
     }
     self->broken += jsrtmem_usable_size(object) < object[0];
-    self->broken += !pattern_holds(object + 1, object[0] - sizeof(*object), object[0]);
+    self->broken += !pattern_holds(object + 1, (size_t)object[0] - sizeof(*object), object[0]);
     self->failed += jsrtmem_free(object) != JsNoError;
     self->freed++;
 }
@@ -487,6 +487,7 @@ static void frees_race_with_dispose(void **state)
 }
 
 struct probe {
+    gate *started;
     atomic_bool stop;
     _Atomic(char *) around;
     size_t probes, odd;
@@ -504,7 +505,9 @@ static void probe_addresses(void *argument)
 
         self->odd += code != JsNoError && code != JsErrorInvalidArgument;
         self->odd += jsrtmem_usable_size(at) > MIB(2);
-        self->probes++;
+        if (self->probes++ == 0) {
+            gate_open(self->started);
+        }
     }
 }
 
@@ -518,7 +521,9 @@ static void questions_race_with_blocks_that_come_and_go(void **state)
     (void)state;
     JsRuntimeHandle keeper = new_runtime();
     atomic_store(&probe.around, (char *)new_object(keeper, 100) - MIB(2));
+    probe.started = gate_new();
     worker_post(other, probe_addresses, &probe);
+    gate_wait(probe.started);
     for (size_t round = 0; round < 300; round++) {
         JsRuntimeHandle runtime = new_runtime();
 
@@ -534,9 +539,9 @@ static void questions_race_with_blocks_that_come_and_go(void **state)
     }
     atomic_store(&probe.stop, true);
     worker_stop(other);
-    assert_true(probe.probes > 0);
     assert_int_equal(probe.odd, 0);
     dispose(keeper);
+    gate_delete(probe.started);
 }
 
 struct cycle {

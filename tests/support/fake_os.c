@@ -7,6 +7,7 @@
 
 void *__real_jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region);
 bool __real_jm_os_unmap(const struct jm_os_region *region);
+void __real_jm_os_discard(const struct jm_os_region *region);
 void *__real_jm_os_reserve(size_t size);
 bool __real_jm_os_extend(void *address, size_t old_size, size_t new_size);
 bool __real_jm_os_move(void *address, size_t old_size, size_t new_size, void *target);
@@ -14,13 +15,14 @@ bool __real_jm_os_shrink(void *address, size_t old_size, size_t new_size);
 
 void *__wrap_jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region);
 bool __wrap_jm_os_unmap(const struct jm_os_region *region);
+void __wrap_jm_os_discard(const struct jm_os_region *region);
 void *__wrap_jm_os_reserve(size_t size);
 bool __wrap_jm_os_extend(void *address, size_t old_size, size_t new_size);
 bool __wrap_jm_os_move(void *address, size_t old_size, size_t new_size, void *target);
 bool __wrap_jm_os_shrink(void *address, size_t old_size, size_t new_size);
 
-const char *const fake_names[FAKE_ALL + 1] = {"map",  "unmap",  "reserve", "extend",
-                                              "move", "shrink", "all"};
+const char *const fake_names[FAKE_ALL + 1] = {"map",    "unmap", "discard", "reserve",
+                                              "extend", "move",  "shrink",  "all"};
 
 /* More regions than any test here has at one time. */
 #define REGIONS_MAX 16384
@@ -30,6 +32,7 @@ struct region {
     void *address;
     size_t size;
     size_t committed; /* 0: a bare reservation */
+    bool orphan;      /* discarded, and refused then: to be discarded again at the next mapping */
 };
 
 static struct {
@@ -172,7 +175,7 @@ static void add(void *address, size_t size, size_t committed)
         blame("more regions than the test counts on");
         return;
     }
-    fake.regions[fake.region_count++] = (struct region){address, size, committed};
+    fake.regions[fake.region_count++] = (struct region){address, size, committed, false};
 }
 
 static void drop(struct region *region)
@@ -200,11 +203,26 @@ static void check_sizes(size_t first, size_t second)
 
 /* ---- The functions ---- */
 
+/* What jm_os_map does for what could not be discarded. */
+static void retry_orphans(void)
+{
+    (void)pthread_mutex_lock(&fake.lock);
+    for (size_t i = fake.region_count; i-- > 0;) {
+        struct region region = fake.regions[i];
+        if (region.orphan) {
+            drop(&fake.regions[i]);
+            __real_jm_os_discard(&(struct jm_os_region){region.address, region.size});
+        }
+    }
+    (void)pthread_mutex_unlock(&fake.lock);
+}
+
 void *__wrap_jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
 {
     if (!admit(FAKE_MAP)) {
         return NULL;
     }
+    retry_orphans();
     void *address = __real_jm_os_map(size, alignment, offset, region);
     (void)pthread_mutex_lock(&fake.lock);
     check_sizes(size, size);
@@ -232,6 +250,23 @@ bool __wrap_jm_os_unmap(const struct jm_os_region *region)
     }
     (void)pthread_mutex_unlock(&fake.lock);
     return done;
+}
+
+/* A refusal is the OS's: the region waits for the next mapping then. */
+void __wrap_jm_os_discard(const struct jm_os_region *region)
+{
+    bool admitted = admit(FAKE_DISCARD);
+    (void)pthread_mutex_lock(&fake.lock);
+    struct region *known = whole(region->address, region->size, "discarded what is no region");
+    if (known != NULL && known->orphan) {
+        blame("discarded twice");
+    } else if (known != NULL && admitted) {
+        drop(known);
+        __real_jm_os_discard(region);
+    } else if (known != NULL) {
+        known->orphan = true;
+    }
+    (void)pthread_mutex_unlock(&fake.lock);
 }
 
 void *__wrap_jm_os_reserve(size_t size)

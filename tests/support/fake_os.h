@@ -13,6 +13,7 @@
 enum fake_function {
     FAKE_MAP,
     FAKE_UNMAP,
+    FAKE_DISCARD,
     FAKE_RESERVE,
     FAKE_EXTEND,
     FAKE_MOVE,
@@ -36,7 +37,8 @@ size_t fake_os_refused(void);
 typedef void (*fake_hook)(void *context, enum fake_function function, size_t nth_of_all);
 void fake_os_watch(fake_hook hook, void *context);
 
-/* Bytes that the library has mapped now, and those of bare reservations. */
+/* Bytes that the library has mapped now, and those of bare reservations. What could not be discarded
+ * counts until the next mapping, which discards it. */
 size_t fake_os_mapped(void);
 size_t fake_os_reserved(void);
 

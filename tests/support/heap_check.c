@@ -66,8 +66,8 @@ static const char *check_object(struct check *check, const struct jm_block *bloc
         check->free[code]++;
         check->walk.free_objects++;
         check->walk.free_bytes += granules << JM_GRANULE_BITS;
-        bool pair =
-            tiles->free_granules != 0 && tiles->free_granules + granules <= JM_SMALL_GRANULES;
+        size_t before = tiles->free_granules;
+        bool pair = before != 0 && jm_class_granules[jm_class_within(before + granules)] > before;
         check->walk.free_pairs += pair;
         tiles->free_granules = granules;
         return NULL;
@@ -182,9 +182,10 @@ static const char *check_large(struct check *check, const struct jm_block *block
     check->walk.large_blocks++;
     if (state != JM_LARGE_NONE) {
         check->walk.live_objects++;
-        check->walk.live_bytes += usable;
+        check->walk.live_bytes += jm_large_usable(block);
         check->walk.queued_objects += state == JM_LARGE_QUEUED;
     }
+    check->walk.empty_large += state == JM_LARGE_NONE;
     if (state == JM_LARGE_QUEUED && !is_marked(check->heap, JM_QUEUED_LARGE)) {
         return "a queued large object is marked in its block only";
     }
@@ -256,6 +257,33 @@ static const char *check_blocks(struct check *check)
     return NULL;
 }
 
+/* How many of the blocks in a list hold no object, or SIZE_MAX where one does. */
+static size_t count_empty(const struct jm_block *block, size_t most)
+{
+    size_t count = 0;
+    for (; block != NULL && count <= most; block = block->next_empty, count++) {
+        if (!jm_block_is_large(block) || jm_load_relaxed(&block->state) != JM_LARGE_NONE) {
+            return SIZE_MAX;
+        }
+    }
+    return count;
+}
+
+/* Each large block without an object waits in one of two lists. */
+static const char *check_empties(const struct check *check)
+{
+    const struct jm_heap *heap = check->heap;
+    size_t most = check->walk.large_blocks;
+    size_t waiting = count_empty(heap->empty_large, most);
+    size_t refused = count_empty(heap->refused_large, most);
+    if (waiting > most || refused > most || waiting + refused != check->walk.empty_large) {
+        return "the lists of empty large blocks are not what the blocks say";
+    }
+    return check->walk.empty_large == 0 || heap->untidy
+               ? NULL
+               : "empty large blocks that nobody looks for";
+}
+
 static bool is_own_small(const struct check *check, const struct jm_block *wanted)
 {
     const struct jm_block *block = jm_load_relaxed(&check->heap->supply.small);
@@ -305,18 +333,20 @@ static bool is_listed_rightly(const struct check *check, const struct jm_link *l
            jm_load_relaxed(&block->map[granule]) == (uint8_t)(code + JM_FREE);
 }
 
-static const char *check_lists(const struct check *check)
+/* A link into a block that was given back ends its list; what followed is in the map only. */
+static const char *check_lists(struct check *check)
 {
     const struct jm_arena *arena = check->heap->arena;
     for (unsigned code = 1; arena != NULL && code <= JM_CLASSES; code++) {
         size_t found = 0;
         const struct jm_link *link = arena->free[code].first;
-        for (; link != NULL; link = link->next) {
-            if (++found > check->free[code] || !is_listed_rightly(check, link, code)) {
-                return "a list leads to what is not free, or in a ring";
+        for (; link != NULL && is_listed_rightly(check, link, code); link = link->next) {
+            if (++found > check->free[code]) {
+                return "a list leads in a ring";
             }
         }
-        if (found != check->free[code] && !arena->broken) {
+        check->walk.cut_lists += link != NULL;
+        if (found != check->free[code] && link == NULL && !arena->broken) {
             return "a free object is in no list";
         }
     }
@@ -329,6 +359,9 @@ const char *heap_check(const struct jm_heap *heap, unsigned parts, struct heap_w
     const char *fault = check_blocks(&check);
     if (fault == NULL) {
         fault = check_arena(&check);
+    }
+    if (fault == NULL) {
+        fault = check_empties(&check);
     }
     if (fault == NULL && (heap->arena == NULL) != (check.walk.small_blocks == 0)) {
         fault = "an arena without small blocks";

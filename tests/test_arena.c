@@ -1,0 +1,432 @@
+/*
+ * The arena: what it hands out tiles its blocks, splitting and extending included, and neither links that
+ * a tenant wrote nor those that a closed block left behind lead it anywhere.
+ */
+#include "support/heap_check.h"
+#include "support/random.h"
+#include "support/rig.h"
+
+#include "sweep.h"
+
+static struct rig rig;
+#define HEAP (&rig.heap)
+
+static int make(void **state)
+{
+    (void)state;
+    rig_make(&rig);
+    return 0;
+}
+
+static int drop(void **state)
+{
+    (void)state;
+    rig_drop(&rig);
+    return 0;
+}
+
+/* ---- Objects that the test holds: overlaps show in their bytes ---- */
+
+#define HELD_MAX 5000
+
+struct held {
+    unsigned char *bytes;
+    size_t size; /* all that is usable */
+    uint64_t id;
+};
+
+static struct held held[HELD_MAX];
+static size_t held_count;
+static uint64_t next_id = 1;
+
+static struct held *hold(void *object)
+{
+    struct held *self = &held[held_count++];
+    *self = (struct held){object, jm_heap_usable(HEAP, object), next_id++};
+    assert_true(self->size != 0);
+    pattern_fill(self->bytes, self->size, self->id);
+    return self;
+}
+
+static void assert_held(const struct held *self)
+{
+    require(pattern_holds(self->bytes, self->size, self->id), "%zu bytes were handed out twice",
+            self->size);
+}
+
+static void *let_go(size_t index)
+{
+    unsigned char *object = held[index].bytes;
+    assert_held(&held[index]);
+    held[index] = held[--held_count];
+    return object;
+}
+
+static void free_held(size_t index)
+{
+    assert_true(jm_heap_free(HEAP, let_go(index)));
+}
+
+static void assert_all_held(void)
+{
+    for (size_t i = 0; i < held_count; i++) {
+        assert_held(&held[i]);
+    }
+}
+
+static void free_all(void)
+{
+    while (held_count > 0) {
+        free_held(held_count - 1);
+    }
+}
+
+/* The place of an object in its block. */
+struct place {
+    struct jm_block *block;
+    size_t granule;
+    unsigned state;
+};
+
+static struct place place_of(const void *object)
+{
+    struct place place = {NULL, 0, 0};
+    place.block = jm_arena_find(HEAP->arena, object, &place.granule);
+    assert_non_null(place.block);
+    place.state = jm_load_relaxed(&place.block->map[place.granule]);
+    return place;
+}
+
+/* ---- Tiles ---- */
+
+static void resize_one(struct random *random, size_t size)
+{
+    size_t index = random_below(random, held_count);
+    struct held before = held[index];
+    enum jm_verdict verdict = JM_GRANTED;
+    unsigned char *object = jm_heap_resize(HEAP, before.bytes, size, &verdict);
+    assert_non_null(object);
+    require(pattern_holds(object, before.size < size ? before.size : size, before.id),
+            "content lost from %zu to %zu bytes", before.size, size);
+    held[index] = held[--held_count];
+    (void)hold(object);
+}
+
+static void whatever_is_done_the_blocks_stay_tiled(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct random random = random_seeded(seed);
+        for (int step = 0; step < 6000; step++) {
+            size_t size = random_size(&random, step % 50 == 0 ? 18 : 12);
+            size_t choice = random_below(&random, 100);
+            enum jm_verdict verdict = JM_GRANTED;
+            if (held_count == 0 || (choice < 45 && held_count < 1500)) {
+                (void)hold(rig_alloc(&rig, size));
+            } else if (choice < 55 && held_count < 1500) {
+                size_t alignment = (size_t)16 << random_below(&random, 11);
+                void *object = jm_heap_alloc_aligned(HEAP, alignment, size, &verdict);
+                assert_int_equal((uintptr_t)object % alignment, 0);
+                (void)hold(object);
+            } else if (choice < 70) {
+                resize_one(&random, size);
+            } else {
+                free_held(random_below(&random, held_count));
+            }
+            if (step % 300 == 0) {
+                jm_heap_tidy(HEAP);
+                (void)assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
+            }
+        }
+        assert_all_held();
+        free_all();
+        struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
+        assert_int_equal(walk.live_objects, 0);
+        jm_heap_collect(HEAP);
+        assert_int_equal(rig_usage(&rig), 0);
+    }
+}
+
+static void a_whole_block_can_be_handed_out(void **state)
+{
+    (void)state;
+    (void)hold(rig_alloc(&rig, 16));
+    while (rig_usage(&rig) == JM_UNIT) {
+        (void)hold(rig_alloc(&rig, 16));
+    }
+    struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS);
+    assert_int_equal(walk.small_blocks, 2);
+    size_t room = JM_UNIT - JM_TAIL_PAD - (jm_first_granule(JM_UNIT) << JM_GRANULE_BITS);
+    assert_int_equal(walk.live_bytes, room + 16);
+    assert_int_equal(walk.free_bytes, 0);
+    assert_all_held();
+    free_all();
+}
+
+/* ---- Splitting and extending ---- */
+
+static void a_split_keeps_one_part_and_frees_the_rest(void **state)
+{
+    (void)state;
+    for (unsigned old = 2; old <= JM_CLASSES; old += 3) {
+        for (unsigned code = 1; code < old; code += 2) {
+            void *object = rig_alloc(&rig, (size_t)jm_class_granules[old] << JM_GRANULE_BITS);
+            struct place place = place_of(object);
+            size_t spare = (size_t)jm_class_granules[old] - jm_class_granules[code];
+            size_t shift = code % 3 == 0 ? 0 : code % 3 == 1 ? spare / 2 : spare;
+            assert_int_equal(place.state, old);
+            uint64_t live = jm_block_live(place.block);
+            jm_arena_split(HEAP->arena, place.block, place.granule, old, place.granule + shift,
+                           code);
+            assert_int_equal(jm_block_live(place.block),
+                             live - jm_class_live(old) + jm_class_live(code));
+            (void)assert_heap(HEAP, HEAP_LISTS);
+            void *kept = jm_granule_address(place.block, place.granule + shift);
+            assert_int_equal(jm_heap_usable(HEAP, kept),
+                             (size_t)jm_class_granules[code] << JM_GRANULE_BITS);
+            assert_int_equal(jm_heap_usable(HEAP, object),
+                             shift == 0 ? jm_heap_usable(HEAP, kept) : 0);
+            assert_true(jm_heap_free(HEAP, kept));
+        }
+        jm_heap_collect(HEAP);
+    }
+}
+
+static void an_object_extends_into_the_span_behind_it_only(void **state)
+{
+    (void)state;
+    struct held *first = hold(rig_alloc(&rig, 64));
+    struct held *second = hold(rig_alloc(&rig, 64));
+    struct place place = place_of(first->bytes);
+    struct jm_arena *arena = HEAP->arena;
+    assert_false(jm_arena_extend(arena, place.block, place.granule, 4, 5));
+    place = place_of(second->bytes);
+    uint64_t live = jm_block_live(place.block);
+    uint32_t next = arena->span.next;
+    assert_true(jm_arena_extend(arena, place.block, place.granule, 4, 8));
+    assert_int_equal(arena->span.next, next + 4);
+    assert_int_equal(jm_block_live(place.block), live + 4);
+    assert_int_equal(jm_heap_usable(HEAP, second->bytes), 128);
+    assert_held(second);
+    /* Not beyond the span's end. */
+    unsigned most = jm_class_within(arena->span.end - arena->span.next + 8);
+    assert_false(jm_arena_extend(arena, place.block, place.granule, 8, most + 1));
+    assert_true(jm_arena_extend(arena, place.block, place.granule, 8, most));
+    (void)assert_heap(HEAP, HEAP_LISTS);
+    jm_arena_retire_span(arena);
+    assert_false(jm_arena_extend(arena, place.block, place.granule, most, most + 1));
+    (void)assert_heap(HEAP, HEAP_LISTS);
+    held_count = 0;
+}
+
+/* ---- Links that tenants write ---- */
+
+enum scribble {
+    RANDOM_VALUE,
+    INTO_LIVE,     /* a live object, and what is inside of one */
+    INTO_FREE,     /* a free object of any class */
+    INTO_ITSELF,   /* a ring of one */
+    INTO_A_RING,   /* of two */
+    INTO_METADATA, /* a header, a map, an arena */
+    SCRIBBLES
+};
+
+static uintptr_t scribbled_link(struct random *random, enum scribble what, void *const *freed,
+                                size_t count, size_t index)
+{
+    struct jm_block *block = jm_load_relaxed(&HEAP->supply.small);
+    switch (what) {
+    case INTO_LIVE:
+        return (uintptr_t)held[random_below(random, held_count)].bytes +
+               16 * random_below(random, 3) + random_below(random, 2);
+    case INTO_FREE:
+        return (uintptr_t)freed[random_below(random, count)];
+    case INTO_ITSELF:
+        return (uintptr_t)freed[index];
+    case INTO_A_RING:
+        return (uintptr_t)freed[index ^ 1];
+    case INTO_METADATA:
+        return (uintptr_t)block + 16 * random_below(random, jm_first_granule(block->charge));
+    default:
+        return (uintptr_t)(random_next(random) >> random_below(random, 64));
+    }
+}
+
+/* Takes as many objects as were free and more; each must be its holder's alone. */
+static void take_back(struct random *random, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        (void)hold(rig_alloc(&rig, 16 + 16 * random_below(random, 12)));
+        if (i % 64 == 0) {
+            (void)assert_heap(HEAP, HEAP_MAPS);
+        }
+    }
+    assert_all_held();
+}
+
+static void scribbled_links_heal(void **state)
+{
+    static void *freed[HELD_MAX];
+
+    (void)state;
+    for (int what = 0; what < SCRIBBLES; what++) {
+        for (uint64_t seed = 1; seed <= 5; seed++) {
+            struct random random = random_seeded(seed * SCRIBBLES + (unsigned)what);
+            size_t count = 0;
+            for (int i = 0; i < 1200; i++) {
+                (void)hold(rig_alloc(&rig, 16 + 16 * random_below(&random, 12)));
+            }
+            while (count < 600) {
+                size_t index = random_below(&random, held_count);
+                freed[count++] = held[index].bytes;
+                free_held(index);
+            }
+            for (size_t i = 0; i < count; i++) {
+                if (random_chance(&random, seed == 1 ? 100 : 20)) {
+                    uintptr_t link = scribbled_link(&random, (enum scribble)what, freed, count, i);
+                    memcpy(freed[i], &link, sizeof(link));
+                }
+            }
+            size_t usage = rig_usage(&rig);
+            take_back(&random, 550);
+            require(rig_usage(&rig) <= usage + JM_UNIT, "scribble %d costs blocks", what);
+            jm_sweep(HEAP->arena);
+            struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS);
+            assert_int_equal(walk.free_pairs, 0);
+            assert_int_equal(walk.live_objects, held_count);
+            assert_int_equal(walk.cut_lists, 0);
+            free_all();
+            (void)assert_heap(HEAP, HEAP_LISTS);
+            jm_heap_collect(HEAP);
+            assert_int_equal(rig_usage(&rig), 0);
+        }
+    }
+}
+
+/* The link of a free object leads to a live one, whose bytes lead on: nothing of it is followed. */
+static void a_list_ends_where_a_link_leads_nowhere(void **state)
+{
+    (void)state;
+    void *first = rig_alloc(&rig, 64);
+    void *second = rig_alloc(&rig, 64);
+    struct held *live = hold(rig_alloc(&rig, 64));
+    assert_true(jm_heap_free(HEAP, second));
+    assert_true(jm_heap_free(HEAP, first));
+    struct jm_arena *arena = HEAP->arena;
+    struct jm_link *link = first;
+    link->next = (struct jm_link *)(void *)live->bytes;
+    assert_ptr_equal(jm_arena_pop(arena, 4), first);
+    assert_null(jm_arena_pop(arena, 4));
+    assert_false(arena->broken);
+    assert_null(jm_arena_pop_found(arena, 4));
+    assert_true(arena->broken);
+    assert_null(arena->free[4].first);
+    assert_held(live);
+    jm_sweep(arena);
+    assert_false(arena->broken);
+    assert_ptr_equal(rig_alloc(&rig, 64), second);
+    held_count = 0;
+}
+
+/* ---- Blocks that go ---- */
+
+static void links_to_a_closed_block_lead_nowhere(void **state)
+{
+    static void *objects[400];
+
+    (void)state;
+    /* Half of the objects of two blocks are free, and listed in turns. */
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, 256);
+    }
+    struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS);
+    assert_int_equal(walk.small_blocks, 2);
+    struct jm_block *home = HEAP->home;
+    size_t apart = 0;
+    for (size_t low = 0, high = COUNT_OF(objects) - 1; low < high; low++, high--) {
+        void *two[] = {objects[low], objects[high]};
+        for (size_t i = 0; i < 2; i++) {
+            if (place_of(two[i]).block == home || high % 2 == 0) {
+                assert_true(jm_heap_free(HEAP, two[i]));
+                apart += place_of(two[i]).block != home;
+            } else {
+                (void)hold(two[i]);
+            }
+        }
+    }
+    assert_true(apart > 20 && held_count > 20);
+    jm_heap_collect(HEAP); /* the home goes: nothing lives there */
+    assert_true(HEAP->home != home);
+    walk = assert_heap(HEAP, HEAP_LISTS);
+    assert_int_equal(walk.small_blocks, 1);
+    assert_int_equal(walk.live_objects, held_count);
+    for (size_t i = 0; i < apart; i++) {
+        (void)hold(rig_alloc(&rig, 256)); /* what was free in the other block is found again */
+    }
+    walk = assert_heap(HEAP, HEAP_LISTS);
+    assert_int_equal(walk.small_blocks, 1);
+    assert_all_held();
+    free_all();
+}
+
+/* The same, while the address is taken again: by another heap, or by this one. */
+static void a_closed_block_may_come_back(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct random random = random_seeded(seed);
+        for (int round = 0; round < 8; round++) {
+            while (held_count < 900) {
+                (void)hold(rig_alloc(&rig, 16 + 16 * random_below(&random, 40)));
+            }
+            for (size_t i = held_count; i-- > 0;) {
+                bool low = (uintptr_t)held[i].bytes / JM_UNIT % 2 == (uint64_t)round % 2;
+                if (low || random_chance(&random, 30)) {
+                    free_held(i); /* whole blocks, and parts of others */
+                }
+            }
+            jm_heap_collect(HEAP);
+            (void)assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
+            assert_all_held();
+        }
+        free_all();
+        jm_heap_collect(HEAP);
+        assert_int_equal(rig_usage(&rig), 0);
+    }
+    jm_reserve_set_limit(0);
+}
+
+static void no_arena_refuses_every_question(void **state)
+{
+    int local = 0;
+    size_t granule;
+    struct jm_block *block;
+
+    (void)state;
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        assert_null(jm_arena_pop(&jm_no_arena, code));
+        assert_null(jm_arena_cut(&jm_no_arena, code));
+    }
+    assert_false(jm_arena_peek(&jm_no_arena, NULL, &block, &granule));
+    assert_false(jm_arena_peek(&jm_no_arena, &local, &block, &granule));
+    assert_false(jm_arena_peek(&jm_no_arena, &jm_no_block, &block, &granule));
+}
+
+#define ARENA_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ARENA_TEST(whatever_is_done_the_blocks_stay_tiled),
+        ARENA_TEST(a_whole_block_can_be_handed_out),
+        ARENA_TEST(a_split_keeps_one_part_and_frees_the_rest),
+        ARENA_TEST(an_object_extends_into_the_span_behind_it_only),
+        ARENA_TEST(scribbled_links_heal),
+        ARENA_TEST(a_list_ends_where_a_link_leads_nowhere),
+        ARENA_TEST(links_to_a_closed_block_lead_nowhere),
+        ARENA_TEST(a_closed_block_may_come_back),
+        cmocka_unit_test(no_arena_refuses_every_question),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,503 @@
+/*
+ * Heaps: which blocks are kept and which go back, also out of callbacks and where the OS takes none; how
+ * objects change their size; where the arena lives.
+ */
+#include "support/fake_os.h"
+#include "support/heap_check.h"
+#include "support/random.h"
+#include "support/rig.h"
+
+#include <errno.h>
+
+#include "large.h"
+
+static struct rig rig;
+#define HEAP (&rig.heap)
+
+static int make(void **state)
+{
+    (void)state;
+    fake_os_reset();
+    rig_make(&rig);
+    return 0;
+}
+
+static int drop(void **state)
+{
+    (void)state;
+    fake_os_reset();
+    jm_heap_make_current(NULL, 0);
+    rig_drop(&rig);
+    jm_reserve_drain();
+    bool clean = fake_os_fault() == NULL && fake_os_reserved() == 0 && jm_reserve_bytes() == 0;
+    return clean ? 0 : -1;
+}
+
+static void free_object(void *object)
+{
+    assert_true(jm_heap_free(HEAP, object));
+}
+
+static struct heap_walk check(void)
+{
+    return assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
+}
+
+/* Objects of 8 KiB until the heap has so many small blocks. */
+#define MANY 400
+static void *many[MANY];
+static size_t many_count;
+
+static void fill_blocks(size_t blocks)
+{
+    many_count = 0;
+    while (check().small_blocks < blocks) {
+        many[many_count++] = rig_alloc(&rig, KIB(8));
+    }
+    while (HEAP->arena->span.end - HEAP->arena->span.next >= KIB(8) >> JM_GRANULE_BITS) {
+        many[many_count++] = rig_alloc(&rig, KIB(8));
+    }
+}
+
+static struct jm_block *block_of(const void *object)
+{
+    return jm_load_relaxed(&jm_pagemap_unit(object)->block);
+}
+
+/* Frees what lies in a block, or in all (NULL), but not in another. */
+static void free_many(const struct jm_block *in, const struct jm_block *but)
+{
+    for (size_t i = 0; i < many_count; i++) {
+        if (many[i] != NULL && (in == NULL || block_of(many[i]) == in) &&
+            block_of(many[i]) != but) {
+            free_object(many[i]);
+            many[i] = NULL;
+        }
+    }
+}
+
+/* ---- Which blocks stay ---- */
+
+static void one_empty_block_is_kept(void **state)
+{
+    (void)state;
+    fill_blocks(5);
+    rig_forget(&rig);
+    free_many(NULL, NULL);
+    assert_log(&rig, ""); /* nothing goes back in the middle of a free */
+    jm_heap_tidy(HEAP);
+    assert_log(&rig, "FFFF");
+    assert_int_equal(check().small_blocks, 1);
+    jm_heap_tidy(HEAP);
+    assert_log(&rig, "");
+    /* It is kept through any number of uses. */
+    for (int i = 0; i < 10; i++) {
+        free_object(rig_alloc(&rig, KIB(8)));
+        jm_heap_tidy(HEAP);
+    }
+    assert_log(&rig, "");
+    jm_heap_collect(HEAP);
+    assert_log(&rig, "F");
+    assert_int_equal(rig_usage(&rig), 0);
+    assert_null(HEAP->arena);
+}
+
+static void the_largest_empty_block_is_the_one(void **state)
+{
+    (void)state;
+    fill_blocks(2);
+    void *large = rig_alloc(&rig, KIB(200)); /* which needs a larger block */
+    struct jm_block *largest = block_of(large);
+    assert_true(largest->charge > JM_UNIT);
+    free_object(large);
+    free_many(NULL, NULL);
+    jm_heap_tidy(HEAP);
+    assert_int_equal(check().small_blocks, 1);
+    assert_ptr_equal(HEAP->home, largest);
+}
+
+static void the_arena_moves_when_its_home_goes(void **state)
+{
+    (void)state;
+    jm_heap_make_current(HEAP, 77);
+    fill_blocks(4);
+    for (int moves = 0; moves < 3; moves++) {
+        struct jm_block *home = HEAP->home;
+        free_many(home, NULL);
+        jm_heap_collect(HEAP);
+        assert_true(HEAP->home != NULL && HEAP->home != home);
+        assert_ptr_equal(HEAP->arena, HEAP->home->arena);
+        assert_ptr_equal(jm_current.arena, HEAP->arena);
+        assert_int_equal(jm_current.handle, 77);
+        assert_int_equal(check().small_blocks, (size_t)(3 - moves));
+    }
+    free_many(NULL, NULL);
+    jm_heap_collect(HEAP);
+    assert_null(HEAP->home);
+    assert_ptr_equal(jm_current.arena, &jm_no_arena);
+    (void)rig_alloc(&rig, 16);
+    assert_ptr_equal(jm_current.arena, HEAP->arena);
+}
+
+static void a_block_is_given_up_for_a_request_at_the_limit(void **state)
+{
+    (void)state;
+    fill_blocks(3);
+    struct jm_block *home = HEAP->home;
+    free_many(NULL, home);
+    jm_heap_tidy(HEAP);
+    assert_int_equal(check().small_blocks, 2); /* one of them empty */
+    rig_forget(&rig);
+    size_t page = jm_os_page_size();
+    rig_set_limit(&rig, JM_UNIT + MIB(1) + page + page);
+    void *large = rig_alloc(&rig, MIB(1));
+    assert_log(&rig, "FA");
+    assert_int_equal(rig_usage(&rig), jm_load_relaxed(&HEAP->supply.quota.limit));
+    free_object(large);
+    enum jm_verdict verdict = JM_GRANTED;
+    assert_null(jm_heap_alloc(HEAP, MIB(2), &verdict));
+    assert_int_equal(verdict, JM_REFUSED_LIMIT);
+    assert_log(&rig, "FX"); /* what was empty went first */
+}
+
+/* ---- Inside callbacks ---- */
+
+static void *to_free[4];
+static size_t usage_inside;
+
+static void free_inside(struct rig *self, unsigned event)
+{
+    (void)self;
+    (void)event;
+    usage_inside = rig_usage(&rig);
+    for (size_t i = 0; i < COUNT_OF(to_free); i++) {
+        if (to_free[i] != NULL) {
+            assert_true(jm_heap_free(HEAP, to_free[i]));
+            assert_false(jm_heap_free(HEAP, to_free[i]));
+            to_free[i] = NULL;
+        }
+    }
+    jm_heap_tidy(HEAP); /* not here */
+    assert_int_equal(rig_usage(&rig), usage_inside);
+}
+
+static void what_is_emptied_inside_a_callback_goes_at_the_next_use(void **state)
+{
+    (void)state;
+    size_t page = jm_os_page_size();
+    for (size_t i = 0; i < COUNT_OF(to_free); i++) {
+        to_free[i] = rig_alloc(&rig, i % 2 == 0 ? JM_SMALL_MAX : MIB(1));
+    }
+    void *kept = rig_alloc(&rig, JM_SMALL_MAX);
+    size_t kept_charge = block_of(kept)->charge;
+    rig_forget(&rig);
+    rig.inside = free_inside;
+    void *asked = rig_alloc(&rig, MIB(2)); /* its Allocate frees all four */
+    rig.inside = NULL;
+    assert_log(&rig, "A");
+    assert_int_equal(check().empty_large, 2);
+    assert_true(HEAP->untidy);
+    jm_heap_tidy(HEAP);
+    assert_log(&rig, "FFF"); /* one of the small ones is kept */
+    struct heap_walk walk = check();
+    assert_int_equal(walk.empty_large, 0);
+    assert_false(HEAP->untidy);
+    assert_int_equal(walk.live_objects, 2);
+    jm_heap_collect(HEAP);
+    assert_int_equal(rig_usage(&rig), kept_charge + MIB(2) + 2 * page);
+    free_object(kept);
+    free_object(asked);
+}
+
+/* Frees inside Free events: a collect goes on until nothing more becomes empty. */
+static void what_is_emptied_while_blocks_go_goes_along(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(to_free); i++) {
+        to_free[i] = rig_alloc(&rig, i % 2 == 0 ? JM_SMALL_MAX : MIB(1));
+    }
+    free_object(rig_alloc(&rig, MIB(1)));
+    rig.inside = free_inside;
+    rig_forget(&rig);
+    jm_heap_collect(HEAP);
+    rig.inside = NULL;
+    assert_log(&rig, "FFFFF");
+    assert_int_equal(rig_usage(&rig), 0);
+}
+
+/* ---- Changing sizes ---- */
+
+static void *resized(void *object, size_t size)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    void *result = jm_heap_resize(HEAP, object, size, &verdict);
+    require(result != NULL, "not resized to %zu bytes: %d", size, (int)verdict);
+    assert_true(jm_heap_usable(HEAP, result) >= size);
+    return result;
+}
+
+static void small_objects_change_in_place_where_they_can(void **state)
+{
+    (void)state;
+    void *object = rig_alloc(&rig, 1000);
+    pattern_fill(object, 1000, 1);
+    assert_ptr_equal(resized(object, 1010), object); /* the same class */
+    assert_ptr_equal(resized(object, 5000), object); /* into the span behind it */
+    assert_ptr_equal(resized(object, 1000), object); /* the end is freed */
+    assert_ptr_equal(rig_alloc(&rig, 4096), (char *)object + 1024);
+    void *moved = resized(object, 5000); /* something lies behind it now */
+    assert_true(moved != object);
+    assert_int_equal(jm_heap_usable(HEAP, object), 0);
+    assert_true(pattern_holds(moved, 1000, 1));
+    assert_ptr_equal(resized(moved, 1), moved);
+    (void)check();
+}
+
+static void objects_change_between_small_and_large(void **state)
+{
+    (void)state;
+    unsigned char *object = rig_alloc(&rig, JM_SMALL_MAX);
+    pattern_fill(object, JM_SMALL_MAX, 2);
+    unsigned char *large = resized(object, JM_SMALL_MAX + 1);
+    assert_true(pattern_holds(large, JM_SMALL_MAX, 2));
+    assert_int_equal(jm_heap_usable(HEAP, object), 0);
+    size_t page = jm_os_page_size();
+    const size_t sizes[] = {MIB(3), MIB(1), 5 * page, KIB(600), 1, MIB(2), JM_SMALL_MAX};
+    size_t kept = JM_SMALL_MAX;
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        void *before = large;
+        kept = sizes[i] < kept ? sizes[i] : kept;
+        size_t old = jm_heap_usable(HEAP, large);
+        large = resized(large, sizes[i]);
+        assert_true(sizes[i] > old || large == before); /* a smaller one stays where it is */
+        assert_true(pattern_holds(large, kept, 2));
+        assert_int_equal((jm_heap_usable(HEAP, large) + JM_TAIL_PAD) % page, 0);
+        assert_true(jm_heap_usable(HEAP, large) < (sizes[i] < JM_UNIT ? JM_UNIT : sizes[i]) + page);
+        (void)check();
+    }
+    free_object(large);
+    jm_heap_tidy(HEAP);
+    assert_int_equal(check().large_blocks, 0);
+}
+
+/* In a larger reservation no size changes: it grows by a copy, and shrinks to no effect. */
+static void an_aligned_large_object_grows_by_a_copy(void **state)
+{
+    (void)state;
+    enum jm_verdict verdict = JM_GRANTED;
+    void *objects[6];
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = jm_heap_alloc_aligned(HEAP, MIB(4), MIB(1), &verdict);
+        assert_int_equal((uintptr_t)objects[i] % MIB(4), 0);
+        pattern_fill(objects[i], MIB(1), i);
+    }
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        size_t charge = block_of(objects[i])->charge;
+        bool fixed = !jm_block_is_resizable(block_of(objects[i]));
+        assert_ptr_equal(resized(objects[i], KIB(300)), objects[i]);
+        assert_true(!fixed || block_of(objects[i])->charge == charge);
+        objects[i] = resized(objects[i], MIB(2));
+        assert_true(pattern_holds(objects[i], KIB(300), i));
+    }
+    jm_heap_tidy(HEAP);
+    assert_int_equal(check().large_blocks, COUNT_OF(objects));
+}
+
+static void a_refused_resize_leaves_the_object(void **state)
+{
+    const size_t sizes[] = {100, KIB(100), MIB(1)};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        enum jm_verdict verdict = JM_GRANTED;
+        unsigned char *object = rig_alloc(&rig, sizes[i]);
+        size_t usable = jm_heap_usable(HEAP, object);
+        pattern_fill(object, sizes[i], 4);
+        rig_set_limit(&rig, rig_usage(&rig));
+        assert_null(jm_heap_resize(HEAP, object, MIB(3), &verdict));
+        assert_int_equal(verdict, JM_REFUSED_LIMIT);
+        rig_set_limit(&rig, JM_NO_LIMIT);
+        rig.refuse = true;
+        assert_null(jm_heap_resize(HEAP, object, MIB(3), &verdict));
+        assert_int_equal(verdict, JM_REFUSED_HOST);
+        rig.refuse = false;
+        fake_os_refuse(FAKE_ALL, 1, true, ENOMEM);
+        assert_null(jm_heap_resize(HEAP, object, MIB(3), &verdict));
+        assert_int_equal(verdict, JM_REFUSED_OS);
+        assert_ptr_equal(resized(object, sizes[i] / 2), object); /* smaller: even now */
+        fake_os_reset();
+        assert_null(jm_heap_resize(HEAP, object, PTRDIFF_MAX, &verdict));
+        assert_int_equal(verdict, JM_REFUSED_SIZE);
+        assert_true(jm_heap_usable(HEAP, object) <= usable);
+        assert_true(pattern_holds(object, sizes[i] / 2, 4));
+        (void)check();
+        free_object(object);
+    }
+}
+
+/* The host frees the object that is being resized: nobody gets it, and nothing is lost. */
+static void an_object_freed_while_it_is_resized_is_an_error(void **state)
+{
+    const size_t sizes[] = {KIB(100), MIB(1)};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        enum jm_verdict verdict = JM_GRANTED;
+        void *object = rig_alloc(&rig, sizes[i]);
+        to_free[0] = object;
+        rig.inside = free_inside;
+        assert_null(jm_heap_resize(HEAP, object, MIB(3), &verdict));
+        rig.inside = NULL;
+        assert_int_equal(verdict, JM_REFUSED_ARGUMENT);
+        assert_int_equal(check().live_objects, 0);
+        jm_heap_collect(HEAP);
+        assert_int_equal(rig_usage(&rig), 0);
+    }
+}
+
+static void what_is_no_object_is_not_touched(void **state)
+{
+    int local = 0;
+    (void)state;
+    char *small = rig_alloc(&rig, 100);
+    char *large = rig_alloc(&rig, MIB(1));
+    char *freed = rig_alloc(&rig, 100);
+    free_object(freed);
+    void *const bad[] = {NULL,       &local,      small + 1,       small + 16,     small - 16,
+                         freed,      large + 1,   large + 16,      large + 70000,  block_of(large),
+                         HEAP->home, HEAP->arena, small + JM_UNIT, HEAP->home->map};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        enum jm_verdict verdict = JM_GRANTED;
+        assert_false(jm_heap_free(HEAP, bad[i]));
+        assert_int_equal(jm_heap_usable(HEAP, bad[i]), 0);
+        assert_null(jm_heap_resize(HEAP, bad[i], 200, &verdict));
+        assert_int_equal(verdict, JM_REFUSED_ARGUMENT);
+    }
+    assert_int_equal(check().live_objects, 2);
+}
+
+/* ---- An OS that takes nothing back ---- */
+
+static void what_the_os_refuses_stays_of_use_and_goes_later(void **state)
+{
+    (void)state;
+    fill_blocks(3);
+    void *large = rig_alloc(&rig, MIB(1));
+    free_object(large);
+    free_many(NULL, NULL);
+    size_t usage = rig_usage(&rig);
+    rig_forget(&rig);
+    fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+    for (int i = 0; i < 3; i++) {
+        jm_heap_collect(HEAP);
+        assert_log(&rig, "");
+        assert_int_equal(rig_usage(&rig), usage);
+        assert_true(HEAP->untidy);
+        assert_int_equal(check().small_blocks, 3);
+        jm_heap_tidy(HEAP);
+    }
+    size_t count = many_count;
+    for (size_t i = 0; i < count; i++) {
+        many[i] = rig_alloc(&rig, KIB(8)); /* the empty blocks serve */
+        pattern_fill(many[i], KIB(8), i);
+    }
+    assert_log(&rig, "");
+    for (size_t i = 0; i < count; i++) {
+        assert_true(pattern_holds(many[i], KIB(8), i));
+    }
+    free_many(NULL, NULL);
+    fake_os_refuse(FAKE_UNMAP, 2, false, ENOMEM); /* one is refused, the others go */
+    jm_heap_tidy(HEAP);
+    assert_int_equal(check().charge, rig_usage(&rig));
+    assert_true(HEAP->untidy);
+    fake_os_reset();
+    jm_heap_tidy(HEAP);
+    assert_false(HEAP->untidy);
+    struct heap_walk walk = check();
+    assert_int_equal(walk.small_blocks, 1);
+    assert_int_equal(walk.large_blocks, 0);
+    assert_log(&rig, "FFF");
+}
+
+static void all_blocks_go_whatever_the_os_says(void **state)
+{
+    (void)state;
+    fill_blocks(3);
+    (void)rig_alloc(&rig, MIB(1));
+    free_object(rig_alloc(&rig, MIB(2)));
+    size_t usage = rig_usage(&rig);
+    rig_forget(&rig);
+    fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+    jm_heap_release_all(HEAP);
+    assert_log(&rig, "FFFFF");
+    assert_int_equal(rig_usage(&rig), 0);
+    assert_int_equal(jm_reserve_bytes(), usage);
+}
+
+static void a_forgotten_heap_can_be_released(void **state)
+{
+    (void)state;
+    fill_blocks(3);
+    (void)rig_alloc(&rig, MIB(1));
+    free_object(rig_alloc(&rig, MIB(2)));
+    size_t usage = rig_usage(&rig);
+    jm_store_relaxed(&HEAP->supply.quota.usage, usage + 4096); /* its user was in the middle */
+    jm_store_relaxed(&HEAP->supply.block_count, 1);
+    for (struct jm_block *block = jm_load_relaxed(&HEAP->supply.small); block != NULL;
+         block = jm_load_relaxed(&block->next)) {
+        block->previous = (struct jm_block *)(uintptr_t)16;
+    }
+    jm_heap_forget(HEAP);
+    assert_int_equal(rig_usage(&rig), usage);
+    rig_forget(&rig);
+    jm_heap_release_all(HEAP);
+    assert_log(&rig, "FFFFF");
+    assert_int_equal(rig_usage(&rig), 0);
+}
+
+static void what_is_live_is_counted(void **state)
+{
+    (void)state;
+    struct random random = random_seeded(8);
+    static void *objects[300];
+    for (int step = 0; step < 3000; step++) {
+        size_t i = random_below(&random, COUNT_OF(objects));
+        if (objects[i] != NULL) {
+            free_object(objects[i]);
+            objects[i] = NULL;
+        } else {
+            objects[i] = rig_alloc(&rig, random_size(&random, step % 20 == 0 ? 20 : 13));
+        }
+        if (step % 100 == 0) {
+            struct jm_live live = jm_heap_count_any(HEAP);
+            struct heap_walk walk = check();
+            assert_int_equal(live.objects, walk.live_objects);
+            assert_int_equal(live.bytes, walk.live_bytes);
+            jm_heap_tidy(HEAP);
+        }
+    }
+}
+
+#define HEAP_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HEAP_TEST(one_empty_block_is_kept),
+        HEAP_TEST(the_largest_empty_block_is_the_one),
+        HEAP_TEST(the_arena_moves_when_its_home_goes),
+        HEAP_TEST(a_block_is_given_up_for_a_request_at_the_limit),
+        HEAP_TEST(what_is_emptied_inside_a_callback_goes_at_the_next_use),
+        HEAP_TEST(what_is_emptied_while_blocks_go_goes_along),
+        HEAP_TEST(small_objects_change_in_place_where_they_can),
+        HEAP_TEST(objects_change_between_small_and_large),
+        HEAP_TEST(an_aligned_large_object_grows_by_a_copy),
+        HEAP_TEST(a_refused_resize_leaves_the_object),
+        HEAP_TEST(an_object_freed_while_it_is_resized_is_an_error),
+        HEAP_TEST(what_is_no_object_is_not_touched),
+        HEAP_TEST(what_the_os_refuses_stays_of_use_and_goes_later),
+        HEAP_TEST(all_blocks_go_whatever_the_os_says),
+        HEAP_TEST(a_forgotten_heap_can_be_released),
+        HEAP_TEST(what_is_live_is_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

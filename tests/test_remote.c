@@ -1,0 +1,300 @@
+/*
+ * Frees from other threads: they wait in the maps until the heap's user takes them in, each once, however
+ * many threads free it, and a second one is refused at once.
+ */
+#include "support/heap_check.h"
+#include "support/random.h"
+#include "support/rig.h"
+
+#include <pthread.h>
+
+static struct rig rig;
+#define HEAP (&rig.heap)
+
+static int make(void **state)
+{
+    (void)state;
+    rig_make(&rig);
+    return 0;
+}
+
+static int drop(void **state)
+{
+    (void)state;
+    rig_drop(&rig);
+    return 0;
+}
+
+static bool queue(void *object)
+{
+    _Atomic(uint32_t) *reader = jm_pagemap_enter();
+    bool queued = jm_heap_queue_free(object);
+    jm_pagemap_leave(reader);
+    return queued;
+}
+
+static struct heap_walk check(void)
+{
+    return assert_heap(HEAP, HEAP_LISTS);
+}
+
+static void queued_objects_are_taken_in(void **state)
+{
+    void *objects[300];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, i % 50 == 7 ? MIB(1) : 16 + 40 * i);
+    }
+    struct heap_walk before = check();
+    assert_false(jm_heap_drain(HEAP));
+    size_t queued = 0;
+    for (size_t i = 0; i < COUNT_OF(objects); i += i % 7 + 1) {
+        assert_true(queue(objects[i]));
+        queued++;
+    }
+    struct heap_walk walk = check();
+    assert_int_equal(walk.queued_objects, queued);
+    assert_int_equal(walk.live_objects,
+                     before.live_objects); /* they count until they are taken in */
+    assert_true(jm_heap_drain(HEAP));
+    assert_false(jm_heap_drain(HEAP));
+    walk = check();
+    assert_int_equal(walk.queued_objects, 0);
+    assert_int_equal(walk.live_objects, before.live_objects - queued);
+    jm_heap_tidy(HEAP);
+    (void)check();
+}
+
+static void a_second_free_is_refused_at_once(void **state)
+{
+    const size_t sizes[] = {16, 1000, JM_SMALL_MAX, MIB(1)};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        enum jm_verdict verdict = JM_GRANTED;
+        void *object = rig_alloc(&rig, sizes[i]);
+        assert_true(queue(object));
+        assert_false(queue(object));
+        assert_false(jm_heap_free(HEAP, object));
+        assert_int_equal(jm_heap_usable(HEAP, object), 0);
+        assert_int_equal(jm_heap_usable_any(object), 0);
+        assert_null(jm_heap_of_any(object));
+        assert_null(jm_heap_resize(HEAP, object, 10, &verdict));
+        assert_int_equal(verdict, JM_REFUSED_ARGUMENT);
+        assert_true(jm_heap_drain(HEAP));
+        assert_false(queue(object));
+        assert_false(jm_heap_free(HEAP, object));
+        (void)check();
+    }
+}
+
+static void what_is_no_object_is_not_queued(void **state)
+{
+    int local = 0;
+    (void)state;
+    char *small = rig_alloc(&rig, 100);
+    char *large = rig_alloc(&rig, MIB(1));
+    char *freed = rig_alloc(&rig, 100);
+    assert_true(jm_heap_free(HEAP, freed));
+    void *const bad[] = {NULL,       &local,      small + 1,       small + 16,     small - 16,
+                         freed,      large + 1,   large + 16,      large + 70000,  large - 16,
+                         HEAP->home, HEAP->arena, small + JM_UNIT, HEAP->home->map};
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        assert_false(queue(bad[i]));
+        assert_int_equal(jm_heap_usable_any(bad[i]), 0);
+        assert_null(jm_heap_of_any(bad[i]));
+    }
+    assert_false(jm_heap_drain(HEAP));
+    assert_ptr_equal(jm_heap_of_any(small), HEAP);
+    assert_ptr_equal(jm_heap_of_any(large), HEAP);
+    assert_int_equal(check().live_objects, 2);
+}
+
+/* A block all of whose objects are queued has live ones; once they are taken in, it goes. */
+static void a_block_with_queued_objects_stays(void **state)
+{
+    (void)state;
+    void *small = rig_alloc(&rig, JM_SMALL_MAX);
+    void *large = rig_alloc(&rig, MIB(1));
+    size_t usage = rig_usage(&rig);
+    rig_forget(&rig);
+    assert_true(queue(small) && queue(large));
+    jm_heap_tidy(HEAP);
+    assert_int_equal(rig_usage(&rig), usage);
+    assert_log(&rig, "");
+    jm_heap_collect(HEAP); /* which takes them in first */
+    assert_log(&rig, "FF");
+    assert_int_equal(rig_usage(&rig), 0);
+}
+
+/* Every part of maps of every size is found. */
+static void each_place_of_a_map_is_drained(void **state)
+{
+    static void *objects[20000];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, 16 + i % 3 * 100);
+    }
+    struct random random = random_seeded(6);
+    size_t live = COUNT_OF(objects);
+    while (live > 0) {
+        size_t burst = 1 + random_below(&random, live < 800 ? live : 800);
+        for (size_t i = 0; i < burst; i++) {
+            size_t index = random_below(&random, live);
+            assert_true(queue(objects[index]));
+            objects[index] = objects[--live];
+        }
+        assert_true(jm_heap_drain(HEAP));
+        struct heap_walk walk = assert_heap(HEAP, HEAP_MAPS);
+        assert_int_equal(walk.live_objects, live);
+        assert_int_equal(walk.queued_objects, 0);
+    }
+    jm_heap_collect(HEAP);
+    assert_int_equal(rig_usage(&rig), 0);
+}
+
+/* ---- Threads ---- */
+
+#define THREADS 3
+#define OBJECTS 3000
+
+static struct {
+    _Atomic(void *) objects[OBJECTS];
+    _Atomic(size_t) queued, refused;
+    _Atomic(bool) done;
+} shared;
+
+/* Frees all that it sees, as the other threads do: one of them wins each object. */
+static void *free_all_seen(void *argument)
+{
+    (void)argument;
+    (void)jm_thread_ready();
+    for (bool done = false; !done;) {
+        done = jm_load_acquire(&shared.done);
+        for (size_t i = 0; i < OBJECTS; i++) {
+            void *object = atomic_load(&shared.objects[i]);
+            if (object != NULL) {
+                atomic_fetch_add(queue(object) ? &shared.queued : &shared.refused, 1);
+            }
+        }
+    }
+    return NULL;
+}
+
+/* What was taken in is handed out again, and then freed under its old name too: once each time. */
+static void threads_agree_who_freed_an_object(void **state)
+{
+    pthread_t threads[THREADS];
+    struct random random = random_seeded(2);
+
+    (void)state;
+    jm_store_relaxed(&shared.done, false);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, free_all_seen, NULL), 0);
+    }
+    for (size_t i = 0; i < OBJECTS; i++) {
+        atomic_store(&shared.objects[i],
+                     rig_alloc(&rig, i % 200 == 0 ? MIB(1) : random_size(&random, 10)));
+    }
+    jm_store_release(&shared.done, true);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    (void)jm_heap_drain(HEAP);
+    struct heap_walk walk = check();
+    assert_int_equal(walk.queued_objects, 0);
+    assert_int_equal(walk.live_objects, 0);
+    assert_int_equal(atomic_load(&shared.queued), OBJECTS);
+    for (size_t i = 0; i < OBJECTS; i++) {
+        assert_false(queue(atomic_load(&shared.objects[i])));
+    }
+    jm_heap_collect(HEAP);
+    assert_int_equal(rig_usage(&rig), 0);
+}
+
+/* One thread allocates and marks, others check and free: nothing is lost, and nothing serves twice. */
+#define LANES 64
+#define ROUNDS 400
+
+static struct lanes {
+    _Atomic(unsigned char *) lanes[LANES];
+    _Atomic(size_t) faults;
+    _Atomic(bool) done;
+} belt;
+
+static size_t lane_size(size_t lane)
+{
+    return lane == 0 ? MIB(1) : 16 + 37 * lane;
+}
+
+static void *take_from_lanes(void *argument)
+{
+    size_t own = (size_t)(uintptr_t)argument;
+    (void)jm_thread_ready();
+    for (bool done = false; !done;) {
+        done = jm_load_acquire(&belt.done);
+        for (size_t lane = own; lane < LANES; lane += THREADS) {
+            unsigned char *object = atomic_exchange(&belt.lanes[lane], NULL);
+            if (object != NULL) {
+                bool whole = pattern_holds(object, lane == 0 ? 4096 : lane_size(lane), lane);
+                atomic_fetch_add(&belt.faults, !whole || !queue(object));
+            }
+        }
+    }
+    return NULL;
+}
+
+static void objects_go_round_between_threads(void **state)
+{
+    pthread_t threads[THREADS];
+
+    (void)state;
+    jm_store_relaxed(&belt.done, false);
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, take_from_lanes, (void *)(uintptr_t)i),
+                         0);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (size_t lane = 0; lane < LANES; lane++) {
+            if (jm_load_acquire(&belt.lanes[lane]) == NULL) {
+                unsigned char *object = rig_alloc(&rig, lane_size(lane));
+                pattern_fill(object, lane == 0 ? 4096 : lane_size(lane), lane);
+                jm_store_release(&belt.lanes[lane], object);
+            }
+        }
+        if (round % 16 == 0) {
+            jm_heap_collect(HEAP);
+        } else {
+            (void)jm_heap_drain(HEAP);
+            jm_heap_tidy(HEAP);
+        }
+    }
+    jm_store_release(&belt.done, true);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(jm_load_relaxed(&belt.faults), 0);
+    (void)jm_heap_drain(HEAP);
+    assert_int_equal(check().live_objects, 0);
+    jm_heap_collect(HEAP);
+    jm_reserve_settle();
+    assert_int_equal(rig_usage(&rig), 0);
+}
+
+#define REMOTE_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        REMOTE_TEST(queued_objects_are_taken_in),
+        REMOTE_TEST(a_second_free_is_refused_at_once),
+        REMOTE_TEST(what_is_no_object_is_not_queued),
+        REMOTE_TEST(a_block_with_queued_objects_stays),
+        REMOTE_TEST(each_place_of_a_map_is_drained),
+        REMOTE_TEST(threads_agree_who_freed_an_object),
+        REMOTE_TEST(objects_go_round_between_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

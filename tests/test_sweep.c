@@ -1,0 +1,247 @@
+/*
+ * Sweeping: free neighbours become one, what lies at a block's end becomes its rest, queued objects stay,
+ * and the census is what the maps say.
+ */
+#include "support/heap_check.h"
+#include "support/random.h"
+#include "support/rig.h"
+
+#include "sweep.h"
+
+static struct rig rig;
+#define HEAP (&rig.heap)
+
+static int make(void **state)
+{
+    (void)state;
+    rig_make(&rig);
+    return 0;
+}
+
+static int drop(void **state)
+{
+    (void)state;
+    rig_drop(&rig);
+    return 0;
+}
+
+/* Sweeps, and holds the result to what a sweep promises. */
+static struct heap_walk swept(void)
+{
+    struct heap_walk before = assert_heap(HEAP, HEAP_MAPS);
+    jm_sweep(HEAP->arena);
+    struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
+    struct jm_census census = jm_sweep_census(&HEAP->supply);
+    assert_int_equal(walk.free_pairs, 0);
+    assert_int_equal(walk.cut_lists, 0);
+    assert_int_equal(walk.live_objects, before.live_objects);
+    assert_int_equal(walk.live_bytes, before.live_bytes);
+    assert_int_equal(walk.queued_objects, before.queued_objects);
+    assert_int_equal(census.objects, walk.live_objects);
+    assert_int_equal(census.live << JM_GRANULE_BITS, walk.live_bytes);
+    assert_int_equal(census.carved << JM_GRANULE_BITS, walk.live_bytes + walk.free_bytes);
+    assert_ptr_equal(HEAP->arena->span.block, &jm_no_block);
+    assert_false(HEAP->arena->broken);
+    return walk;
+}
+
+static void neighbours_become_one(void **state)
+{
+    unsigned char *objects[64];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, 48);
+    }
+    for (size_t i = 8; i < 40; i++) {
+        assert_true(jm_heap_free(HEAP, objects[i ^ 5])); /* in no order */
+    }
+    struct heap_walk walk = swept();
+    assert_int_equal(walk.free_bytes, 32 * 48);
+    unsigned code = jm_class_within(32 * 3);
+    assert_ptr_equal(HEAP->arena->free[code].first, objects[8]);
+    size_t usage = rig_usage(&rig);
+    assert_ptr_equal(rig_alloc(&rig, (size_t)jm_class_granules[code] * 16), objects[8]);
+    assert_int_equal(rig_usage(&rig), usage);
+}
+
+static void what_is_free_at_the_end_is_the_rest(void **state)
+{
+    unsigned char *objects[64];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, 100);
+        memset(objects[i], 0xee, 100);
+    }
+    for (size_t i = 10; i < COUNT_OF(objects); i++) {
+        assert_true(jm_heap_free(HEAP, objects[i]));
+    }
+    struct heap_walk walk = swept();
+    struct jm_block *block = HEAP->home;
+    assert_int_equal(walk.free_objects, 0);
+    assert_ptr_equal(jm_granule_address(block, block->carved), objects[10]);
+    assert_true((unsigned char *)jm_granule_address(block, block->touched) >= objects[63] + 100);
+    /* All free: the whole block is its rest. */
+    for (size_t i = 0; i < 10; i++) {
+        assert_true(jm_heap_free(HEAP, objects[i]));
+    }
+    (void)swept();
+    assert_int_equal(block->carved, jm_first_granule(block->charge));
+    assert_ptr_equal(rig_alloc(&rig, 32), objects[0]);
+    (void)swept(); /* with what was touched once behind the span's end */
+}
+
+static void a_run_beyond_any_class_becomes_several(void **state)
+{
+    unsigned char *objects[4];
+
+    (void)state;
+    (void)rig_alloc(&rig, JM_SMALL_MAX);
+    rig_drop(&rig);
+    rig_make(&rig);
+    enum jm_verdict verdict;
+    struct jm_block *block = jm_block_acquire_small(&HEAP->supply, MIB(2), &verdict);
+    assert_non_null(block);
+    jm_heap_set_arena(HEAP, jm_arena_create(&HEAP->supply, block), block);
+    jm_arena_open_block(HEAP->arena, block);
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, JM_SMALL_MAX);
+    }
+    unsigned char *last = rig_alloc(&rig, 16);
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        assert_true(jm_heap_free(HEAP, objects[i]));
+    }
+    struct heap_walk walk = swept();
+    assert_int_equal(walk.free_bytes, 4 * JM_SMALL_MAX);
+    assert_int_equal(walk.free_objects, 4);
+    assert_true(jm_heap_free(HEAP, last));
+    walk = swept();
+    assert_int_equal(walk.free_objects, 0);
+}
+
+static void queued_objects_stay_between_free_ones(void **state)
+{
+    unsigned char *objects[9];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, 64);
+    }
+    for (size_t i = 1; i < 8; i++) {
+        if (i == 4) {
+            assert_true(jm_heap_queue_free(objects[i]));
+        } else {
+            assert_true(jm_heap_free(HEAP, objects[i]));
+        }
+    }
+    struct heap_walk walk = swept();
+    assert_int_equal(walk.queued_objects, 1);
+    assert_int_equal(walk.free_bytes, 6 * 64);
+    assert_int_equal(walk.free_objects, 2);
+    assert_true(jm_heap_drain(HEAP));
+    walk = swept();
+    assert_int_equal(walk.queued_objects, 0);
+    assert_int_equal(walk.free_objects, 1);
+    assert_int_equal(walk.free_bytes, 7 * 64);
+}
+
+/* Many sizes, freed at random: a sweep at any time changes no object, and finds all that is free. */
+static void a_sweep_at_any_time_keeps_what_lives(void **state)
+{
+    static unsigned char *objects[1000];
+    static size_t sizes[COUNT_OF(objects)];
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct random random = random_seeded(seed);
+        for (int step = 0; step < 8000; step++) {
+            size_t i = random_below(&random, COUNT_OF(objects));
+            if (objects[i] == NULL) {
+                sizes[i] = random_size(&random, 11);
+                objects[i] = rig_alloc(&rig, sizes[i]);
+                pattern_fill(objects[i], sizes[i], i);
+            } else {
+                assert_true(pattern_holds(objects[i], sizes[i], i));
+                assert_true(jm_heap_free(HEAP, objects[i]));
+                objects[i] = NULL;
+            }
+            if (random_below(&random, 400) == 0) {
+                (void)swept();
+            }
+        }
+        for (size_t i = 0; i < COUNT_OF(objects); i++) {
+            assert_true(objects[i] == NULL || pattern_holds(objects[i], sizes[i], i));
+            assert_true(objects[i] == NULL || jm_heap_free(HEAP, objects[i]));
+            objects[i] = NULL;
+        }
+        struct heap_walk walk = swept();
+        assert_int_equal(walk.live_objects, 0);
+        assert_int_equal(walk.free_bytes, 0);
+    }
+}
+
+/* Small objects are freed and larger ones asked for: memory serves again instead of growing. */
+static void what_was_freed_small_serves_large(void **state)
+{
+    static void *objects[20000];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, 64);
+    }
+    size_t usage = rig_usage(&rig);
+    void *keeper = rig_alloc(&rig, 64);
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        assert_true(i % 100 == 0 || jm_heap_free(HEAP, objects[i]));
+    }
+    for (size_t i = 0; i < COUNT_OF(objects) / 40; i++) {
+        (void)rig_alloc(&rig, 1024);
+    }
+    assert_true(rig_usage(&rig) <= usage + usage / 4);
+    assert_true(jm_heap_free(HEAP, keeper));
+    (void)swept();
+}
+
+/* At the limit, what is free in pieces is joined before the request is refused. */
+static void a_sweep_comes_before_a_refusal(void **state)
+{
+    void *objects[400];
+    size_t count = 0;
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    rig_set_limit(&rig, JM_UNIT);
+    while (count < COUNT_OF(objects) &&
+           (objects[count] = jm_heap_alloc(HEAP, 512, &verdict)) != NULL) {
+        count++;
+    }
+    assert_true(count > 60 && count < COUNT_OF(objects));
+    assert_int_equal(verdict, JM_REFUSED_LIMIT);
+    assert_log(&rig, "AX");
+    for (size_t i = 5; i < 13; i++) {
+        assert_true(jm_heap_free(HEAP, objects[i]));
+    }
+    assert_ptr_equal(jm_heap_alloc(HEAP, 4096, &verdict), objects[5]);
+    assert_log(&rig, "");
+    assert_null(jm_heap_alloc(HEAP, 4096, &verdict));
+    assert_int_equal(verdict, JM_REFUSED_LIMIT);
+    assert_log(&rig, "X");
+    (void)swept();
+}
+
+#define SWEEP_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SWEEP_TEST(neighbours_become_one),
+        SWEEP_TEST(what_is_free_at_the_end_is_the_rest),
+        SWEEP_TEST(a_run_beyond_any_class_becomes_several),
+        SWEEP_TEST(queued_objects_stay_between_free_ones),
+        SWEEP_TEST(a_sweep_at_any_time_keeps_what_lives),
+        SWEEP_TEST(what_was_freed_small_serves_large),
+        SWEEP_TEST(a_sweep_comes_before_a_refusal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
