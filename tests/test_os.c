@@ -1,0 +1,148 @@
+/*
+ * The functions of os.h against the system that the tests run on: what each promises in its pre: and
+ * post: lines. What happens when the system refuses is in test_faults.c.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "os.h"
+#include "support/unit.h"
+
+static size_t page(void)
+{
+    return jm_os_page_size();
+}
+
+static void page_size_is_a_power_of_two(void **state)
+{
+    (void)state;
+    assert_true(jm_is_power_of_two(page()));
+    assert_int_equal(page(), jm_os_page_size());
+}
+
+static void mappings_are_aligned_zero_and_writable(void **state)
+{
+    (void)state;
+    for (size_t alignment = page(); alignment <= ((size_t)1 << 28); alignment *= 4) {
+        for (int with_offset = 0; with_offset <= 1; with_offset++) {
+            size_t offset = with_offset && alignment > page() ? page() : 0;
+            size_t size = 3 * page();
+            struct jm_os_region region;
+            unsigned char *address = jm_os_map(size, alignment, offset, &region);
+            assert_non_null(address);
+            assert_int_equal(((uintptr_t)address + offset) & (alignment - 1), 0);
+            assert_true((uintptr_t)address >= (uintptr_t)region.address);
+            assert_true((uintptr_t)address + size <= (uintptr_t)region.address + region.size);
+            for (size_t at = 0; at < size; at += 64) {
+                assert_int_equal(address[at], 0);
+            }
+            memset(address, 0x5a, size);
+            assert_true(jm_os_unmap(&region));
+        }
+    }
+}
+
+/* Where neighbours are in the way, alignment takes a reservation: still one region. */
+static void alignment_holds_in_a_crowd(void **state)
+{
+    enum { CROWD = 64 };
+    struct jm_os_region crowd[CROWD], between[CROWD];
+    (void)state;
+    for (int i = 0; i < CROWD; i++) {
+        assert_non_null(jm_os_map(page(), page(), 0, &between[i]));
+        void *address = jm_os_map(2 * page(), (size_t)1 << 20, 0, &crowd[i]);
+        assert_non_null(address);
+        assert_int_equal((uintptr_t)address & (((size_t)1 << 20) - 1), 0);
+        memset(address, 1, 2 * page());
+    }
+    for (int i = 0; i < CROWD; i++) {
+        assert_true(jm_os_unmap(&crowd[i]));
+        jm_os_discard(&between[i]);
+    }
+}
+
+static void what_no_system_has_is_refused(void **state)
+{
+    struct jm_os_region region;
+    (void)state;
+    assert_null(jm_os_map(SIZE_MAX / 2 & ~(page() - 1), page(), 0, &region));
+    assert_null(jm_os_reserve(SIZE_MAX & ~(page() - 1)));
+}
+
+static void content_survives_growth_moves_and_shrinking(void **state)
+{
+    struct jm_os_region region;
+    size_t size = 16 * page();
+    (void)state;
+    unsigned char *address = jm_os_map(size, page(), 0, &region);
+    assert_non_null(address);
+    memset(address, 0x42, size);
+    if (jm_os_extend(address, size, size + page())) {
+        size += page();
+        assert_int_equal(address[size - 1], 0);
+    }
+    unsigned char *target = jm_os_reserve(2 * size);
+    assert_non_null(target);
+    if (jm_os_move(address, size, 2 * size, target)) {
+        address = target;
+        assert_int_equal(address[2 * size - 1], 0);
+        size *= 2;
+    } else {
+        assert_true(jm_os_unmap(&(struct jm_os_region){target, 2 * size}));
+    }
+    assert_true(jm_os_shrink(address, size, 15 * page()));
+    for (size_t at = 0; at < 15 * page(); at++) {
+        assert_int_equal(address[at], 0x42);
+    }
+    assert_true(jm_os_unmap(&(struct jm_os_region){address, 15 * page()}));
+}
+
+static void random_bytes_differ(void **state)
+{
+    unsigned char first[32] = {0}, second[32] = {0};
+    (void)state;
+    jm_os_random(first, sizeof first);
+    jm_os_random(second, sizeof second);
+    assert_memory_not_equal(first, second, sizeof first);
+}
+
+static void only_the_own_stack_is_the_own_stack(void **state)
+{
+    static int somewhere;
+    int here = 0;
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    (void)state;
+    assert_true(jm_os_on_stack(frame, frame + 16));
+    assert_false(jm_os_on_stack(frame, (uintptr_t)&somewhere));
+    assert_false(jm_os_on_stack((uintptr_t)&somewhere, frame));
+    assert_int_equal(here, 0);
+}
+
+static void pauses_come_back(void **state)
+{
+    (void)state;
+    for (unsigned attempt = 0; attempt < 110; attempt++) {
+        jm_os_pause(attempt);
+    }
+    jm_os_pause(UINT32_MAX);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(page_size_is_a_power_of_two),
+        cmocka_unit_test(mappings_are_aligned_zero_and_writable),
+        cmocka_unit_test(alignment_holds_in_a_crowd),
+        cmocka_unit_test(what_no_system_has_is_refused),
+        cmocka_unit_test(content_survives_growth_moves_and_shrinking),
+        cmocka_unit_test(random_bytes_differ),
+        cmocka_unit_test(only_the_own_stack_is_the_own_stack),
+        cmocka_unit_test(pauses_come_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
