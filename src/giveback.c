@@ -1,6 +1,7 @@
 /*
- * Layer 3: giving blocks back. A heap keeps one empty small block; all others go at once, or, where they
- * became empty inside the host's callback, when the operation that it was called from ends.
+ * Layer 3: giving blocks back. A heap keeps one empty small block. All others go at the end of the free
+ * that emptied them or, where that was inside the host's callback, or on the way to an object that an
+ * event could lose, at the beginning of the next operation.
  */
 #include "heap.h"
 #include "reserve.h"

@@ -256,7 +256,10 @@ static uintptr_t scribbled_link(struct random *random, enum scribble what, void 
 static void take_back(struct random *random, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        (void)hold(rig_alloc(&rig, 16 + 16 * random_below(random, 12)));
+        size_t size = 16 + 16 * random_below(random, 12);
+        void *object =
+            jm_arena_pop(HEAP->arena, jm_class_of_size(size)); /* as the fast path does */
+        (void)hold(object != NULL ? object : rig_alloc(&rig, size));
         if (i % 64 == 0) {
             (void)assert_heap(HEAP, HEAP_MAPS);
         }

@@ -128,6 +128,25 @@ static void a_block_with_queued_objects_stays(void **state)
     assert_int_equal(rig_usage(&rig), 0);
 }
 
+static void blocks_emptied_by_a_drain_go_at_the_next_use(void **state)
+{
+    void *objects[3];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, JM_SMALL_MAX);
+    }
+    assert_int_equal(check().small_blocks, COUNT_OF(objects));
+    rig_forget(&rig);
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        assert_true(queue(objects[i]));
+    }
+    assert_true(jm_heap_drain(HEAP));
+    assert_log(&rig, "");
+    jm_heap_tidy(HEAP);
+    assert_log(&rig, "FF"); /* one is kept */
+}
+
 /* Every part of maps of every size is found. */
 static void each_place_of_a_map_is_drained(void **state)
 {
@@ -292,6 +311,7 @@ int main(void)
         REMOTE_TEST(a_second_free_is_refused_at_once),
         REMOTE_TEST(what_is_no_object_is_not_queued),
         REMOTE_TEST(a_block_with_queued_objects_stays),
+        REMOTE_TEST(blocks_emptied_by_a_drain_go_at_the_next_use),
         REMOTE_TEST(each_place_of_a_map_is_drained),
         REMOTE_TEST(threads_agree_who_freed_an_object),
         REMOTE_TEST(objects_go_round_between_threads),
