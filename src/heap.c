@@ -86,14 +86,14 @@ struct jm_live jm_heap_count_any(const struct jm_heap *heap)
     struct jm_live live = {0, 0};
     size_t steps =
         jm_load_relaxed(&heap->supply.block_count); /* lists that change may have no end */
-    const struct jm_block *block = jm_load_acquire(&heap->supply.small);
-    for (; block != NULL && steps > 0; block = jm_load_acquire(&block->next), steps--) {
+    const struct jm_block *block = jm_load_seq_cst(&heap->supply.small);
+    for (; block != NULL && steps > 0; block = jm_load_seq_cst(&block->next), steps--) {
         uint64_t small = jm_block_live(block);
         live.bytes += (size_t)(uint32_t)small << JM_GRANULE_BITS;
         live.objects += (size_t)(small >> 32);
     }
-    block = jm_load_acquire(&heap->supply.large);
-    for (; block != NULL && steps > 0; block = jm_load_acquire(&block->next), steps--) {
+    block = jm_load_seq_cst(&heap->supply.large);
+    for (; block != NULL && steps > 0; block = jm_load_seq_cst(&block->next), steps--) {
         if (jm_load_relaxed(&block->state) != JM_LARGE_NONE) {
             live.bytes += jm_large_usable(block);
             live.objects++;

@@ -215,7 +215,14 @@ static JM_NOINLINE JsErrorCode free_slow(void *pointer)
     if (!jm_runtime_settle(HERE)) {
         return queue_free(pointer) ? JsNoError : JsErrorInvalidArgument;
     }
-    struct jm_heap *heap = owner_of(pointer);
+    _Atomic(uint32_t) *readers = jm_pagemap_enter();
+    struct jm_heap *heap = jm_heap_of_any(pointer);
+    bool queued = heap != NULL && jm_runtime_is_used_elsewhere(jm_runtime_of_heap(heap)) &&
+                  jm_heap_queue_free(pointer);
+    jm_pagemap_leave(readers);
+    if (queued) {
+        return JsNoError;
+    }
     return heap != NULL && free_in(heap, pointer) ? JsNoError : JsErrorInvalidArgument;
 }
 

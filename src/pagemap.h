@@ -85,7 +85,8 @@ struct jm_reader_stripe {
 extern struct jm_reader_stripe jm_pagemap_stripes[JM_READER_STRIPES];
 extern _Atomic(uint32_t) jm_pagemap_epoch;
 
-/* Begins reading blocks of others. Nothing until jm_pagemap_leave may block or call the host. */
+/* Begins reading blocks of others. They are looked up by a sequentially consistent load, which comes after
+ * the count, as the change of the epoch does. Nothing until jm_pagemap_leave may block or call the host. */
 JM_INLINE _Atomic(uint32_t) *jm_pagemap_enter(void)
 {
     struct jm_reader_stripe *stripe = &jm_pagemap_stripes[jm_thread.id % JM_READER_STRIPES];
@@ -94,7 +95,6 @@ JM_INLINE _Atomic(uint32_t) *jm_pagemap_enter(void)
         _Atomic(uint32_t) *readers = &stripe->readers[epoch % 2];
         atomic_fetch_add(readers, 1);
         if (JM_LIKELY(jm_load_seq_cst(&jm_pagemap_epoch) == epoch)) {
-            atomic_thread_fence(memory_order_seq_cst); /* counted before anything is looked up */
             return readers;
         }
         atomic_fetch_sub(readers, 1); /* the epoch ended: nobody waits for this count */

@@ -15,7 +15,7 @@
 size_t jm_heap_usable_any(const void *pointer)
 {
     const struct jm_unit *unit = jm_pagemap_unit(pointer);
-    if (unit == NULL || jm_load_acquire(&unit->owner) == NULL) {
+    if (unit == NULL || jm_load_seq_cst(&unit->owner) == NULL) {
         return 0;
     }
     const struct jm_block *block = jm_load_relaxed(&unit->block);
@@ -40,7 +40,7 @@ struct jm_heap *jm_heap_of_any(const void *pointer)
     if (jm_heap_usable_any(pointer) == 0) {
         return NULL;
     }
-    struct jm_supply *owner = jm_load_acquire(&jm_pagemap_unit(pointer)->owner);
+    struct jm_supply *owner = jm_load_seq_cst(&jm_pagemap_unit(pointer)->owner);
     return owner == NULL ? NULL : JM_CONTAINER(owner, struct jm_heap, supply);
 }
 
@@ -72,7 +72,7 @@ static bool queue_small(struct jm_block *block, const void *pointer)
 bool jm_heap_queue_free(void *pointer)
 {
     struct jm_unit *unit = jm_pagemap_unit(pointer);
-    struct jm_supply *owner = unit == NULL ? NULL : jm_load_acquire(&unit->owner);
+    struct jm_supply *owner = unit == NULL ? NULL : jm_load_seq_cst(&unit->owner);
     struct jm_block *block = owner == NULL ? NULL : jm_load_relaxed(&unit->block);
     if (block == NULL) {
         return false;

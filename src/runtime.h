@@ -73,6 +73,12 @@ static inline uintptr_t jm_runtime_handle(const struct jm_runtime *runtime)
 /* True while the calling thread uses the runtime. */
 bool jm_runtime_is_mine(const struct jm_runtime *runtime);
 
+/* True while another thread uses the runtime. */
+static inline bool jm_runtime_is_used_elsewhere(const struct jm_runtime *runtime)
+{
+    return jm_load_relaxed(&runtime->owner) != 0 && !jm_runtime_is_mine(runtime);
+}
+
 /* True while another thread has the runtime entered. */
 static inline bool jm_runtime_is_entered_elsewhere(const struct jm_runtime *runtime)
 {
