@@ -14,8 +14,8 @@ struct jm_census {
     size_t objects; /* live */
 };
 
-/* post: no two free objects lie side by side, but where one would be larger than any class; the span
- * is retired. Queued objects stay as they are. */
+/* post: no free object could be larger by taking from the next one; the span is retired. Queued objects
+ * stay as they are. */
 void jm_sweep(struct jm_arena *arena);
 
 /* Adds up the blocks' counters. pre: no span, or its rest counts as carved. */
