@@ -23,8 +23,5 @@
 #define jm_swap_acquire(object, expected, desired)                                                 \
     atomic_compare_exchange_strong_explicit((object), (expected), (desired), memory_order_acquire, \
                                             memory_order_relaxed)
-#define jm_swap_acq_rel(object, expected, desired)                                                 \
-    atomic_compare_exchange_strong_explicit((object), (expected), (desired), memory_order_acq_rel, \
-                                            memory_order_acquire)
 
 #endif
