@@ -16,7 +16,7 @@
 /* Blocks that one slow path may count to publish what is live. */
 #define PUBLISH_BLOCKS 16
 
-_Thread_local struct jm_current jm_current JM_TLS_MODEL = {0, &jm_no_arena, NULL};
+JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena, NULL};
 
 void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle)
 {

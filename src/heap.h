@@ -34,13 +34,14 @@ struct jm_heap {
 
 /* The runtime that the calling thread entered last, for the fast paths. `handle` may equal what a caller
  * passes by mistake while `arena` is jm_no_arena; that leads to the slow path, which checks. */
-struct jm_current {
+struct jm_current_heap {
     uintptr_t handle;
     struct jm_arena *arena;
     struct jm_heap *heap;
 };
 
-extern _Thread_local struct jm_current jm_current JM_TLS_MODEL;
+extern JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL;
+#define jm_current JM_OWN(jm_current_local)
 
 /* Points the fast paths at a heap, or at nothing (NULL). */
 void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle);

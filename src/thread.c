@@ -7,7 +7,7 @@
 /* Bits of a thread id that count threads; the bits above count forks. */
 #define THREAD_COUNT_BITS 44
 
-_Thread_local struct jm_thread jm_thread JM_TLS_MODEL;
+JM_LOCAL struct jm_thread_record jm_thread_local JM_TLS_MODEL;
 
 /* Process state: the source of ids. `forks` and `survivor` change in a forked child only. */
 static struct {

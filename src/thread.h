@@ -6,6 +6,7 @@
 
 #include "atomic.h"
 #include "base.h"
+#include "os_local.h"
 
 struct jm_call;
 struct jm_runtime;
@@ -25,7 +26,7 @@ struct jm_frame {
 /* Nests this deep need no memory of their own. */
 #define JM_INLINE_FRAMES 4
 
-struct jm_thread {
+struct jm_thread_record {
     jm_thread_id id;         /* 0: the thread has not been seen */
     struct jm_call *calls;   /* host callbacks that the thread is inside of, innermost first */
     struct jm_frame *frames; /* inline_frames, or a mapping of its own */
@@ -44,13 +45,8 @@ struct jm_thread {
     } refusal;
 };
 
-#if defined(__GLIBC__) && defined(__GNUC__)
-#define JM_TLS_MODEL __attribute__((tls_model("initial-exec")))
-#else
-#define JM_TLS_MODEL
-#endif
-
-extern _Thread_local struct jm_thread jm_thread JM_TLS_MODEL;
+extern JM_LOCAL struct jm_thread_record jm_thread_local JM_TLS_MODEL;
+#define jm_thread JM_OWN(jm_thread_local)
 
 /* Gives the thread an id and has its exit watched. post: false: the OS has no room. */
 JM_COLD bool jm_thread_register(void);
