@@ -1,0 +1,297 @@
+/*
+ * Layer 1: Windows. A mapping is a reservation, of which a part is committed; what is reserved only is
+ * addresses and costs the system next to nothing.
+ *
+ *      | committed: `size` bytes | reserved: room to grow in place |
+ *      reservation == region.address
+ *
+ *      | reserved | committed, aligned | reserved |       where the alignment asks for more than a
+ *      reservation == region.address                      reservation has by itself
+ */
+#define _WIN32_WINNT 0x0602 /* Windows 8 */
+#define _CRT_RAND_S
+#define WIN32_LEAN_AND_MEAN
+
+#include "os.h"
+
+#include "atomic.h"
+#include "thread.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <windows.h>
+
+/* Mappings from this size on can double where they are. Where addresses are few, none can. */
+#define ROOM_MIN ((size_t)128 << 10)
+#define HAS_ROOM (sizeof(void *) >= 8)
+
+/* jm_os_pause: spins this often, then yields this often, then sleeps for a tick of the system. */
+#define PAUSE_SPINS 32
+#define PAUSE_YIELDS 64
+#define PAUSE_SLEEP_MS 1
+
+/* More than this is no value of any variable that is asked for. */
+#define VALUE_MAX 128
+
+/* Process state: written before the first runtime exists; the sizes by whoever asks first. */
+static struct {
+    struct jm_os_hooks hooks;
+    _Atomic(size_t) page_size, granularity;
+    char value[VALUE_MAX];
+} os;
+
+/* The thread asked for thread_exit. */
+static JM_LOCAL bool watched_local = false;
+#define watched JM_OWN(watched_local)
+
+_Noreturn void jm_check_failed(const char *what, const char *file, int line)
+{
+    char text[256];
+    (void)snprintf(text, sizeof text, "libjsrtmem: %s:%d: check failed: %s", file, line, what);
+    jm_os_complain(text);
+    abort();
+}
+
+void jm_os_complain(const char *line)
+{
+    HANDLE error = GetStdHandle(STD_ERROR_HANDLE);
+    DWORD written;
+    if (!WriteFile(error, line, (DWORD)strlen(line), &written, NULL) ||
+        !WriteFile(error, "\r\n", 2, &written, NULL)) {
+        return; /* nobody is left to tell */
+    }
+}
+
+/* The system's own copy: it knows what a host set without its run-time library. */
+const char *jm_os_environment(const char *name)
+{
+    DWORD length = GetEnvironmentVariableA(name, os.value, VALUE_MAX);
+    if (length == 0) {
+        return NULL;
+    }
+    return length < VALUE_MAX ? os.value : "(too long)";
+}
+
+static void ask_for_sizes(void)
+{
+    SYSTEM_INFO info;
+    GetSystemInfo(&info);
+    jm_store_relaxed(&os.page_size, info.dwPageSize);
+    jm_store_relaxed(&os.granularity, info.dwAllocationGranularity);
+}
+
+size_t jm_os_page_size(void)
+{
+    size_t size = jm_load_relaxed(&os.page_size);
+    if (JM_UNLIKELY(size == 0)) {
+        ask_for_sizes();
+        size = jm_load_relaxed(&os.page_size);
+    }
+    return size;
+}
+
+/* What reservations are aligned to, and in effect multiples of. */
+static size_t granularity(void)
+{
+    if (JM_UNLIKELY(jm_load_relaxed(&os.granularity) == 0)) {
+        ask_for_sizes();
+    }
+    return jm_load_relaxed(&os.granularity);
+}
+
+/* ---- Memory ---- */
+
+void *jm_os_reserve(size_t size)
+{
+    return VirtualAlloc(NULL, size, MEM_RESERVE, PAGE_NOACCESS);
+}
+
+static bool commit(void *address, size_t size)
+{
+    return VirtualAlloc(address, size, MEM_COMMIT, PAGE_READWRITE) != NULL;
+}
+
+static bool decommit(void *address, size_t size)
+{
+    return VirtualFree(address, size, MEM_DECOMMIT) != 0;
+}
+
+/* The whole reservation goes, whatever of it is committed. */
+bool jm_os_unmap(const struct jm_os_region *region)
+{
+    return VirtualFree(region->address, 0, MEM_RELEASE) != 0;
+}
+
+/* Regions that the OS would not take back when they were discarded. More than this are lost. */
+#define MAX_ORPHANS 64
+
+static struct {
+    struct jm_lock lock;
+    struct jm_os_region regions[MAX_ORPHANS];
+    _Atomic(size_t) count;
+} orphans;
+
+static void retry_orphans(void)
+{
+    if (JM_LIKELY(jm_load_relaxed(&orphans.count) == 0)) {
+        return;
+    }
+    jm_lock_take(&orphans.lock);
+    size_t kept = 0;
+    for (size_t i = 0; i < jm_load_relaxed(&orphans.count); i++) {
+        if (!jm_os_unmap(&orphans.regions[i])) {
+            orphans.regions[kept++] = orphans.regions[i];
+        }
+    }
+    jm_store_relaxed(&orphans.count, kept);
+    jm_lock_drop(&orphans.lock);
+}
+
+void jm_os_discard(const struct jm_os_region *region)
+{
+    if (jm_os_unmap(region)) {
+        return;
+    }
+    jm_lock_take(&orphans.lock);
+    size_t count = jm_load_relaxed(&orphans.count);
+    if (count < MAX_ORPHANS) {
+        orphans.regions[count] = *region;
+        jm_store_relaxed(&orphans.count, count + 1);
+    }
+    jm_lock_drop(&orphans.lock);
+}
+
+/* Reserves `size` bytes and room to grow, or without. */
+static void *reserve_with_room(size_t size)
+{
+    void *address = NULL;
+    if (HAS_ROOM && size >= ROOM_MIN && size <= SIZE_MAX / 2) {
+        address = jm_os_reserve(2 * size);
+    }
+    if (address == NULL && size <= SIZE_MAX - granularity()) {
+        address = jm_os_reserve(jm_align_up(size, granularity())); /* the last granule is whole */
+    }
+    return address;
+}
+
+/* Reserves more than is needed, so that something in it is aligned: the offset keeps that from being
+ * the start. */
+static void *reserve_around(size_t size, size_t alignment)
+{
+    return size <= SIZE_MAX - alignment ? jm_os_reserve(size + alignment) : NULL;
+}
+
+void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
+{
+    retry_orphans();
+    bool starts_aligned = offset == 0 && alignment <= granularity();
+    region->size = starts_aligned ? size : size + alignment;
+    region->address = starts_aligned ? reserve_with_room(size) : reserve_around(size, alignment);
+    if (region->address == NULL) {
+        return NULL;
+    }
+    uintptr_t aligned = jm_align_up((uintptr_t)region->address + offset, alignment);
+    void *address = (void *)(aligned - offset);
+    if (!commit(address, size)) {
+        jm_os_discard(region);
+        return NULL;
+    }
+    return address;
+}
+
+bool jm_os_extend(void *address, size_t old_size, size_t new_size)
+{
+    MEMORY_BASIC_INFORMATION behind;
+    char *end = (char *)address + old_size;
+    if (VirtualQuery(end, &behind, sizeof behind) == 0 || behind.AllocationBase != address ||
+        behind.State != MEM_RESERVE || behind.RegionSize < new_size - old_size) {
+        return false;
+    }
+    return commit(end, new_size - old_size);
+}
+
+/* There is no moving of pages; and a copy would hold both places, which nobody was asked for. */
+bool jm_os_move(void *address, size_t old_size, size_t new_size, void *target)
+{
+    (void)address, (void)old_size, (void)new_size, (void)target;
+    return false;
+}
+
+bool jm_os_shrink(void *address, size_t old_size, size_t new_size)
+{
+    return decommit((char *)address + new_size, old_size - new_size);
+}
+
+/* ---- Chance and time ---- */
+
+void jm_os_random(void *buffer, size_t size)
+{
+    unsigned char *bytes = buffer;
+    LARGE_INTEGER now;
+    (void)QueryPerformanceCounter(&now);
+    uint64_t seed = (uint64_t)now.QuadPart ^ (uint64_t)GetCurrentProcessId() << 48;
+    seed ^= (uint64_t)(uintptr_t)&seed ^ ((uint64_t)(uintptr_t)&jm_os_random << 16);
+    for (size_t i = 0; i < size; i++) {
+        unsigned chance;
+        if (rand_s(&chance) != 0) { /* no generator: clocks and addresses are the best there is */
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            chance = (unsigned)(seed >> 56);
+        }
+        bytes[i] = (unsigned char)chance;
+    }
+}
+
+void jm_os_pause(unsigned attempt)
+{
+    if (attempt < PAUSE_SPINS) {
+        YieldProcessor();
+    } else if (attempt < PAUSE_SPINS + PAUSE_YIELDS) {
+        (void)SwitchToThread();
+    } else {
+        Sleep(PAUSE_SLEEP_MS);
+    }
+}
+
+/* ---- Threads ---- */
+
+/* In a fiber, the fiber's stack. */
+bool jm_os_on_stack(uintptr_t first, uintptr_t second)
+{
+    ULONG_PTR low, high;
+    GetCurrentThreadStackLimits(&low, &high);
+    return first - low < high - low && second - low < high - low;
+}
+
+static void NTAPI on_loader_event(void *module, DWORD event, void *unused)
+{
+    (void)module, (void)unused;
+    if (event == DLL_THREAD_DETACH && watched) {
+        watched = false;
+        os.hooks.thread_exit();
+    }
+}
+
+/*
+ * The loader calls what lies between the run-time library's .CRT$XLA and .CRT$XLZ, in a program and in a
+ * DLL, as each thread ends; a thread's copies of JM_LOCAL variables are still there. A slot with a
+ * destructor (FlsAlloc) would be told of fibers, which may end on another thread, and long before it.
+ */
+__attribute__((section(".CRT$XLJ"), used)) static const PIMAGE_TLS_CALLBACK loader_callback =
+    on_loader_event;
+
+bool jm_os_init(const struct jm_os_hooks *hooks)
+{
+    HMODULE self;
+    os.hooks = *hooks;
+    /* Never unloaded: threads that exit run our code, and nobody else knows what runtimes hold. */
+    return GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
+                                  GET_MODULE_HANDLE_EX_FLAG_PIN,
+                              (const char *)&os, &self) != 0;
+}
+
+bool jm_os_watch_thread(void)
+{
+    watched = true;
+    return true;
+}
