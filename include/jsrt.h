@@ -64,9 +64,7 @@
 #if defined(_WIN32)
 #define CHAKRA_CALLBACK __stdcall
 #define JSRT_CALL __stdcall
-#if defined(JSRTMEM_BUILDING)
-#define JSRT_EXPORT __declspec(dllexport)
-#elif defined(JSRTMEM_DLL) /* optional, for hosts that link the DLL: saves an indirect jump */
+#if defined(JSRTMEM_DLL) /* optional, for hosts that link the DLL: saves an indirect jump */
 #define JSRT_EXPORT __declspec(dllimport)
 #else
 #define JSRT_EXPORT
