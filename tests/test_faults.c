@@ -12,11 +12,12 @@
 #include "support/host.h"
 #include "support/marked.h"
 #include "support/rig.h"
+#include "support/system.h"
 #include "support/worker.h"
 
 #include <errno.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 /* ---- What goes wrong in a run ---- */
 
@@ -29,7 +30,9 @@ struct plan {
     bool onward;                 /* and all that follow; a limit: half the usage, not all of it */
 };
 
-/* Written by the child, read by the parent. */
+/* Written by the child into the file that this variable names, read by the parent. */
+#define REPORT_VARIABLE "JSRTMEM_TEST_REPORT"
+
 struct report {
     size_t calls[FAKE_ALL + 1];
     size_t questions; /* Allocate events */
@@ -37,7 +40,7 @@ struct report {
     size_t refusals;  /* calls of the API that were refused for it */
     char fault[240];
 };
-static struct report *report;
+static struct report report;
 
 #define SLOTS 96
 
@@ -53,11 +56,20 @@ static struct run {
     worker *worker;
 } run;
 
+_Noreturn static void hand_over(int status)
+{
+    const char *name = getenv(REPORT_VARIABLE);
+    FILE *file = name == NULL ? NULL : fopen(name, "wb");
+    bool written = file != NULL && fwrite(&report, sizeof(report), 1, file) == 1;
+    written = file != NULL && fclose(file) == 0 && written;
+    _Exit(written ? status : 2);
+}
+
 /* In a child no assertion of cmocka's may run: the first fault ends the process. */
 _Noreturn static void give_up(int line, const char *text, const char *more)
 {
-    (void)snprintf(report->fault, sizeof(report->fault), "line %d: %s %s", line, text, more);
-    _exit(1);
+    (void)snprintf(report.fault, sizeof(report.fault), "line %d: %s %s", line, text, more);
+    hand_over(1);
 }
 #define MUST(condition) ((condition) ? (void)0 : give_up(__LINE__, #condition, ""))
 
@@ -134,7 +146,7 @@ static bool try_again(jsrtmem_refusal reason, size_t requested)
                                               JSRTMEM_REFUSAL_HOST, JSRTMEM_REFUSAL_LIMIT};
     jsrtmem_refusal_info info = {.struct_size = sizeof(info)};
     MUST(run.trouble && run.plan.trouble != TROUBLE_NONE && struck() > 0);
-    report->refusals++;
+    report.refusals++;
     if (reason != JSRTMEM_REFUSAL_NONE) {
         MUST(jsrtmem_last_refusal(&info) == JsNoError);
         MUST(info.reason == reasons[run.plan.trouble] && info.reason == reason);
@@ -441,10 +453,10 @@ static void workload(void)
 static void end_trouble(void)
 {
     for (int i = 0; i <= FAKE_ALL; i++) {
-        report->calls[i] = fake_os_calls((enum fake_function)i);
+        report.calls[i] = fake_os_calls((enum fake_function)i);
     }
-    report->questions = run.questions;
-    report->struck = run.struck = struck();
+    report.questions = run.questions;
+    report.struck = run.struck = struck();
     run.trouble = false;
     fake_os_reset();
     run.seen = run.struck;
@@ -477,14 +489,14 @@ static void check_end(void)
 }
 
 /* A whole run, in a child. */
-static int run_plan(void *argument)
+_Noreturn static void run_plan(struct plan plan)
 {
-    run.plan = *(const struct plan *)argument;
+    run.plan = plan;
     run.worker = worker_start();
     begin_trouble();
     run.runtime = create();
     if (run.runtime == JS_INVALID_RUNTIME_HANDLE) {
-        report->refusals++;
+        report.refusals++;
         end_trouble(); /* there is nothing to go on with */
         run.runtime = create();
         attach(&run.host, run.runtime);
@@ -501,10 +513,51 @@ static int run_plan(void *argument)
     MUST(JsDisposeRuntime(run.runtime) == JsNoError);
     worker_stop(run.worker);
     check_end();
-    return 0;
+    hand_over(0);
+}
+
+/* A plan as the argument of a child. */
+#define PLAN_FORM "%u:%u:%u:%u"
+
+static void write_plan(char *text, size_t size, struct plan plan)
+{
+    (void)snprintf(text, size, PLAN_FORM, (unsigned)plan.trouble, (unsigned)plan.function,
+                   (unsigned)plan.nth, (unsigned)plan.onward);
+}
+
+static bool read_plan(const char *text, struct plan *plan)
+{
+    unsigned trouble, function, nth, onward;
+    if (sscanf(text, PLAN_FORM, &trouble, &function, &nth, &onward) != 4) {
+        return false;
+    }
+    *plan = (struct plan){(enum trouble)trouble, (enum fake_function)function, nth, onward != 0};
+    return true;
 }
 
 /* ---- The parent ---- */
+
+static char report_name[512];
+
+static void clear_report(void)
+{
+    FILE *file = fopen(report_name, "wb");
+    memset(&report, 0, sizeof(report));
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+}
+
+/* What the child left in the file. False: it did not come to that. */
+static bool read_report(void)
+{
+    FILE *file = fopen(report_name, "rb");
+    bool whole = file != NULL && fread(&report, sizeof(report), 1, file) == 1;
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    return whole;
+}
 
 static struct totals {
     size_t tried, struck, refused, survived;
@@ -519,18 +572,21 @@ static const char *name_of(const struct plan *plan)
 
 static void try_plan(struct plan plan)
 {
-    memset(report, 0, sizeof(*report));
-    int status = child_run(run_plan, &plan);
-    if (status < 0) {
-        (void)snprintf(report->fault, sizeof(report->fault), "the process was killed");
+    char argument[64];
+    write_plan(argument, sizeof(argument), plan);
+    clear_report();
+    int status = child_run_again(argument, REPORT_VARIABLE, report_name);
+    if (!read_report()) {
+        status = -1;
+        (void)snprintf(report.fault, sizeof(report.fault), "the process was killed");
     }
     totals.tried++;
-    totals.struck += report->struck != 0;
-    totals.refused += report->refusals != 0;
+    totals.struck += report.struck != 0;
+    totals.refused += report.refusals != 0;
     totals.survived += status == 0;
     if (status != 0) {
         print_error("%s %zu%s: %s\n", name_of(&plan), plan.nth, plan.onward ? " and on" : "",
-                    report->fault);
+                    report.fault);
     }
 }
 
@@ -551,7 +607,7 @@ static struct report clean_run(void)
     try_plan((struct plan){TROUBLE_NONE, FAKE_ALL, 0, false});
     assert_int_equal(totals.survived, 1);
     totals = (struct totals){0, 0, 0, 0};
-    return *report;
+    return report;
 }
 
 static int begin(void **state)
@@ -610,7 +666,7 @@ static void the_limit_may_fall_at_any_question(void **state)
     tell("the limit");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(each_function_of_the_os_is_called, begin),
@@ -618,9 +674,14 @@ int main(void)
         cmocka_unit_test_setup(any_question_may_be_answered_with_no, begin),
         cmocka_unit_test_setup(the_limit_may_fall_at_any_question, begin),
     };
-    report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (report == MAP_FAILED) {
+    struct plan plan;
+    if (argc > 1 && read_plan(argv[1], &plan)) {
+        run_plan(plan);
+    }
+    if (!scratch_file(report_name, sizeof(report_name))) {
         return 1;
     }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    (void)remove(report_name);
+    return failed;
 }

@@ -2,7 +2,6 @@
  * Hooks: the pair changes as one, a change waits for the call that may use the old pair, and calls that
  * the host left are undone in the right order.
  */
-#include "support/child.h"
 #include "support/unit.h"
 #include "support/worker.h"
 
@@ -319,43 +318,6 @@ static void quiesce_lasts_as_long_as_the_call(void **state)
     gate_delete(wait.changed);
 }
 
-static void begin_and_stay(void *argument)
-{
-    struct jm_pair pair;
-    (void)jm_thread_ready();
-    (void)jm_hook_begin(argument, &pair, here());
-}
-
-static void end_stay(void *argument)
-{
-    jm_hook_abandon(argument);
-}
-
-static int quiesce_in_child(void *argument)
-{
-    struct jm_hook *hook = argument;
-    CHILD_CHECK(jm_load_relaxed(&hook->turn) % 2 == 1);
-    jm_hook_set(hook, NULL, NULL);
-    jm_hook_quiesce(hook); /* a hang is killed */
-    jm_hook_forget(hook);
-    CHILD_CHECK(jm_load_relaxed(&hook->turn) % 2 == 0);
-    return 0;
-}
-
-static void quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind(void **state)
-{
-    static struct jm_hook hook;
-    worker *other = worker_start();
-
-    (void)state;
-    jm_hook_set(&hook, nothing, NULL);
-    worker_run(other, begin_and_stay, &hook);
-    assert_int_equal(child_run(quiesce_in_child, &hook), 0);
-    worker_run(other, end_stay, &hook);
-    jm_hook_quiesce(&hook);
-    worker_stop(other);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,7 +331,6 @@ int main(void)
         cmocka_unit_test(forgetting_leaves_a_hook_that_works),
         cmocka_unit_test(pairs_are_swapped_in_one_piece_and_waited_for),
         cmocka_unit_test(quiesce_lasts_as_long_as_the_call),
-        cmocka_unit_test(quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }

@@ -2,18 +2,14 @@
  * Bad pointers: double, interior, misaligned and foreign, freed, measured and reallocated; and stray
  * writes into memory that was freed or never handed out. Nothing may be touched, ever.
  */
-#if !defined(_GNU_SOURCE)
-#define _GNU_SOURCE 1
-#endif
-
 #include "support/calls.h"
 #include "support/host.h"
 #include "support/random.h"
+#include "support/system.h"
 #include "support/unit.h"
 #include "support/worker.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 static const size_t object_sizes[] = {0,     1,       16,       17,       64,     100,
                                       1000,  1024,    4000,     4096,     5000,   16384,
@@ -333,14 +329,14 @@ static void unmapped_and_inaccessible_pages(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();
     size_t size = MIB(1);
-    char *pages = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *pages = no_access_new(size);
 
     (void)state;
-    assert_true(pages != MAP_FAILED);
+    assert_non_null(pages);
     for (size_t offset = 0; offset < size; offset += 1008) {
         expect_bad(runtime, pages + offset, "inaccessible");
     }
-    assert_int_equal(munmap(pages, size), 0);
+    assert_true(no_access_delete(pages, size));
     for (size_t offset = 0; offset < size; offset += 1008) {
         expect_bad(runtime, pages + offset, "unmapped");
     }

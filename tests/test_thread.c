@@ -1,7 +1,6 @@
 /*
  * Threads: ids, the lock, and the frames that nested entries need.
  */
-#include "support/child.h"
 #include "support/fake_os.h"
 #include "support/unit.h"
 #include "support/worker.h"
@@ -49,31 +48,6 @@ static void an_id_belongs_to_one_thread_for_ever(void **state)
     assert_true(jm_thread.id == mine);
 }
 
-static int ids_in_child(void *argument)
-{
-    const jm_thread_id *ids = argument; /* of this thread, and of one that stays behind */
-    CHILD_CHECK(jm_thread.id == ids[0]);
-    CHILD_CHECK(!jm_thread_is_gone(ids[0]));
-    CHILD_CHECK(jm_thread_is_gone(ids[1]));
-    jm_thread_reset(); /* as the next thread would: ids of this process go on */
-    CHILD_CHECK(jm_thread_ready());
-    jm_thread_id later = jm_thread.id;
-    CHILD_CHECK(later != ids[0] && later != ids[1] && !jm_thread_is_gone(later));
-    return 0;
-}
-
-static void a_forked_child_knows_who_is_gone(void **state)
-{
-    jm_thread_id ids[2] = {jm_thread.id, 0};
-    worker *other = worker_start();
-
-    (void)state;
-    worker_run(other, note_id, &ids[1]);
-    assert_int_equal(child_run(ids_in_child, ids), 0);
-    assert_false(jm_thread_is_gone(ids[1]));
-    worker_stop(other);
-}
-
 static struct {
     struct jm_lock lock;
     size_t plain; /* not atomic: the lock guards it */
@@ -113,41 +87,6 @@ static void a_lock_lets_one_in_at_a_time(void **state)
     assert_int_equal(guarded.plain, (size_t)THREADS * ROUNDS);
     assert_int_equal(guarded.faults, 0);
     assert_int_equal(jm_load_relaxed(&guarded.lock.owner), 0);
-}
-
-static void take_lock(void *argument)
-{
-    (void)jm_thread_ready();
-    jm_lock_take(argument);
-}
-
-static void drop_lock(void *argument)
-{
-    jm_lock_drop(argument);
-}
-
-static int take_lock_in_child(void *argument)
-{
-    struct jm_lock *lock = argument;
-    CHILD_CHECK(jm_load_relaxed(&lock->owner) != jm_thread.id);
-    jm_lock_take(lock); /* a hang is killed */
-    CHILD_CHECK(jm_load_relaxed(&lock->owner) == jm_thread.id);
-    jm_lock_drop(lock);
-    return 0;
-}
-
-static void a_forked_child_takes_over_a_lock(void **state)
-{
-    static struct jm_lock lock;
-    worker *other = worker_start();
-
-    (void)state;
-    worker_run(other, take_lock, &lock);
-    assert_int_equal(child_run(take_lock_in_child, &lock), 0);
-    worker_run(other, drop_lock, &lock);
-    jm_lock_take(&lock);
-    jm_lock_drop(&lock);
-    worker_stop(other);
 }
 
 /* ---- Frames ---- */
@@ -284,9 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_id_belongs_to_one_thread_for_ever),
-        cmocka_unit_test(a_forked_child_knows_who_is_gone),
         cmocka_unit_test(a_lock_lets_one_in_at_a_time),
-        cmocka_unit_test(a_forked_child_takes_over_a_lock),
         cmocka_unit_test(frames_grow_with_the_depth),
         cmocka_unit_test(a_record_can_be_used_after_its_reset),
         cmocka_unit_test(entries_need_room_for_their_frames),

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 void unit_check_code(JsErrorCode actual, JsErrorCode expected, const char *call, const char *file,
                      int line)
@@ -121,9 +120,4 @@ void *new_object(JsRuntimeHandle runtime, size_t size)
 
     require(object != NULL, "no object of %zu bytes, reason %d", size, (int)last_reason());
     return object;
-}
-
-size_t page_size(void)
-{
-    return (size_t)sysconf(_SC_PAGESIZE);
 }

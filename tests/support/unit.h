@@ -77,6 +77,6 @@ JsContextRef current_context(void);
 /* An object that must be granted. */
 void *new_object(JsRuntimeHandle runtime, size_t size);
 
-size_t page_size(void);
+size_t page_size(void); /* of the system, see system.h */
 
 #endif

@@ -3,8 +3,12 @@
 #endif
 
 #include "child.h"
+#include "system.h"
+#include "unit.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -86,4 +90,28 @@ int child_unlimit_address_space(void)
     }
     limit.rlim_cur = limit.rlim_max;
     return setrlimit(RLIMIT_AS, &limit);
+}
+
+size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+char *no_access_new(size_t size)
+{
+    void *pages = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+bool no_access_delete(char *pages, size_t size)
+{
+    return munmap(pages, size) == 0;
+}
+
+bool scratch_file(char *name, size_t size)
+{
+    const char *folder = getenv("TMPDIR");
+    int length = snprintf(name, size, "%s/jsrtmem-test.XXXXXX", folder != NULL ? folder : "/tmp");
+    int file = length > 0 && (size_t)length < size ? mkstemp(name) : -1;
+    return file >= 0 && close(file) == 0;
 }

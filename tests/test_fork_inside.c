@@ -1,0 +1,139 @@
+/*
+ * What fork leaves behind, from inside: the ids, the locks and the calls of threads that did not come
+ * along.
+ */
+#include "support/child.h"
+#include "support/unit.h"
+#include "support/worker.h"
+
+#include "hook.h"
+#include "runtime.h"
+#include "thread.h"
+
+static int start(void **state)
+{
+    (void)state;
+    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+}
+
+static uintptr_t here(void)
+{
+    return (uintptr_t)__builtin_frame_address(0);
+}
+
+static void nothing(void)
+{
+}
+
+static void note_id(void *argument)
+{
+    (void)jm_thread_ready();
+    *(jm_thread_id *)argument = jm_thread.id;
+}
+
+static int ids_in_child(void *argument)
+{
+    const jm_thread_id *ids = argument; /* of this thread, and of one that stays behind */
+    CHILD_CHECK(jm_thread.id == ids[0]);
+    CHILD_CHECK(!jm_thread_is_gone(ids[0]));
+    CHILD_CHECK(jm_thread_is_gone(ids[1]));
+    jm_thread_reset(); /* as the next thread would: ids of this process go on */
+    CHILD_CHECK(jm_thread_ready());
+    jm_thread_id later = jm_thread.id;
+    CHILD_CHECK(later != ids[0] && later != ids[1] && !jm_thread_is_gone(later));
+    return 0;
+}
+
+static void a_forked_child_knows_who_is_gone(void **state)
+{
+    jm_thread_id ids[2] = {jm_thread.id, 0};
+    worker *other = worker_start();
+
+    (void)state;
+    worker_run(other, note_id, &ids[1]);
+    assert_int_equal(child_run(ids_in_child, ids), 0);
+    assert_false(jm_thread_is_gone(ids[1]));
+    worker_stop(other);
+}
+
+static void take_lock(void *argument)
+{
+    (void)jm_thread_ready();
+    jm_lock_take(argument);
+}
+
+static void drop_lock(void *argument)
+{
+    jm_lock_drop(argument);
+}
+
+static int take_lock_in_child(void *argument)
+{
+    struct jm_lock *lock = argument;
+    CHILD_CHECK(jm_load_relaxed(&lock->owner) != jm_thread.id);
+    jm_lock_take(lock); /* a hang is killed */
+    CHILD_CHECK(jm_load_relaxed(&lock->owner) == jm_thread.id);
+    jm_lock_drop(lock);
+    return 0;
+}
+
+static void a_forked_child_takes_over_a_lock(void **state)
+{
+    static struct jm_lock lock;
+    worker *other = worker_start();
+
+    (void)state;
+    worker_run(other, take_lock, &lock);
+    assert_int_equal(child_run(take_lock_in_child, &lock), 0);
+    worker_run(other, drop_lock, &lock);
+    jm_lock_take(&lock);
+    jm_lock_drop(&lock);
+    worker_stop(other);
+}
+
+static void begin_and_stay(void *argument)
+{
+    struct jm_pair pair;
+    (void)jm_thread_ready();
+    (void)jm_hook_begin(argument, &pair, here());
+}
+
+static void end_stay(void *argument)
+{
+    jm_hook_abandon(argument);
+}
+
+static int quiesce_in_child(void *argument)
+{
+    struct jm_hook *hook = argument;
+    CHILD_CHECK(jm_load_relaxed(&hook->turn) % 2 == 1);
+    jm_hook_set(hook, NULL, NULL);
+    jm_hook_quiesce(hook); /* a hang is killed */
+    jm_hook_forget(hook);
+    CHILD_CHECK(jm_load_relaxed(&hook->turn) % 2 == 0);
+    return 0;
+}
+
+static void quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind(void **state)
+{
+    static struct jm_hook hook;
+    worker *other = worker_start();
+
+    (void)state;
+    jm_hook_set(&hook, nothing, NULL);
+    worker_run(other, begin_and_stay, &hook);
+    assert_int_equal(child_run(quiesce_in_child, &hook), 0);
+    worker_run(other, end_stay, &hook);
+    jm_hook_quiesce(&hook);
+    worker_stop(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_forked_child_knows_who_is_gone),
+        cmocka_unit_test(a_forked_child_takes_over_a_lock),
+        cmocka_unit_test(quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind),
+    };
+    return cmocka_run_group_tests(tests, start, NULL);
+}
