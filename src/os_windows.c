@@ -66,8 +66,9 @@ void jm_os_complain(const char *line)
 /* The system's own copy: it knows what a host set without its run-time library. */
 const char *jm_os_environment(const char *name)
 {
+    SetLastError(ERROR_SUCCESS); /* an empty value is no error */
     DWORD length = GetEnvironmentVariableA(name, os.value, VALUE_MAX);
-    if (length == 0) {
+    if (length == 0 && GetLastError() != ERROR_SUCCESS) {
         return NULL;
     }
     return length < VALUE_MAX ? os.value : "(too long)";
