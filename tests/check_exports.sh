@@ -1,11 +1,10 @@
 #!/bin/sh
 # Checks what the shared library exports and how it is linked.
-# usage: check_exports.sh LIBRARY [READELF]
+# usage: check_exports.sh LIBRARY [TOOL]; TOOL is the readelf or, for a DLL, the objdump of its target
 set -u
 LC_ALL=C
 export LC_ALL
-library=${1:?usage: check_exports.sh LIBRARY [READELF]}
-readelf=${2:-readelf}
+library=${1:?usage: check_exports.sh LIBRARY [TOOL]}
 node=JSRTMEM_0.1
 soname=libjsrtmem.so.0
 
@@ -57,6 +56,51 @@ jsrtmem_set_reserve_limit
 jsrtmem_usable_size
 jsrtmem_version
 END
+
+# ---- Windows -------------------------------------------------------------------------------------
+
+check_dll() { # OBJDUMP
+    "$1" -p "$library" >"$scratch/headers" || exit 1
+    sed -n '/^\[Ordinal\/Name Pointer\] Table/,/^$/s/^[[:space:]][[:space:]]*\[.*[[:space:]]\([^[:space:]]*\)$/\1/p' \
+        "$scratch/headers" | sort >"$scratch/found"
+    grep -v @ "$scratch/found" >"$scratch/plain"
+    if ! diff "$scratch/expected" "$scratch/plain" >"$scratch/diff"; then
+        fail "exports differ (< missing, > too many):"
+        grep '^[<>]' "$scratch/diff"
+    fi
+    # On 32-bit x86 linkers look for a __stdcall function by a name with the bytes of its arguments.
+    runtimes='msvcrt|ucrtbase|api-ms-win-crt-[a-z0-9-]*'
+    : >"$scratch/decorated"
+    if grep -q 'file format pei-i386' "$scratch/headers"; then
+        grep '^Js' "$scratch/expected" >"$scratch/decorated"
+        runtimes="$runtimes|libgcc_s_dw2-1"
+    fi
+    sed -n 's/@[0-9]*$//p' "$scratch/found" | diff "$scratch/decorated" - ||
+        fail "exports with numbers differ (< missing, > too many)"
+    for flag in DYNAMIC_BASE NX_COMPAT; do
+        grep -q "$flag" "$scratch/headers" || fail "$flag is not set"
+    done
+    grep -Eq 'Entry 9 0*[1-9a-f][0-9a-f]* .*Thread Storage' "$scratch/headers" ||
+        fail "there is no thread storage"
+    if sed -n 's/^[[:space:]]*DLL Name: //p' "$scratch/headers" |
+        grep -Eivx "(kernel32|$runtimes)\.dll"; then
+        fail "the library above is needed"
+    fi
+    [ "$failures" -eq 0 ] || exit 1
+    echo "exports: $(wc -l <"$scratch/expected") functions," \
+        "$(wc -l <"$scratch/decorated") of them with numbers too; needs only DLLs of the system and libgcc"
+}
+
+if [ "$(head -c 2 "$library")" = MZ ]; then
+    check_dll "${2:-objdump}"
+    exit
+fi
+
+# ---- ELF -----------------------------------------------------------------------------------------
+
+readelf=${2:-readelf}
+node=JSRTMEM_0.1
+soname=libjsrtmem.so.0
 
 # Columns: number, value, size, type, binding, visibility, section, NAME@@NODE. The node's own name is
 # an absolute object.

@@ -2,8 +2,9 @@
 # Installs a build into a scratch prefix and builds tests/smoke.c against it as a host would: with
 # pkg-config, shared and static, and with CMake's find_package; then runs what was built. Builds it
 # as part of another CMake project too.
-# usage: check_install.sh SOURCE_DIR BUILD_DIR [CMAKE [CC [CFLAGS [SANITIZE]]]]
-# CFLAGS and SANITIZE, -fsanitize=.. or nothing, are those of the build.
+# usage: check_install.sh SOURCE_DIR BUILD_DIR [CMAKE [CC [CFLAGS [SANITIZE [TOOLCHAIN EMULATOR...]]]]]
+# CFLAGS and SANITIZE, -fsanitize=.. or nothing, are those of the build. TOOLCHAIN, a file for CMake, and
+# EMULATOR, a command, are those of a build for Windows.
 set -u
 source_dir=${1:?usage: check_install.sh SOURCE_DIR BUILD_DIR CMAKE...}
 build_dir=${2:?usage: check_install.sh SOURCE_DIR BUILD_DIR CMAKE...}
@@ -11,6 +12,12 @@ cmake=${3:-cmake}
 cc=${4:-cc}
 cflags=${5:-}
 sanitize=${6:-}
+toolchain=${7:-}
+if [ $# -gt 7 ]; then shift 7; else set --; fi
+emulator= # quoted, for eval
+for word in "$@"; do
+    emulator="$emulator '$(printf '%s' "$word" | sed "s/'/'\\\\''/g")'"
+done
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-install.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
@@ -36,7 +43,14 @@ libdir=$(cd "$(dirname "$pc")/.." && pwd)
 for file in include/jsrt.h include/jsrtmem.h; do
     [ -f "$prefix/$file" ] || die "$file was not installed"
 done
-for file in libjsrtmem.so libjsrtmem.so.0 libjsrtmem.a; do
+if [ -n "$toolchain" ]; then
+    exe=.exe files="../bin/jsrtmem.dll libjsrtmem.dll.a libjsrtmem.a"
+else
+    exe='' files="libjsrtmem.so libjsrtmem.so.0 libjsrtmem.a"
+fi
+dlldir=$libdir
+[ -z "$exe" ] || dlldir="$prefix/bin"
+for file in $files; do
     [ -e "$libdir/$file" ] || die "$file was not installed"
 done
 [ -z "$(find "$prefix" -name '*.h' ! -name jsrt.h ! -name jsrtmem.h)" ] ||
@@ -44,8 +58,18 @@ done
 
 version=$(sed -n 's/^#define JSRTMEM_VERSION_[A-Z]* \([0-9]*\)$/\1/p' "$source_dir/include/jsrtmem.h" |
     paste -sd. -)
-runs() { # DESCRIPTION PROGRAM [LD_LIBRARY_PATH]
-    output=$(LD_LIBRARY_PATH=${3:-} "$2") || die "$1: $output"
+runs() { # DESCRIPTION PROGRAM [FOLDER of the shared library]
+    if [ -n "$exe" ] && [ -n "${3:-}" ]; then
+        cp "$3/jsrtmem.dll" "$(dirname "$2")/" || die "$1: there is no DLL in $3"
+    fi
+    # shellcheck disable=SC2034 # eval uses it
+    program=$2$exe
+    output=$(
+        LD_LIBRARY_PATH=${3:-}
+        export LD_LIBRARY_PATH
+        eval "$emulator \"\$program\""
+    ) || die "$1: $output"
+    output=$(printf '%s' "$output" | tr -d '\r')
     case $output in
     *"libjsrtmem $version: ok") echo "install: $1: ok" ;;
     *) die "$1: version $version expected: $output" ;;
@@ -68,9 +92,9 @@ if [ -n "$pkgconf" ]; then
     # shellcheck disable=SC2046,SC2086 # flags are words
     quietly "$cc" $cflags $sanitize "$source_dir/tests/smoke.c" -o "$scratch/shared" \
         $(pc "$prefix" --cflags --libs)
-    runs "pkg-config, shared" "$scratch/shared" "$libdir"
+    runs "pkg-config, shared" "$scratch/shared" "$dlldir"
     cp -R "$prefix" "$scratch/static_prefix"
-    find "$scratch/static_prefix" -name 'libjsrtmem.so*' -exec rm {} +
+    find "$scratch/static_prefix" \( -name 'libjsrtmem.so*' -o -name '*.dll.a' \) -exec rm {} +
     # shellcheck disable=SC2046,SC2086
     quietly "$cc" $cflags $sanitize "$source_dir/tests/smoke.c" -o "$scratch/static" \
         $(pc "$scratch/static_prefix" --static --cflags --libs)
@@ -95,10 +119,12 @@ target_link_libraries(host_shared PRIVATE jsrtmem::jsrtmem)
 add_executable(host_static smoke.c)
 target_link_libraries(host_static PRIVATE jsrtmem::jsrtmem_static)
 END
+# In a toolchain file's world only what it names is searched; this adds to it.
 quietly "$cmake" -S "$scratch/host" -B "$scratch/host/build" -DCMAKE_C_COMPILER="$cc" \
+    -DCMAKE_TOOLCHAIN_FILE="$toolchain" -DCMAKE_FIND_ROOT_PATH_MODE_PACKAGE=BOTH \
     -DCMAKE_C_FLAGS="$cflags $sanitize" -DCMAKE_PREFIX_PATH="$scratch/moved prefix" -DCMAKE_BUILD_TYPE=Release
 quietly "$cmake" --build "$scratch/host/build"
-runs "find_package, shared" "$scratch/host/build/host_shared"
+runs "find_package, shared" "$scratch/host/build/host_shared" "${exe:+$scratch/moved prefix/bin}"
 runs "find_package, static" "$scratch/host/build/host_static"
 
 # A part of another project: no warnings, options, tests or installs of ours may reach it.
@@ -116,9 +142,9 @@ if(options OR tests OR CMAKE_BUILD_TYPE)
 endif()
 END
 quietly "$cmake" -S "$scratch/parent" -B "$scratch/parent/build" -DCMAKE_C_COMPILER="$cc" \
-    -DCMAKE_C_FLAGS="$cflags" -DJSRTMEM_DIR="$source_dir"
+    -DCMAKE_TOOLCHAIN_FILE="$toolchain" -DCMAKE_C_FLAGS="$cflags" -DJSRTMEM_DIR="$source_dir"
 quietly "$cmake" --build "$scratch/parent/build"
-runs "add_subdirectory" "$scratch/parent/build/host"
+runs "add_subdirectory" "$scratch/parent/build/host" "${exe:+$scratch/parent/build/jsrtmem}"
 quietly "$cmake" --install "$scratch/parent/build" --prefix "$scratch/parent/prefix"
 [ -z "$(find "$scratch/parent/prefix" -type f 2>/dev/null)" ] || die "a parent's install has our files"
 echo "install: all ways of building a host work"

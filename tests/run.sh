@@ -1,9 +1,10 @@
 #!/bin/sh
 # Builds the library and runs its tests; installs what that needs, if it is missing (Debian, apt).
 #
-# usage: sh tests/run.sh [--full] [-- CTEST_ARGUMENT...]
-#   --full  also under AddressSanitizer with UndefinedBehaviorSanitizer, under ThreadSanitizer, for
-#           32 bits and with Clang; then clang-format and clang-tidy
+# usage: sh tests/run.sh [--full] [--windows] [-- CTEST_ARGUMENT...]
+#   --full     also under AddressSanitizer with UndefinedBehaviorSanitizer, under ThreadSanitizer, for
+#              32 bits, for Windows and with Clang; then clang-format and clang-tidy
+#   --windows  also for Windows, with MinGW-w64, under Wine
 #
 # Works from any directory, as root or with sudo, and without a network when nothing is missing.
 # Builds in build/, or under TMPDIR where that cannot be written. The last line is the sum.
@@ -11,9 +12,11 @@ set -u
 
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 full=no
+windows=no
 while [ $# -gt 0 ]; do
     case $1 in
-    --full) full=yes ;;
+    --full) full=yes windows=yes ;;
+    --windows) windows=yes ;;
     --)
         shift
         break
@@ -69,6 +72,20 @@ has_clang_tidy() { has clang-tidy; }
 has_m32() { compiles "#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
 has_m32_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ -m32 -x c++ "$scratch/probe.c"; }
 
+has_mingw() {
+    compiles "#include <windows.h>\n#include <pthread.h>\n$program" \
+        x86_64-w64-mingw32-gcc-posix "$scratch/probe.c" -pthread
+}
+has_mingw_cxx() {
+    compiles "#include <thread>\nint main() { return 0; }" x86_64-w64-mingw32-g++-posix -x c++ "$scratch/probe.c"
+}
+wine_runs() { # ARCHITECTURE
+    compiles "$program" "$1-w64-mingw32-gcc-posix" "$scratch/probe.c" &&
+        sh "$root/tests/mingw/wine.sh" "$wine_prefix" "$1-w64-mingw32-gcc-posix" "$scratch/probe.exe" \
+            >/dev/null 2>&1
+}
+has_wine() { has wine && wine_runs x86_64; }
+
 package_of() {
     case $1 in
     cc) echo "gcc libc6-dev" ;;
@@ -82,6 +99,9 @@ package_of() {
     clang_tidy) echo clang-tidy ;;
     m32) echo gcc-multilib ;;
     m32_cxx) echo g++-multilib ;;
+    mingw) echo gcc-mingw-w64 ;;
+    mingw_cxx) echo g++-mingw-w64 ;;
+    wine) echo "wine wine64" ;;
     esac
 }
 
@@ -143,6 +163,7 @@ build_root="$root/build"
 { mkdir -p "$build_root" && [ -w "$build_root" ]; } 2>/dev/null ||
     build_root="${TMPDIR:-/tmp}/jsrtmem-build-$(id -u)"
 mkdir -p "$build_root" || die "cannot write to $build_root"
+wine_prefix="$build_root/wine"
 
 # ---- running -------------------------------------------------------------------------------------
 
@@ -275,6 +296,71 @@ run_m32() {
         -DJSRTMEM_EXAMPLES=OFF -DCMAKE_LIBRARY_PATH="$cmocka32"
 }
 
+# cmocka for Windows, built from the system's source package; apt gets lists of its own.
+build_cmocka_mingw() { # ARCHITECTURE TARGET_DIRECTORY
+    [ -e "$2/lib/libcmocka-static.a" ] && return
+    has apt-get || return 1
+    lists="$scratch/apt-source"
+    if [ ! -d "$lists" ]; then
+        mkdir -p "$lists/parts" "$lists/lists/partial" "$lists/cache/archives/partial"
+        for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+            [ -f "$list" ] && sed -n 's/^deb[[:space:]]/deb-src /p' "$list" >>"$lists/parts/own.list"
+        done
+        for list in /etc/apt/sources.list.d/*.sources; do
+            [ -f "$list" ] && sed 's/^Types:.*/Types: deb-src/' "$list" >"$lists/parts/${list##*/}"
+        done
+    fi
+    options="-o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=$lists/parts
+        -o Dir::State::Lists=$lists/lists -o Dir::Cache=$lists/cache -o Debug::NoLocking=1"
+    # shellcheck disable=SC2086
+    (
+        cd "$lists" || exit 1
+        if [ ! -d cmocka ]; then
+            apt-get $options update || true
+            apt-get $options source --download-only cmocka || exit 1
+            mkdir cmocka && tar -xf cmocka_*.orig.tar.* -C cmocka --strip-components=1 || exit 1
+        fi
+        cmake -S cmocka -B "build-$1" -DCMAKE_TOOLCHAIN_FILE="$root/tests/mingw/toolchain.cmake" \
+            -DJSRTMEM_MINGW_ARCH="$1" -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$2" \
+            -DCMAKE_C_FLAGS=-D__USE_MINGW_ANSI_STDIO=1 -DWITH_STATIC_LIB=ON -DWITH_EXAMPLES=OFF &&
+            cmake --build "build-$1" -j "$jobs" && cmake --install "build-$1"
+    ) >"$scratch/log" 2>&1 || {
+        tail -n 5 "$scratch/log"
+        return 1
+    }
+}
+
+run_windows_build() { # NAME ARCHITECTURE
+    cmocka="$build_root/cmocka-windows-$2"
+    build_cmocka_mingw "$2" "$cmocka" ||
+        note "$1      no cmocka for Windows: the smoke tests and scripts only"
+    run_build "$1" -DCMAKE_TOOLCHAIN_FILE="$root/tests/mingw/toolchain.cmake" \
+        -DJSRTMEM_MINGW_ARCH="$2" -DCMAKE_BUILD_TYPE=Release \
+        -DCMOCKA_INCLUDE_DIR="$cmocka/include" -DCMOCKA_LIBRARY="$cmocka/lib/libcmocka-static.a"
+}
+
+run_windows() {
+    require mingw mingw_cxx wine || echo "missing, and not installed:$missing"
+    has_mingw || {
+        note "windows      left out: no compiler for it (gcc-mingw-w64)"
+        return
+    }
+    all_arguments=$ctest_arguments
+    nothing_runs="'-R' '^check_(layers|headers|exports)\$'"
+    has_wine || {
+        note "windows      built, but its programs are not run: no Wine"
+        ctest_arguments=$nothing_runs
+    }
+    run_windows_build windows x86_64
+    wine_runs i686 || {
+        note "windows-32   built, but its programs are not run: Wine here has no 32 bits"
+        ctest_arguments=$nothing_runs
+    }
+    run_windows_build windows-32 i686
+    ctest_arguments=$all_arguments
+    has wineserver && WINEPREFIX=$wine_prefix wineserver -k
+}
+
 our_sources() { # prints the C and C++ files of the given folders
     for folder in "$@"; do
         [ -d "$root/$folder" ] || continue
@@ -300,6 +386,11 @@ if [ "$full" = yes ]; then
         -DCMAKE_CXX_FLAGS=-O1
     run_tsan
     run_m32
+fi
+if [ "$windows" = yes ]; then
+    run_windows
+fi
+if [ "$full" = yes ]; then
     require clang clang_format clang_tidy || echo "missing, and not installed:$missing"
     if has_clang; then
         run_build clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Runs a program for Windows, in a Wine prefix of its own and with the DLLs of the compiler.
+# usage: wine.sh PREFIX COMPILER PROGRAM [ARGUMENT...]
+set -u
+WINEPREFIX=$1
+compiler=$2
+shift 2
+
+# The folders of the compiler's DLLs, as Windows writes them.
+path=
+for dll in libgcc_s_seh-1.dll libgcc_s_dw2-1.dll libwinpthread-1.dll; do
+    file=$("$compiler" -print-file-name="$dll")
+    [ -f "$file" ] || continue
+    folder=$(cd "$(dirname "$file")" && pwd)
+    # shellcheck disable=SC1003 # a backslash
+    path="$path;Z:$(printf '%s' "$folder" | tr / '\\')"
+done
+WINEPATH=${path#;}
+WINEDEBUG=${WINEDEBUG:--all}
+WINEDLLOVERRIDES="mscoree,mshtml=" # neither .NET nor a browser is wanted, nor an offer to fetch them
+export WINEPREFIX WINEPATH WINEDEBUG WINEDLLOVERRIDES
+unset DISPLAY
+
+# What Wine keeps in the background would hold our output open for as long as it lasts.
+wine cmd /c exit >/dev/null 2>&1 </dev/null
+exec wine "$@"
