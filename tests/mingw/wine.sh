@@ -21,6 +21,16 @@ WINEDLLOVERRIDES="mscoree,mshtml=" # neither .NET nor a browser is wanted, nor a
 export WINEPREFIX WINEPATH WINEDEBUG WINEDLLOVERRIDES
 unset DISPLAY
 
-# What Wine keeps in the background would hold our output open for as long as it lasts.
-wine cmd /c exit >/dev/null 2>&1 </dev/null
+# First a word from Wine itself. A Wine without 32 bits takes a 32-bit program for run without running it;
+# and what it keeps in the background would hold our output open for as long as that lasts.
+folder=system32
+case $compiler in *i686*) folder=syswow64 ;; esac
+heard=$(mktemp "${TMPDIR:-/tmp}/jsrtmem-wine.XXXXXX") || exit 125
+wine "C:\\windows\\$folder\\cmd.exe" /c echo runs >"$heard" 2>/dev/null </dev/null
+word=$(tr -d '\r' <"$heard")
+rm -f "$heard"
+if [ "$word" != runs ]; then
+    echo "wine.sh: Wine does not run programs of this kind: $1" >&2
+    exit 125
+fi
 exec wine "$@"
