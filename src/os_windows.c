@@ -31,6 +31,9 @@
 #define PAUSE_YIELDS 64
 #define PAUSE_SLEEP_MS 1
 
+/* jm_os_purge: how often it asks for pages that it had, some seconds in all. */
+#define PURGE_ATTEMPTS 2000
+
 /* More than this is no value of any variable that is asked for. */
 #define VALUE_MAX 128
 
@@ -222,6 +225,29 @@ bool jm_os_move(void *address, size_t old_size, size_t new_size, void *target)
 bool jm_os_shrink(void *address, size_t old_size, size_t new_size)
 {
     return decommit((char *)address + new_size, old_size - new_size);
+}
+
+/*
+ * Pages that are decommitted are zero when they are committed again, if the system has room for them
+ * then. So room for them is held before, and given up if need be: somebody else has to be faster twice.
+ * Nobody may touch the pages meanwhile.
+ */
+bool jm_os_purge(void *address, size_t size); /* until os.h has it */
+bool jm_os_purge(void *address, size_t size)
+{
+    void *room = VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+    if (room == NULL) {
+        return false;
+    }
+    bool gone = decommit(address, size);
+    bool back = gone && commit(address, size);
+    (void)VirtualFree(room, 0, MEM_RELEASE);
+    for (unsigned attempt = 0; gone && !back && attempt < PURGE_ATTEMPTS; attempt++) {
+        jm_os_pause(attempt);
+        back = commit(address, size);
+    }
+    JM_CHECK(back || !gone); /* there is no going on without them */
+    return gone;
 }
 
 /* ---- Chance and time ---- */
