@@ -3,102 +3,82 @@
 struct jm_block jm_no_block;
 
 #define EMPTY_LIST(granules) {NULL, JM_LIVE(granules)},
-#define NO_BLOCKS_4 &jm_no_block, &jm_no_block, &jm_no_block, &jm_no_block
-#define NO_BLOCKS_16 NO_BLOCKS_4, NO_BLOCKS_4, NO_BLOCKS_4, NO_BLOCKS_4
-#define NO_BLOCKS_32 NO_BLOCKS_16, NO_BLOCKS_16
 struct jm_arena jm_no_arena = {
     .free = {{NULL, 0}, JM_FOR_CLASSES(EMPTY_LIST)},
     .span = {&jm_no_block, 0, 0},
-    .blocks = {NO_BLOCKS_32, NO_BLOCKS_32, NO_BLOCKS_32, NO_BLOCKS_32},
 };
-static_assert(JM_CACHE_UNITS == 128, "jm_no_arena lists every entry");
 
-static struct jm_arena *arena_in(struct jm_block *block)
+static void forget_pending(struct jm_arena *arena)
 {
-    return (struct jm_arena *)(void *)block->arena;
+    arena->pending = (struct jm_pending){&arena->nowhere, &arena->free[0]};
 }
 
-static void remember(struct jm_arena *arena, struct jm_block *from, struct jm_block *to)
+void jm_arena_settle(struct jm_arena *arena)
 {
-    for (size_t offset = 0; offset < from->charge; offset += JM_UNIT) {
-        struct jm_block **entry = &arena->blocks[jm_unit_slot((char *)from + offset)];
-        if (to == from || *entry == from) {
-            *entry = to;
-        }
-    }
+    jm_arena_list(arena->pending.list, arena->pending.link);
+    forget_pending(arena);
+}
+
+static struct jm_arena *copy_into(struct jm_block *block, const struct jm_arena *arena,
+                                  struct jm_supply *supply)
+{
+    struct jm_arena *copy = (struct jm_arena *)(void *)block->arena;
+    *copy = *arena;
+    copy->supply = supply;
+    forget_pending(copy);
+    jm_block_set_small_token(supply, copy);
+    return copy;
 }
 
 struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *block)
 {
-    struct jm_arena *arena = arena_in(block);
-    *arena = jm_no_arena;
-    arena->supply = supply;
-    return arena;
+    return copy_into(block, &jm_no_arena, supply);
 }
 
-struct jm_arena *jm_arena_move(const struct jm_arena *arena, struct jm_block *block)
+struct jm_arena *jm_arena_move(struct jm_arena *arena, struct jm_block *block)
 {
-    struct jm_arena *moved = arena_in(block);
-    *moved = *arena;
-    return moved;
+    jm_arena_settle(arena);
+    return copy_into(block, arena, arena->supply);
 }
 
-struct jm_block *jm_arena_find(struct jm_arena *arena, const void *pointer, size_t *granule)
+bool jm_arena_find(struct jm_arena *arena, const void *pointer, struct jm_place *place)
 {
-    struct jm_block *block;
-    if (jm_arena_peek(arena, pointer, &block, granule)) {
-        return block;
+    struct jm_unit *unit = jm_pagemap_unit(pointer);
+    if (unit == NULL || jm_load_relaxed(&unit->token) != arena) {
+        return false;
     }
-    const struct jm_unit *unit = jm_pagemap_unit(pointer);
-    if (unit == NULL || arena->supply == NULL || jm_load_relaxed(&unit->owner) != arena->supply) {
-        return NULL;
+    struct jm_block *block = jm_pagemap_block(pointer);
+    size_t granule = jm_granule_of(block, pointer);
+    if (granule >= block->granules) {
+        return false;
     }
-    /* Our own blocks are ours to read: nobody else unregisters them. */
-    block = jm_load_relaxed(&unit->block);
-    *granule = jm_granule_of(block, pointer);
-    if (*granule >= block->granules) {
-        return NULL;
-    }
-    arena->blocks[jm_unit_slot(pointer)] = block;
-    return block;
+    *place = (struct jm_place){unit, &block->map[granule]};
+    return true;
 }
 
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
 {
-    struct jm_link *link = arena->free[code].first;
-    size_t granule;
-    if (link == NULL) {
-        return NULL;
+    struct jm_class_list *list = &arena->free[code];
+    if (list->first == NULL) {
+        jm_arena_settle(arena);
     }
-    struct jm_block *block = jm_arena_find(arena, link, &granule);
-    if (block != NULL && jm_load_relaxed(&block->map[granule]) == code + JM_FREE) {
-        return jm_arena_pop(arena, code);
+    struct jm_link *link = list->first;
+    struct jm_place place;
+    if (link == NULL ||
+        (jm_arena_find(arena, link, &place) && jm_arena_take(list, link, place, code))) {
+        return link;
     }
-    arena->free[code].first = NULL; /* what followed is still in the map */
+    list->first = NULL; /* what followed is still in the map */
     arena->broken = true;
     return NULL;
 }
 
 void jm_arena_clear_lists(struct jm_arena *arena)
 {
+    forget_pending(arena);
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
         arena->free[code].first = NULL;
     }
-}
-
-void *jm_arena_cut(struct jm_arena *arena, unsigned code)
-{
-    struct jm_span *span = &arena->span;
-    uint32_t granules = jm_class_granules[code];
-    if (span->end - span->next < granules) {
-        return NULL;
-    }
-    struct jm_block *block = span->block;
-    uint32_t granule = span->next;
-    span->next += granules;
-    jm_store_relaxed(&block->map[granule], (uint8_t)code);
-    jm_add_owned(&block->taken, jm_class_live(code));
-    return jm_granule_address(block, granule);
 }
 
 void jm_arena_retire_span(struct jm_arena *arena)
@@ -122,9 +102,7 @@ void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t st
 {
     while (start < end) {
         unsigned code = jm_class_within(end - start);
-        struct jm_link *link = jm_granule_address(block, start);
-        link->next = arena->free[code].first;
-        arena->free[code].first = link;
+        jm_arena_list(&arena->free[code], jm_granule_address(block, start));
         jm_store_relaxed(&block->map[start], (uint8_t)(code + JM_FREE));
         start += jm_class_granules[code];
     }
@@ -137,16 +115,12 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
         if (arena->free[larger].first == NULL) {
             continue;
         }
-        void *object = jm_arena_pop(arena, larger);
-        if (object == NULL) {
-            object = jm_arena_pop_found(arena, larger);
-        }
+        void *object = jm_arena_pop_found(arena, larger);
         if (object != NULL) {
-            size_t granule;
-            struct jm_block *block = jm_arena_find(arena, object, &granule);
-            jm_store_relaxed(&block->map[granule], 0);
-            jm_add_owned(&block->freed, jm_class_live(larger));
-            uint32_t start = (uint32_t)granule;
+            struct jm_block *block = jm_block_of(object);
+            uint32_t start = (uint32_t)jm_granule_of(block, object);
+            jm_store_relaxed(&block->map[start], 0);
+            (void)jm_discount_owned(&jm_pagemap_unit(object)->live, jm_class_live(larger));
             arena->span = (struct jm_span){block, start, start + jm_class_granules[larger]};
             return true;
         }
@@ -172,24 +146,29 @@ static bool span_from_rest(struct jm_arena *arena, unsigned code)
 bool jm_arena_choose_span(struct jm_arena *arena, unsigned code)
 {
     jm_arena_retire_span(arena);
+    jm_arena_settle(arena);
     return span_from_free(arena, code) || span_from_rest(arena, code);
 }
 
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
 {
     jm_arena_retire_span(arena);
-    uint32_t first = (uint32_t)jm_first_granule(block->charge);
     uint32_t granules = (uint32_t)block->granules;
-    block->touched = block->touched < first ? first : block->touched;
+    block->touched = block->touched < block->first ? block->first : block->touched;
     block->carved = granules;
-    arena->span = (struct jm_span){block, first, granules};
-    remember(arena, block, block);
+    arena->span = (struct jm_span){block, block->first, granules};
 }
 
-void jm_arena_close_block(struct jm_arena *arena, struct jm_block *block)
+void jm_arena_close_block(struct jm_arena *arena)
 {
     jm_arena_retire_span(arena);
-    remember(arena, block, &jm_no_block);
+    jm_arena_settle(arena);
+}
+
+/* Changes what the unit of a granule counts. */
+static void count(const struct jm_block *block, size_t granule, uint64_t live)
+{
+    jm_count_owned(&jm_pagemap_unit(jm_granule_address(block, granule))->live, live);
 }
 
 void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned old,
@@ -198,7 +177,8 @@ void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start
     size_t end = start + jm_class_granules[old];
     jm_store_relaxed(&block->map[start], 0);
     jm_store_relaxed(&block->map[granule], (uint8_t)code);
-    jm_add_owned(&block->taken, jm_class_live(code) - jm_class_live(old));
+    count(block, granule, jm_class_live(code));
+    count(block, start, 0 - jm_class_live(old));
     jm_arena_free_run(arena, block, start, granule);
     jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);
 }
@@ -214,6 +194,6 @@ bool jm_arena_extend(struct jm_arena *arena, struct jm_block *block, size_t gran
     }
     span->next += more;
     jm_store_relaxed(&block->map[granule], (uint8_t)code);
-    jm_add_owned(&block->taken, jm_class_live(code) - jm_class_live(old));
+    count(block, granule, jm_class_live(code) - jm_class_live(old));
     return true;
 }

@@ -22,9 +22,6 @@
 
 #include "sizeclass.h"
 
-/* Blocks are found again by their unit: this many units, 8 MiB, before two of them share an entry. */
-#define JM_CACHE_UNITS 128
-
 struct jm_link {
     struct jm_link *next;
 };
@@ -40,11 +37,19 @@ struct jm_class_list {
     uint64_t live; /* jm_class_live of the class; constant */
 };
 
+/* The object freed last. It enters its list with the next free: where an object is freed and handed out
+ * again at once, the list's head is then known before the state map has told the object's class. */
+struct jm_pending {
+    struct jm_link *link; /* `nowhere`, in the list of class 0, where none waits */
+    struct jm_class_list *list;
+};
+
 struct jm_arena {
     struct jm_class_list free[JM_CLASSES + 1]; /* by code */
-    struct jm_span span;
-    struct jm_block *blocks[JM_CACHE_UNITS]; /* jm_no_block where nothing is known */
+    struct jm_pending pending;
     struct jm_supply *supply;
+    struct jm_span span;
+    struct jm_link nowhere;
     bool broken; /* free objects may be missing from the lists: sweep before growing */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
@@ -58,77 +63,110 @@ extern struct jm_arena jm_no_arena;
 /* The granule that starts at `pointer`, or one beyond every block where none does. */
 JM_INLINE size_t jm_granule_of(const struct jm_block *block, const void *pointer)
 {
-    uintptr_t offset = (uintptr_t)pointer - (uintptr_t)block;
+    uintptr_t offset = (uintptr_t)pointer - (uintptr_t)block->start;
     return offset >> JM_GRANULE_BITS | offset << (sizeof offset * 8 - JM_GRANULE_BITS);
 }
 
 static inline void *jm_granule_address(const struct jm_block *block, size_t granule)
 {
-    return (char *)(uintptr_t)block + (granule << JM_GRANULE_BITS);
+    return block->start + (granule << JM_GRANULE_BITS);
 }
 
-static inline size_t jm_unit_slot(const void *pointer)
-{
-    return (uintptr_t)pointer >> JM_UNIT_BITS & (JM_CACHE_UNITS - 1);
-}
+/* What is known of a granule of the arena's blocks. */
+struct jm_place {
+    struct jm_unit *unit;
+    _Atomic(uint8_t) *state;
+};
 
-/* Looks a pointer up in the arena's cache. False: not there, or no granule starts at it. */
+/* Looks a pointer up in the region. False: it is not there, or no granule of the arena's starts at it. */
 JM_INLINE bool jm_arena_peek(const struct jm_arena *arena, const void *pointer,
-                             struct jm_block **block, size_t *granule)
+                             struct jm_place *place)
 {
-    *block = arena->blocks[jm_unit_slot(pointer)];
-    *granule = jm_granule_of(*block, pointer);
-    return JM_LIKELY(*granule < (*block)->granules);
+    char *base = jm_load_relaxed(&jm_region.base);
+    size_t granule = jm_region_granule(base, pointer);
+    if (!jm_region_covers(granule)) {
+        return false;
+    }
+    place->unit = jm_region_unit(base, granule);
+    place->state = jm_region_state(base, granule);
+    return JM_LIKELY(jm_load_relaxed(&place->unit->token) == arena);
 }
 
-/* Takes the first object of a list. NULL: there is none, or the cache does not know its block. */
+/* Takes the first object of a list, which a link led to. False: it is no free object of this class. */
+JM_INLINE bool jm_arena_take(struct jm_class_list *list, struct jm_link *link,
+                             struct jm_place place, unsigned code)
+{
+    if (JM_UNLIKELY(jm_load_relaxed(place.state) != (uint8_t)(code + JM_FREE))) {
+        return false;
+    }
+    list->first = link->next;
+    jm_store_relaxed(place.state, (uint8_t)code);
+    jm_count_owned(&place.unit->live, list->live);
+    return true;
+}
+
+/* Takes the first object of a list. NULL: there is none, or it does not lie in the region. */
 JM_INLINE void *jm_arena_pop(struct jm_arena *arena, unsigned code)
 {
     struct jm_class_list *list = &arena->free[code];
     struct jm_link *link = list->first;
-    struct jm_block *block;
-    size_t granule;
-    if (!jm_arena_peek(arena, link, &block, &granule) ||
-        JM_UNLIKELY(jm_load_relaxed(&block->map[granule]) != (uint8_t)(code + JM_FREE))) {
-        return NULL;
-    }
-    list->first = link->next;
-    jm_store_relaxed(&block->map[granule], (uint8_t)code);
-    jm_add_owned(&block->taken, list->live);
-    return link;
+    struct jm_place place;
+    bool taken = jm_arena_peek(arena, link, &place) && jm_arena_take(list, link, place, code);
+    return taken ? link : NULL;
 }
 
-/* Frees a live object of class `code`. True where its block is empty now. */
-JM_INLINE bool jm_arena_push(struct jm_arena *arena, struct jm_block *block, size_t granule,
-                             void *object, unsigned code)
+JM_INLINE void jm_arena_list(struct jm_class_list *list, struct jm_link *link)
 {
-    struct jm_class_list *list = &arena->free[code];
-    struct jm_link *link = object;
-    jm_store_relaxed(&block->map[granule], (uint8_t)(code + JM_FREE));
     link->next = list->first;
     list->first = link;
-    uint64_t freed = jm_load_relaxed(&block->freed) + list->live;
-    jm_store_relaxed(&block->freed, freed);
-    return JM_UNLIKELY(freed == jm_load_relaxed(&block->taken));
 }
 
-/* The same for any pointer into a small block of this arena's heap. NULL: it is none. */
-struct jm_block *jm_arena_find(struct jm_arena *arena, const void *pointer, size_t *granule);
+/* Frees a live object of class `code`. True where its block may be empty now. */
+JM_INLINE bool jm_arena_push(struct jm_arena *arena, struct jm_place place, void *object,
+                             unsigned code)
+{
+    struct jm_class_list *list = &arena->free[code];
+    JM_PIN(list);
+    jm_store_relaxed(place.state, (uint8_t)(code + JM_FREE));
+    jm_arena_list(arena->pending.list, arena->pending.link);
+    arena->pending = (struct jm_pending){object, list};
+    return JM_UNLIKELY(jm_discount_owned(&place.unit->live, list->live));
+}
+
+/* Cuts an object off the span. NULL: the span is too short. */
+JM_INLINE void *jm_arena_cut(struct jm_arena *arena, unsigned code)
+{
+    struct jm_span *span = &arena->span;
+    uint32_t granules = jm_class_granules[code];
+    if (span->end - span->next < granules) {
+        return NULL;
+    }
+    struct jm_block *block = span->block;
+    void *object = jm_granule_address(block, span->next);
+    jm_store_relaxed(&block->map[span->next], (uint8_t)code);
+    jm_count_owned(&jm_pagemap_unit(object)->live, arena->free[code].live);
+    span->next += granules;
+    return object;
+}
+
+/* The same as jm_arena_peek for any pointer into a small block of this arena's heap, in the region or not.
+ * False: it is none. */
+bool jm_arena_find(struct jm_arena *arena, const void *pointer, struct jm_place *place);
 
 /* Makes an arena in `block`, which is its first. */
 struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *block);
 
 /* Moves an arena into another block of its heap. */
-struct jm_arena *jm_arena_move(const struct jm_arena *arena, struct jm_block *block);
+struct jm_arena *jm_arena_move(struct jm_arena *arena, struct jm_block *block);
 
-/* Pops where jm_arena_pop could not because of the cache. A link that leads nowhere ends its list. */
+/* Puts the object that waits into its list. */
+void jm_arena_settle(struct jm_arena *arena);
+
+/* Pops where jm_arena_pop could not because of the place. A link that leads nowhere ends its list. */
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
 
 /* Forgets all free objects; the map still knows them. */
 void jm_arena_clear_lists(struct jm_arena *arena);
-
-/* Cuts an object off the span. NULL: the span is too short. */
-void *jm_arena_cut(struct jm_arena *arena, unsigned code);
 
 /* Chooses a span that an object of class `code` fits into, out of a larger free object or the rest of a
  * block. False: there is none. */
@@ -143,8 +181,8 @@ void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t st
 /* Makes a new block the span. */
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block);
 
-/* Forgets a block that is about to be released. Links to its objects stay behind: they lead nowhere. */
-void jm_arena_close_block(struct jm_arena *arena, struct jm_block *block);
+/* Lets go of a block that is about to be released. Links to its objects stay behind: they lead nowhere. */
+void jm_arena_close_block(struct jm_arena *arena);
 
 /* Splits a live object in place, so that one of class `code` starts at `granule` within it; the rest
  * becomes free. `old` is the class it had at `start`. */

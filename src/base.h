@@ -42,6 +42,13 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int line);
 #define JM_ASSERT(condition) ((void)0)
 #endif
 
+/* Keeps a pointer in one register, where the compiler would compute what it leads to twice. */
+#if defined(__GNUC__)
+#define JM_PIN(pointer) __asm__("" : "+r"(pointer))
+#else
+#define JM_PIN(pointer) ((void)0)
+#endif
+
 /* Rounds up to a power of two; the caller has made sure that the sum does not wrap. */
 static inline size_t jm_align_up(size_t value, size_t alignment)
 {

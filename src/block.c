@@ -1,5 +1,7 @@
 #include "block.h"
 
+#include <string.h>
+
 #include "reserve.h"
 
 static _Atomic(struct jm_block *) *list_of(struct jm_supply *supply, const struct jm_block *block)
@@ -35,13 +37,84 @@ static void unlink_block(struct jm_supply *supply, struct jm_block *block)
 }
 
 /* Where a block is registered: all units of a small one, the object's of a large one. */
-static void set_owner(struct jm_block *block, struct jm_supply *owner)
+static void register_block(struct jm_supply *supply, struct jm_block *block)
+{
+    block->owner = supply;
+    if (jm_block_is_large(block)) {
+        jm_pagemap_set(jm_block_object(block), 1, block, supply);
+    } else {
+        jm_pagemap_set(block->start, block->charge, block, supply->small_token);
+    }
+}
+
+static void unregister_block(struct jm_block *block)
 {
     if (jm_block_is_large(block)) {
-        jm_pagemap_set(jm_block_object(block), 1, block, owner);
+        jm_pagemap_set(jm_block_object(block), 1, NULL, NULL);
     } else {
-        jm_pagemap_set(block, block->charge, block, owner);
+        jm_pagemap_set(block->start, block->charge, NULL, NULL);
     }
+}
+
+void jm_block_set_small_token(struct jm_supply *supply, const void *token)
+{
+    supply->small_token = token;
+    const struct jm_block *block = jm_load_relaxed(&supply->small);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        jm_pagemap_set_token(block->start, block->charge, token);
+    }
+}
+
+/* A small block's units lie side by side: it does not cross a leaf of the pointer map. */
+static size_t count_units(const struct jm_block *block)
+{
+    return block->charge >> JM_UNIT_BITS;
+}
+
+static uint64_t live_in(const struct jm_unit *unit)
+{
+    return jm_load_relaxed(&unit->live) & ~JM_PINNED;
+}
+
+uint64_t jm_block_live(const struct jm_block *block)
+{
+    const struct jm_unit *unit = jm_pagemap_unit(block->start);
+    uint64_t live = 0;
+    for (size_t left = count_units(block); left > 0; left--) {
+        live += live_in(unit++);
+    }
+    return live;
+}
+
+bool jm_block_turned_empty(const struct jm_block *block)
+{
+    struct jm_unit *units = jm_pagemap_unit(block->start);
+    size_t count = count_units(block);
+    size_t most = 0; /* the unit that will probably count longest */
+    for (size_t i = 1; i < count; i++) {
+        most = live_in(&units[i]) > live_in(&units[most]) ? i : most;
+    }
+    uint64_t pin = live_in(&units[most]) == 0 ? 0 : JM_PINNED;
+    for (size_t i = 0; i < count; i++) {
+        jm_store_relaxed(&units[i].live, live_in(&units[i]) | (i == most ? 0 : pin));
+    }
+    return pin == 0;
+}
+
+/* Cuts a small block from the region. NULL: the OS refused, or the region has no room. */
+static struct jm_block *cut_block(size_t size, bool *has_room)
+{
+    char *start = jm_region_take(size, has_room);
+    if (start == NULL) {
+        return NULL;
+    }
+    struct jm_block *block = jm_region_head_of(start);
+    memset(block, 0, offsetof(struct jm_block, arena));
+    block->region = (struct jm_os_region){start, size};
+    block->charge = size;
+    block->start = start;
+    block->map = jm_region_state_of(start);
+    return block;
 }
 
 /* Maps memory, with what the reserve holds given up for it if need be. */
@@ -73,6 +146,29 @@ static struct jm_block *map_block(size_t size, size_t alignment, size_t offset)
     return block;
 }
 
+/* A small block outside of the region, with its map in it. */
+static struct jm_block *map_small_block(size_t size)
+{
+    struct jm_block *block = map_block(size, size, 0);
+    if (block != NULL) {
+        block->map = (_Atomic(uint8_t) *)(void *)(block + 1);
+        block->start = (char *)block;
+        block->first = (uint32_t)jm_first_granule(size);
+    }
+    return block;
+}
+
+static struct jm_block *new_small_block(size_t size)
+{
+    bool has_room;
+    struct jm_block *block = cut_block(size, &has_room);
+    if (block == NULL && has_room && jm_reserve_bytes() != 0) {
+        jm_reserve_drain();
+        block = cut_block(size, &has_room);
+    }
+    return has_room ? block : map_small_block(size);
+}
+
 /* The last step of an acquisition: charges, registers and links a block, or returns it. */
 static struct jm_block *admit(struct jm_supply *supply, struct jm_block *block,
                               enum jm_verdict *verdict)
@@ -85,7 +181,7 @@ static struct jm_block *admit(struct jm_supply *supply, struct jm_block *block,
         return NULL;
     }
     link_block(supply, block);
-    set_owner(block, supply);
+    register_block(supply, block);
     return block;
 }
 
@@ -105,7 +201,7 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     }
     struct jm_block *block = jm_reserve_take(size, supply);
     if (block == NULL) {
-        block = map_block(size, JM_UNIT, 0);
+        block = new_small_block(size);
     }
     if (block == NULL) {
         return fail_os(supply, size, verdict);
@@ -115,7 +211,7 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
         segment_bits++;
     }
     block->segment_bits = segment_bits;
-    block->granules = (size - JM_TAIL_PAD) >> JM_GRANULE_BITS;
+    block->granules = (size - JM_PAD) >> JM_GRANULE_BITS;
     return admit(supply, block, verdict);
 }
 
@@ -144,9 +240,9 @@ bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool mus
     block->tenant = supply;
     block->tenancy = supply->tenancy;
     unlink_block(supply, block);
-    set_owner(block, NULL);
+    unregister_block(block);
     if (!jm_reserve_give(block, must)) {
-        set_owner(block, supply);
+        register_block(supply, block);
         link_block(supply, block);
         return false;
     }
@@ -164,7 +260,7 @@ static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *bl
     bool moved = false;
     if (jm_pagemap_prepare(target.address, size)) {
         unlink_block(supply, block);
-        set_owner(block, NULL);
+        unregister_block(block);
         jm_pagemap_wait();
         moved = jm_os_move(block, block->region.size, size, target.address);
         if (moved) {
@@ -172,7 +268,7 @@ static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *bl
             block->region = target;
         }
         link_block(supply, block);
-        set_owner(block, supply);
+        register_block(supply, block);
     }
     if (!moved) {
         jm_os_discard(&target);

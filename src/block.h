@@ -3,14 +3,18 @@
  *
  * A small block holds the objects of many size classes. It is one stretch of 2^k units:
  *
- *      | header | arena | state map: a byte per granule | - | objects ........... | tail pad |
- *      0                JM_MAP_OFFSET                       first               granules
+ *      | objects ..................................................... | pad |
+ *      start                                                    granules
  *
- * Objects start on a page of their own: no page holds both objects and what the allocator trusts.
+ * Its header and its state map, a byte per granule, lie apart, in the region's tables. Where the region has
+ * no room, both are in the block, on pages in front of the objects:
+ *
+ *      | header | state map | - | objects ............................ | pad |
+ *      start                    first                           granules
  *
  * A large block holds one object, which starts one page after the header:
  *
- *      | header page | object ........................... | tail pad |
+ *      | header page | object ........................... | pad |
  *
  * The map, not anything that lies in the objects, is the authority on what is an object:
  *
@@ -30,9 +34,6 @@
 #include "pagemap.h"
 #include "quota.h"
 
-#define JM_GRANULE_BITS 4
-#define JM_GRANULE ((size_t)1 << JM_GRANULE_BITS)
-
 /* State bytes, see above. 3 * 85 = 255: three states of up to 84 classes fit beside 0. */
 #define JM_FREE 85
 #define JM_QUEUED 170
@@ -42,22 +43,26 @@
 #define JM_SMALL_BLOCK_MAX ((size_t)4 << 20)
 
 /* Room for the arena that one of a heap's small blocks holds. */
-#define JM_ARENA_SPACE ((size_t)2432)
+#define JM_ARENA_SPACE ((size_t)1344)
 
-/* What separates the last object from whatever the OS mapped behind the block: never handed out. */
-#define JM_TAIL_PAD ((size_t)64)
+/* What separates the last object from whatever lies behind the block: never handed out. */
+#define JM_PAD ((size_t)64)
+
+struct jm_supply;
 
 struct jm_block {
     size_t granules;          /* end of the objects; 0 in a large block. Constant */
-    _Atomic(uint64_t) taken;  /* shared: all objects ever handed out, objects << 32 | granules */
-    _Atomic(uint64_t) freed;  /* shared: and ever freed, likewise. Both wrap together */
+    char *start;              /* granule 0. Constant */
+    struct jm_supply *owner;  /* constant */
+    _Atomic(uint8_t) *map;    /* shared, queued by all: the state of each granule. Constant */
     _Atomic(uint64_t) queued; /* shared, set by all: which 64ths of the map hold JM_QUEUED */
+    uint32_t first;           /* granules from here on may hold objects. Constant */
     uint32_t carved;          /* granules below it hold objects, live, free or queued */
     uint32_t touched;         /* granules from here on have never been written */
     uint32_t segment_bits;    /* log2 of the granules in a 64th of the map. Constant */
     _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
     struct jm_block *previous;
-    struct jm_os_region region;
+    struct jm_os_region region; /* the mapping; in the region, the stretch */
     size_t charge;  /* bytes of the quota; what the region has beyond them is reserved or unused */
     bool resizable; /* the region is a mapping of the block alone */
     uint32_t retired;               /* in the reserve: the epoch in which it was unregistered */
@@ -70,11 +75,10 @@ struct jm_block {
     _Atomic(size_t) usable;      /* shared: bytes of the object and the pad behind it */
 
     /* Small blocks only. */
-    _Alignas(128) unsigned char arena[JM_ARENA_SPACE];
-    _Atomic(uint8_t) map[]; /* shared, queued by all */
+    _Alignas(64) unsigned char arena[JM_ARENA_SPACE];
 };
 
-#define JM_MAP_OFFSET offsetof(struct jm_block, map)
+static_assert(sizeof(struct jm_block) <= JM_HEAD_SIZE, "a head holds a header");
 
 enum jm_large_state { JM_LARGE_NONE = 0, JM_LARGE_LIVE, JM_LARGE_QUEUED };
 
@@ -83,8 +87,15 @@ struct jm_supply {
     struct jm_quota quota;
     uint64_t tenancy; /* with the address, tells runtimes apart that had the same slot */
     _Atomic(struct jm_block *) small, large; /* shared: lists of blocks */
+    const void *small_token;                 /* of the units of small blocks */
     _Atomic(size_t) block_count;             /* shared */
 };
+
+/* The block of an object of the calling thread's runtime. */
+static inline struct jm_block *jm_block_of(const void *object)
+{
+    return jm_pagemap_block(object);
+}
 
 static inline bool jm_block_is_large(const struct jm_block *block)
 {
@@ -92,18 +103,24 @@ static inline bool jm_block_is_large(const struct jm_block *block)
 }
 
 /*
- * What lives in a small block: objects << 32 | granules. Two counters rather than one: allocating and
- * freeing do not wait for each other's store.
+ * What lives in a small block is counted by unit, so that calls on different objects seldom wait for each
+ * other's count:
+ *
+ *      sum over units of live & ~JM_PINNED == objects << 32 | granules
+ *
+ * A count that becomes 0 is a sign that the block may be empty. So that few are, all units but one that
+ * counts something are pinned, or else none is.
  */
-JM_INLINE uint64_t jm_block_live(const struct jm_block *block)
-{
-    return jm_load_relaxed(&block->taken) - jm_load_relaxed(&block->freed);
-}
+#define JM_PINNED ((uint64_t)1 << 62)
+uint64_t jm_block_live(const struct jm_block *block);
 
-/* The granule that the first object of a small block of `size` bytes starts at. */
+/* True where a block is empty of which a unit's count became 0. */
+bool jm_block_turned_empty(const struct jm_block *block);
+
+/* The granule that the first object of a small block outside of the region starts at. */
 static inline size_t jm_first_granule(size_t size)
 {
-    size_t metadata = JM_MAP_OFFSET + (size >> JM_GRANULE_BITS);
+    size_t metadata = sizeof(struct jm_block) + (size >> JM_GRANULE_BITS);
     return jm_align_up(metadata, jm_os_page_size()) >> JM_GRANULE_BITS;
 }
 
@@ -112,6 +129,9 @@ static inline void *jm_block_object(const struct jm_block *block)
 {
     return (char *)(uintptr_t)block + jm_os_page_size();
 }
+
+/* Registers all small blocks anew, for an arena that is new or moved. */
+void jm_block_set_small_token(struct jm_supply *supply, const void *token);
 
 /*
  * Acquires a small block of `size` bytes, a power of two, and registers it. NULL: `verdict` says who
@@ -134,7 +154,7 @@ bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool mus
 /* The bytes that a large object's owner may use. */
 static inline size_t jm_large_usable(const struct jm_block *block)
 {
-    return jm_load_relaxed(&block->usable) - JM_TAIL_PAD;
+    return jm_load_relaxed(&block->usable) - JM_PAD;
 }
 
 /* True where a large block's size can change: not if it lies in a larger reservation. */

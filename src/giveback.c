@@ -8,6 +8,9 @@
 
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
 {
+    if (!jm_block_is_large(block) && !jm_block_turned_empty(block)) {
+        return;
+    }
     heap->emptied++;
     if (jm_block_is_large(block)) {
         block->next_empty = heap->empty_large;
@@ -30,16 +33,16 @@ static struct jm_block *find_other_small(const struct jm_heap *heap, const struc
 static void abandon_small(struct jm_heap *heap, struct jm_block *block)
 {
     heap->spare = heap->spare == block ? NULL : heap->spare;
-    struct jm_block *other = find_other_small(heap, block);
-    if (other == NULL) {
-        jm_arena_retire_span(heap->arena);
-        jm_heap_set_arena(heap, NULL, NULL);
-        return;
-    }
-    jm_arena_close_block(heap->arena, block);
     if (block == heap->home) {
+        struct jm_block *other = find_other_small(heap, block);
+        if (other == NULL) {
+            jm_arena_retire_span(heap->arena);
+            jm_heap_set_arena(heap, NULL, NULL);
+            return;
+        }
         jm_heap_set_arena(heap, jm_arena_move(heap->arena, other), other);
     }
+    jm_arena_close_block(heap->arena);
 }
 
 /* Gives one empty small block back. False: the OS does not take it now. */

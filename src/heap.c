@@ -8,6 +8,9 @@
 /* A heap that grows takes a block of this part of what it holds: its slack stays under an eighth. */
 #define GROWTH_DIVISOR 8
 
+/* All blocks but the first have this much: what comes and goes in a steady loop stays in one. */
+#define GROWTH_MIN ((size_t)64 << 10)
+
 /* A sweep is worth its walk when this part of the small blocks is free, and this part of them was cut
  * into objects since the last one. */
 #define SWEEP_FREE_DIVISOR 8
@@ -41,6 +44,7 @@ void jm_heap_reset(struct jm_heap *heap)
     heap->supply.tenancy++;
     jm_store_relaxed(&heap->supply.small, NULL);
     jm_store_relaxed(&heap->supply.large, NULL);
+    heap->supply.small_token = NULL;
     jm_store_relaxed(&heap->supply.block_count, 0);
     heap->arena = NULL;
     heap->home = heap->spare = heap->empty_large = heap->refused_large = NULL;
@@ -118,8 +122,8 @@ void jm_heap_publish(struct jm_heap *heap)
 /* The smallest block that an object of class `code` fits into. */
 static size_t smallest_block(unsigned code)
 {
-    size_t bytes = ((size_t)jm_class_granules[code] << JM_GRANULE_BITS) + JM_TAIL_PAD;
-    size_t size = JM_SMALL_BLOCK_MIN;
+    size_t bytes = ((size_t)jm_class_granules[code] << JM_GRANULE_BITS) + JM_PAD;
+    size_t size = jm_align_up(JM_SMALL_BLOCK_MIN, jm_os_page_size());
     while ((jm_first_granule(size) << JM_GRANULE_BITS) + bytes > size) {
         size *= 2;
     }
@@ -130,8 +134,9 @@ static size_t smallest_block(unsigned code)
 static size_t next_block(const struct jm_heap *heap, unsigned code)
 {
     size_t smallest = smallest_block(code);
-    size_t share = jm_load_relaxed(&heap->supply.quota.usage) / GROWTH_DIVISOR;
-    size_t size = smallest;
+    size_t usage = jm_load_relaxed(&heap->supply.quota.usage);
+    size_t share = usage / GROWTH_DIVISOR;
+    size_t size = usage != 0 && smallest < GROWTH_MIN ? GROWTH_MIN : smallest;
     while (2 * size <= share && 2 * size <= JM_SMALL_BLOCK_MAX) {
         size *= 2;
     }
@@ -255,33 +260,29 @@ void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     if (object == NULL) {
         return NULL;
     }
-    size_t granule;
-    struct jm_block *block = jm_arena_find(heap->arena, object, &granule);
+    struct jm_block *block = jm_block_of(object);
+    size_t granule = jm_granule_of(block, object);
     void *aligned = (void *)jm_align_up((uintptr_t)object, alignment);
     jm_arena_split(heap->arena, block, granule, wide_code, jm_granule_of(block, aligned), code);
     return aligned;
 }
 
-/* The small block, granule and class of a live object of this heap. NULL: it is none. */
-static struct jm_block *find_small(const struct jm_heap *heap, const void *pointer, size_t *granule,
-                                   unsigned *code)
+/* The place and class of a live small object of this heap. False: it is none. */
+static bool find_small(const struct jm_heap *heap, const void *pointer, struct jm_place *place,
+                       unsigned *code)
 {
-    if (heap->arena == NULL) {
-        return NULL;
+    if (heap->arena == NULL || !jm_arena_find(heap->arena, pointer, place)) {
+        return false;
     }
-    struct jm_block *block = jm_arena_find(heap->arena, pointer, granule);
-    if (block == NULL) {
-        return NULL;
-    }
-    *code = jm_load_relaxed(&block->map[*granule]);
-    return jm_is_live(*code) ? block : NULL;
+    *code = jm_load_relaxed(place->state);
+    return jm_is_live(*code);
 }
 
 size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
 {
-    size_t granule;
+    struct jm_place place;
     unsigned code;
-    if (find_small(heap, pointer, &granule, &code) != NULL) {
+    if (find_small(heap, pointer, &place, &code)) {
         return (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
     }
     const struct jm_block *block = jm_large_find(heap, pointer);
@@ -290,21 +291,20 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
 
 bool jm_heap_free(struct jm_heap *heap, void *pointer)
 {
-    size_t granule;
+    struct jm_place place;
     unsigned code;
-    struct jm_block *block = find_small(heap, pointer, &granule, &code);
-    if (block != NULL) {
+    if (find_small(heap, pointer, &place, &code)) {
         /* Nobody may have queued it meanwhile: of frees that race without entering, one wins. */
         uint8_t live = (uint8_t)code;
-        if (!jm_swap_acquire(&block->map[granule], &live, (uint8_t)(code + JM_FREE))) {
+        if (!jm_swap_acquire(place.state, &live, (uint8_t)(code + JM_FREE))) {
             return false;
         }
-        if (jm_arena_push(heap->arena, block, granule, pointer, code)) {
-            jm_heap_note_empty(heap, block);
+        if (jm_arena_push(heap->arena, place, pointer, code)) {
+            jm_heap_note_empty(heap, jm_block_of(pointer));
         }
         return true;
     }
-    block = jm_large_find(heap, pointer);
+    struct jm_block *block = jm_large_find(heap, pointer);
     if (block == NULL) {
         return false;
     }
@@ -359,13 +359,13 @@ static void *resize_small(struct jm_heap *heap, struct jm_block *block, size_t g
 
 void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
-    size_t granule;
+    struct jm_place place;
     unsigned code;
-    struct jm_block *block = find_small(heap, pointer, &granule, &code);
-    if (block != NULL) {
-        return resize_small(heap, block, granule, code, size, verdict);
+    if (find_small(heap, pointer, &place, &code)) {
+        struct jm_block *block = jm_block_of(pointer);
+        return resize_small(heap, block, jm_granule_of(block, pointer), code, size, verdict);
     }
-    block = jm_large_find(heap, pointer);
+    struct jm_block *block = jm_large_find(heap, pointer);
     if (block == NULL) {
         *verdict = JM_REFUSED_ARGUMENT;
         return NULL;

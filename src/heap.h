@@ -73,7 +73,7 @@ void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_v
 /* Moves an object's content into a new one of `size` bytes. NULL: it stays where it was. */
 void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 
-/* Notes that a block became empty. */
+/* Notes that a block became empty or, where it is small, may have. */
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
 
 /* Gives back the blocks that wait for it, unless in the quota's callback. */

@@ -95,11 +95,16 @@ static JM_NOINLINE void *alloc_slow(JsRuntimeHandle runtime, size_t size)
     return run(runtime, &request, HERE);
 }
 
-/* The list of the class was empty: there may be room all the same, without asking anybody. */
+/* The list of the class was empty: there may be room all the same, without asking anybody. A new object
+ * comes before the one that waits to be listed: what is freed and taken in turns then has two. */
 static JM_NOINLINE void *alloc_refill(JsRuntimeHandle runtime, size_t size, unsigned code)
 {
+    struct jm_arena *arena = jm_current.arena;
     struct jm_heap *heap = jm_current.heap;
-    void *object = heap == NULL ? NULL : jm_heap_refill(heap, code);
+    void *object = arena->free[code].first == NULL ? jm_arena_cut(arena, code) : NULL;
+    if (object == NULL && heap != NULL) {
+        object = jm_heap_refill(heap, code);
+    }
     return object != NULL ? object : alloc_slow(runtime, size);
 }
 
@@ -174,10 +179,10 @@ static bool free_in(struct jm_heap *heap, void *pointer)
     return freed;
 }
 
-/* A block became empty: if it is the second one, one of them is given back. */
-static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, struct jm_block *block)
+/* The block of what was freed may be empty: if it is the second one, one of them is given back. */
+static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, const void *freed)
 {
-    jm_heap_note_empty(heap, block);
+    jm_heap_note_empty(heap, jm_block_of(freed));
     if (heap->untidy && jm_runtime_settle(HERE)) {
         JM_OPERATION(operation);
         if (jm_operation_try(&operation, jm_runtime_of_heap(heap)) == JM_ACCESS_GRANTED) {
@@ -188,29 +193,28 @@ static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, struct jm_block 
     return JsNoError;
 }
 
-/* Frees what starts at a granule of a block of the current heap. */
-JM_INLINE JsErrorCode free_small(struct jm_block *block, size_t granule, void *pointer)
+/* Frees what starts at a place of the current heap. */
+JM_INLINE JsErrorCode free_small(struct jm_arena *arena, struct jm_place place, void *pointer)
 {
-    unsigned code = jm_load_relaxed(&block->map[granule]);
+    unsigned code = jm_load_relaxed(place.state);
     if (JM_UNLIKELY(!jm_is_live(code))) {
         return JsErrorInvalidArgument;
     }
-    if (jm_arena_push(jm_current.arena, block, granule, pointer, code)) {
-        return note_empty(jm_current.heap, block);
+    if (jm_arena_push(arena, place, pointer, code)) {
+        return note_empty(jm_current.heap, pointer);
     }
     return JsNoError;
 }
 
-/* A pointer that the cache of the current heap does not know. */
+/* A pointer that is not the current heap's, or lies outside of the region. */
 static JM_NOINLINE JsErrorCode free_slow(void *pointer)
 {
     if (pointer == NULL) {
         return JsNoError;
     }
-    size_t granule;
-    struct jm_block *block = jm_arena_find(jm_current.arena, pointer, &granule);
-    if (block != NULL) {
-        return free_small(block, granule, pointer);
+    struct jm_place place;
+    if (jm_arena_find(jm_current.arena, pointer, &place)) {
+        return free_small(jm_current.arena, place, pointer);
     }
     if (!jm_runtime_settle(HERE)) {
         return queue_free(pointer) ? JsNoError : JsErrorInvalidArgument;
@@ -228,12 +232,12 @@ static JM_NOINLINE JsErrorCode free_slow(void *pointer)
 
 JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
 {
-    struct jm_block *block;
-    size_t granule;
-    if (!jm_arena_peek(jm_current.arena, ptr, &block, &granule)) {
+    struct jm_arena *arena = jm_current.arena;
+    struct jm_place place;
+    if (!jm_arena_peek(arena, ptr, &place)) {
         return free_slow(ptr);
     }
-    return free_small(block, granule, ptr);
+    return free_small(arena, place, ptr);
 }
 
 /* ---- Resizing and asking ---- */
@@ -263,14 +267,12 @@ static JM_NOINLINE void *realloc_slow(JsRuntimeHandle runtime, void *pointer, si
 
 JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t size)
 {
-    struct jm_block *block;
-    size_t granule;
+    struct jm_place place;
     if (JM_UNLIKELY(jm_current.handle != (uintptr_t)runtime || size - 1 >= JM_SMALL_MAX)) {
         return realloc_slow(runtime, ptr, size);
     }
     unsigned code = jm_class_of_size(size);
-    if (jm_arena_peek(jm_current.arena, ptr, &block, &granule) &&
-        jm_load_relaxed(&block->map[granule]) == code) {
+    if (jm_arena_peek(jm_current.arena, ptr, &place) && jm_load_relaxed(place.state) == code) {
         return ptr; /* it fits as it is */
     }
     return realloc_slow(runtime, ptr, size);

@@ -6,7 +6,7 @@
 /* The bytes that an object of `size` gets, the pad behind it included. */
 static size_t object_bytes(size_t size)
 {
-    return jm_align_up((size < LARGE_MIN ? LARGE_MIN : size) + JM_TAIL_PAD, jm_os_page_size());
+    return jm_align_up((size < LARGE_MIN ? LARGE_MIN : size) + JM_PAD, jm_os_page_size());
 }
 
 /* True where a block of `size` bytes, its header and what aligns it are within PTRDIFF_MAX. */
@@ -35,12 +35,12 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
 struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
 {
     const struct jm_unit *unit = jm_pagemap_unit(pointer);
-    if (unit == NULL || jm_load_relaxed(&unit->owner) != &heap->supply) {
+    if (unit == NULL || jm_load_relaxed(&unit->token) != &heap->supply) {
         return NULL;
     }
-    struct jm_block *block = jm_load_relaxed(&unit->block);
-    bool is_object = jm_block_is_large(block) && jm_block_object(block) == pointer &&
-                     jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
+    struct jm_block *block = jm_pagemap_block(pointer);
+    bool is_object =
+        jm_block_object(block) == pointer && jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
     return is_object ? block : NULL;
 }
 
@@ -88,6 +88,5 @@ void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (object_bytes(size) == usable) {
         return jm_block_object(block);
     }
-    return size <= usable - JM_TAIL_PAD ? shrink(heap, block, size)
-                                        : grow(heap, block, size, verdict);
+    return size <= usable - JM_PAD ? shrink(heap, block, size) : grow(heap, block, size, verdict);
 }

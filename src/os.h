@@ -32,8 +32,22 @@ bool jm_os_unmap(const struct jm_os_region *region);
 /* Returns a whole region that nobody needs any more: now or, where the OS refuses, in a later call. */
 void jm_os_discard(const struct jm_os_region *region);
 
-/* Reserves address space for jm_os_move. post: a region that nothing can be read from, or NULL. */
+/* Reserves address space, which holds no memory and cannot be read. post: NULL: refused. */
 void *jm_os_reserve(size_t size);
+
+/*
+ * Makes a part of what jm_os_reserve gave readable, writable and zero.
+ * pre: it was never committed, or was decommitted since. post: false: it is as it was.
+ */
+bool jm_os_commit(void *address, size_t size);
+
+/* Gives the memory of a committed part, or of a part of a mapping, back; the addresses stay reserved.
+ * post: false: it is untouched. */
+bool jm_os_decommit(void *address, size_t size);
+
+/* Makes committed memory zero by giving it back and getting it anew, if the OS has such a call. Sizes and
+ * addresses of any kind. post: false: it is untouched. */
+bool jm_os_purge(void *address, size_t size);
 
 /* Grows a mapping in place, with zeros. pre: new_size > old_size, not part of a larger region. */
 bool jm_os_extend(void *address, size_t old_size, size_t new_size);

@@ -172,7 +172,24 @@ void *jm_os_reserve(size_t size)
     return map_at(NULL, size, PROT_NONE, MAP_NORESERVE);
 }
 
+bool jm_os_commit(void *address, size_t size)
+{
+    return mprotect(address, size, PROT_READ | PROT_WRITE) == 0;
+}
+
+bool jm_os_purge(void *address, size_t size)
+{
+    bool pages = (((uintptr_t)address | size) & (jm_os_page_size() - 1)) == 0;
+    return pages && jm_os_decommit(address, size);
+}
+
 #if defined(__linux__)
+
+/* What was given back stays readable, as zeros: to protect it would cost another call and a mapping. */
+bool jm_os_decommit(void *address, size_t size)
+{
+    return madvise(address, size, MADV_DONTNEED) == 0;
+}
 
 bool jm_os_extend(void *address, size_t old_size, size_t new_size)
 {
@@ -186,6 +203,12 @@ bool jm_os_move(void *address, size_t old_size, size_t new_size, void *target)
 }
 
 #else
+
+bool jm_os_decommit(void *address, size_t size)
+{
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    return mmap(address, size, PROT_READ | PROT_WRITE, flags, -1, 0) == address;
+}
 
 bool jm_os_extend(void *address, size_t old_size, size_t new_size)
 {

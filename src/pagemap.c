@@ -31,6 +31,9 @@ static bool add_leaf(_Atomic(struct jm_leaf *) *root)
 
 bool jm_pagemap_prepare(const void *address, size_t size)
 {
+    if (jm_region_holds(address)) {
+        return true;
+    }
     const unsigned leaf_shift = JM_UNIT_BITS + JM_LEAF_BITS;
     uintptr_t first = (uintptr_t)address >> leaf_shift;
     uintptr_t last = ((uintptr_t)address + (size - 1)) >> leaf_shift;
@@ -45,18 +48,28 @@ bool jm_pagemap_prepare(const void *address, size_t size)
     return true;
 }
 
-void jm_pagemap_set(const void *address, size_t size, struct jm_block *block,
-                    struct jm_supply *owner)
+static void set_unit(const void *address, struct jm_block *block, const void *token)
+{
+    struct jm_unit *unit = jm_pagemap_unit(address);
+    jm_store_relaxed(&unit->live, 0);
+    jm_store_relaxed(&unit->token, token);
+    jm_store_release(jm_region_holds(address)
+                         ? jm_region_block_of(address)
+                         : &jm_pagemap_leaf(address)->blocks[jm_pagemap_index(address)],
+                     block);
+}
+
+void jm_pagemap_set(const void *address, size_t size, struct jm_block *block, const void *token)
 {
     for (size_t offset = 0; offset < size; offset += JM_UNIT) {
-        struct jm_unit *unit = jm_pagemap_unit((const char *)address + offset);
-        if (owner == NULL) {
-            jm_store_release(&unit->owner, NULL);
-            jm_store_relaxed(&unit->block, NULL);
-        } else {
-            jm_store_relaxed(&unit->block, block);
-            jm_store_release(&unit->owner, owner);
-        }
+        set_unit((const char *)address + offset, block, token);
+    }
+}
+
+void jm_pagemap_set_token(const void *address, size_t size, const void *token)
+{
+    for (size_t offset = 0; offset < size; offset += JM_UNIT) {
+        jm_store_relaxed(&jm_pagemap_unit((const char *)address + offset)->token, token);
     }
 }
 

@@ -4,8 +4,9 @@
  *      address   | root index | leaf index | offset in the unit |
  *                 ROOT_BITS    LEAF_BITS    JM_UNIT_BITS
  *
- * Leaves are mapped when first needed and never unmapped. A small block registers each of its units,
- * a large one the unit that its object starts in: two objects of this size never start in one unit.
+ * Leaves are mapped when first needed and never unmapped; for what lies in the region (see region.h) they
+ * are not needed. A small block registers each of its units, a large one the unit that its object starts
+ * in: two objects of this size never start in one unit.
  *
  * A thread may read what it found through a unit where it is the owner's user, or between
  * jm_pagemap_enter and jm_pagemap_leave: a block is given back to the OS, or to another runtime, only
@@ -16,55 +17,66 @@
 
 #include "atomic.h"
 #include "base.h"
+#include "region.h"
 #include "thread.h"
-
-struct jm_block;
-struct jm_supply;
-
-/* Small blocks are whole units. 64 KiB is the largest page size in use, and a small tenant's need. */
-#define JM_UNIT_BITS 16
-#define JM_UNIT ((size_t)1 << JM_UNIT_BITS)
 
 #if UINTPTR_MAX > 0xffffffffu
 #define JM_ADDRESS_BITS 48
 #define JM_LEAF_BITS \
-    14 /* a leaf is 256 KiB of which few pages are touched, for 1 GiB of addresses */
+    16 /* a leaf is 1.5 MiB of which few pages are touched, for 1 GiB of addresses */
 #else
 #define JM_ADDRESS_BITS 32
-#define JM_LEAF_BITS 10
+#define JM_LEAF_BITS 12
 #endif
 #define JM_ROOT_BITS (JM_ADDRESS_BITS - JM_UNIT_BITS - JM_LEAF_BITS)
 
-/* Written by the thread that uses the owner, read by all. `owner` is null where nothing is registered. */
-struct jm_unit {
-    _Atomic(struct jm_block *) block;
-    _Atomic(struct jm_supply *) owner;
-};
-
 struct jm_leaf {
     struct jm_unit units[(size_t)1 << JM_LEAF_BITS];
+    _Atomic(struct jm_block *) blocks[(size_t)1 << JM_LEAF_BITS];
 };
 
 extern _Atomic(struct jm_leaf *) jm_pagemap_root[(size_t)1 << JM_ROOT_BITS];
 
-/* The unit of an address, or NULL where nothing was ever registered near it. */
-JM_INLINE struct jm_unit *jm_pagemap_unit(const void *pointer)
+/* What the map knows of an address outside of the region; NULL: nothing was ever registered near it. */
+static inline struct jm_leaf *jm_pagemap_leaf(const void *pointer)
 {
-    uintptr_t unit = (uintptr_t)pointer >> JM_UNIT_BITS;
-    uintptr_t root = unit >> JM_LEAF_BITS;
-    if (root >> JM_ROOT_BITS != 0) {
-        return NULL;
+    uintptr_t root = (uintptr_t)pointer >> (JM_UNIT_BITS + JM_LEAF_BITS);
+    return root >> JM_ROOT_BITS != 0 ? NULL : jm_load_acquire(&jm_pagemap_root[root]);
+}
+
+static inline size_t jm_pagemap_index(const void *pointer)
+{
+    return (uintptr_t)pointer >> JM_UNIT_BITS & (((uintptr_t)1 << JM_LEAF_BITS) - 1);
+}
+
+/* The unit of an address, or NULL where there is none. */
+static inline struct jm_unit *jm_pagemap_unit(const void *pointer)
+{
+    if (jm_region_holds(pointer)) {
+        return jm_region_unit_of(pointer);
     }
-    struct jm_leaf *leaf = jm_load_acquire(&jm_pagemap_root[root]);
-    return leaf == NULL ? NULL : &leaf->units[unit & (((uintptr_t)1 << JM_LEAF_BITS) - 1)];
+    struct jm_leaf *leaf = jm_pagemap_leaf(pointer);
+    return leaf == NULL ? NULL : &leaf->units[jm_pagemap_index(pointer)];
+}
+
+/* The block that an address is registered for, or NULL. */
+static inline struct jm_block *jm_pagemap_block(const void *pointer)
+{
+    if (jm_region_holds(pointer)) {
+        return jm_load_seq_cst(jm_region_block_of(pointer));
+    }
+    struct jm_leaf *leaf = jm_pagemap_leaf(pointer);
+    return leaf == NULL ? NULL : jm_load_seq_cst(&leaf->blocks[jm_pagemap_index(pointer)]);
 }
 
 /* Makes sure that [address, address + size) can be registered. post: false: no memory. */
 bool jm_pagemap_prepare(const void *address, size_t size);
 
 /* Registers a range for a block, or nothing where both are NULL. pre: the range was prepared. */
-void jm_pagemap_set(const void *address, size_t size, struct jm_block *block,
-                    struct jm_supply *owner);
+void jm_pagemap_set(const void *address, size_t size, struct jm_block *block, const void *token);
+
+/* Changes the token of a registered range. */
+void jm_pagemap_set_token(const void *address, size_t size, const void *token);
 
 /* Bytes mapped for leaves. */
 size_t jm_pagemap_metadata(void);

@@ -12,16 +12,9 @@
  */
 #include "heap.h"
 
-size_t jm_heap_usable_any(const void *pointer)
+/* The usable bytes of an object that lives in a block; 0: there is none at `pointer`. */
+static size_t usable_in(const struct jm_block *block, const void *pointer)
 {
-    const struct jm_unit *unit = jm_pagemap_unit(pointer);
-    if (unit == NULL || jm_load_seq_cst(&unit->owner) == NULL) {
-        return 0;
-    }
-    const struct jm_block *block = jm_load_relaxed(&unit->block);
-    if (block == NULL) {
-        return 0;
-    }
     if (jm_block_is_large(block)) {
         bool is_object =
             jm_block_object(block) == pointer && jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
@@ -35,13 +28,17 @@ size_t jm_heap_usable_any(const void *pointer)
     return jm_is_live(state) ? (size_t)jm_class_granules[state] << JM_GRANULE_BITS : 0;
 }
 
+size_t jm_heap_usable_any(const void *pointer)
+{
+    const struct jm_block *block = jm_pagemap_block(pointer);
+    return block == NULL ? 0 : usable_in(block, pointer);
+}
+
 struct jm_heap *jm_heap_of_any(const void *pointer)
 {
-    if (jm_heap_usable_any(pointer) == 0) {
-        return NULL;
-    }
-    struct jm_supply *owner = jm_load_seq_cst(&jm_pagemap_unit(pointer)->owner);
-    return owner == NULL ? NULL : JM_CONTAINER(owner, struct jm_heap, supply);
+    const struct jm_block *block = jm_pagemap_block(pointer);
+    bool is_object = block != NULL && usable_in(block, pointer) != 0;
+    return is_object ? JM_CONTAINER(block->owner, struct jm_heap, supply) : NULL;
 }
 
 static bool queue_large(struct jm_block *block, const void *pointer)
@@ -71,9 +68,7 @@ static bool queue_small(struct jm_block *block, const void *pointer)
 
 bool jm_heap_queue_free(void *pointer)
 {
-    struct jm_unit *unit = jm_pagemap_unit(pointer);
-    struct jm_supply *owner = unit == NULL ? NULL : jm_load_seq_cst(&unit->owner);
-    struct jm_block *block = owner == NULL ? NULL : jm_load_relaxed(&unit->block);
+    struct jm_block *block = jm_pagemap_block(pointer);
     if (block == NULL) {
         return false;
     }
@@ -81,7 +76,7 @@ bool jm_heap_queue_free(void *pointer)
     if (large ? !queue_large(block, pointer) : !queue_small(block, pointer)) {
         return false;
     }
-    struct jm_heap *heap = JM_CONTAINER(owner, struct jm_heap, supply);
+    struct jm_heap *heap = JM_CONTAINER(block->owner, struct jm_heap, supply);
     uint8_t list = large ? JM_QUEUED_LARGE : JM_QUEUED_SMALL;
     if ((jm_load_seq_cst(&heap->queued) & list) == 0) {
         atomic_fetch_or(&heap->queued, list);
@@ -98,10 +93,12 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
     size_t granules = block->granules;
     for (end = end < granules ? end : granules; granule < end; granule++) {
         unsigned state = jm_load_seq_cst(&block->map[granule]);
-        if (jm_is_queued(state) &&
-            jm_arena_push(heap->arena, block, granule, jm_granule_address(block, granule),
-                          jm_state_class(state))) {
-            jm_heap_note_empty(heap, block);
+        if (jm_is_queued(state)) {
+            void *object = jm_granule_address(block, granule);
+            struct jm_place place = {jm_pagemap_unit(object), &block->map[granule]};
+            if (jm_arena_push(heap->arena, place, object, jm_state_class(state))) {
+                jm_heap_note_empty(heap, block);
+            }
         }
     }
 }

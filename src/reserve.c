@@ -5,7 +5,7 @@
 #define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
 
 /* One list per power of two from JM_SMALL_BLOCK_MIN to JM_RESERVE_BLOCK_MAX. */
-#define BINS 5
+#define BINS 7
 static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_RESERVE_BLOCK_MAX, "a bin per size");
 
 /* Process state. bytes == sum of charge over bins and leftovers; written under the lock. */
@@ -88,13 +88,20 @@ static struct jm_block *pop(struct jm_block **list)
     return block;
 }
 
+/* Gives a block's memory to the OS. False: it is untouched. */
+static bool return_block(struct jm_block *block)
+{
+    struct jm_os_region region = block->region;
+    return jm_region_holds(region.address) ? jm_region_give(region.address, region.size)
+                                           : jm_os_unmap(&region);
+}
+
 /* Unmaps a list's blocks until `limit` bytes are left, or the OS refuses. */
 static void trim_list(struct jm_block **list, size_t limit)
 {
     while (*list != NULL && jm_load_relaxed(&reserve.bytes) > limit) {
         struct jm_block *block = pop(list);
-        struct jm_os_region region = block->region;
-        if (!jm_os_unmap(&region)) {
+        if (!return_block(block)) {
             push(list, block);
             return;
         }
@@ -108,8 +115,7 @@ static void trim_leftovers(void)
     struct jm_block *waiting = NULL;
     while (reserve.leftovers != NULL) {
         struct jm_block *block = pop(&reserve.leftovers);
-        struct jm_os_region region = block->region;
-        if (!jm_pagemap_is_over(block->retired, epoch) || !jm_os_unmap(&region)) {
+        if (!jm_pagemap_is_over(block->retired, epoch) || !return_block(block)) {
             push(&waiting, block);
         }
     }
@@ -130,20 +136,21 @@ static void trim(size_t limit)
  * the tenant is the one who had it. An arena is made anew anyway. */
 static void clear(struct jm_block *block, const struct jm_supply *tenant)
 {
-    struct jm_os_region region = block->region;
-    size_t charge = block->charge;
-    size_t touched = (size_t)block->touched << JM_GRANULE_BITS;
-    size_t first = jm_first_granule(charge) << JM_GRANULE_BITS;
-    char *start = (char *)block;
-    bool is_same = block->tenant == tenant && block->tenancy == tenant->tenancy;
-    if (touched > first && !is_same) {
-        memset(start + first, 0, touched - first);
+    struct jm_block old;
+    memcpy(&old, block, offsetof(struct jm_block, arena));
+    bool is_same = old.tenant == tenant && old.tenancy == tenant->tenancy;
+    if (old.touched > old.first && !is_same) {
+        size_t first = (size_t)old.first << JM_GRANULE_BITS;
+        memset(old.start + first, 0, ((size_t)old.touched << JM_GRANULE_BITS) - first);
     }
-    memset(start + JM_MAP_OFFSET, 0, block->touched);
-    memset(start, 0, offsetof(struct jm_block, arena));
-    block->region = region;
-    block->charge = charge;
-    block->touched = is_same ? (uint32_t)(touched >> JM_GRANULE_BITS) : 0;
+    memset((void *)old.map, 0, old.touched);
+    memset(block, 0, offsetof(struct jm_block, arena));
+    block->region = old.region;
+    block->charge = old.charge;
+    block->start = old.start;
+    block->map = old.map;
+    block->first = old.first;
+    block->touched = is_same ? old.touched : 0;
 }
 
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant)
@@ -213,8 +220,7 @@ bool jm_reserve_give(struct jm_block *block, bool must)
     }
     bool reusable = !jm_block_is_large(block) && block->charge <= JM_RESERVE_BLOCK_MAX;
     if (!reusable || !fits(block->charge)) {
-        struct jm_os_region region = block->region;
-        if (jm_os_unmap(&region)) {
+        if (return_block(block)) {
             return true;
         }
         if (!must) {

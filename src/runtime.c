@@ -449,11 +449,13 @@ static void before_fork(void)
     }
     jm_registry_before_fork();
     jm_reserve_before_fork();
+    jm_region_before_fork();
     jm_pagemap_before_fork();
 }
 
 static void drop_locks(void)
 {
+    jm_region_after_fork();
     jm_reserve_after_fork();
     jm_registry_after_fork();
     for (int i = 0; i < LOCKS; i++) {
@@ -485,6 +487,7 @@ static bool init_once(void)
         return false;
     }
     jm_registry_init();
+    jm_region_init();
     jm_reserve_init();
     return true;
 }

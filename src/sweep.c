@@ -17,7 +17,7 @@ static void sweep_block(struct jm_arena *arena, struct jm_block *block)
 {
     size_t end = block->carved;
     size_t run = JM_NO_GRANULE;
-    for (size_t granule = jm_first_granule(block->charge); granule < end;) {
+    for (size_t granule = block->first; granule < end;) {
         unsigned state = jm_load_relaxed(&block->map[granule]);
         unsigned code = jm_state_class(state);
         JM_CHECK(code != 0);
@@ -52,7 +52,7 @@ struct jm_census jm_sweep_census(const struct jm_supply *supply)
     const struct jm_block *block = jm_load_relaxed(&supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         uint64_t live = jm_block_live(block);
-        census.carved += block->carved - jm_first_granule(block->charge);
+        census.carved += block->carved - block->first;
         census.live += (uint32_t)live;
         census.objects += (size_t)(live >> 32);
     }

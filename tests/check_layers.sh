@@ -11,7 +11,7 @@ layer_of() {
     case $1 in
     base | atomic) echo 0 ;;
     os | os_* | thread) echo 1 ;;
-    hook | quota | pagemap | reserve | block) echo 2 ;;
+    hook | quota | region | pagemap | reserve | block) echo 2 ;;
     sizeclass | arena | remote | heap | heap_* | sweep | large | giveback) echo 3 ;;
     registry | runtime | context) echo 4 ;;
     jsrt | jsrtmem) echo 5 ;;

@@ -166,6 +166,14 @@ int main(void)
         UNIT_ROW("the reserve's blocks go first", the_os_is_not_blamed_for_the_reserve),
     };
 
+    /* So little at the first runtime that there is no region: each block is a mapping then. */
+    if (child_limit_address_space(GIB(1)) != 0) {
+        return 1;
+    }
+    dispose(new_runtime());
+    if (child_unlimit_address_space() != 0) {
+        return 1;
+    }
     return cmocka_run_group_tests_name("address space", tests, NULL, NULL);
 }
 #endif

@@ -90,11 +90,12 @@ struct place {
 
 static struct place place_of(const void *object)
 {
-    struct place place = {NULL, 0, 0};
-    place.block = jm_arena_find(HEAP->arena, object, &place.granule);
-    assert_non_null(place.block);
-    place.state = jm_load_relaxed(&place.block->map[place.granule]);
-    return place;
+    struct jm_place found;
+    assert_true(jm_arena_find(HEAP->arena, object, &found));
+    struct jm_block *block = jm_block_of(object);
+    size_t granule = jm_granule_of(block, object);
+    assert_ptr_equal(found.state, &block->map[granule]);
+    return (struct place){block, granule, jm_load_relaxed(found.state)};
 }
 
 /* ---- Tiles ---- */
@@ -156,7 +157,7 @@ static void a_whole_block_can_be_handed_out(void **state)
     }
     struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS);
     assert_int_equal(walk.small_blocks, 2);
-    size_t room = JM_UNIT - JM_TAIL_PAD - (jm_first_granule(JM_UNIT) << JM_GRANULE_BITS);
+    size_t room = JM_UNIT - JM_PAD - ((size_t)HEAP->home->first << JM_GRANULE_BITS);
     assert_int_equal(walk.live_bytes, room + 16);
     assert_int_equal(walk.free_bytes, 0);
     assert_all_held();
@@ -246,7 +247,7 @@ static uintptr_t scribbled_link(struct random *random, enum scribble what, void 
     case INTO_A_RING:
         return (uintptr_t)freed[index ^ 1];
     case INTO_METADATA:
-        return (uintptr_t)block + 16 * random_below(random, jm_first_granule(block->charge));
+        return (uintptr_t)block + 16 * random_below(random, sizeof(*block) / 16);
     default:
         return (uintptr_t)(random_next(random) >> random_below(random, 64));
     }
@@ -316,6 +317,7 @@ static void a_list_ends_where_a_link_leads_nowhere(void **state)
     assert_true(jm_heap_free(HEAP, second));
     assert_true(jm_heap_free(HEAP, first));
     struct jm_arena *arena = HEAP->arena;
+    jm_arena_settle(arena);
     struct jm_link *link = first;
     link->next = (struct jm_link *)(void *)live->bytes;
     assert_ptr_equal(jm_arena_pop(arena, 4), first);
@@ -335,7 +337,7 @@ static void a_list_ends_where_a_link_leads_nowhere(void **state)
 
 static void links_to_a_closed_block_lead_nowhere(void **state)
 {
-    static void *objects[400];
+    static void *objects[250];
 
     (void)state;
     /* Half of the objects of two blocks are free, and listed in turns. */
@@ -403,17 +405,16 @@ static void a_closed_block_may_come_back(void **state)
 static void no_arena_refuses_every_question(void **state)
 {
     int local = 0;
-    size_t granule;
-    struct jm_block *block;
+    struct jm_place place;
 
     (void)state;
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
         assert_null(jm_arena_pop(&jm_no_arena, code));
         assert_null(jm_arena_cut(&jm_no_arena, code));
     }
-    assert_false(jm_arena_peek(&jm_no_arena, NULL, &block, &granule));
-    assert_false(jm_arena_peek(&jm_no_arena, &local, &block, &granule));
-    assert_false(jm_arena_peek(&jm_no_arena, &jm_no_block, &block, &granule));
+    assert_false(jm_arena_peek(&jm_no_arena, NULL, &place));
+    assert_false(jm_arena_peek(&jm_no_arena, &local, &place));
+    assert_false(jm_arena_peek(&jm_no_arena, &jm_no_block, &place));
 }
 
 #define ARENA_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)

@@ -18,6 +18,11 @@ static struct rig rig;
 /* mapped == usage + reserve + tables, where no unmapping failed. */
 static size_t mapped_before;
 
+static size_t tables(void)
+{
+    return jm_pagemap_metadata() + jm_registry_metadata();
+}
+
 static int make(void **state)
 {
     (void)state;
@@ -25,13 +30,13 @@ static int make(void **state)
     fake_os_watch(NULL, NULL);
     rig_make(&rig);
     jm_reserve_drain();
-    mapped_before = fake_os_mapped() - jm_pagemap_metadata() - jm_registry_metadata();
+    mapped_before = fake_os_mapped() - tables();
     return jm_reserve_bytes() == 0 ? 0 : -1;
 }
 
 static size_t mapped(void)
 {
-    return fake_os_mapped() - jm_pagemap_metadata() - jm_registry_metadata() - mapped_before;
+    return fake_os_mapped() - tables() - mapped_before;
 }
 
 static int drop(void **state)
@@ -47,8 +52,8 @@ static int drop(void **state)
 
 static struct jm_supply *owner_of(const void *address)
 {
-    const struct jm_unit *unit = jm_pagemap_unit(address);
-    return unit == NULL ? NULL : jm_load_acquire(&unit->owner);
+    const struct jm_block *block = jm_pagemap_block(address);
+    return block == NULL ? NULL : block->owner;
 }
 
 static struct jm_block *small_block(size_t size)
@@ -76,9 +81,7 @@ static void assert_registered(const struct jm_block *block, bool registered)
         return;
     }
     for (size_t offset = 0; offset < block->charge; offset += JM_UNIT) {
-        const struct jm_unit *unit = jm_pagemap_unit((const char *)block + offset);
-        assert_true((jm_load_acquire(&unit->owner) == SUPPLY) == registered);
-        assert_true((jm_load_relaxed(&unit->block) == block) == registered);
+        assert_true((jm_pagemap_block(block->start + offset) == block) == registered);
     }
 }
 
@@ -127,11 +130,12 @@ static void a_small_block_is_charged_registered_and_zero(void **state)
         assert_int_equal(rig.bytes, size);
         assert_int_equal(rig.usage, 0);
         assert_int_equal(block->charge, size);
-        assert_int_equal((uintptr_t)block % JM_UNIT, 0);
-        assert_int_equal(block->granules << JM_GRANULE_BITS, size - JM_TAIL_PAD);
+        assert_int_equal((uintptr_t)block->start % JM_UNIT, 0);
+        assert_int_equal(block->granules << JM_GRANULE_BITS, size - JM_PAD);
         assert_true((block->granules - 1) >> block->segment_bits <= 63);
         assert_int_equal(jm_block_live(block), 0);
-        assert_true(bytes_are(block->arena, size - offsetof(struct jm_block, arena), 0));
+        assert_true(bytes_are(block->start, size, 0) &&
+                    bytes_are((void *)block->map, size / 16, 0));
         assert_supply(&block, 1);
         assert_int_equal(mapped(), size);
         assert_true(jm_block_release(SUPPLY, (struct jm_block *)(uintptr_t)block, false));
@@ -227,7 +231,7 @@ static void each_refusal_says_who_it_was(void **state)
         rig.refuse = false;
         assert_int_equal(fake_os_calls(FAKE_ALL), 0);
 
-        fake_os_refuse(FAKE_MAP, 1, true, EAGAIN);
+        fake_os_refuse(FAKE_ALL, 1, true, EAGAIN);
         assert_int_equal(refused(large), JM_REFUSED_OS);
         assert_log(&rig, "AX");
         assert_int_equal(rig.usage, 0);
@@ -258,7 +262,7 @@ static void a_limit_lowered_while_the_os_works_refuses(void **state)
     for (int large = 0; large <= 1; large++) {
         for (int fails = 0; fails <= 1; fails++) {
             size_t limit = first_charge(large) - 1;
-            fake_os_refuse(FAKE_UNMAP, (size_t)fails, fails, ENOMEM);
+            fake_os_refuse(FAKE_RETURN, (size_t)fails, fails, ENOMEM);
             fake_os_watch(lower_the_limit, &limit);
             assert_int_equal(refused(large), JM_REFUSED_LIMIT);
             fake_os_watch(NULL, NULL);
@@ -282,7 +286,7 @@ static void the_reserve_is_given_up_before_the_os_refuses(void **state)
         assert_true(jm_block_release(SUPPLY, small_block(KIB(512)), false));
         assert_int_equal(jm_reserve_bytes(), KIB(512));
         rig_forget(&rig);
-        fake_os_refuse(FAKE_MAP, 1, false, ENOMEM);
+        fake_os_refuse(large ? FAKE_MAP : FAKE_COMMIT, 1, false, ENOMEM);
         struct jm_block *block = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
         assert_int_equal(fake_os_refused(), 1);
         assert_int_equal(jm_reserve_bytes(), 0);
@@ -358,7 +362,7 @@ static void a_block_that_the_os_does_not_take_stays(void **state)
         struct jm_block *other = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
         const struct jm_block *both[] = {block, other};
         rig_forget(&rig);
-        fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+        fake_os_refuse(FAKE_RETURN, 1, true, ENOMEM);
         assert_false(jm_block_release(SUPPLY, block, false));
         assert_log(&rig, "");
         assert_supply(both, 2);

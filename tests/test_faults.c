@@ -481,7 +481,7 @@ static void check_end(void)
     MUST(jm_os_map(jm_os_page_size(), jm_os_page_size(), 0, &region) != NULL);
     MUST(jm_os_unmap(&region));
     MUST(jm_reserve_bytes() == 0);
-    MUST(fake_os_mapped() == jm_pagemap_metadata() + jm_registry_metadata());
+    MUST(fake_os_mapped() == jm_pagemap_metadata() + jm_registry_metadata()); /* tables */
     MUST(fake_os_reserved() == 0 && fake_os_fault() == NULL);
     jsrtmem_process_stats stats = {.struct_size = sizeof(stats)};
     MUST(jsrtmem_get_process_stats(&stats) == JsNoError);

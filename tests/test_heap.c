@@ -61,7 +61,7 @@ static void fill_blocks(size_t blocks)
 
 static struct jm_block *block_of(const void *object)
 {
-    return jm_load_relaxed(&jm_pagemap_unit(object)->block);
+    return jm_pagemap_block(object);
 }
 
 /* Frees what lies in a block, or in all (NULL), but not in another. */
@@ -271,7 +271,7 @@ static void objects_change_between_small_and_large(void **state)
         large = resized(large, sizes[i]);
         assert_true(sizes[i] > old || large == before); /* a smaller one stays where it is */
         assert_true(pattern_holds(large, kept, 2));
-        assert_int_equal((jm_heap_usable(HEAP, large) + JM_TAIL_PAD) % page, 0);
+        assert_int_equal((jm_heap_usable(HEAP, large) + JM_PAD) % page, 0);
         assert_true(jm_heap_usable(HEAP, large) < (sizes[i] < JM_UNIT ? JM_UNIT : sizes[i]) + page);
         (void)check();
     }
@@ -386,7 +386,7 @@ static void what_the_os_refuses_stays_of_use_and_goes_later(void **state)
     free_many(NULL, NULL);
     size_t usage = rig_usage(&rig);
     rig_forget(&rig);
-    fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+    fake_os_refuse(FAKE_RETURN, 1, true, ENOMEM);
     for (int i = 0; i < 3; i++) {
         jm_heap_collect(HEAP);
         assert_log(&rig, "");
@@ -405,7 +405,7 @@ static void what_the_os_refuses_stays_of_use_and_goes_later(void **state)
         assert_true(pattern_holds(many[i], KIB(8), i));
     }
     free_many(NULL, NULL);
-    fake_os_refuse(FAKE_UNMAP, 2, false, ENOMEM); /* one is refused, the others go */
+    fake_os_refuse(FAKE_RETURN, 2, false, ENOMEM); /* one is refused, the others go */
     jm_heap_tidy(HEAP);
     assert_int_equal(check().charge, rig_usage(&rig));
     assert_true(HEAP->untidy);
@@ -426,7 +426,7 @@ static void all_blocks_go_whatever_the_os_says(void **state)
     free_object(rig_alloc(&rig, MIB(2)));
     size_t usage = rig_usage(&rig);
     rig_forget(&rig);
-    fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+    fake_os_refuse(FAKE_RETURN, 1, true, ENOMEM);
     jm_heap_release_all(HEAP);
     assert_log(&rig, "FFFFF");
     assert_int_equal(rig_usage(&rig), 0);

@@ -17,7 +17,7 @@
 
 /* The map never follows what it holds, so blocks and addresses may be invented. */
 #define BLOCK ((struct jm_block *)(uintptr_t)0x1000)
-#define OWNER ((struct jm_supply *)(uintptr_t)0x2000)
+#define TOKEN ((struct jm_supply *)(uintptr_t)0x2000)
 
 static int start(void **state)
 {
@@ -47,10 +47,10 @@ static size_t leaf_size(void)
     return jm_align_up(sizeof(struct jm_leaf), jm_os_page_size());
 }
 
-static struct jm_supply *owner_of(uintptr_t address)
+static const void *token_of(uintptr_t address)
 {
     const struct jm_unit *unit = jm_pagemap_unit(at(address));
-    return unit == NULL ? NULL : jm_load_acquire(&unit->owner);
+    return unit == NULL ? NULL : jm_load_relaxed(&unit->token);
 }
 
 static void any_address_has_an_answer(void **state)
@@ -59,17 +59,17 @@ static void any_address_has_an_answer(void **state)
     int local = 0;
 
     (void)state;
-    assert_null(owner_of(0));
-    assert_null(owner_of(1));
-    assert_null(owner_of(UINTPTR_MAX));
-    assert_null(owner_of((uintptr_t)&local));
-    assert_null(owner_of((uintptr_t)&any_address_has_an_answer));
+    assert_null(token_of(0));
+    assert_null(token_of(1));
+    assert_null(token_of(UINTPTR_MAX));
+    assert_null(token_of((uintptr_t)&local));
+    assert_null(token_of((uintptr_t)&any_address_has_an_answer));
     for (unsigned bit = 0; bit < sizeof(uintptr_t) * 8; bit++) {
-        assert_null(owner_of((uintptr_t)1 << bit));
-        assert_null(owner_of(((uintptr_t)1 << bit) - 1));
+        assert_null(token_of((uintptr_t)1 << bit));
+        assert_null(token_of(((uintptr_t)1 << bit) - 1));
     }
     for (int i = 0; i < 1000000; i++) {
-        assert_null(owner_of((uintptr_t)(random_next(&random) >> random_below(&random, 64))));
+        assert_null(token_of((uintptr_t)(random_next(&random) >> random_below(&random, 64))));
     }
 }
 
@@ -80,19 +80,19 @@ static void a_range_is_registered_and_nothing_beside_it(void **state)
 
     (void)state;
     assert_true(jm_pagemap_prepare(at(start), size));
-    assert_null(owner_of(start));
-    jm_pagemap_set(at(start), size, BLOCK, OWNER);
-    assert_null(owner_of(start - 1));
-    assert_null(owner_of(start + size));
+    assert_null(token_of(start));
+    jm_pagemap_set(at(start), size, BLOCK, TOKEN);
+    assert_null(token_of(start - 1));
+    assert_null(token_of(start + size));
     for (uintptr_t address = start; address < start + size; address += 4096) {
-        assert_ptr_equal(owner_of(address), OWNER);
-        assert_ptr_equal(jm_load_relaxed(&jm_pagemap_unit(at(address))->block), BLOCK);
+        assert_ptr_equal(token_of(address), TOKEN);
+        assert_ptr_equal(jm_pagemap_block(at(address)), BLOCK);
     }
-    assert_ptr_equal(owner_of(start + size - 1), OWNER);
+    assert_ptr_equal(token_of(start + size - 1), TOKEN);
     jm_pagemap_set(at(start), size, NULL, NULL);
     for (uintptr_t address = start; address < start + size; address += 4096) {
-        assert_null(owner_of(address));
-        assert_null(jm_load_relaxed(&jm_pagemap_unit(at(address))->block));
+        assert_null(token_of(address));
+        assert_null(jm_pagemap_block(at(address)));
     }
 }
 
@@ -102,12 +102,12 @@ static void one_byte_registers_its_unit(void **state)
 
     (void)state;
     assert_true(jm_pagemap_prepare(at(start), 1));
-    jm_pagemap_set(at(start), 1, BLOCK, OWNER);
-    assert_ptr_equal(owner_of(start), OWNER);
-    assert_ptr_equal(owner_of(start + JM_UNIT - 4097), OWNER);
-    assert_null(owner_of(start + JM_UNIT));
+    jm_pagemap_set(at(start), 1, BLOCK, TOKEN);
+    assert_ptr_equal(token_of(start), TOKEN);
+    assert_ptr_equal(token_of(start + JM_UNIT - 4097), TOKEN);
+    assert_null(token_of(start + JM_UNIT));
     jm_pagemap_set(at(start), 1, NULL, NULL);
-    assert_null(owner_of(start));
+    assert_null(token_of(start));
 }
 
 static void a_range_may_cross_leaves(void **state)
@@ -118,11 +118,11 @@ static void a_range_may_cross_leaves(void **state)
     (void)state;
     assert_true(jm_pagemap_prepare(at(border - JM_UNIT), 2 * JM_UNIT));
     assert_int_equal(jm_pagemap_metadata(), metadata + 2 * leaf_size());
-    jm_pagemap_set(at(border - JM_UNIT), 2 * JM_UNIT, BLOCK, OWNER);
-    assert_null(owner_of(border - JM_UNIT - 1));
-    assert_ptr_equal(owner_of(border - 1), OWNER);
-    assert_ptr_equal(owner_of(border), OWNER);
-    assert_null(owner_of(border + JM_UNIT));
+    jm_pagemap_set(at(border - JM_UNIT), 2 * JM_UNIT, BLOCK, TOKEN);
+    assert_null(token_of(border - JM_UNIT - 1));
+    assert_ptr_equal(token_of(border - 1), TOKEN);
+    assert_ptr_equal(token_of(border), TOKEN);
+    assert_null(token_of(border + JM_UNIT));
     jm_pagemap_set(at(border - JM_UNIT), 2 * JM_UNIT, NULL, NULL);
     /* Leaves stay. */
     assert_int_equal(jm_pagemap_metadata(), metadata + 2 * leaf_size());
@@ -197,7 +197,7 @@ static void *prepare_all(void *argument)
             atomic_fetch_add(&thread_faults, 1);
             continue;
         }
-        jm_pagemap_set(at(address), JM_UNIT, BLOCK, OWNER);
+        jm_pagemap_set(at(address), JM_UNIT, BLOCK, TOKEN);
     }
     return NULL;
 }
@@ -221,7 +221,7 @@ static void threads_agree_on_a_leaf(void **state)
     assert_int_equal(jm_pagemap_metadata(), metadata + ROOTS * leaf_size());
     for (int i = 0; i < ROOTS; i++) {
         for (uintptr_t own = 0; own < THREADS; own++) {
-            assert_ptr_equal(owner_of(shared_roots[i] * LEAF_SPAN + own * JM_UNIT), OWNER);
+            assert_ptr_equal(token_of(shared_roots[i] * LEAF_SPAN + own * JM_UNIT), TOKEN);
         }
         jm_pagemap_set(at(shared_roots[i] * LEAF_SPAN), THREADS * JM_UNIT, NULL, NULL);
     }
@@ -321,14 +321,11 @@ static void *read_always(void *argument)
     (void)jm_thread_ready();
     while (!jm_load_acquire(&grave.done)) {
         _Atomic(uint32_t) *readers = jm_pagemap_enter();
-        struct jm_unit *unit = jm_pagemap_unit(at(grave.address));
-        if (jm_load_acquire(&unit->owner) != NULL) {
-            const struct jm_block *block = jm_load_relaxed(&unit->block);
-            if (block != NULL) {
-                atomic_fetch_add(&grave.hits, 1);
-                unsigned payload = *(const unsigned *)(const void *)block;
-                atomic_fetch_add(&grave.poisoned, payload != 1);
-            }
+        const struct jm_block *block = jm_pagemap_block(at(grave.address));
+        if (block != NULL) {
+            atomic_fetch_add(&grave.hits, 1);
+            unsigned payload = *(const unsigned *)(const void *)block;
+            atomic_fetch_add(&grave.poisoned, payload != 1);
         }
         jm_pagemap_leave(readers);
         (void)sched_yield();
@@ -350,7 +347,7 @@ static void nothing_is_taken_from_under_a_reader(void **state)
     for (size_t turn = 0; rounds < 200 || jm_load_relaxed(&grave.hits) < 100; turn++) {
         unsigned *payload = &grave.objects[turn % 2].payload;
         *payload = 1;
-        jm_pagemap_set(at(grave.address), 1, (struct jm_block *)(void *)payload, OWNER);
+        jm_pagemap_set(at(grave.address), 1, (struct jm_block *)(void *)payload, TOKEN);
         jm_pagemap_set(at(grave.address), 1, NULL, NULL);
         jm_pagemap_wait();
         *payload = 0; /* it is somebody else's now */

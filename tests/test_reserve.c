@@ -40,7 +40,10 @@ static struct jm_block *try_block(size_t size, bool small)
     }
     block->region = region;
     block->charge = size;
-    block->granules = small ? (size - JM_TAIL_PAD) >> JM_GRANULE_BITS : 0;
+    block->granules = small ? (size - JM_PAD) >> JM_GRANULE_BITS : 0;
+    block->map = (_Atomic(uint8_t) *)(void *)(block + 1);
+    block->start = (char *)block;
+    block->first = (uint32_t)jm_first_granule(size);
     return block;
 }
 
@@ -55,7 +58,7 @@ static struct jm_block *take(size_t size)
 /* Where a block's objects begin. */
 static char *objects_of(struct jm_block *block)
 {
-    return (char *)block + (jm_first_granule(block->charge) << JM_GRANULE_BITS);
+    return (char *)block + ((size_t)block->first << JM_GRANULE_BITS);
 }
 
 static struct jm_block *new_block(size_t size)
@@ -200,18 +203,20 @@ static void blocks_that_are_not_worth_it_go_to_the_os(void **state)
 static void soil(struct jm_block *block, size_t touched)
 {
     char *start = (char *)block;
-    size_t first = jm_first_granule(block->charge) << JM_GRANULE_BITS;
-    struct jm_os_region region = block->region;
-    size_t charge = block->charge;
-    size_t granules = block->granules;
+    struct jm_block old;
+    memcpy(&old, block, sizeof(old));
+    size_t first = (size_t)block->first << JM_GRANULE_BITS;
 
-    memset(start, 0xee, JM_MAP_OFFSET + touched);
+    memset(start, 0xee, sizeof(*block) + touched);
     if ((touched << JM_GRANULE_BITS) > first) {
         memset(start + first, 0xee, (touched << JM_GRANULE_BITS) - first);
     }
-    block->region = region;
-    block->charge = charge;
-    block->granules = granules;
+    block->region = old.region;
+    block->charge = old.charge;
+    block->granules = old.granules;
+    block->start = old.start;
+    block->map = old.map;
+    block->first = old.first;
     block->touched = (uint32_t)touched;
 }
 
@@ -223,6 +228,9 @@ static void assert_zero_but_for_its_links(const struct jm_block *block, size_t s
     assert_true(block->region.size >= size); /* more where it was aligned by force */
     memcpy(&head, block, sizeof(head));
     head.charge = 0;
+    head.map = NULL;
+    head.start = NULL;
+    head.first = 0;
     head.region = (struct jm_os_region){NULL, 0};
     memset(head.arena, 0,
            sizeof(head.arena)); /* never handed out, and made anew by whoever needs it */
@@ -235,7 +243,7 @@ static void what_is_taken_is_zero(void **state)
     (void)state;
     jm_reserve_set_limit(MIB(8));
     for (size_t size = KIB(64); size <= MIB(1); size *= 2) {
-        size_t granules = (size - JM_TAIL_PAD) >> JM_GRANULE_BITS;
+        size_t granules = (size - JM_PAD) >> JM_GRANULE_BITS;
         size_t first = jm_first_granule(size);
         const size_t touched[] = {0, first, first + 1, first + 777, granules};
         for (size_t i = 0; i < COUNT_OF(touched); i++) {
@@ -268,7 +276,7 @@ static void what_the_same_tenant_takes_back_has_a_clean_map_only(void **state)
     }
     block->tenant = &taker;
     block->tenancy = taker.tenancy - 1; /* an earlier runtime of the same slot */
-    block->granules = (KIB(128) - JM_TAIL_PAD) >> JM_GRANULE_BITS;
+    block->granules = (KIB(128) - JM_PAD) >> JM_GRANULE_BITS;
     assert_true(jm_reserve_give(block, false));
     assert_ptr_equal(take(KIB(128)), block);
     assert_true(bytes_are(objects_of(block), 100 << JM_GRANULE_BITS, 0));
@@ -486,7 +494,7 @@ static void *take_and_give(void *argument)
         }
         atomic_fetch_add(&thread_faults, !bytes_are(objects_of(block), MARKED, 0));
         memset(objects_of(block), (int)(uintptr_t)argument + 1, MARKED);
-        block->granules = (size - JM_TAIL_PAD) >> JM_GRANULE_BITS;
+        block->granules = (size - JM_PAD) >> JM_GRANULE_BITS;
         block->touched = (uint32_t)(jm_first_granule(size) + (MARKED >> JM_GRANULE_BITS));
         if (random_chance(&random, 10)) {
             _Atomic(uint32_t) *reader = jm_pagemap_enter();

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "os.h"
+#include "region.h"
 
 void *__real_jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region);
 bool __real_jm_os_unmap(const struct jm_os_region *region);
@@ -12,6 +13,9 @@ void *__real_jm_os_reserve(size_t size);
 bool __real_jm_os_extend(void *address, size_t old_size, size_t new_size);
 bool __real_jm_os_move(void *address, size_t old_size, size_t new_size, void *target);
 bool __real_jm_os_shrink(void *address, size_t old_size, size_t new_size);
+bool __real_jm_os_commit(void *address, size_t size);
+bool __real_jm_os_decommit(void *address, size_t size);
+bool __real_jm_os_purge(void *address, size_t size);
 
 void *__wrap_jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region);
 bool __wrap_jm_os_unmap(const struct jm_os_region *region);
@@ -20,9 +24,13 @@ void *__wrap_jm_os_reserve(size_t size);
 bool __wrap_jm_os_extend(void *address, size_t old_size, size_t new_size);
 bool __wrap_jm_os_move(void *address, size_t old_size, size_t new_size, void *target);
 bool __wrap_jm_os_shrink(void *address, size_t old_size, size_t new_size);
+bool __wrap_jm_os_commit(void *address, size_t size);
+bool __wrap_jm_os_decommit(void *address, size_t size);
+bool __wrap_jm_os_purge(void *address, size_t size);
 
-const char *const fake_names[FAKE_ALL + 1] = {"map",    "unmap", "discard", "reserve",
-                                              "extend", "move",  "shrink",  "all"};
+const char *const fake_names[FAKE_ALL + 1] = {"map",      "unmap", "discard", "reserve",
+                                              "extend",   "move",  "shrink",  "commit",
+                                              "decommit", "purge", "return",  "all"};
 
 /* More regions than any test here has at one time. */
 #define REGIONS_MAX 16384
@@ -31,7 +39,7 @@ const char *const fake_names[FAKE_ALL + 1] = {"map",    "unmap", "discard", "res
 struct region {
     void *address;
     size_t size;
-    size_t committed; /* 0: a bare reservation */
+    size_t committed; /* 0: a bare reservation; of the library's region: what it has of it */
     bool orphan;      /* discarded, and refused then: to be discarded again at the next mapping */
 };
 
@@ -101,7 +109,7 @@ static size_t sum(bool committed)
         const struct region *region = &fake.regions[i];
         if (committed) {
             total += region->committed;
-        } else if (region->committed == 0) {
+        } else if (region->committed == 0 && region->size <= (size_t)1 << JM_REGION_BITS) {
             total += region->size;
         }
     }
@@ -131,11 +139,14 @@ const char *fake_os_fault(void)
 static bool admit(enum fake_function function)
 {
     (void)pthread_mutex_lock(&fake.lock);
+    bool returns = function == FAKE_UNMAP || function == FAKE_DECOMMIT;
     fake.calls[function]++;
+    fake.calls[FAKE_RETURN] += returns;
     size_t nth = ++fake.calls[FAKE_ALL];
     fake_hook hook = fake.hook;
     void *context = fake.context;
-    bool meant = fake.nth != 0 && (fake.function == FAKE_ALL || fake.function == function);
+    bool meant = fake.nth != 0 && (fake.function == FAKE_ALL || fake.function == function ||
+                                   (fake.function == FAKE_RETURN && returns));
     size_t count = fake.calls[fake.function];
     bool refused = meant && (fake.onward ? count >= fake.nth : count == fake.nth);
     int error = fake.error;
@@ -163,6 +174,18 @@ static struct region *find(const void *address)
 {
     for (size_t i = fake.region_count; i-- > 0;) {
         if (fake.regions[i].address == address) {
+            return &fake.regions[i];
+        }
+    }
+    return NULL;
+}
+
+/* The region that a range lies in. */
+static struct region *around(const void *address, size_t size)
+{
+    for (size_t i = fake.region_count; i-- > 0;) {
+        uintptr_t offset = (uintptr_t)address - (uintptr_t)fake.regions[i].address;
+        if (offset < fake.regions[i].size && size <= fake.regions[i].size - offset) {
             return &fake.regions[i];
         }
     }
@@ -342,4 +365,47 @@ bool __wrap_jm_os_shrink(void *address, size_t old_size, size_t new_size)
     }
     (void)pthread_mutex_unlock(&fake.lock);
     return done;
+}
+
+bool __wrap_jm_os_commit(void *address, size_t size)
+{
+    if (!admit(FAKE_COMMIT)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&fake.lock);
+    check_sizes(size, size);
+    struct region *known = around(address, size);
+    if (known == NULL || size > known->size - known->committed) {
+        blame("committed what was not reserved");
+    }
+    bool done = known != NULL && __real_jm_os_commit(address, size);
+    if (done && (char *)address >= jm_load_relaxed(&jm_region.base)) { /* not the tables */
+        known->committed += size;
+    }
+    (void)pthread_mutex_unlock(&fake.lock);
+    return done;
+}
+
+bool __wrap_jm_os_decommit(void *address, size_t size)
+{
+    if (!admit(FAKE_DECOMMIT)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&fake.lock);
+    check_sizes(size, size);
+    struct region *known = around(address, size);
+    if (known == NULL || size > known->committed) {
+        blame("decommitted what was not committed");
+    }
+    bool done = known != NULL && __real_jm_os_decommit(address, size);
+    if (done) {
+        known->committed -= size;
+    }
+    (void)pthread_mutex_unlock(&fake.lock);
+    return done;
+}
+
+bool __wrap_jm_os_purge(void *address, size_t size)
+{
+    return admit(FAKE_PURGE) && __real_jm_os_purge(address, size);
 }

@@ -18,7 +18,11 @@ enum fake_function {
     FAKE_EXTEND,
     FAKE_MOVE,
     FAKE_SHRINK,
-    FAKE_ALL /* any of them; the number of functions */
+    FAKE_COMMIT,
+    FAKE_DECOMMIT,
+    FAKE_PURGE,
+    FAKE_RETURN, /* FAKE_UNMAP or FAKE_DECOMMIT */
+    FAKE_ALL     /* any of them; the number of functions */
 };
 extern const char *const fake_names[FAKE_ALL + 1];
 
@@ -37,7 +41,7 @@ size_t fake_os_refused(void);
 typedef void (*fake_hook)(void *context, enum fake_function function, size_t nth_of_all);
 void fake_os_watch(fake_hook hook, void *context);
 
-/* Bytes that the library has mapped now, and those of bare reservations. What could not be discarded
+/* Bytes that the library has mapped or committed now, and those of bare reservations but the region's. What could not be discarded
  * counts until the next mapping, which discards it. */
 size_t fake_os_mapped(void);
 size_t fake_os_reserved(void);

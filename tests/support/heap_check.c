@@ -93,7 +93,7 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
 {
     struct stretch span = span_in(check->heap, block);
     struct tiles tiles = {0, 0, 0};
-    size_t first = jm_first_granule(block->charge);
+    size_t first = block->first;
     size_t granule = first;
     bool span_seen = span.start == JM_NO_GRANULE;
     while (granule < block->carved) {
@@ -146,23 +146,31 @@ static const char *check_untouched(const struct check *check, const struct jm_bl
 static const char *check_small(struct check *check, const struct jm_block *block)
 {
     check->walk.small_blocks++;
-    if (jm_first_granule(block->charge) << JM_GRANULE_BITS <
-        JM_MAP_OFFSET + (block->charge >> JM_GRANULE_BITS)) {
-        return "the first object lies in the map";
+    size_t metadata = (size_t)block->first << JM_GRANULE_BITS;
+    bool apart = jm_region_holds(block->start);
+    if (apart ? metadata != 0 || block != jm_region_head_of(block->start) ||
+                    block->map != jm_region_state_of(block->start)
+              : metadata < sizeof(*block) + (block->charge >> JM_GRANULE_BITS) ||
+                    metadata % jm_os_page_size() != 0 ||
+                    (const void *)block->map != (const void *)(block + 1)) {
+        return "the metadata do not lie where they should";
     }
-    if (!jm_is_power_of_two(block->charge) || (uintptr_t)block % JM_UNIT != 0) {
+    if (!jm_is_power_of_two(block->charge) || (uintptr_t)block->start % JM_UNIT != 0) {
         return "a small block's size or place";
     }
-    if (block->granules << JM_GRANULE_BITS != block->charge - JM_TAIL_PAD ||
-        block->carved > block->granules || block->carved < jm_first_granule(block->charge)) {
+    if (block->granules << JM_GRANULE_BITS != block->charge - JM_PAD ||
+        block->carved > block->granules || block->carved < block->first) {
         return "a small block's bounds";
     }
     for (size_t offset = 0; offset < block->charge; offset += JM_UNIT) {
-        const struct jm_unit *unit = jm_pagemap_unit((const char *)block + offset);
-        if (unit == NULL || jm_load_relaxed(&unit->owner) != &check->heap->supply ||
-            jm_load_relaxed(&unit->block) != block) {
+        const struct jm_unit *unit = jm_pagemap_unit(block->start + offset);
+        if (unit == NULL || jm_load_relaxed(&unit->token) != check->heap->arena ||
+            jm_pagemap_block(block->start + offset) != block) {
             return "a small block is not registered";
         }
+    }
+    if (block->owner != &check->heap->supply) {
+        return "a small block has another owner";
     }
     if (check->heap->arena == NULL) {
         return "a small block without an arena";
@@ -192,8 +200,8 @@ static const char *check_large(struct check *check, const struct jm_block *block
     if (state > JM_LARGE_QUEUED || block->charge != usable + jm_os_page_size()) {
         return "a large block's state or size";
     }
-    if (unit == NULL || jm_load_relaxed(&unit->owner) != &check->heap->supply ||
-        jm_load_relaxed(&unit->block) != block) {
+    if (unit == NULL || jm_load_relaxed(&unit->token) != &check->heap->supply ||
+        jm_pagemap_block(jm_block_object(block)) != block || block->owner != &check->heap->supply) {
         return "a large block is not registered";
     }
     return NULL;
@@ -202,7 +210,7 @@ static const char *check_large(struct check *check, const struct jm_block *block
 static const char *check_region(const struct jm_block *block)
 {
     uintptr_t region = (uintptr_t)block->region.address;
-    uintptr_t start = (uintptr_t)block;
+    uintptr_t start = jm_block_is_large(block) ? (uintptr_t)block : (uintptr_t)block->start;
     bool inside = region <= start && start - region <= block->region.size &&
                   block->charge <= block->region.size - (start - region);
     return inside ? NULL : "a block lies outside of its region";
@@ -312,22 +320,16 @@ static const char *check_arena(const struct check *check)
     if (arena->supply != &heap->supply) {
         return "the arena has another supply";
     }
-    for (size_t i = 0; i < JM_CACHE_UNITS; i++) {
-        if (arena->blocks[i] != &jm_no_block && !is_own_small(check, arena->blocks[i])) {
-            return "the cache knows a block that is not the heap's";
-        }
-    }
-    return NULL;
+    return heap->supply.small_token == arena ? NULL : "new blocks would have another token";
 }
 
 /* True where a link leads to a free object of class `code`. */
 static bool is_listed_rightly(const struct check *check, const struct jm_link *link, unsigned code)
 {
-    const struct jm_unit *unit = jm_pagemap_unit(link);
-    if (unit == NULL || jm_load_relaxed(&unit->owner) != &check->heap->supply) {
+    const struct jm_block *block = jm_pagemap_block(link);
+    if (block == NULL || block->owner != &check->heap->supply) {
         return false;
     }
-    const struct jm_block *block = jm_load_relaxed(&unit->block);
     size_t granule = jm_granule_of(block, link);
     return granule < block->granules &&
            jm_load_relaxed(&block->map[granule]) == (uint8_t)(code + JM_FREE);
@@ -340,6 +342,9 @@ static const char *check_lists(struct check *check)
     for (unsigned code = 1; arena != NULL && code <= JM_CLASSES; code++) {
         size_t found = 0;
         const struct jm_link *link = arena->free[code].first;
+        if (arena->pending.list == &arena->free[code]) {
+            found += is_listed_rightly(check, arena->pending.link, code);
+        }
         for (; link != NULL && is_listed_rightly(check, link, code); link = link->next) {
             if (++found > check->free[code]) {
                 return "a list leads in a ring";

@@ -1,0 +1,184 @@
+#include "region.h"
+
+#include <string.h>
+
+#include "os.h"
+#include "thread.h"
+
+/* Stretches are 2^k units, up to 4 MiB. */
+#define SIZES 9
+#define SIZE_MAX_BITS (JM_UNIT_BITS + SIZES - 1)
+
+/* The tables grow by what covers this much of the region. */
+#define GROWTH ((size_t)128 << 20)
+static_assert((GROWTH >> JM_UNIT_BITS) * sizeof(struct jm_block *) == sizeof(void *) << 13,
+              "the entries of a step are whole pages: of up to 64 KiB, or 32 KiB for 32 bits");
+
+/* Less of the map is cleared faster than it is given back. */
+#define PURGE_MIN ((size_t)64 << 10)
+
+struct jm_region jm_region;
+
+/*
+ * Process state, under the lock: what was given back lies in one list per size, linked through `live` of the
+ * stretches' units, which nobody else reads then. Stretches are split where a smaller one is needed, and
+ * never joined: of address space there is enough, and where it ends, blocks are mapped one by one.
+ */
+static struct {
+    struct jm_lock lock;
+    char *free[SIZES];
+    size_t used; /* bytes from `base` on that were taken once */
+    _Atomic(size_t) metadata;
+} stretches;
+
+static unsigned order_of(size_t size)
+{
+    unsigned order = 0;
+    while (JM_UNIT << order < size) {
+        order++;
+    }
+    return order;
+}
+
+static void push(unsigned order, char *address)
+{
+    jm_store_relaxed(&jm_region_unit_of(address)->live, (uintptr_t)stretches.free[order]);
+    stretches.free[order] = address;
+}
+
+static char *pop(unsigned order)
+{
+    char *address = stretches.free[order];
+    stretches.free[order] = (char *)(uintptr_t)jm_load_relaxed(&jm_region_unit_of(address)->live);
+    return address;
+}
+
+void jm_region_init(void)
+{
+    const size_t alignment = (size_t)1 << SIZE_MAX_BITS;
+    const size_t tables =
+        JM_REGION_HEADS_SIZE + JM_REGION_BLOCKS_SIZE + JM_REGION_UNITS_SIZE + JM_REGION_MAP_SIZE;
+    char *space = jm_os_reserve(tables + ((size_t)1 << JM_REGION_BITS) + alignment);
+    if (space != NULL) {
+        uintptr_t base = jm_align_up((uintptr_t)space + tables, alignment);
+        jm_store_relaxed(&jm_region.base, (char *)base);
+    }
+}
+
+/* Makes the tables cover [0, end) of the region. */
+static bool cover(size_t end)
+{
+    size_t old = jm_load_relaxed(&jm_region.granules);
+    size_t covered = old << JM_GRANULE_BITS;
+    if (end <= covered) {
+        return true;
+    }
+    size_t more = jm_align_up(end - covered, GROWTH);
+    size_t heads = (more >> JM_UNIT_BITS) * JM_HEAD_SIZE;
+    size_t blocks = (more >> JM_UNIT_BITS) * sizeof(struct jm_block *);
+    size_t units = (more >> JM_UNIT_BITS) * sizeof(struct jm_unit);
+    size_t granules = more >> JM_GRANULE_BITS;
+    char *start = jm_load_relaxed(&jm_region.base) + covered;
+    if (!jm_os_commit(jm_region_head_of(start), heads) ||
+        !jm_os_commit((void *)jm_region_block_of(start), blocks) ||
+        !jm_os_commit(jm_region_unit_of(start), units) ||
+        !jm_os_commit((void *)jm_region_state_of(start), granules)) {
+        return false;
+    }
+    jm_store_release(&jm_region.granules, old + granules);
+    return true;
+}
+
+/* Cuts a stretch off what was never used. What aligns it goes into the lists. */
+static char *cut(unsigned order)
+{
+    const size_t size = JM_UNIT << order;
+    char *base = jm_load_relaxed(&jm_region.base);
+    size_t start = jm_align_up(stretches.used, size);
+    if (base == NULL || start > ((size_t)1 << JM_REGION_BITS) - size || !cover(start + size)) {
+        return NULL;
+    }
+    while (stretches.used < start) {
+        unsigned filler = (unsigned)__builtin_ctzll(stretches.used >> JM_UNIT_BITS);
+        push(filler, base + stretches.used);
+        stretches.used += JM_UNIT << filler;
+    }
+    stretches.used += size;
+    return base + start;
+}
+
+/* pre: the lock is held. */
+static char *find(unsigned order)
+{
+    unsigned larger = order;
+    while (larger < SIZES && stretches.free[larger] == NULL) {
+        larger++;
+    }
+    if (larger == SIZES) {
+        return cut(order);
+    }
+    char *address = pop(larger);
+    while (larger > order) {
+        larger--;
+        push(larger, address + (JM_UNIT << larger));
+    }
+    return address;
+}
+
+/* What the tables hold for a stretch. */
+static size_t metadata_of(size_t size)
+{
+    size_t unit = sizeof(struct jm_block *) + sizeof(struct jm_unit);
+    return JM_HEAD_SIZE + (size >> JM_UNIT_BITS) * unit + (size >> JM_GRANULE_BITS);
+}
+
+static void put_back(size_t size, char *address)
+{
+    jm_lock_take(&stretches.lock);
+    push(order_of(size), address);
+    jm_add_owned(&stretches.metadata, 0 - metadata_of(size));
+    jm_lock_drop(&stretches.lock);
+}
+
+void *jm_region_take(size_t size, bool *has_room)
+{
+    jm_lock_take(&stretches.lock);
+    char *address = find(order_of(size));
+    jm_add_owned(&stretches.metadata, address == NULL ? 0 : metadata_of(size));
+    jm_lock_drop(&stretches.lock);
+    *has_room = address != NULL;
+    if (address != NULL && !jm_os_commit(address, size)) {
+        put_back(size, address);
+        return NULL;
+    }
+    return address;
+}
+
+bool jm_region_give(void *address, size_t size)
+{
+    if (!jm_os_decommit(address, size)) {
+        return false;
+    }
+    size_t granules = size >> JM_GRANULE_BITS;
+    void *map = (void *)jm_region_state_of(address);
+    if (granules < PURGE_MIN || !jm_os_purge(map, granules)) {
+        memset(map, 0, granules);
+    }
+    put_back(size, address);
+    return true;
+}
+
+size_t jm_region_metadata(void)
+{
+    return jm_load_relaxed(&stretches.metadata);
+}
+
+void jm_region_before_fork(void)
+{
+    jm_lock_take(&stretches.lock);
+}
+
+void jm_region_after_fork(void)
+{
+    jm_lock_drop(&stretches.lock);
+}

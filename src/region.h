@@ -1,0 +1,147 @@
+/*
+ * Layer 2: the region, one stretch of address space that the blocks of all runtimes are cut from, and the
+ * tables that tell about each address in it, found by arithmetic alone:
+ *
+ *      | heads | blocks | units | state map: a byte per granule of 16 bytes | memory of the blocks ..... |
+ *        one of each per 16 KiB                                              base               granules
+ *
+ * The head of a block is the place for its header: nothing that the allocator trusts lies in or beside the
+ * memory of the blocks, which is the tenants'.
+ *
+ *      granule of an address == (address - base) / 16
+ *
+ * The space is reserved once, and costs no memory until it is used. Where the OS does not give it, as under
+ * a limit on address space, or where it is full, blocks are mappings of their own with a map inside, found
+ * by the pointer map: everything works, a few ns slower.
+ *
+ * Any thread may call.
+ */
+#ifndef JM_REGION_H
+#define JM_REGION_H
+
+#include "atomic.h"
+#include "base.h"
+
+struct jm_block;
+
+#define JM_GRANULE_BITS 4
+#define JM_GRANULE ((size_t)1 << JM_GRANULE_BITS)
+
+/* What the pointer map knows of each unit of addresses. A unit is what a small tenant needs. */
+#define JM_UNIT_BITS 14
+#define JM_UNIT ((size_t)1 << JM_UNIT_BITS)
+
+#if UINTPTR_MAX > 0xffffffffu
+#define JM_REGION_BITS 34 /* 16 GiB of blocks, and 3 GiB of tables, most of them never touched */
+#else
+#define JM_REGION_BITS 28
+#endif
+
+/*
+ * What the fast paths need to know of a unit. Whoever wants to know whether it is his own compares the token,
+ * and need not follow a pointer into what may be another's. Written by the thread that uses the runtime.
+ */
+struct jm_unit {
+    _Atomic(const void *)
+        token;              /* the arena of a small block, the supply of a large one; or null */
+    _Atomic(uint64_t) live; /* of a small block: what starts in the unit, see block.h */
+};
+#define JM_UNIT_ENTRY_BITS 4
+static_assert(sizeof(struct jm_unit) == 1u << JM_UNIT_ENTRY_BITS, "log2 of its size");
+
+/* Room for a block's header. */
+#define JM_HEAD_SIZE ((size_t)2048)
+
+/* A multiple of every page size. */
+#define JM_REGION_MAP_SIZE ((size_t)1 << (JM_REGION_BITS - JM_GRANULE_BITS))
+#define JM_REGION_UNITS_SIZE (sizeof(struct jm_unit) << (JM_REGION_BITS - JM_UNIT_BITS))
+#define JM_REGION_HEADS_SIZE (JM_HEAD_SIZE << (JM_REGION_BITS - JM_UNIT_BITS))
+#define JM_REGION_BLOCKS_SIZE (sizeof(struct jm_block *) << (JM_REGION_BITS - JM_UNIT_BITS))
+
+/* Process state. `base` is written once, before the first block; `granules` grows, under a lock. */
+struct jm_region {
+    _Atomic(char *) base;
+    _Atomic(size_t) granules; /* that the tables cover so far; 0: there is no region */
+};
+extern struct jm_region jm_region;
+
+/* The granule that starts at `pointer`, or one beyond the region where none does. */
+JM_INLINE size_t jm_region_granule(const char *base, const void *pointer)
+{
+    uintptr_t offset = (uintptr_t)pointer - (uintptr_t)base;
+    return offset >> JM_GRANULE_BITS | offset << (sizeof offset * 8 - JM_GRANULE_BITS);
+}
+
+JM_INLINE bool jm_region_covers(size_t granule)
+{
+    return JM_LIKELY(granule < jm_load_relaxed(&jm_region.granules));
+}
+
+/* The tables' entries for a granule that the region covers. */
+JM_INLINE struct jm_unit *jm_region_unit(char *base, size_t granule)
+{
+    /* A shift less than by the index of the entry. */
+    const unsigned shift = JM_UNIT_BITS - JM_GRANULE_BITS - JM_UNIT_ENTRY_BITS;
+    size_t offset = granule >> shift & ~(((size_t)1 << JM_UNIT_ENTRY_BITS) - 1);
+    return (struct jm_unit *)(void *)(base - JM_REGION_MAP_SIZE - JM_REGION_UNITS_SIZE + offset);
+}
+
+JM_INLINE _Atomic(uint8_t) *jm_region_state(char *base, size_t granule)
+{
+    return (_Atomic(uint8_t) *)(void *)(base - JM_REGION_MAP_SIZE + granule);
+}
+
+/* True where an address lies in the region, aligned or not. */
+static inline bool jm_region_holds(const void *pointer)
+{
+    uintptr_t offset = (uintptr_t)pointer - (uintptr_t)jm_load_relaxed(&jm_region.base);
+    return offset >> JM_GRANULE_BITS < jm_load_acquire(&jm_region.granules);
+}
+
+/* The entries for any address that the region holds. */
+static inline struct jm_unit *jm_region_unit_of(const void *pointer)
+{
+    char *base = jm_load_relaxed(&jm_region.base);
+    return jm_region_unit(base, ((uintptr_t)pointer - (uintptr_t)base) >> JM_GRANULE_BITS);
+}
+
+static inline _Atomic(struct jm_block *) *jm_region_block_of(const void *pointer)
+{
+    char *base = jm_load_relaxed(&jm_region.base);
+    char *blocks = base - JM_REGION_MAP_SIZE - JM_REGION_UNITS_SIZE - JM_REGION_BLOCKS_SIZE;
+    return (_Atomic(struct jm_block *) *)(void *)blocks +
+           (((uintptr_t)pointer - (uintptr_t)base) >> JM_UNIT_BITS);
+}
+
+static inline struct jm_block *jm_region_head_of(const void *pointer)
+{
+    char *base = jm_load_relaxed(&jm_region.base);
+    char *heads = base - JM_REGION_MAP_SIZE - JM_REGION_UNITS_SIZE - JM_REGION_BLOCKS_SIZE -
+                  JM_REGION_HEADS_SIZE;
+    size_t unit = ((uintptr_t)pointer - (uintptr_t)base) >> JM_UNIT_BITS;
+    return (struct jm_block *)(void *)(heads + unit * JM_HEAD_SIZE);
+}
+
+static inline _Atomic(uint8_t) *jm_region_state_of(const void *pointer)
+{
+    char *base = jm_load_relaxed(&jm_region.base);
+    return jm_region_state(base, jm_region_granule(base, pointer));
+}
+
+/* Reserves the space. Nothing is lost where that fails. */
+void jm_region_init(void);
+
+/* A stretch of `size` bytes, a power of two from JM_UNIT to 4 MiB, aligned to its size, zero, its map too; its
+ * head is as its last user left it. NULL: the OS refused or, where `has_room` is false, there is none. */
+void *jm_region_take(size_t size, bool *has_room);
+
+/* Gives the memory of a stretch back to the OS; its map is zero again. False: it is untouched. */
+bool jm_region_give(void *address, size_t size);
+
+/* Bytes of the tables that tell about stretches in use. */
+size_t jm_region_metadata(void);
+
+void jm_region_before_fork(void);
+void jm_region_after_fork(void);
+
+#endif
