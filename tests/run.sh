@@ -63,6 +63,7 @@ has_cmocka() {
     compiles "#include <setjmp.h>\n#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n
         #include <cmocka.h>\n$program" cc "$scratch/probe.c" -lcmocka
 }
+has_programs() { has sqlite3 && has python3 && has git && has lua5.4 && has perl; }
 has_clang() { has clang && has clang++; }
 has_clang_format() { has clang-format; }
 has_clang_tidy() { has clang-tidy; }
@@ -77,6 +78,7 @@ package_of() {
     cmake) echo cmake ;;
     pkg_config) echo pkg-config ;;
     cmocka) echo libcmocka-dev ;;
+    programs) echo sqlite3 python3 git lua5.4 perl ;;
     clang) echo clang ;;
     clang_format) echo clang-format ;;
     clang_tidy) echo clang-tidy ;;
@@ -128,7 +130,7 @@ require() { # THING...
 }
 
 say "looking for a compiler, cmake and cmocka"
-require cc make cmake cmocka cxx pkg_config || {
+require cc make cmake cmocka cxx pkg_config programs || {
     echo "missing, and not installed:$missing"
     for thing in cc make cmake cmocka; do
         "has_$thing" || die "cannot go on without $(package_of $thing); please install it"
