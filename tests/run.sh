@@ -65,6 +65,10 @@ has_cmocka() {
 }
 has_programs() { has sqlite3 && has python3 && has git && has lua5.4 && has perl; }
 has_clang() { has clang && has clang++; }
+has_libfuzzer() {
+    compiles 'int LLVMFuzzerTestOneInput(const char *data, long size) { return data[0] > size; }' \
+        clang -fsanitize=fuzzer,address "$scratch/probe.c"
+}
 has_clang_format() { has clang-format; }
 has_clang_tidy() { has clang-tidy; }
 has_m32() { compiles "#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
@@ -80,6 +84,7 @@ package_of() {
     cmocka) echo libcmocka-dev ;;
     programs) echo sqlite3 python3 git lua5.4 perl ;;
     clang) echo clang ;;
+    libfuzzer) echo libclang-rt-14-dev ;;
     clang_format) echo clang-format ;;
     clang_tidy) echo clang-tidy ;;
     m32) echo gcc-multilib ;;
@@ -289,6 +294,19 @@ check_format() {
     our_sources include src tests examples | tr '\n' '\0' | xargs -0 clang-format --dry-run -Werror
 }
 
+# A minute of fuzzing from the corpus on, in the build of Clang; what it finds stays there.
+check_fuzz() {
+    found="$build_root/clang/found"
+    mkdir -p "$found" &&
+        cmake --build "$build_root/clang" -j "$jobs" --target fuzz_target >"$scratch/log" 2>&1 &&
+        (cd "$found" && ../tests/fuzz/fuzz_target -max_total_time=60 -max_len=4096 -len_control=0 \
+            -rss_limit_mb=4096 . "$root/tests/fuzz/corpus") >"$scratch/log" 2>&1 || {
+        tail -n 40 "$scratch/log"
+        return 1
+    }
+    grep -E '^#.*DONE|^Done' "$scratch/log"
+}
+
 check_tidy() {
     clang-tidy --version | grep -i version
     find "$root/src" -name '*.c' ! -name '*_windows.c' | tr '\n' '\0' |
@@ -302,7 +320,7 @@ if [ "$full" = yes ]; then
         -DCMAKE_CXX_FLAGS=-O1
     run_tsan
     run_m32
-    require clang clang_format clang_tidy || echo "missing, and not installed:$missing"
+    require clang clang_format clang_tidy libfuzzer || echo "missing, and not installed:$missing"
     if has_clang; then
         run_build clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
             -DCMAKE_BUILD_TYPE=Release -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
@@ -313,6 +331,11 @@ if [ "$full" = yes ]; then
         fi
     else
         note "clang        left out: not installed"
+    fi
+    if has_clang && has_libfuzzer; then
+        run_check fuzz check_fuzz
+    else
+        note "fuzz         left out: no libFuzzer (libclang-rt-14-dev)"
     fi
     if has_clang_format; then
         run_check clang-format check_format
