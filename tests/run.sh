@@ -3,7 +3,8 @@
 #
 # usage: sh tests/run.sh [--full] [-- CTEST_ARGUMENT...]
 #   --full  also under AddressSanitizer with UndefinedBehaviorSanitizer, under ThreadSanitizer, for
-#           32 bits and with Clang; then clang-format and clang-tidy
+#           32 bits and with Clang; then clang-format, clang-tidy, and a minute of fuzzing; the models
+#           are checked where spin is, which it installs
 #
 # Works from any directory, as root or with sudo, and without a network when nothing is missing.
 # Builds in build/, or under TMPDIR where that cannot be written. The last line is the sum.
@@ -65,6 +66,7 @@ has_cmocka() {
 }
 has_programs() { has sqlite3 && has python3 && has git && has lua5.4 && has perl; }
 has_clang() { has clang && has clang++; }
+has_spin() { has spin; }
 has_libfuzzer() {
     compiles 'int LLVMFuzzerTestOneInput(const char *data, long size) { return data[0] > size; }' \
         clang -fsanitize=fuzzer,address "$scratch/probe.c"
@@ -84,6 +86,7 @@ package_of() {
     cmocka) echo libcmocka-dev ;;
     programs) echo sqlite3 python3 git lua5.4 perl ;;
     clang) echo clang ;;
+    spin) echo spin ;;
     libfuzzer) echo libclang-rt-14-dev ;;
     clang_format) echo clang-format ;;
     clang_tidy) echo clang-tidy ;;
@@ -313,6 +316,7 @@ check_tidy() {
         xargs -0 -n 1 -P "$jobs" clang-tidy --quiet -p "$build_root/clang"
 }
 
+[ "$full" = no ] || require spin || echo "missing, and not installed:$missing"
 run_build release -DCMAKE_BUILD_TYPE=Release
 
 if [ "$full" = yes ]; then

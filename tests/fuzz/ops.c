@@ -573,7 +573,11 @@ static void misuse(unsigned kind)
     for (size_t i = 0; i < RUNTIMES; i++) {
         struct tenant *other = &model.tenants[i];
         if (other->handle != NULL && other != object->tenant) {
+            jsrtmem_refusal_info info = {.struct_size = sizeof info};
             REQUIRE(jsrtmem_realloc(other->handle, object->bytes, 10) == NULL);
+            REQUIRE(jsrtmem_last_refusal(&info) == JsNoError);
+            REQUIRE(info.reason == JSRTMEM_REFUSAL_ARGUMENT ||
+                    (info.reason == JSRTMEM_REFUSAL_THREAD && is_elsewhere(other)));
             break;
         }
     }
@@ -800,6 +804,23 @@ static void run_on_helper(void)
 
 /* ---- from first to last ---------------------------------------------------------------------- */
 
+/* With queued frees taken in, what is live is what the model has. */
+static void check_live(struct tenant *tenant)
+{
+    jsrtmem_stats stats = {.struct_size = sizeof stats};
+    size_t objects = 0;
+    size_t bytes = 0;
+    REQUIRE(JsCollectGarbage(tenant->handle) == JsNoError);
+    REQUIRE(jsrtmem_get_stats(tenant->handle, &stats) == JsNoError);
+    for (size_t i = 0; i < OBJECTS; i++) {
+        if (model.objects[i].bytes != NULL && model.objects[i].tenant == tenant) {
+            bytes += jsrtmem_usable_size(model.objects[i].bytes);
+            objects++;
+        }
+    }
+    REQUIRE(stats.live_objects == objects && stats.live_bytes == bytes);
+}
+
 static void end_tenant(struct tenant *tenant)
 {
     struct object *object;
@@ -818,6 +839,7 @@ static void end_tenant(struct tenant *tenant)
         REQUIRE(JsCollectGarbage(tenant->handle) == JsNoError);
         REQUIRE(usage_of(tenant) == 0);
     }
+    check_live(tenant);
     check_tenant(tenant);
     dispose(tenant);
 }
