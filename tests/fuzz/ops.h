@@ -12,7 +12,7 @@ void ops_run(const uint8_t *data, size_t size);
 
 /* What has been run so far: operations, and refusals by jsrtmem_refusal. */
 struct ops_tally {
-    size_t operations, events, refusals[8], faults, crossings;
+    size_t inputs, operations, events, refusals[8], faults, crossings;
 };
 extern struct ops_tally ops_tally;
 
