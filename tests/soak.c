@@ -30,9 +30,11 @@
 #define WARM_ROUNDS 10
 #define OPERATIONS 400
 
-/* How much of each the process may keep. */
+/* How much of each the process may keep; sanitizers keep more, of their own. */
+#if !defined(RSS_SLACK)
 #define RSS_SLACK ((size_t)4 << 20)
 #define MAPPING_SLACK ((size_t)40)
+#endif
 
 struct object {
     unsigned char *bytes;
