@@ -73,7 +73,7 @@ has_libfuzzer() {
 }
 has_clang_format() { has clang-format; }
 has_clang_tidy() { has clang-tidy; }
-has_m32() { compiles "#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
+has_m32() { compiles "#include <errno.h>\n#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
 has_m32_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ -m32 -x c++ "$scratch/probe.c"; }
 
 package_of() {
