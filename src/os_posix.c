@@ -87,7 +87,8 @@ bool jm_os_unmap(const struct jm_os_region *region)
     return munmap(region->address, region->size) == 0;
 }
 
-/* Regions that the OS would not take back when they were discarded. More than this are lost. */
+/* Regions that the OS would not take back when they were discarded. Nothing is mapped while half of the
+ * places are taken, so that none is lost: a mapping discards a few regions at most. */
 #define MAX_ORPHANS 256
 
 static struct {
@@ -96,10 +97,11 @@ static struct {
     _Atomic(size_t) count;
 } orphans;
 
-static void retry_orphans(void)
+/* False: there are too many of them to add more. */
+static bool retry_orphans(void)
 {
     if (JM_LIKELY(jm_load_relaxed(&orphans.count) == 0)) {
-        return;
+        return true;
     }
     jm_lock_take(&orphans.lock);
     size_t kept = 0;
@@ -110,6 +112,7 @@ static void retry_orphans(void)
     }
     jm_store_relaxed(&orphans.count, kept);
     jm_lock_drop(&orphans.lock);
+    return kept < MAX_ORPHANS / 2;
 }
 
 void jm_os_discard(const struct jm_os_region *region)
@@ -150,7 +153,9 @@ static void *map_within_reservation(size_t size, size_t alignment, size_t offset
 void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
 {
     void *hint = NULL;
-    retry_orphans();
+    if (!retry_orphans()) {
+        return NULL;
+    }
     for (int attempt = 0; attempt < ALIGN_ATTEMPTS; attempt++) {
         void *address = map_at(hint, size, PROT_READ | PROT_WRITE, 0);
         if (address == NULL) {
@@ -169,7 +174,7 @@ void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_regio
 
 void *jm_os_reserve(size_t size)
 {
-    return map_at(NULL, size, PROT_NONE, MAP_NORESERVE);
+    return retry_orphans() ? map_at(NULL, size, PROT_NONE, MAP_NORESERVE) : NULL;
 }
 
 bool jm_os_commit(void *address, size_t size)

@@ -3,7 +3,8 @@
 #
 # usage: sh tests/run.sh [--full] [--windows] [-- CTEST_ARGUMENT...]
 #   --full     also under AddressSanitizer with UndefinedBehaviorSanitizer, under ThreadSanitizer, for
-#              32 bits, for Windows and with Clang; then clang-format and clang-tidy
+#              32 bits, for Windows and with Clang; then clang-format, clang-tidy, and a minute of
+#              fuzzing; the models are checked where spin is, which it installs
 #   --windows  also for Windows, with MinGW-w64, under Wine
 #
 # Works from any directory, as root or with sudo, and without a network when nothing is missing.
@@ -66,10 +67,16 @@ has_cmocka() {
     compiles "#include <setjmp.h>\n#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n
         #include <cmocka.h>\n$program" cc "$scratch/probe.c" -lcmocka
 }
+has_programs() { has sqlite3 && has python3 && has git && has lua5.4 && has perl; }
 has_clang() { has clang && has clang++; }
+has_spin() { has spin; }
+has_libfuzzer() {
+    compiles 'int LLVMFuzzerTestOneInput(const char *data, long size) { return data[0] > size; }' \
+        clang -fsanitize=fuzzer,address "$scratch/probe.c"
+}
 has_clang_format() { has clang-format; }
 has_clang_tidy() { has clang-tidy; }
-has_m32() { compiles "#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
+has_m32() { compiles "#include <errno.h>\n#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
 has_m32_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ -m32 -x c++ "$scratch/probe.c"; }
 
 has_mingw() {
@@ -94,7 +101,10 @@ package_of() {
     cmake) echo cmake ;;
     pkg_config) echo pkg-config ;;
     cmocka) echo libcmocka-dev ;;
+    programs) echo sqlite3 python3 git lua5.4 perl ;;
     clang) echo clang ;;
+    spin) echo spin ;;
+    libfuzzer) echo libclang-rt-14-dev ;;
     clang_format) echo clang-format ;;
     clang_tidy) echo clang-tidy ;;
     m32) echo gcc-multilib ;;
@@ -148,7 +158,7 @@ require() { # THING...
 }
 
 say "looking for a compiler, cmake and cmocka"
-require cc make cmake cmocka cxx pkg_config || {
+require cc make cmake cmocka cxx pkg_config programs || {
     echo "missing, and not installed:$missing"
     for thing in cc make cmake cmocka; do
         "has_$thing" || die "cannot go on without $(package_of $thing); please install it"
@@ -375,12 +385,26 @@ check_format() {
     our_sources include src tests examples | tr '\n' '\0' | xargs -0 clang-format --dry-run -Werror
 }
 
+# A minute of fuzzing from the corpus on, in the build of Clang; what it finds stays there.
+check_fuzz() {
+    found="$build_root/clang/found"
+    mkdir -p "$found" &&
+        cmake --build "$build_root/clang" -j "$jobs" --target fuzz_target >"$scratch/log" 2>&1 &&
+        (cd "$found" && ../tests/fuzz/fuzz_target -max_total_time=60 -max_len=4096 -len_control=0 \
+            -rss_limit_mb=4096 . "$root/tests/fuzz/corpus") >"$scratch/log" 2>&1 || {
+        tail -n 40 "$scratch/log"
+        return 1
+    }
+    grep -E '^#.*DONE|^Done' "$scratch/log"
+}
+
 check_tidy() {
     clang-tidy --version | grep -i version
     find "$root/src" -name '*.c' ! -name '*_windows.c' | tr '\n' '\0' |
         xargs -0 -n 1 -P "$jobs" clang-tidy --quiet -p "$build_root/clang"
 }
 
+[ "$full" = no ] || require spin || echo "missing, and not installed:$missing"
 run_build release -DCMAKE_BUILD_TYPE=Release
 
 if [ "$full" = yes ]; then
@@ -393,7 +417,7 @@ if [ "$windows" = yes ]; then
     run_windows
 fi
 if [ "$full" = yes ]; then
-    require clang clang_format clang_tidy || echo "missing, and not installed:$missing"
+    require clang clang_format clang_tidy libfuzzer || echo "missing, and not installed:$missing"
     if has_clang; then
         run_build clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
             -DCMAKE_BUILD_TYPE=Release -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
@@ -404,6 +428,11 @@ if [ "$full" = yes ]; then
         fi
     else
         note "clang        left out: not installed"
+    fi
+    if has_clang && has_libfuzzer; then
+        run_check fuzz check_fuzz
+    else
+        note "fuzz         left out: no libFuzzer (libclang-rt-14-dev)"
     fi
     if has_clang_format; then
         run_check clang-format check_format

@@ -1,0 +1,248 @@
+/*
+ * src/quota.h, quota.c, block.c: what one runtime is charged, while its limit changes, its peak is
+ * reset, its host answers either way, the OS refuses or not, and threads take turns in using it.
+ *
+ *      usage == granted - freed as the events say        at every event
+ *      usage + bytes <= a limit that was in force        from the host's answer, or the supply, to the
+ *                                                        charge
+ *      usage <= peak                                     when nobody is at work
+ *
+ * Two threads use the runtime, each for the length of an operation; a third changes the limit, or
+ * resets the peak.
+ *
+ * mutant NO_LOOK_AT_CHARGE: the limit is not looked at again when the block has been supplied
+ * mutant NO_LOOK_AFTER_HOST: nor when the host has answered and the charge comes first
+ * mutant CHARGE_REFUSED: what the host refused is charged
+ * mutant NO_CANCEL: what was charged first, and then not supplied, is not cancelled
+ * mutant FREE_TOLD_EARLY: the host is told of a release before the usage is lower
+ * mutant NOT_TAKEN: a thread uses the runtime although another one does
+ * mutant RELEASED_EARLY: relaxed end of an operation: the next user sees the usage as it was before
+ * mutant PEAK_STORED: the user stores the peak instead of swapping it
+ * mutant RESET_STORED: the peak is reset by a store, without a second look at the usage
+ */
+#define OPERATIONS 2
+#define NO_LIMIT 9
+
+byte owner; /* 0: nobody */
+byte usage, peak;
+byte limit = NO_LIMIT;
+byte mirror;        /* granted - freed, as the events say */
+byte least;         /* the highest limit since the last look, answer or supply */
+byte working;
+
+inline look(answer)
+{
+    d_step {
+        answer = usage <= limit && 1 <= limit - usage;
+        least = limit
+    }
+}
+
+/* The peak is shown once the charge is sure. */
+inline confirm(seen_usage, seen_peak)
+{
+    seen_usage = usage;
+    seen_peak = peak;
+    do
+    :: seen_usage <= seen_peak -> break
+    :: else ->
+#ifdef PEAK_STORED
+       peak = seen_usage;
+       break
+#else
+       atomic {
+           if
+           :: peak == seen_peak -> peak = seen_usage; break
+           :: else -> seen_peak = peak
+           fi
+       };
+       seen_usage = usage
+#endif
+    od
+}
+
+inline acquire()
+{
+    look(allowed);
+    if
+    :: allowed ->
+       assert(usage == mirror); /* the host reads it inside Allocate */
+       if
+       :: answer = true
+       :: answer = false
+       fi;
+#ifndef CHARGE_REFUSED
+       if
+       :: !answer -> goto refused
+       :: else
+       fi;
+#endif
+       least = limit;
+#ifndef NO_LOOK_AFTER_HOST
+       look(allowed);
+       if
+       :: !allowed -> goto refused
+       :: else
+       fi;
+#endif
+       if
+       :: least = limit /* supplied first */
+#ifndef NO_LOOK_AT_CHARGE
+          ; look(allowed);
+          if
+          :: !allowed -> goto refused
+          :: else
+          fi
+#endif
+          ;
+          charge(); /* the host counts the block: it said yes and is not told of a failure */
+          mirror = mirror + answer;
+       :: skip; /* charged first */
+#ifndef NO_LOOK_AFTER_HOST
+          look(allowed);
+          if
+          :: !allowed -> goto refused
+          :: else
+          fi;
+#endif
+          charge();
+          if
+          :: mirror = mirror + answer
+          :: skip; /* the OS refuses */
+#ifndef NO_CANCEL
+             read = usage;
+             usage = read - 1;
+#endif
+             goto refused
+          fi
+       fi;
+       confirm(seen_usage, seen_peak)
+    :: else
+    fi;
+refused:
+    assert(usage == mirror) /* the host reads it inside Failure, or between operations */
+}
+
+/* The usage has one writer at a time, so it is written without a locked instruction. */
+inline charge()
+{
+    read = usage;
+    d_step {
+        usage = read + 1;
+        assert(usage <= least)
+    }
+}
+
+inline release()
+{
+#ifdef FREE_TOLD_EARLY
+    mirror--;
+    assert(usage == mirror);
+    read = usage;
+    usage = read - 1
+#else
+    read = usage;
+    usage = read - 1;
+    mirror--;
+    assert(usage == mirror)
+#endif
+}
+
+proctype user(byte self)
+{
+    byte count, read, seen_usage, seen_peak, stale;
+    bool allowed, answer;
+    do
+    :: count == OPERATIONS -> break
+    :: else ->
+       count++;
+       atomic {
+#ifdef NOT_TAKEN
+           owner = self
+#else
+           owner == 0 -> owner = self
+#endif
+       }
+       stale = usage;
+       if
+       :: usage > 0 -> release()
+       :: acquire()
+       fi;
+#ifdef RELEASED_EARLY
+       /* The last store of the operation is seen by the next user after the store that lets it in. */
+       if
+       :: usage != stale ->
+          read = usage;
+          usage = stale;
+          owner = 0;
+          usage = read
+       :: else -> owner = 0
+       fi
+#else
+       owner = 0
+#endif
+    od;
+    working--
+}
+
+proctype setter()
+{
+    byte to, round;
+    do
+    :: round == 2 -> break
+    :: else ->
+       round++;
+       if
+       :: to = 0
+       :: to = 1
+       :: to = NO_LIMIT
+       fi;
+       d_step {
+           limit = to;
+           least = (to > least -> to : least)
+       }
+    od;
+    working--
+}
+
+/* Two resets: each by swaps, then a second look, for the usage may have grown meanwhile. */
+proctype resetter()
+{
+    byte seen_usage, seen_peak, round;
+    do
+    :: round == 2 -> break
+    :: else ->
+       round++;
+#ifdef RESET_STORED
+       seen_usage = usage;
+       peak = seen_usage;
+#else
+       seen_peak = peak;
+       do
+       :: seen_usage = usage;
+          atomic {
+              if
+              :: peak == seen_peak -> peak = seen_usage; break
+              :: else -> seen_peak = peak
+              fi
+          }
+       od;
+       confirm(seen_usage, seen_peak);
+#endif
+    od;
+    working--
+}
+
+init {
+    working = 3;
+    atomic {
+        run user(1);
+        run user(2);
+        if
+        :: run setter()
+        :: run resetter()
+        fi
+    };
+    working == 0;
+    assert(usage == mirror && usage <= peak)
+}

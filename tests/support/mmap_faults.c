@@ -1,0 +1,155 @@
+#if !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1
+#endif
+
+#include "mmap_faults.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define FUNCTIONS 5
+
+/* Written by the main thread while nobody else is in the library, but for the counts. */
+static struct {
+    atomic_size_t calls[FUNCTIONS]; /* since the counts started */
+    atomic_size_t meant;            /* of them, calls of the functions that may be refused */
+    atomic_size_t refused;
+    atomic_size_t mapped;
+    atomic_uint functions;
+    atomic_size_t nth;
+    atomic_bool onward;
+    atomic_int error;
+} faults;
+
+void mmap_faults_arm(unsigned functions, size_t nth, bool onward, int error)
+{
+    for (int i = 0; i < FUNCTIONS; i++) {
+        atomic_store(&faults.calls[i], 0);
+    }
+    atomic_store(&faults.meant, 0);
+    atomic_store(&faults.refused, 0);
+    atomic_store(&faults.nth, nth);
+    atomic_store(&faults.onward, onward);
+    atomic_store(&faults.error, error);
+    atomic_store(&faults.functions, functions);
+}
+
+void mmap_faults_disarm(void)
+{
+    mmap_faults_arm(0, 0, false, 0);
+}
+
+size_t mmap_faults_calls(unsigned function)
+{
+    size_t calls = 0;
+    for (int i = 0; i < FUNCTIONS; i++) {
+        calls += (function >> i & 1) != 0 ? atomic_load(&faults.calls[i]) : 0;
+    }
+    return calls;
+}
+
+size_t mmap_faults_refused(void)
+{
+    return atomic_load(&faults.refused);
+}
+
+size_t mmap_faults_mapped(void)
+{
+    return atomic_load(&faults.mapped);
+}
+
+/* Counts a call. False: it is to be refused, and errno says why. */
+static bool admit(unsigned function)
+{
+    (void)atomic_fetch_add(&faults.calls[__builtin_ctz(function)], 1);
+    if ((atomic_load(&faults.functions) & function) == 0) {
+        return true;
+    }
+    size_t count = atomic_fetch_add(&faults.meant, 1) + 1;
+    size_t nth = atomic_load(&faults.nth);
+    if (count != nth && !(atomic_load(&faults.onward) && count > nth)) {
+        return true;
+    }
+    (void)atomic_fetch_add(&faults.refused, 1);
+    errno = atomic_load(&faults.error);
+    return false;
+}
+
+/* The libc's function of a name, or a sanitizer's that stands before it. */
+static void *next(const char *name)
+{
+    void *function = dlsym(RTLD_NEXT, name);
+    if (function == NULL) {
+        abort();
+    }
+    return function;
+}
+#define NEXT(name)                                     \
+    static __typeof__(&(name)) real;                   \
+    if (__atomic_load_n(&real, __ATOMIC_RELAXED) == 0) \
+    __atomic_store_n(&real, (__typeof__(&(name)))next(#name), __ATOMIC_RELAXED)
+
+void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
+{
+    NEXT(mmap);
+    if (!admit(MMAP_MAP)) {
+        return MAP_FAILED;
+    }
+    void *result = real(address, size, protection, flags, file, offset);
+    if (result != MAP_FAILED) {
+        (void)atomic_fetch_add(&faults.mapped, size);
+    }
+    return result;
+}
+
+int munmap(void *address, size_t size)
+{
+    NEXT(munmap);
+    if (!admit(MMAP_UNMAP)) {
+        return -1;
+    }
+    int result = real(address, size);
+    if (result == 0) {
+        (void)atomic_fetch_sub(&faults.mapped, size);
+    }
+    return result;
+}
+
+/* A fixed target has been mapped before, by whoever wants it: it is counted already. */
+void *mremap(void *address, size_t old_size, size_t new_size, int flags, ...)
+{
+    NEXT(mremap);
+    if (!admit(MMAP_REMAP)) {
+        return MAP_FAILED;
+    }
+    bool fixed = (flags & MREMAP_FIXED) != 0;
+    void *target = NULL;
+    if (fixed) {
+        va_list arguments;
+        va_start(arguments, flags);
+        target = va_arg(arguments, void *);
+        va_end(arguments);
+    }
+    void *result = fixed ? real(address, old_size, new_size, flags, target)
+                         : real(address, old_size, new_size, flags);
+    if (result != MAP_FAILED) {
+        (void)atomic_fetch_add(&faults.mapped, (fixed ? 0 : new_size) - old_size);
+    }
+    return result;
+}
+
+int mprotect(void *address, size_t size, int protection)
+{
+    NEXT(mprotect);
+    return admit(MMAP_PROTECT) ? real(address, size, protection) : -1;
+}
+
+int madvise(void *address, size_t size, int advice)
+{
+    NEXT(madvise);
+    return admit(MMAP_ADVISE) ? real(address, size, advice) : -1;
+}
