@@ -66,6 +66,7 @@ has_cmocka() {
 has_clang() { has clang && has clang++; }
 has_clang_format() { has clang-format; }
 has_clang_tidy() { has clang-tidy; }
+has_meson() { has meson && has ninja; }
 has_m32() { compiles "#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
 has_m32_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ -m32 -x c++ "$scratch/probe.c"; }
 
@@ -80,6 +81,7 @@ package_of() {
     clang) echo clang ;;
     clang_format) echo clang-format ;;
     clang_tidy) echo clang-tidy ;;
+    meson) echo "meson ninja-build" ;;
     m32) echo gcc-multilib ;;
     m32_cxx) echo g++-multilib ;;
     esac
@@ -293,6 +295,10 @@ check_tidy() {
         xargs -0 -n 1 -P "$jobs" clang-tidy --quiet -p "$build_root/clang"
 }
 
+# Tests whose tool is missing say so, and are skipped.
+if [ "$full" = yes ]; then
+    require meson || echo "missing, and not installed:$missing"
+fi
 run_build release -DCMAKE_BUILD_TYPE=Release
 
 if [ "$full" = yes ]; then
