@@ -67,6 +67,8 @@ has_clang() { has clang && has clang++; }
 has_clang_format() { has clang-format; }
 has_clang_tidy() { has clang-tidy; }
 has_meson() { has meson && has ninja; }
+has_deb() { has dpkg-shlibdeps && has dpkg-gensymbols && has dpkg-parsechangelog; }
+has_lintian() { has lintian; }
 has_m32() { compiles "#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
 has_m32_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ -m32 -x c++ "$scratch/probe.c"; }
 
@@ -82,6 +84,8 @@ package_of() {
     clang_format) echo clang-format ;;
     clang_tidy) echo clang-tidy ;;
     meson) echo "meson ninja-build" ;;
+    deb) echo dpkg-dev ;;
+    lintian) echo lintian ;;
     m32) echo gcc-multilib ;;
     m32_cxx) echo g++-multilib ;;
     esac
@@ -297,7 +301,7 @@ check_tidy() {
 
 # Tests whose tool is missing say so, and are skipped.
 if [ "$full" = yes ]; then
-    require meson || echo "missing, and not installed:$missing"
+    require meson deb lintian || echo "missing, and not installed:$missing"
 fi
 run_build release -DCMAKE_BUILD_TYPE=Release
 

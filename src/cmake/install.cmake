@@ -33,8 +33,9 @@ install(FILES
 # ---- pkg-config -----------------------------------------------------------------------------------
 
 # The prefix is where the file lies, as far up as the folders are deep: it may be installed anywhere.
+# But for /usr: pkg-config has to recognise it, to leave out what the compiler searches anyway.
 set(pc_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
-if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" OR CMAKE_INSTALL_PREFIX STREQUAL "/usr")
     set(JSRTMEM_PC_PREFIX "${CMAKE_INSTALL_PREFIX}")
 else()
     file(RELATIVE_PATH up "/prefix/${pc_dir}" "/prefix")
