@@ -76,9 +76,6 @@ fi
 "$readelf" -lW "$library" >"$scratch/segments" || exit 1
 grep -q "(SONAME).*\[$soname\]" "$scratch/dynamic" || fail "SONAME is not $soname"
 grep -q 'FLAGS_1.*NODELETE' "$scratch/dynamic" || fail "NODELETE is not set"
-grep -Eq 'FLAGS.*BIND_NOW|FLAGS_1.*NOW' "$scratch/dynamic" || fail "BIND_NOW is not set"
-grep -q 'GNU_RELRO' "$scratch/segments" || fail "there is no GNU_RELRO segment"
-grep -q 'GNU_STACK.* RW ' "$scratch/segments" || fail "the stack is executable"
 if grep -q 'LOAD.* RWE ' "$scratch/segments"; then fail "a segment is writable and executable"; fi
 if grep -Eq 'TEXTREL' "$scratch/dynamic"; then fail "there are text relocations"; fi
 if grep -Eq 'RPATH|RUNPATH' "$scratch/dynamic"; then fail "there is a run path"; fi
@@ -89,4 +86,4 @@ if grep '(NEEDED)' "$scratch/dynamic" |
 fi
 
 [ "$failures" -eq 0 ] || exit 1
-echo "exports: $(wc -l <"$scratch/expected") functions, all @@$node; $soname, relro, now, nodelete"
+echo "exports: $(wc -l <"$scratch/expected") functions, all @@$node; $soname, nodelete"
