@@ -69,6 +69,8 @@ has_clang_tidy() { has clang-tidy; }
 has_meson() { has meson && has ninja; }
 has_deb() { has dpkg-shlibdeps && has dpkg-gensymbols && has dpkg-parsechangelog; }
 has_lintian() { has lintian; }
+has_python() { has python3; }
+has_node() { has node && has npm; }
 has_m32() { compiles "#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
 has_m32_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ -m32 -x c++ "$scratch/probe.c"; }
 
@@ -86,6 +88,8 @@ package_of() {
     meson) echo "meson ninja-build" ;;
     deb) echo dpkg-dev ;;
     lintian) echo lintian ;;
+    python) echo python3 ;;
+    node) echo "nodejs npm" ;;
     m32) echo gcc-multilib ;;
     m32_cxx) echo g++-multilib ;;
     esac
@@ -301,7 +305,7 @@ check_tidy() {
 
 # Tests whose tool is missing say so, and are skipped.
 if [ "$full" = yes ]; then
-    require meson deb lintian || echo "missing, and not installed:$missing"
+    require meson deb lintian python node || echo "missing, and not installed:$missing"
 fi
 run_build release -DCMAKE_BUILD_TYPE=Release
 

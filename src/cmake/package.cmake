@@ -6,7 +6,7 @@ set(CPACK_PACKAGE_VENDOR "The libjsrtmem authors")
 set(CPACK_PACKAGE_CONTACT "The libjsrtmem authors <libjsrtmem@users.noreply.github.com>")
 set(CPACK_RESOURCE_FILE_LICENSE "${PROJECT_SOURCE_DIR}/LICENSE")
 set(CPACK_RESOURCE_FILE_README "${PROJECT_SOURCE_DIR}/README.md")
-set(CPACK_COMPONENTS_ALL runtime dev)
+set(CPACK_COMPONENTS_ALL runtime dev chakracore)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_VERBATIM_VARIABLES ON)
 if(UNIX)
@@ -19,6 +19,7 @@ endif()
 
 set(debian_runtime "lib${PROJECT_NAME}${PROJECT_VERSION_MAJOR}")
 set(debian_dev "lib${PROJECT_NAME}-dev")
+set(debian_chakracore "lib${PROJECT_NAME}-chakracore-dev")
 set(debian_same "(= ${PROJECT_VERSION}-1)")
 set(debian_about
 "A runtime is an account for memory: the library counts exactly what it holds
@@ -49,6 +50,16 @@ set(CPACK_DEBIAN_DEV_DESCRIPTION
     "memory accounts behind the JSRT API - development files\n${debian_about}
 .
 These are the headers, the static library, and what CMake and pkg-config need.")
+
+set(CPACK_DEBIAN_CHAKRACORE_PACKAGE_NAME "${debian_chakracore}")
+set(CPACK_DEBIAN_CHAKRACORE_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_CHAKRACORE_PACKAGE_DEPENDS
+    "${debian_dev} ${debian_same}, ${debian_runtime} ${debian_same}")
+set(CPACK_DEBIAN_CHAKRACORE_DESCRIPTION
+    "memory accounts behind the JSRT API - for hosts of ChakraCore\n${debian_about}
+.
+These are the header names and the library name of ChakraCore, in folders of
+their own, for hosts that keep to its memory API.")
 
 # Read by cpack: configures a build for /usr, adds what Debian wants to have, finishes the packages.
 foreach(script prepare stage finish)

@@ -2,70 +2,10 @@
 # Builds tests/smoke.c as a host would that knows only what was installed, or has the library as a
 # part of its own build; then runs it.
 # usage: consume.sh WAY SOURCE_DIR BUILD_DIR WORK_DIR
-# WAY is install, which has to come first, or one of the way_* below. CMAKE, CC, CXX, CFLAGS,
-# CXXFLAGS and LDFLAGS are those of the build. Exit code 77: not run, for a reason that is printed.
+# WAY is install, which has to come first, or one of the way_* below; the rest is in common.sh.
 set -u
-usage="usage: consume.sh WAY SOURCE_DIR BUILD_DIR WORK_DIR"
-way=${1:?$usage}
-source_dir=${2:?$usage}
-build_dir=${3:?$usage}
-work=${4:?$usage}
-CMAKE=${CMAKE:-cmake}
-CC=${CC:-cc}
-CXX=${CXX:-}
-CFLAGS=${CFLAGS:-}
-CXXFLAGS=${CXXFLAGS:-}
-LDFLAGS=${LDFLAGS:-}
-export CC CFLAGS CXXFLAGS LDFLAGS
-[ -n "$CXX" ] && export CXX
-
-installed="$work/installed prefix" # a space, as people have them
-scratch="$work/$way"
-smoke="$source_dir/tests/smoke.c"
-here="$source_dir/tests/consume"
-rm -rf "$scratch"
-mkdir -p "$scratch" || exit 1
-
-die() {
-    echo "consume: $way: $*"
-    exit 1
-}
-not_run() {
-    echo "not run: $*"
-    exit 77
-}
-quietly() { # runs a command, shows its output if it fails
-    "$@" >"$scratch/log" 2>&1 || {
-        cat "$scratch/log"
-        die "failed: $*"
-    }
-}
-refused() { # TEXT COMMAND...: the command has to fail, and to say TEXT
-    text=$1
-    shift
-    if "$@" >"$scratch/log" 2>&1; then die "succeeded, and should not have: $*"; fi
-    tr '\n' ' ' <"$scratch/log" | tr -s ' ' | grep -qF -e "$text" || {
-        cat "$scratch/log"
-        die "does not say '$text': $*"
-    }
-    echo "consume: $way: refused as it should be: $text"
-}
-
-version=$(sed -n 's/^#define JSRTMEM_VERSION_[A-Z]* \([0-9]*\)$/\1/p' "$source_dir/include/jsrtmem.h" |
-    paste -sd. -)
-runs() { # DESCRIPTION PROGRAM [LD_LIBRARY_PATH]
-    output=$(LD_LIBRARY_PATH=${3:-} "$2" 2>&1) || die "$1: $output"
-    case $output in
-    *"libjsrtmem $version: ok") echo "consume: $1: ok" ;;
-    *) die "$1: version $version expected: $output" ;;
-    esac
-}
-# Whether a program needs the shared library.
-needs_us() { readelf -d "$1" | grep -q 'NEEDED.*libjsrtmem'; }
-is_shared() { needs_us "$1" || die "$1 is not linked with the shared library"; }
-is_static() { if needs_us "$1"; then die "$1 is linked with the shared library"; fi; }
-
-pkgconf=$(command -v pkg-config || command -v pkgconf || true)
+# shellcheck source=tests/consume/common.sh
+. "$(dirname "$0")/common.sh"
 
 # ---- install -------------------------------------------------------------------------------------
 
@@ -90,12 +30,6 @@ way_install() {
     found=$(cd "$scratch/runtime" && find . ! -type d | sed 's|.*/||' | sort | paste -sd' ' -)
     [ "$found" = "libjsrtmem.so.0 libjsrtmem.so.$version" ] || die "component runtime has: $found"
     echo "consume: $(find "$installed" ! -type d | wc -l) files installed"
-}
-
-find_libdir() {
-    pc=$(find "$installed" -name jsrtmem.pc)
-    [ -f "$pc" ] || die "no jsrtmem.pc was installed"
-    libdir=$(cd "$(dirname "$pc")/.." && pwd)
 }
 
 # ---- by hand -------------------------------------------------------------------------------------
@@ -198,11 +132,12 @@ found() { # BUILD_NAME ASK LINK TARGETS
 }
 way_find_package() {
     minor=${version%.*}
-    found all "$minor;REQUIRED" "jsrtmem;jsrtmem_static" "jsrtmem jsrtmem_static"
+    found all "$minor;REQUIRED" "jsrtmem;jsrtmem_static" "jsrtmem jsrtmem_static chakracore"
     found shared "$version;EXACT;CONFIG;REQUIRED;COMPONENTS;shared" jsrtmem jsrtmem
     found static "REQUIRED;COMPONENTS;static" jsrtmem_static jsrtmem_static
+    found chakracore "REQUIRED;COMPONENTS;chakracore" chakracore "jsrtmem chakracore"
     found optional "REQUIRED;COMPONENTS;static;OPTIONAL_COMPONENTS;bogus" jsrtmem_static jsrtmem_static
-    refused "unknown component 'bogus'; known are shared, static" \
+    refused "unknown component 'bogus'; known are shared, static, chakracore" \
         find_package unknown "REQUIRED;COMPONENTS;shared;bogus" ""
     for newer in "$((${minor%.*} + 1)).0" "${minor%.*}.$((${minor#*.} + 1))"; do
         refused "is compatible with requested version \"$newer\"" find_package "newer$newer" "$newer;REQUIRED" ""

@@ -13,6 +13,7 @@ CMAKE=${CMAKE:-cmake}
 packages="$work/packages"
 runtime=libjsrtmem0
 dev=libjsrtmem-dev
+chakracore=libjsrtmem-chakracore-dev
 
 die() {
     echo "deb: $way: $*"
@@ -95,15 +96,20 @@ way_build() {
         has_file $dev "$file"
     done
 
-    for package in $runtime $dev; do
-        has_file $package "usr/share/doc/$package/copyright"
-        has_file $package "usr/share/doc/$package/changelog\.Debian\.gz"
+    field $chakracore Depends "$dev $same, $runtime $same"
+    field $chakracore Multi-Arch same
+    has_file $chakracore "usr/include/jsrtmem-compat/ChakraCore\.h"
+    has_file $chakracore "$multiarch/jsrtmem-chakracore/libChakraCore\.so -> \.\./libjsrtmem\.so\.0"
+
+    for package in $runtime $dev $chakracore; do
+        has_file "$package" "usr/share/doc/$package/copyright"
+        has_file "$package" "usr/share/doc/$package/changelog\.Debian\.gz"
         for script in preinst postinst prerm postrm; do
-            if dpkg-deb -I "$(of $package)" $script >/dev/null 2>&1; then
+            if dpkg-deb -I "$(of "$package")" $script >/dev/null 2>&1; then
                 die "$package has a $script: the trigger calls ldconfig"
             fi
         done
-        if dpkg-deb -c "$(of $package)" | grep -v ' root/root '; then
+        if dpkg-deb -c "$(of "$package")" | grep -v ' root/root '; then
             die "$package: the files above do not belong to root"
         fi
     done
@@ -121,12 +127,12 @@ way_build() {
     }
 
     make_packages "$work/again"
-    for package in $runtime $dev; do
-        cmp "$(of $package)" "$work/again/$(basename "$(of $package)")" ||
+    for package in $runtime $dev $chakracore; do
+        cmp "$(of "$package")" "$work/again/$(basename "$(of "$package")")" ||
             die "$package is another one each time it is made"
     done
     rm -rf "$work/again" "$work/tree"
-    echo "deb: $runtime and $dev $version-1: as they should be, and the same when made again"
+    echo "deb: $runtime, $dev and $chakracore $version-1: as they should be, and the same when made again"
 }
 
 # ---- lintian -------------------------------------------------------------------------------------
@@ -148,18 +154,19 @@ inside() {
     }
     cd /mnt || exit 1
     step dpkg -i ./*.deb
-    step dpkg --verify $runtime $dev
+    step dpkg --verify $runtime $dev $chakracore
     ldconfig -p | grep libjsrtmem.so.0 || exit 1
     step cc smoke.c -o shared -ljsrtmem
     step ./shared
     step cc smoke.c -o static -Wl,-Bstatic -ljsrtmem -Wl,-Bdynamic -pthread
     step ./static
-    if command -v pkg-config >/dev/null; then
-        flags=$(pkg-config --cflags --libs jsrtmem) || exit 1
-        echo "pkg-config: $flags"
-        # Of a folder that the compiler searches anyway nothing has to be said.
-        [ "$(echo "$flags" | tr -d ' ')" = "-ljsrtmem" ] || exit 1
-    fi
+    flags=$(pkg-config --cflags --libs jsrtmem) || exit 1
+    echo "pkg-config: $flags"
+    # Of a folder that the compiler searches anyway nothing has to be said.
+    [ "$(echo "$flags" | tr -d ' ')" = "-ljsrtmem" ] || exit 1
+    # shellcheck disable=SC2046 # flags are words
+    step cc client.c -o client $(pkg-config --cflags --libs jsrtmem-chakracore)
+    step ./client
     step cmake -S find_package -B host -DSMOKE=/mnt/smoke.c "-DASK=REQUIRED" -DLINK=jsrtmem
     step cmake --build host
     step host/host_jsrtmem
@@ -167,9 +174,9 @@ inside() {
         echo "$runtime went although $dev needs it"
         exit 1
     fi
-    step dpkg -P $dev $runtime
+    step dpkg -P $chakracore $dev $runtime
     if ldconfig -p | grep jsrtmem; then exit 1; fi
-    left=$(find /usr /etc /var/lib/dpkg/info -name '*jsrtmem*' -o -name jsrt.h)
+    left=$(find /usr /etc /var/lib/dpkg/info -name '*jsrtmem*' -o -name jsrt.h -o -iname '*chakra*')
     [ -z "$left" ] || {
         echo "left behind: $left"
         exit 1
@@ -190,7 +197,7 @@ copy_system() {
 }
 
 way_install() {
-    needs dpkg unshare chroot cc cmake
+    needs dpkg unshare chroot cc cmake pkg-config
     [ -f "$(of $runtime)" ] || not_run "no packages were made"
     mkdir -p "$work/memory" "$work/root"
     as_root=--map-root-user
@@ -210,7 +217,8 @@ way_install() {
 
 way_in_copy() {
     copy_system
-    cp "$packages"/*.deb "$source_dir/tests/smoke.c" "$0" "$work/root/mnt/" &&
+    cp "$packages"/*.deb "$source_dir/tests/smoke.c" "$source_dir/tests/consume/chakracore/client.c" \
+        "$0" "$work/root/mnt/" &&
         cp -R "$source_dir/tests/consume/find_package" "$work/root/mnt/" || exit 1
     chroot "$work/root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/mnt TMPDIR=/tmp \
         sh /mnt/deb.sh inside / / /tmp
