@@ -19,44 +19,7 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-exports.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 
-sort >"$scratch/expected" <<'END'
-JsAddRef
-JsCollectGarbage
-JsCreateContext
-JsCreateRuntime
-JsDisableRuntimeExecution
-JsDisposeRuntime
-JsEnableRuntimeExecution
-JsGetContextData
-JsGetCurrentContext
-JsGetRuntime
-JsGetRuntimeMemoryLimit
-JsGetRuntimeMemoryUsage
-JsIdle
-JsIsRuntimeExecutionDisabled
-JsRelease
-JsSetContextData
-JsSetCurrentContext
-JsSetRuntimeBeforeCollectCallback
-JsSetRuntimeMemoryAllocationCallback
-JsSetRuntimeMemoryLimit
-jsrtmem_abandon
-jsrtmem_aligned_alloc
-jsrtmem_alloc
-jsrtmem_calloc
-jsrtmem_enter
-jsrtmem_free
-jsrtmem_get_process_stats
-jsrtmem_get_stats
-jsrtmem_last_refusal
-jsrtmem_leave
-jsrtmem_realloc
-jsrtmem_reset_peak
-jsrtmem_runtime_of
-jsrtmem_set_reserve_limit
-jsrtmem_usable_size
-jsrtmem_version
-END
+sort "$(dirname "$0")/abi/exports.txt" >"$scratch/expected" || exit 1
 
 # Columns: number, value, size, type, binding, visibility, section, NAME@@NODE. The node's own name is
 # an absolute object.

@@ -69,6 +69,7 @@ has_clang_tidy() { has clang-tidy; }
 has_meson() { has meson && has ninja; }
 has_deb() { has dpkg-shlibdeps && has dpkg-gensymbols && has dpkg-parsechangelog; }
 has_lintian() { has lintian; }
+has_abigail() { has abidw && has abidiff; }
 has_python() { has python3; }
 has_node() { has node && has npm; }
 has_m32() { compiles "#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
@@ -88,6 +89,7 @@ package_of() {
     meson) echo "meson ninja-build" ;;
     deb) echo dpkg-dev ;;
     lintian) echo lintian ;;
+    abigail) echo abigail-tools ;;
     python) echo python3 ;;
     node) echo "nodejs npm" ;;
     m32) echo gcc-multilib ;;
@@ -305,7 +307,7 @@ check_tidy() {
 
 # Tests whose tool is missing say so, and are skipped.
 if [ "$full" = yes ]; then
-    require meson deb lintian python node || echo "missing, and not installed:$missing"
+    require meson deb lintian abigail python node || echo "missing, and not installed:$missing"
 fi
 run_build release -DCMAKE_BUILD_TYPE=Release
 
