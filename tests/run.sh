@@ -70,6 +70,10 @@ has_meson() { has meson && has ninja; }
 has_deb() { has dpkg-shlibdeps && has dpkg-gensymbols && has dpkg-parsechangelog; }
 has_lintian() { has lintian; }
 has_abigail() { has abidw && has abidiff; }
+has_doxygen() { has doxygen; }
+has_graphviz() { has dot; }
+has_mandoc() { has mandoc; }
+has_man() { has groff && has man; }
 has_python() { has python3; }
 has_node() { has node && has npm; }
 has_m32() { compiles "#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
@@ -90,6 +94,8 @@ package_of() {
     deb) echo dpkg-dev ;;
     lintian) echo lintian ;;
     abigail) echo abigail-tools ;;
+    doxygen | graphviz | mandoc) echo "$1" ;;
+    man) echo "man-db groff" ;;
     python) echo python3 ;;
     node) echo "nodejs npm" ;;
     m32) echo gcc-multilib ;;
@@ -307,7 +313,7 @@ check_tidy() {
 
 # Tests whose tool is missing say so, and are skipped.
 if [ "$full" = yes ]; then
-    require meson deb lintian abigail python node || echo "missing, and not installed:$missing"
+    require meson deb lintian abigail doxygen graphviz mandoc man python node || echo "missing, and not installed:$missing"
 fi
 run_build release -DCMAKE_BUILD_TYPE=Release
 

@@ -92,7 +92,8 @@ way_build() {
     field $dev Section libdevel
     for file in usr/include/jsrt.h usr/include/jsrtmem.h "$multiarch/libjsrtmem\.a" \
         "$multiarch/libjsrtmem\.so -> libjsrtmem\.so\.0" "$multiarch/pkgconfig/jsrtmem\.pc" \
-        "$multiarch/cmake/jsrtmem/jsrtmem-config\.cmake"; do
+        "$multiarch/cmake/jsrtmem/jsrtmem-config\.cmake" "usr/share/man/man3/jsrtmem_alloc\.3\.gz" \
+        "usr/share/man/man3/jsrtmem_free\.3\.gz -> jsrtmem_alloc\.3\.gz"; do
         has_file $dev "$file"
     done
 
