@@ -24,7 +24,7 @@ sort "$(dirname "$0")/abi/exports.txt" >"$scratch/expected" || exit 1
 # Columns: number, value, size, type, binding, visibility, section, NAME@@NODE. The node's own name is
 # an absolute object.
 "$readelf" --dyn-syms -W "$library" >"$scratch/symbols" || exit 1
-awk '$1 ~ /^[0-9]+:$/ && $7 != "UND" && $7 != "ABS"' "$scratch/symbols" >"$scratch/defined"
+awk '$1 ~ /^[0-9]+:$/ && $7 != "UND" && $7 != "ABS" && $4 != "SECTION"' "$scratch/symbols" >"$scratch/defined"
 awk '{ print $8 }' "$scratch/defined" | sort >"$scratch/found"
 sed "s/\$/@@$node/" "$scratch/expected" >"$scratch/versioned"
 if ! diff "$scratch/versioned" "$scratch/found" >"$scratch/diff"; then

@@ -3,7 +3,8 @@
 #
 # usage: sh tests/run.sh [--full] [-- CTEST_ARGUMENT...]
 #   --full  also under AddressSanitizer with UndefinedBehaviorSanitizer, under ThreadSanitizer, for
-#           32 bits and with Clang; then clang-format and clang-tidy
+#           32 bits, with musl, for two ARM machines by qemu and with Clang; then clang-format and
+#           clang-tidy; installs the tools that single tests need
 #
 # Works from any directory, as root or with sudo, and without a network when nothing is missing.
 # Builds in build/, or under TMPDIR where that cannot be written. The last line is the sum.
@@ -54,6 +55,7 @@ compiles() { # SOURCE COMPILER FLAGS...; -x goes before the file, libraries behi
     "$@" -o "$scratch/probe" >/dev/null 2>&1
 }
 program='int main(void) { return 0; }'
+m32_flags=-m32
 has_cc() { compiles "#include <stdio.h>\n$program" cc "$scratch/probe.c" -pthread; }
 has_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ -x c++ "$scratch/probe.c"; }
 has_make() { has make || has ninja; }
@@ -76,8 +78,10 @@ has_mandoc() { has mandoc; }
 has_man() { has groff && has man; }
 has_python() { has python3; }
 has_node() { has node && has npm; }
-has_m32() { compiles "#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
-has_m32_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ -m32 -x c++ "$scratch/probe.c"; }
+# shellcheck disable=SC2086 # flags are words
+has_m32() { compiles "#include <errno.h>\n$program" cc $m32_flags "$scratch/probe.c"; }
+# shellcheck disable=SC2086
+has_m32_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ $m32_flags -x c++ "$scratch/probe.c"; }
 
 package_of() {
     case $1 in
@@ -98,8 +102,12 @@ package_of() {
     man) echo "man-db groff" ;;
     python) echo python3 ;;
     node) echo "nodejs npm" ;;
-    m32) echo gcc-multilib ;;
-    m32_cxx) echo g++-multilib ;;
+    # Not gcc-multilib, with which no compiler for another machine can be installed.
+    m32) echo "gcc-$(cc -dumpversion | cut -d. -f1)-multilib" ;;
+    m32_cxx) echo "g++-$(cc -dumpversion | cut -d. -f1)-multilib" ;;
+    aarch64) echo "g++-aarch64-linux-gnu qemu-user" ;;
+    armhf) echo "g++-arm-linux-gnueabihf qemu-user" ;;
+    musl) echo musl-tools ;;
     esac
 }
 
@@ -255,24 +263,6 @@ run_tsan() {
     note "tsan         left out: ThreadSanitizer programs do not start on this machine"
 }
 
-# cmocka for i386 beside the system's packages, which stay as they are: apt gets lists of its own.
-fetch_cmocka_m32() { # TARGET_DIRECTORY
-    [ -e "$1/libcmocka.so" ] && return
-    has apt-get && has dpkg-deb || return 1
-    lists="$scratch/apt32"
-    mkdir -p "$lists/lists/partial" "$lists/cache/archives/partial" "$1"
-    options="-o APT::Architectures::=amd64 -o APT::Architectures::=i386 -o Debug::NoLocking=1
-        -o Dir::State::Lists=$lists/lists -o Dir::Cache=$lists/cache"
-    # shellcheck disable=SC2086
-    (
-        cd "$lists" && { apt-get $options update || true; } &&
-            apt-get $options download libcmocka0:i386 && dpkg-deb -x libcmocka0_*_i386.deb tree
-    ) >"$scratch/apt" 2>&1 || return 1
-    library=$(find "$lists/tree" -name 'libcmocka.so.0' | head -n 1)
-    [ -n "$library" ] || return 1
-    cp -L "$library" "$1/libcmocka.so.0" && ln -sf libcmocka.so.0 "$1/libcmocka.so"
-}
-
 run_m32() {
     case $(uname -m) in
     x86_64 | i?86) ;;
@@ -281,17 +271,22 @@ run_m32() {
         return
         ;;
     esac
+    # The kernel's headers for 32 bits are those for 64.
+    m32_flags="-m32 -idirafter /usr/include/$(cc -print-multiarch)"
     require m32 m32_cxx || echo "missing, and not installed:$missing"
     has_m32 || {
-        note "m32          left out: no 32-bit libraries (gcc-multilib)"
+        note "m32          left out: no 32-bit libraries ($(package_of m32))"
         return
     }
     cmocka32="$build_root/cmocka-i386"
-    fetch_cmocka_m32 "$cmocka32" ||
+    fetch_cmocka i386 "$cmocka32" ||
         note "m32          no cmocka for i386: the smoke tests and scripts only"
-    run_build m32 -DCMAKE_C_FLAGS=-m32 -DCMAKE_CXX_FLAGS=-m32 -DCMAKE_BUILD_TYPE=Release \
-        -DJSRTMEM_EXAMPLES=OFF -DCMAKE_LIBRARY_PATH="$cmocka32"
+    run_build m32 -DCMAKE_C_FLAGS="$m32_flags" -DCMAKE_CXX_FLAGS="$m32_flags" \
+        -DCMAKE_BUILD_TYPE=Release -DJSRTMEM_EXAMPLES=OFF -DCMAKE_LIBRARY_PATH="$cmocka32/lib"
 }
+
+# shellcheck source=tests/cross/cross.sh
+. "$root/tests/cross/cross.sh"
 
 our_sources() { # prints the C and C++ files of the given folders
     for folder in "$@"; do
@@ -322,6 +317,9 @@ if [ "$full" = yes ]; then
         -DCMAKE_CXX_FLAGS=-O1
     run_tsan
     run_m32
+    run_cross musl -
+    run_cross aarch64 arm64
+    run_cross armhf armhf
     require clang clang_format clang_tidy || echo "missing, and not installed:$missing"
     if has_clang; then
         run_build clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
