@@ -60,7 +60,20 @@
 #include <stdbool.h>
 #endif
 
-/* Linkage. Callbacks and functions are __stdcall on Windows, which matters on 32-bit x86 only. */
+/*
+ * Linkage. Callbacks and functions are __stdcall on Windows, which matters on 32-bit x86 only. There,
+ * JSRTMEM_DLL is optional, for hosts that link the DLL: it saves an indirect jump.
+ */
+/**
+ * @def CHAKRA_CALLBACK
+ * @brief Calling convention of a host's callbacks; stands before the name of the function.
+ *
+ * @def JSRT_CALL
+ * @brief Calling convention of the functions of this header; for function pointers to them.
+ *
+ * @def JSRT_EXPORT
+ * @brief Linkage of every function of the library; hosts do not need it.
+ */
 #if defined(_WIN32)
 #define CHAKRA_CALLBACK __stdcall
 #define JSRT_CALL __stdcall
@@ -88,6 +101,7 @@
 #endif
 #endif
 
+/** @brief Begins the declaration of a function of this header: its linkage, result and convention. */
 #define CHAKRA_API JSRT_EXPORT JsErrorCode JSRT_CALL
 
 #if defined(__cplusplus)
@@ -173,7 +187,13 @@ typedef JsRef JsContextRef;
 /** @brief Reference to a script value; for hosts that name the type, the library makes none. */
 typedef JsRef JsValueRef;
 
-/* The null handle and the null reference: macros in C, constants in C++. */
+/**
+ * @var JS_INVALID_RUNTIME_HANDLE
+ * @brief The null handle, which names no runtime: a macro in C, a constant in C++.
+ *
+ * @var JS_INVALID_REFERENCE
+ * @brief The null reference, which names no context: a macro in C, a constant in C++.
+ */
 #if defined(__cplusplus)
 const JsRuntimeHandle JS_INVALID_RUNTIME_HANDLE = JsRuntimeHandle();
 const JsRef JS_INVALID_REFERENCE = JsRef();
@@ -217,12 +237,12 @@ typedef enum _JsMemoryEventType {
 } JsMemoryEventType;
 
 /**
- * @brief Called for every block that a runtime wants to take, has given back, or did not get.
+ * @brief Answers for every block that a runtime wants to take, has given back, or did not get.
  *
  * No event comes from inside an event of the same runtime: an allocation made there is served from
  * blocks that the runtime holds already, or refused.
  *
- * @param callbackState the state given to JsSetRuntimeMemoryAllocationCallback.
+ * @param callbackState the state given to JsSetRuntimeMemoryAllocationCallback; may be null.
  * @param allocationEvent what happens.
  * @param allocationSize size of the block, in bytes; a multiple of the page size.
  * @return for JsMemoryAllocate, true to allow and false to refuse; a refusal is not remembered, the
@@ -235,29 +255,35 @@ typedef bool(CHAKRA_CALLBACK *JsMemoryAllocationCallback)(void *callbackState,
                                                           size_t allocationSize);
 
 /**
- * @brief Called by JsCollectGarbage before it gives memory back.
+ * @brief Prepares for JsCollectGarbage, which calls it before it gives memory back.
  *
- * @param callbackState the state given to JsSetRuntimeBeforeCollectCallback.
+ * @param callbackState the state given to JsSetRuntimeBeforeCollectCallback; may be null.
  *
  * Threads: called on the thread that called JsCollectGarbage.
  */
 typedef void(CHAKRA_CALLBACK *JsBeforeCollectCallback)(void *callbackState);
 
 /**
- * @brief A piece of background work, as a thread service would be given it.
+ * @brief Does a piece of background work, as a thread service would be given it.
  *
- * @param callbackState the state that came with it.
+ * This library has no background work and makes none.
+ *
+ * @param callbackState the state that came with it; may be null.
+ *
+ * Threads: any that the host chooses.
  */
 typedef void(CHAKRA_CALLBACK *JsBackgroundWorkItemCallback)(void *callbackState);
 
 /**
- * @brief A host's service for background work.
+ * @brief Takes background work for the host to do.
  *
  * This library has no background work and never calls it.
  *
  * @param callback the work.
  * @param callbackState the state to pass to the work.
  * @return true if the host takes the work, false to leave it to the runtime.
+ *
+ * Threads: none; it is never called.
  */
 typedef bool(CHAKRA_CALLBACK *JsThreadServiceCallback)(JsBackgroundWorkItemCallback callback,
                                                        void *callbackState);

@@ -45,12 +45,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The version of the library; nothing else states it. */
+/**
+ * @name Version
+ * The version of this header; nothing else states it. jsrtmem_version tells that of the library.
+ * @{
+ */
+/** @brief Rises with changes that old programs do not survive. */
 #define JSRTMEM_VERSION_MAJOR 0
+/** @brief Rises with additions; while major is 0, with all changes. */
 #define JSRTMEM_VERSION_MINOR 1
+/** @brief Rises with corrections. */
 #define JSRTMEM_VERSION_PATCH 0
+/** @} */
 
-/* These functions use the C calling convention everywhere. */
+/**
+ * @brief Begins the declaration of a function of this header, which has the C calling convention.
+ *
+ * @param type of the result.
+ */
 #if defined(_WIN32)
 #define JSRTMEM_API(type) JSRT_EXPORT type __cdecl
 #else

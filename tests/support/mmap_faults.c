@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -23,7 +24,18 @@ static struct {
     atomic_size_t nth;
     atomic_bool onward;
     atomic_int error;
+    atomic_uintptr_t blocks; /* where the region's blocks begin, behind its tables; 0: nowhere */
 } faults;
+
+/* The region ends with its blocks and what aligns them; no other reservation is as large. */
+#define BLOCKS_SIZE (UINTPTR_MAX > 0xffffffffu ? (size_t)1 << 34 : (size_t)1 << 28)
+#define BLOCKS_ALIGNMENT ((size_t)4 << 20)
+
+static bool is_block(const void *address)
+{
+    uintptr_t blocks = atomic_load(&faults.blocks);
+    return blocks != 0 && (uintptr_t)address - blocks < BLOCKS_SIZE + BLOCKS_ALIGNMENT;
+}
 
 void mmap_faults_arm(unsigned functions, size_t nth, bool onward, int error)
 {
@@ -100,7 +112,9 @@ void *mmap(void *address, size_t size, int protection, int flags, int file, off_
         return MAP_FAILED;
     }
     void *result = real(address, size, protection, flags, file, offset);
-    if (result != MAP_FAILED) {
+    if (result != MAP_FAILED && protection == PROT_NONE && size > BLOCKS_SIZE) {
+        atomic_store(&faults.blocks, (uintptr_t)result + size - BLOCKS_SIZE - BLOCKS_ALIGNMENT);
+    } else if (result != MAP_FAILED) {
         (void)atomic_fetch_add(&faults.mapped, size);
     }
     return result;
@@ -145,11 +159,19 @@ void *mremap(void *address, size_t old_size, size_t new_size, int flags, ...)
 int mprotect(void *address, size_t size, int protection)
 {
     NEXT(mprotect);
-    return admit(MMAP_PROTECT) ? real(address, size, protection) : -1;
+    int result = admit(MMAP_PROTECT) ? real(address, size, protection) : -1;
+    if (result == 0 && is_block(address)) {
+        (void)atomic_fetch_add(&faults.mapped, size);
+    }
+    return result;
 }
 
 int madvise(void *address, size_t size, int advice)
 {
     NEXT(madvise);
-    return admit(MMAP_ADVISE) ? real(address, size, advice) : -1;
+    int result = admit(MMAP_ADVISE) ? real(address, size, advice) : -1;
+    if (result == 0 && is_block(address)) {
+        (void)atomic_fetch_sub(&faults.mapped, size);
+    }
+    return result;
 }

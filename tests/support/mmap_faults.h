@@ -31,7 +31,8 @@ void mmap_faults_disarm(void);
 size_t mmap_faults_calls(unsigned function);
 size_t mmap_faults_refused(void);
 
-/* Bytes of address space that came by and are mapped now, reservations included. */
+/* Bytes that came by and are mapped now, reservations included; of the library's region, which is reserved
+ * once and for all, the parts that its blocks have: made accessible, and not given back by advice since. */
 size_t mmap_faults_mapped(void);
 
 #endif
