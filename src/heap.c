@@ -357,6 +357,30 @@ static void *resize_small(struct jm_heap *heap, struct jm_block *block, size_t g
     return jm_heap_move(heap, pointer, size, verdict);
 }
 
+void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
+{
+    struct jm_arena *arena = heap->arena;
+    struct jm_place place;
+    unsigned old;
+    unsigned code = jm_class_of_size(size);
+    if (!find_small(heap, pointer, &place, &old) || code <= old) {
+        return NULL;
+    }
+    struct jm_block *block = jm_block_of(pointer);
+    if (jm_arena_extend(arena, block, jm_granule_of(block, pointer), old, code)) {
+        return pointer;
+    }
+    void *moved = jm_arena_pop(arena, code);
+    moved = moved != NULL ? moved : jm_heap_refill(heap, code);
+    if (moved != NULL) {
+        memcpy(moved, pointer, (size_t)jm_class_granules[old] << JM_GRANULE_BITS);
+        if (jm_arena_push(arena, place, pointer, old)) {
+            jm_heap_note_empty(heap, block);
+        }
+    }
+    return moved;
+}
+
 void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
     struct jm_place place;

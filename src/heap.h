@@ -70,6 +70,9 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer);
 /* Changes the size of a live object. NULL: it is as it was. Small sizes are never refused. */
 void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 
+/* The same without asking for a new block, and without calling the host. NULL: not to be had. */
+void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size);
+
 /* Moves an object's content into a new one of `size` bytes. NULL: it stays where it was. */
 void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 

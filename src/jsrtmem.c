@@ -265,6 +265,14 @@ static JM_NOINLINE void *realloc_slow(JsRuntimeHandle runtime, void *pointer, si
     return run(runtime, &request, HERE);
 }
 
+/* Another size that blocks at hand may have room for. */
+static JM_NOINLINE void *realloc_here(JsRuntimeHandle runtime, void *pointer, size_t size)
+{
+    struct jm_heap *heap = jm_current.heap;
+    void *object = heap == NULL ? NULL : jm_heap_resize_here(heap, pointer, size);
+    return object != NULL ? object : realloc_slow(runtime, pointer, size);
+}
+
 JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t size)
 {
     struct jm_place place;
@@ -275,7 +283,7 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
     if (jm_arena_peek(jm_current.arena, ptr, &place) && jm_load_relaxed(place.state) == code) {
         return ptr; /* it fits as it is */
     }
-    return realloc_slow(runtime, ptr, size);
+    return realloc_here(runtime, ptr, size);
 }
 
 JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)

@@ -107,9 +107,32 @@ static char *cut(unsigned order)
     return base + start;
 }
 
+static char *find(unsigned order);
+
+/*
+ * Stretches of one unit come from 64 at once, neighbours last: what threads count in the entries of the
+ * tenants' first units would else meet in cache lines.
+ */
+static char *find_unit(void)
+{
+    enum { UNITS = 64, APART = 4, ROW = UNITS / APART };
+    char *address = stretches.free[0] == NULL ? find(order_of(UNITS * JM_UNIT)) : NULL;
+    if (address == NULL) {
+        return stretches.free[0] == NULL ? cut(0) : pop(0);
+    }
+    for (size_t i = UNITS; i-- > 1;) {
+        size_t place = i % ROW * APART + i / ROW;
+        push(0, address + (place << JM_UNIT_BITS));
+    }
+    return address;
+}
+
 /* pre: the lock is held. */
 static char *find(unsigned order)
 {
+    if (order == 0) {
+        return find_unit();
+    }
     unsigned larger = order;
     while (larger < SIZES && stretches.free[larger] == NULL) {
         larger++;
