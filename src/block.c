@@ -43,7 +43,7 @@ static void register_block(struct jm_supply *supply, struct jm_block *block)
     if (jm_block_is_large(block)) {
         jm_pagemap_set(jm_block_object(block), 1, block, supply);
     } else {
-        jm_pagemap_set(block->start, block->charge, block, supply->small_token);
+        jm_pagemap_set(block->start, jm_block_size(block), block, supply->small_token);
     }
 }
 
@@ -52,7 +52,7 @@ static void unregister_block(struct jm_block *block)
     if (jm_block_is_large(block)) {
         jm_pagemap_set(jm_block_object(block), 1, NULL, NULL);
     } else {
-        jm_pagemap_set(block->start, block->charge, NULL, NULL);
+        jm_pagemap_set(block->start, jm_block_size(block), NULL, NULL);
     }
 }
 
@@ -61,14 +61,14 @@ void jm_block_set_small_token(struct jm_supply *supply, const void *token)
     supply->small_token = token;
     const struct jm_block *block = jm_load_relaxed(&supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        jm_pagemap_set_token(block->start, block->charge, token);
+        jm_pagemap_set_token(block->start, jm_block_size(block), token);
     }
 }
 
 /* A small block's units lie side by side: it does not cross a leaf of the pointer map. */
 static size_t count_units(const struct jm_block *block)
 {
-    return block->charge >> JM_UNIT_BITS;
+    return jm_block_size(block) >> JM_UNIT_BITS;
 }
 
 static uint64_t live_in(const struct jm_unit *unit)
@@ -248,6 +248,39 @@ bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool mus
     }
     jm_quota_refund(&supply->quota, charge);
     return true;
+}
+
+bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end)
+{
+    size_t bytes = (end - start) << JM_GRANULE_BITS;
+    if (!jm_os_decommit(block->start + (start << JM_GRANULE_BITS), bytes)) {
+        return false;
+    }
+    block->charge -= bytes;
+    return true;
+}
+
+bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_t start, size_t end,
+                         enum jm_verdict *verdict)
+{
+    size_t bytes = (end - start) << JM_GRANULE_BITS;
+    char *address = block->start + (start << JM_GRANULE_BITS);
+    *verdict = jm_quota_ask(&supply->quota, bytes);
+    if (*verdict != JM_GRANTED) {
+        return false;
+    }
+    if (!jm_quota_charge_first(&supply->quota, bytes)) {
+        *verdict = JM_REFUSED_LIMIT;
+    } else if (!jm_os_commit(address, bytes)) {
+        jm_quota_cancel(&supply->quota, bytes);
+        *verdict = JM_REFUSED_OS;
+    } else {
+        jm_quota_confirm(&supply->quota);
+        block->charge += bytes;
+        return true;
+    }
+    jm_quota_fail(&supply->quota, bytes);
+    return false;
 }
 
 /* Moves a block to a larger place. NULL: it is where it was. */

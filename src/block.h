@@ -22,6 +22,7 @@
  *      c                         a live object of size class c starts here
  *      c + JM_FREE               a free one
  *      c + JM_QUEUED             one that another thread freed, and its heap has not taken in yet
+ *      JM_HOLE                   a page starts here that was given back: not charged, to be asked for again
  *
  * Everything here runs on the thread that uses the runtime, unless said otherwise. Readers of the
  * pointer map read what is marked as shared, or write it where that is said, and what is constant
@@ -37,6 +38,7 @@
 /* State bytes, see above. 3 * 85 = 255: three states of up to 84 classes fit beside 0. */
 #define JM_FREE 85
 #define JM_QUEUED 170
+#define JM_HOLE 255
 
 /* A small block's size: large enough to need few, small enough not to be pinned by one object. */
 #define JM_SMALL_BLOCK_MIN JM_UNIT
@@ -63,8 +65,9 @@ struct jm_block {
     _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
     struct jm_block *previous;
     struct jm_os_region region; /* the mapping; in the region, the stretch */
-    size_t charge;  /* bytes of the quota; what the region has beyond them is reserved or unused */
-    bool resizable; /* the region is a mapping of the block alone */
+    size_t
+        charge; /* bytes of the quota; what the region has beyond them is reserved, unused or holes */
+    bool resizable;                 /* the region is a mapping of the block alone */
     uint32_t retired;               /* in the reserve: the epoch in which it was unregistered */
     const struct jm_supply *tenant; /* in the reserve: who had it last, */
     uint64_t tenancy;               /* and when */
@@ -100,6 +103,12 @@ static inline struct jm_block *jm_block_of(const void *object)
 static inline bool jm_block_is_large(const struct jm_block *block)
 {
     return block->granules == 0;
+}
+
+/* The bytes that a small block has, holes included. */
+static inline size_t jm_block_size(const struct jm_block *block)
+{
+    return (block->granules << JM_GRANULE_BITS) + JM_PAD;
 }
 
 /*
@@ -150,6 +159,14 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
  * and it is as it was; with `must` it goes to the reserve then. pre: not in the quota's callback.
  */
 bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool must);
+
+/* Gives whole pages of a small block back, from granule to granule, without a word to the quota. False: the
+ * OS did not take them. */
+bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end);
+
+/* Acquires them again. False: see `verdict`, as for a block. */
+bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_t start, size_t end,
+                         enum jm_verdict *verdict);
 
 /* The bytes that a large object's owner may use. */
 static inline size_t jm_large_usable(const struct jm_block *block)

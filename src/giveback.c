@@ -5,6 +5,7 @@
  */
 #include "heap.h"
 #include "reserve.h"
+#include "sweep.h"
 
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
 {
@@ -143,10 +144,25 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes)
     }
 }
 
+/* Gives long runs of free pages back, if anything was freed or taken since the last time. */
+static void give_runs(struct jm_heap *heap)
+{
+    struct jm_census census = jm_sweep_census(&heap->supply);
+    if (heap->arena == NULL || jm_sweep_live_word(&census) == heap->given_live) {
+        return;
+    }
+    heap->given_live = jm_sweep_live_word(&census);
+    size_t given = jm_sweep_and_give(heap->arena);
+    if (given != 0) {
+        jm_quota_refund(&heap->supply.quota, given);
+    }
+}
+
 void jm_heap_collect(struct jm_heap *heap)
 {
     (void)jm_heap_drain(heap);
     release_empties(heap, false);
+    give_runs(heap);
     jm_reserve_settle();
 }
 

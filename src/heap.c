@@ -48,7 +48,7 @@ void jm_heap_reset(struct jm_heap *heap)
     jm_store_relaxed(&heap->supply.block_count, 0);
     heap->arena = NULL;
     heap->home = heap->spare = heap->empty_large = heap->refused_large = NULL;
-    heap->swept_live = 0;
+    heap->swept_live = heap->given_live = 0;
     heap->cut = 0;
     heap->untidy = heap->untidy_small = false;
     heap->emptied = 0;
@@ -143,9 +143,39 @@ static size_t next_block(const struct jm_heap *heap, unsigned code)
     return jm_quota_allows(&heap->supply.quota, size) ? size : smallest;
 }
 
+/* The hole to ask for: as large as a new block would be, or as what is in need. */
+static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
+{
+    const struct jm_supply *supply = &heap->supply;
+    struct jm_run run = {NULL, 0, 0};
+    if (jm_quota_allows(&supply->quota, GROWTH_MIN)) {
+        run = jm_sweep_find_hole(supply, GROWTH_MIN >> JM_GRANULE_BITS);
+    }
+    size_t granules = jm_class_granules[code];
+    if (run.block == NULL || run.end - run.start < granules) {
+        run = jm_sweep_find_hole(supply, granules);
+    }
+    return run;
+}
+
+static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *verdict)
+{
+    if (!jm_block_take_pages(&heap->supply, run.block, run.start, run.end, verdict)) {
+        return false;
+    }
+    jm_sweep_fill_hole(heap->arena, run);
+    heap->cut += (uint32_t)(run.end - run.start);
+    jm_heap_publish(heap);
+    return true;
+}
+
 static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
 {
     jm_heap_make_room(heap, smallest_block(code));
+    struct jm_run hole = next_hole(heap, code);
+    if (hole.block != NULL) {
+        return fill_hole(heap, hole, verdict);
+    }
     size_t size = next_block(heap, code);
     struct jm_block *block = jm_block_acquire_small(&heap->supply, size, verdict);
     if (block == NULL) {
@@ -162,11 +192,6 @@ static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
 
 /* ---- Small objects ---- */
 
-static uint64_t live_word(const struct jm_census *census)
-{
-    return (uint64_t)census->objects << 32 ^ census->live;
-}
-
 /*
  * Sweeps if that is worth it: where lists are broken; where much is free, but in other sizes than those
  * in demand; and, if anything was freed since the last time, before a block is asked for in vain.
@@ -177,7 +202,7 @@ static bool sweep_if_worth(struct jm_heap *heap, unsigned code)
     jm_arena_retire_span(arena);
     struct jm_census census = jm_sweep_census(&heap->supply);
     size_t free = census.carved - census.live;
-    bool changed = live_word(&census) != heap->swept_live;
+    bool changed = jm_sweep_live_word(&census) != heap->swept_live;
     bool plenty = free >= census.carved / SWEEP_FREE_DIVISOR &&
                   heap->cut >= census.carved / SWEEP_CUT_DIVISOR;
     bool wanted = plenty || !jm_quota_allows(&heap->supply.quota, next_block(heap, code));
@@ -185,7 +210,7 @@ static bool sweep_if_worth(struct jm_heap *heap, unsigned code)
         return false;
     }
     jm_sweep(arena);
-    heap->swept_live = live_word(&census);
+    heap->swept_live = jm_sweep_live_word(&census);
     heap->cut = 0;
     return true;
 }

@@ -24,6 +24,7 @@ struct jm_heap {
     struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
     struct jm_block *refused_large; /* and those that the OS would not take when last asked */
     uint64_t swept_live;  /* what was live at the last sweep, to tell whether another may help */
+    uint64_t given_live;  /* and when long runs of free pages were last given back */
     uint32_t cut;         /* granules of spans chosen and blocks opened since then */
     uint32_t emptied;     /* counts blocks that became empty */
     uint32_t unpublished; /* slow paths since live_bytes and live_objects were written */

@@ -12,7 +12,7 @@ static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_RESERVE_BLOCK_MAX, "a bin
 static struct {
     struct jm_lock lock;
     struct jm_block *bins[BINS]; /* as their tenants left them */
-    struct jm_block *leftovers;  /* large, or read when they came: for the OS only */
+    struct jm_block *leftovers;  /* large, with holes, or read when they came: for the OS only */
     _Atomic(size_t) bytes, limit;
     _Atomic(bool) has_leftovers;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
@@ -218,7 +218,8 @@ bool jm_reserve_give(struct jm_block *block, bool must)
         keep(block, &reserve.leftovers);
         return true;
     }
-    bool reusable = !jm_block_is_large(block) && block->charge <= JM_RESERVE_BLOCK_MAX;
+    bool reusable = !jm_block_is_large(block) && block->charge == jm_block_size(block) &&
+                    block->charge <= JM_RESERVE_BLOCK_MAX;
     if (!reusable || !fits(block->charge)) {
         if (return_block(block)) {
             return true;

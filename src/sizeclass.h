@@ -20,7 +20,8 @@
 /* The largest object whose class is its step: 1 KiB. */
 #define JM_STEP_MAX ((size_t)64 << JM_GRANULE_BITS)
 
-static_assert(JM_CLASSES < JM_FREE, "a state byte holds a class in one of three states");
+static_assert(JM_CLASSES < JM_FREE && JM_QUEUED + JM_CLASSES < JM_HOLE,
+              "a state byte holds a class in one of three states, or tells a hole");
 
 /* The classes' granules, in the order of their codes. */
 /* clang-format off */
@@ -90,10 +91,10 @@ static inline bool jm_is_free(unsigned state)
 
 static inline bool jm_is_queued(unsigned state)
 {
-    return state > JM_QUEUED;
+    return state - (JM_QUEUED + 1u) < JM_CLASSES;
 }
 
-/* The class of any state byte but 0. */
+/* The class of any state byte but 0 and JM_HOLE. */
 static inline unsigned jm_state_class(unsigned state)
 {
     return state <= JM_FREE ? state : state <= JM_QUEUED ? state - JM_FREE : state - JM_QUEUED;

@@ -1,19 +1,58 @@
 #include "sweep.h"
 
-/* Ends a run of free granules: in the middle as free objects, at the end as the block's rest. */
-static void flush_run(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end)
+/* Shorter runs of free pages are kept: they serve again soon, and a host is not asked for each page. */
+#define HOLE_MIN ((size_t)64 << 10)
+
+static size_t page_granules(void)
 {
-    if (end == block->carved) {
-        if (block->touched < block->carved) {
-            block->touched = block->carved;
-        }
-        block->carved = (uint32_t)start;
-    } else {
-        jm_arena_free_run(arena, block, start, end);
+    return jm_os_page_size() >> JM_GRANULE_BITS;
+}
+
+static void mark_pages(struct jm_block *block, size_t start, size_t end, unsigned state)
+{
+    for (size_t granule = start; granule < end; granule += page_granules()) {
+        jm_store_relaxed(&block->map[granule], (uint8_t)state);
     }
 }
 
-static void sweep_block(struct jm_arena *arena, struct jm_block *block)
+/* What a sweep does with the runs that it finds. */
+struct sweep {
+    struct jm_arena *arena;
+    bool gives;   /* the pages of long ones back */
+    size_t given; /* bytes */
+};
+
+/* Makes the pages of a run holes, and its ends free objects. False: it is too short, or the OS refused. */
+static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
+{
+    size_t first = jm_align_up(start, page_granules());
+    size_t last = end & ~(page_granules() - 1);
+    if (last < first + (HOLE_MIN >> JM_GRANULE_BITS) || !jm_block_give_pages(block, first, last)) {
+        return false;
+    }
+    mark_pages(block, first, last, JM_HOLE);
+    sweep->given += (last - first) << JM_GRANULE_BITS;
+    jm_arena_free_run(sweep->arena, block, start, first);
+    jm_arena_free_run(sweep->arena, block, last, end);
+    return true;
+}
+
+/* Ends a run of free granules: in the middle as free objects, at the end as the block's rest. */
+static void flush_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
+{
+    bool is_rest = end == block->carved;
+    if (sweep->gives && give_run(sweep, block, start, is_rest ? block->granules : end)) {
+        block->carved = is_rest ? (uint32_t)block->granules : block->carved;
+        block->touched = block->touched < block->carved ? block->carved : block->touched;
+    } else if (is_rest) {
+        block->touched = block->touched < block->carved ? block->carved : block->touched;
+        block->carved = (uint32_t)start;
+    } else {
+        jm_arena_free_run(sweep->arena, block, start, end);
+    }
+}
+
+static void sweep_block(struct sweep *sweep, struct jm_block *block)
 {
     size_t end = block->carved;
     size_t run = JM_NO_GRANULE;
@@ -25,25 +64,63 @@ static void sweep_block(struct jm_arena *arena, struct jm_block *block)
             jm_store_relaxed(&block->map[granule], 0);
             run = run == JM_NO_GRANULE ? granule : run;
         } else if (run != JM_NO_GRANULE) {
-            flush_run(arena, block, run, granule);
+            flush_run(sweep, block, run, granule);
             run = JM_NO_GRANULE;
         }
-        granule += jm_class_granules[code];
+        granule += state == JM_HOLE ? page_granules() : jm_class_granules[code];
     }
-    if (run != JM_NO_GRANULE) {
-        flush_run(arena, block, run, end);
+    if (run != JM_NO_GRANULE || end < block->granules) {
+        flush_run(sweep, block, run == JM_NO_GRANULE ? end : run, end);
     }
 }
 
-void jm_sweep(struct jm_arena *arena)
+static size_t sweep_all(struct jm_arena *arena, bool gives)
 {
+    struct sweep sweep = {arena, gives, 0};
     jm_arena_retire_span(arena);
     jm_arena_clear_lists(arena);
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        sweep_block(arena, block);
+        sweep_block(&sweep, block);
     }
     arena->broken = false;
+    return sweep.given;
+}
+
+void jm_sweep(struct jm_arena *arena)
+{
+    (void)sweep_all(arena, false);
+}
+
+size_t jm_sweep_and_give(struct jm_arena *arena)
+{
+    return sweep_all(arena, true);
+}
+
+struct jm_run jm_sweep_find_hole(const struct jm_supply *supply, size_t granules)
+{
+    size_t wanted = jm_align_up(granules, page_granules());
+    struct jm_block *block = jm_load_relaxed(&supply->small);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        size_t found = 0;
+        size_t page = 0;
+        while (block->charge < jm_block_size(block) && page < block->granules && found < wanted) {
+            bool is_hole = jm_load_relaxed(&block->map[page]) == JM_HOLE;
+            page += page_granules();
+            found = is_hole ? found + page_granules() : 0;
+        }
+        if (found >= wanted) {
+            return (struct jm_run){block, page - found, page};
+        }
+    }
+    return (struct jm_run){NULL, 0, 0};
+}
+
+void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run)
+{
+    jm_arena_retire_span(arena);
+    mark_pages(run.block, run.start, run.end, 0);
+    arena->span = (struct jm_span){run.block, (uint32_t)run.start, (uint32_t)run.end};
 }
 
 struct jm_census jm_sweep_census(const struct jm_supply *supply)
@@ -52,7 +129,8 @@ struct jm_census jm_sweep_census(const struct jm_supply *supply)
     const struct jm_block *block = jm_load_relaxed(&supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         uint64_t live = jm_block_live(block);
-        census.carved += block->carved - block->first;
+        size_t holes = jm_block_size(block) - block->charge;
+        census.carved += block->carved - block->first - (holes >> JM_GRANULE_BITS);
         census.live += (uint32_t)live;
         census.objects += (size_t)(live >> 32);
     }

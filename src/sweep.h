@@ -9,7 +9,7 @@
 
 /* What the small blocks add up to, in granules. Queued objects count as live. */
 struct jm_census {
-    size_t carved; /* live and free */
+    size_t carved; /* live and free; no holes */
     size_t live;
     size_t objects; /* live */
 };
@@ -17,6 +17,28 @@ struct jm_census {
 /* post: no free object could be larger by taking from the next one; the span is retired. Queued objects
  * stay as they are. */
 void jm_sweep(struct jm_arena *arena);
+
+/* The same, and gives long runs of free pages back, which become holes of their blocks. Returns the bytes
+ * that the quota is still charged for. */
+size_t jm_sweep_and_give(struct jm_arena *arena);
+
+/* Pages of a block, by granules. */
+struct jm_run {
+    struct jm_block *block; /* null: none */
+    size_t start, end;
+};
+
+/* The pages of a hole that so many granules fit into. */
+struct jm_run jm_sweep_find_hole(const struct jm_supply *supply, size_t granules);
+
+/* Makes a hole the span. pre: its pages were acquired. */
+void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run);
+
+/* What tells one state of a heap from another, most probably. */
+static inline uint64_t jm_sweep_live_word(const struct jm_census *census)
+{
+    return (uint64_t)census->objects << 32 ^ census->live;
+}
 
 /* Adds up the blocks' counters. pre: no span, or its rest counts as carved. */
 struct jm_census jm_sweep_census(const struct jm_supply *supply);

@@ -32,6 +32,26 @@ const char *const fake_names[FAKE_ALL + 1] = {"map",      "unmap", "discard", "r
                                               "extend",   "move",  "shrink",  "commit",
                                               "decommit", "purge", "return",  "all"};
 
+/* Which pages of the library's region are committed. */
+static unsigned char region_pages[((size_t)1 << JM_REGION_BITS) >> 12];
+
+/* Notes whether pages are committed; returns the bytes that changed. Outside of the region, all do; of its
+ * tables, none. */
+static size_t note_pages(const char *address, size_t size, bool committed)
+{
+    const char *base = jm_load_relaxed(&jm_region.base);
+    size_t changed = 0;
+    if (!jm_region_holds(address)) {
+        bool is_table = base != NULL && (size_t)(base - address) <= ((size_t)4 << 30);
+        return is_table ? 0 : size;
+    }
+    for (size_t page = (size_t)(address - base) >> 12; size > 0; page++, size -= 4096) {
+        changed += region_pages[page] == committed ? 0 : 4096;
+        region_pages[page] = committed;
+    }
+    return changed;
+}
+
 /* More regions than any test here has at one time. */
 #define REGIONS_MAX 16384
 
@@ -379,8 +399,8 @@ bool __wrap_jm_os_commit(void *address, size_t size)
         blame("committed what was not reserved");
     }
     bool done = known != NULL && __real_jm_os_commit(address, size);
-    if (done && (char *)address >= jm_load_relaxed(&jm_region.base)) { /* not the tables */
-        known->committed += size;
+    if (done) {
+        known->committed += note_pages(address, size, true);
     }
     (void)pthread_mutex_unlock(&fake.lock);
     return done;
@@ -394,12 +414,12 @@ bool __wrap_jm_os_decommit(void *address, size_t size)
     (void)pthread_mutex_lock(&fake.lock);
     check_sizes(size, size);
     struct region *known = around(address, size);
-    if (known == NULL || size > known->committed) {
+    if (known == NULL) {
         blame("decommitted what was not committed");
     }
     bool done = known != NULL && __real_jm_os_decommit(address, size);
     if (done) {
-        known->committed -= size;
+        known->committed -= note_pages(address, size, false);
     }
     (void)pthread_mutex_unlock(&fake.lock);
     return done;

@@ -95,6 +95,7 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     struct tiles tiles = {0, 0, 0};
     size_t first = block->first;
     size_t granule = first;
+    size_t holes = 0;
     bool span_seen = span.start == JM_NO_GRANULE;
     while (granule < block->carved) {
         if (granule == span.start) {
@@ -106,6 +107,16 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
             granule = span.end;
             continue;
         }
+        size_t page = jm_os_page_size() >> JM_GRANULE_BITS;
+        if (jm_load_relaxed(&block->map[granule]) == JM_HOLE) {
+            tiles.free_granules = 0;
+            if (granule % page != 0 || !map_is_clear(block, granule + 1, granule + page)) {
+                return "a hole is no page";
+            }
+            holes += jm_os_page_size();
+            granule += page;
+            continue;
+        }
         const char *fault = check_object(check, block, granule, &tiles);
         if (fault != NULL) {
             return fault;
@@ -114,6 +125,9 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     }
     if (!span_seen) {
         return "the span does not start where an object ends";
+    }
+    if (block->charge + holes != jm_block_size(block)) {
+        return "a block is charged for more or less than what it has";
     }
     if (!map_is_clear(block, 0, first) || !map_is_clear(block, block->carved, block->granules)) {
         return "the map knows objects where none can be";
@@ -155,14 +169,13 @@ static const char *check_small(struct check *check, const struct jm_block *block
                     (const void *)block->map != (const void *)(block + 1)) {
         return "the metadata do not lie where they should";
     }
-    if (!jm_is_power_of_two(block->charge) || (uintptr_t)block->start % JM_UNIT != 0) {
+    if (!jm_is_power_of_two(jm_block_size(block)) || (uintptr_t)block->start % JM_UNIT != 0) {
         return "a small block's size or place";
     }
-    if (block->granules << JM_GRANULE_BITS != block->charge - JM_PAD ||
-        block->carved > block->granules || block->carved < block->first) {
+    if (block->carved > block->granules || block->carved < block->first) {
         return "a small block's bounds";
     }
-    for (size_t offset = 0; offset < block->charge; offset += JM_UNIT) {
+    for (size_t offset = 0; offset < jm_block_size(block); offset += JM_UNIT) {
         const struct jm_unit *unit = jm_pagemap_unit(block->start + offset);
         if (unit == NULL || jm_load_relaxed(&unit->token) != check->heap->arena ||
             jm_pagemap_block(block->start + offset) != block) {

@@ -31,10 +31,21 @@ static struct {
 #define BLOCKS_SIZE (UINTPTR_MAX > 0xffffffffu ? (size_t)1 << 34 : (size_t)1 << 28)
 #define BLOCKS_ALIGNMENT ((size_t)4 << 20)
 
-static bool is_block(const void *address)
+static atomic_uchar pages[(BLOCKS_SIZE + BLOCKS_ALIGNMENT) >> 12];
+
+/* Notes whether the pages of the region's blocks have memory, and counts what changed. */
+static void note_pages(const void *address, size_t size, bool have_memory)
 {
     uintptr_t blocks = atomic_load(&faults.blocks);
-    return blocks != 0 && (uintptr_t)address - blocks < BLOCKS_SIZE + BLOCKS_ALIGNMENT;
+    uintptr_t offset = (uintptr_t)address - blocks;
+    if (blocks == 0 || offset >= BLOCKS_SIZE + BLOCKS_ALIGNMENT) {
+        return;
+    }
+    for (size_t page = offset >> 12; page < (offset + size) >> 12; page++) {
+        if (atomic_exchange(&pages[page], have_memory) != have_memory) {
+            (void)atomic_fetch_add(&faults.mapped, have_memory ? 4096 : (size_t)-4096);
+        }
+    }
 }
 
 void mmap_faults_arm(unsigned functions, size_t nth, bool onward, int error)
@@ -160,8 +171,8 @@ int mprotect(void *address, size_t size, int protection)
 {
     NEXT(mprotect);
     int result = admit(MMAP_PROTECT) ? real(address, size, protection) : -1;
-    if (result == 0 && is_block(address)) {
-        (void)atomic_fetch_add(&faults.mapped, size);
+    if (result == 0) {
+        note_pages(address, size, true);
     }
     return result;
 }
@@ -170,8 +181,8 @@ int madvise(void *address, size_t size, int advice)
 {
     NEXT(madvise);
     int result = admit(MMAP_ADVISE) ? real(address, size, advice) : -1;
-    if (result == 0 && is_block(address)) {
-        (void)atomic_fetch_sub(&faults.mapped, size);
+    if (result == 0) {
+        note_pages(address, size, false);
     }
     return result;
 }

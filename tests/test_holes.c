@@ -1,0 +1,324 @@
+/*
+ * Holes: long runs of free pages that a collect gives back from blocks with live objects, and that are asked
+ * for again like blocks. Nothing is lost of what lives around them, whoever refuses what.
+ */
+#include "support/fake_os.h"
+#include "support/heap_check.h"
+#include "support/random.h"
+#include "support/rig.h"
+
+#include <errno.h>
+
+#include "sweep.h"
+
+static struct rig rig;
+#define HEAP (&rig.heap)
+
+#define OBJECTS 40960 /* 10 MiB: most blocks have room for a hole between two objects that stay */
+#define SIZE ((size_t)256)
+#define KEPT 2048 /* each so many-th object stays */
+
+static unsigned char *objects[OBJECTS];
+
+static int make(void **state)
+{
+    (void)state;
+    fake_os_reset();
+    rig_make(&rig);
+    return 0;
+}
+
+static int drop(void **state)
+{
+    (void)state;
+    fake_os_reset();
+    rig_drop(&rig);
+    return fake_os_fault() == NULL ? 0 : -1;
+}
+
+/* A heap of which little lives, all over its blocks. */
+static void thin_out(void)
+{
+    for (size_t i = 0; i < OBJECTS; i++) {
+        objects[i] = rig_alloc(&rig, SIZE);
+        pattern_fill(objects[i], SIZE, i);
+    }
+    for (size_t i = 0; i < OBJECTS; i++) {
+        if (i % KEPT != 0) {
+            assert_true(jm_heap_free(HEAP, objects[i]));
+        }
+    }
+    jm_heap_tidy(HEAP);
+    rig_forget(&rig);
+}
+
+static struct heap_walk check(void)
+{
+    for (size_t i = 0; i < OBJECTS; i += KEPT) {
+        assert_true(pattern_holds(objects[i], SIZE, i));
+        assert_int_equal(jm_heap_usable(HEAP, objects[i]), SIZE);
+    }
+    assert_null(fake_os_fault());
+    return assert_heap(HEAP, HEAP_LISTS);
+}
+
+static size_t mapped_by_blocks(void)
+{
+    return fake_os_mapped() - jm_pagemap_metadata() - jm_registry_metadata();
+}
+
+/* The place of the first hole. */
+static char *hole(void)
+{
+    struct jm_run run = jm_sweep_find_hole(&HEAP->supply, 1);
+    return run.block == NULL ? NULL : jm_granule_address(run.block, run.start);
+}
+
+static void a_collect_gives_long_runs_back(void **state)
+{
+    (void)state;
+    thin_out();
+    size_t usage = rig_usage(&rig);
+    jm_heap_collect(HEAP);
+    struct heap_walk walk = check();
+    assert_int_equal(walk.live_objects, OBJECTS / KEPT);
+    assert_true(rig_usage(&rig) < usage / 4);
+    assert_int_equal(rig_usage(&rig), mapped_by_blocks());
+    size_t free_events = rig.count;
+    assert_true(free_events >= 1 && strspn(rig.text, "F") == free_events);
+    rig_forget(&rig);
+    jm_heap_collect(HEAP);
+    assert_log(&rig, ""); /* nothing changed since */
+}
+
+static void short_runs_are_kept(void **state)
+{
+    (void)state;
+    unsigned char *some[40]; /* in one block */
+    for (size_t i = 0; i < COUNT_OF(some); i++) {
+        some[i] = rig_alloc(&rig, SIZE);
+    }
+    for (size_t i = 1; i < COUNT_OF(some); i++) {
+        assert_true(jm_heap_free(HEAP, some[i]));
+    }
+    size_t usage = rig_usage(&rig);
+    rig_forget(&rig);
+    jm_heap_collect(HEAP);
+    assert_log(&rig, "");
+    assert_int_equal(rig_usage(&rig), usage);
+    assert_null(hole());
+}
+
+static void a_hole_is_no_object(void **state)
+{
+    (void)state;
+    thin_out();
+    jm_heap_collect(HEAP);
+    char *start = hole();
+    assert_non_null(start);
+    for (size_t offset = 0; offset < 2 * jm_os_page_size(); offset += 16) {
+        enum jm_verdict verdict = JM_GRANTED;
+        assert_false(jm_heap_free(HEAP, start + offset));
+        assert_int_equal(jm_heap_usable(HEAP, start + offset), 0);
+        assert_null(jm_heap_resize(HEAP, start + offset, 100, &verdict));
+        assert_false(jm_heap_queue_free(start + offset));
+        assert_null(jm_heap_of_any(start + offset));
+    }
+    (void)check();
+}
+
+static void holes_are_asked_for_before_new_blocks(void **state)
+{
+    (void)state;
+    thin_out();
+    size_t usage = rig_usage(&rig);
+    jm_heap_collect(HEAP);
+    size_t blocks = jm_load_relaxed(&HEAP->supply.block_count);
+    size_t collected = rig_usage(&rig);
+    rig_forget(&rig);
+    size_t count = 0;
+    while (hole() != NULL) {
+        (void)rig_alloc(&rig, 1000);
+        assert_true(++count * 1000 < 2 * usage);
+    }
+    assert_int_equal(jm_load_relaxed(&HEAP->supply.block_count), blocks);
+    assert_true(rig.count > 0 && strspn(rig.text, "A") == rig.count);
+    assert_true(rig_usage(&rig) > collected);
+    assert_int_equal(rig_usage(&rig), mapped_by_blocks());
+    (void)check();
+}
+
+static void what_comes_back_is_zero(void **state)
+{
+    (void)state;
+    thin_out();
+    jm_heap_collect(HEAP);
+    struct jm_run run = jm_sweep_find_hole(&HEAP->supply, KIB(64) >> JM_GRANULE_BITS);
+    enum jm_verdict verdict = JM_GRANTED;
+    assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
+    jm_sweep_fill_hole(HEAP->arena, run);
+    assert_true(bytes_are(jm_granule_address(run.block, run.start), KIB(64), 0));
+    (void)check();
+}
+
+/* Fills the heap until it has to ask. */
+static enum jm_verdict ask(void)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    while (jm_heap_alloc(HEAP, 1000, &verdict) != NULL) {
+    }
+    return verdict;
+}
+
+static void each_may_refuse_a_hole(void **state)
+{
+    (void)state;
+    thin_out();
+    jm_heap_collect(HEAP);
+    size_t usage = rig_usage(&rig);
+    rig_forget(&rig);
+    rig.refuse = true;
+    assert_int_equal(ask(), JM_REFUSED_HOST);
+    assert_log(&rig, "VX");
+    rig.refuse = false;
+    fake_os_refuse(FAKE_COMMIT, 1, true, ENOMEM);
+    assert_int_equal(ask(), JM_REFUSED_OS);
+    assert_log(&rig, "AX");
+    fake_os_reset();
+    assert_int_equal(rig_usage(&rig), usage);
+    (void)check();
+    rig_set_limit(&rig, usage);
+    assert_int_equal(ask(), JM_REFUSED_LIMIT);
+    assert_log(&rig, "X");
+    rig_set_limit(&rig, usage + jm_os_page_size()); /* the smallest that serves is asked for */
+    (void)rig_alloc(&rig, 1000);
+    assert_log(&rig, "A");
+    assert_int_equal(rig.bytes, jm_os_page_size());
+    (void)check();
+}
+
+static void lower_the_limit(struct rig *self, unsigned event)
+{
+    (void)event;
+    rig_set_limit(self, 1);
+}
+
+static void a_limit_lowered_while_the_host_is_asked_refuses(void **state)
+{
+    (void)state;
+    thin_out();
+    jm_heap_collect(HEAP);
+    size_t usage = rig_usage(&rig);
+    rig_forget(&rig);
+    rig.inside = lower_the_limit;
+    assert_int_equal(ask(), JM_REFUSED_LIMIT);
+    rig.inside = NULL;
+    assert_log(&rig, "AX");
+    rig_set_limit(&rig, JM_NO_LIMIT);
+    assert_int_equal(rig_usage(&rig), usage);
+    (void)check();
+}
+
+static void what_the_os_does_not_take_stays_of_use(void **state)
+{
+    (void)state;
+    thin_out();
+    size_t usage = rig_usage(&rig);
+    fake_os_refuse(FAKE_RETURN, 1, true, ENOMEM);
+    jm_heap_collect(HEAP);
+    assert_log(&rig, "");
+    assert_int_equal(rig_usage(&rig), usage);
+    fake_os_reset();
+    (void)check();
+    for (size_t i = 0; i < OBJECTS / 2; i++) {
+        (void)rig_alloc(&rig, SIZE); /* what is free serves */
+    }
+    assert_log(&rig, "");
+    (void)check();
+}
+
+/* A block with holes goes as a whole, and its charge is what was left. */
+static void blocks_with_holes_go(void **state)
+{
+    (void)state;
+    thin_out();
+    jm_heap_collect(HEAP);
+    for (size_t i = 0; i < OBJECTS; i += KEPT) {
+        assert_true(jm_heap_free(HEAP, objects[i]));
+    }
+    jm_heap_collect(HEAP);
+    assert_int_equal(rig_usage(&rig), 0);
+    assert_int_equal(mapped_by_blocks(), jm_reserve_bytes());
+    assert_null(fake_os_fault());
+}
+
+static void blocks_with_holes_are_not_kept(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(64));
+    thin_out();
+    jm_heap_collect(HEAP);
+    assert_non_null(hole());
+    jm_heap_release_all(HEAP);
+    assert_int_equal(rig_usage(&rig), 0);
+    assert_int_equal(mapped_by_blocks(), jm_reserve_bytes());
+    jm_reserve_set_limit(0);
+    assert_int_equal(mapped_by_blocks(), 0);
+}
+
+static void holes_come_and_go(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct random random = random_seeded(seed);
+        static unsigned char *many[4096];
+        static size_t sizes[COUNT_OF(many)];
+        for (int step = 0; step < 60000; step++) {
+            size_t i = random_below(&random, COUNT_OF(many));
+            size_t group = i / 512 * 512;
+            if (step % 5000 == 4999) { /* neighbours die together */
+                for (i = group; i < group + 512; i++) {
+                    assert_true(many[i] == NULL || jm_heap_free(HEAP, many[i]));
+                    many[i] = NULL;
+                }
+                jm_heap_collect(HEAP);
+                (void)assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
+            } else if (many[i] == NULL) {
+                sizes[i] = random_size(&random, 12);
+                many[i] = rig_alloc(&rig, sizes[i]);
+                pattern_fill(many[i], sizes[i], i);
+            } else {
+                assert_true(pattern_holds(many[i], sizes[i], i));
+                assert_true(jm_heap_free(HEAP, many[i]));
+                many[i] = NULL;
+            }
+        }
+        for (size_t i = 0; i < COUNT_OF(many); i++) {
+            assert_true(many[i] == NULL || pattern_holds(many[i], sizes[i], i));
+            assert_true(many[i] == NULL || jm_heap_free(HEAP, many[i]));
+            many[i] = NULL;
+        }
+        jm_heap_collect(HEAP);
+        assert_int_equal(rig_usage(&rig), 0);
+    }
+}
+
+#define HOLE_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HOLE_TEST(a_collect_gives_long_runs_back),
+        HOLE_TEST(short_runs_are_kept),
+        HOLE_TEST(a_hole_is_no_object),
+        HOLE_TEST(holes_are_asked_for_before_new_blocks),
+        HOLE_TEST(what_comes_back_is_zero),
+        HOLE_TEST(each_may_refuse_a_hole),
+        HOLE_TEST(a_limit_lowered_while_the_host_is_asked_refuses),
+        HOLE_TEST(what_the_os_does_not_take_stays_of_use),
+        HOLE_TEST(blocks_with_holes_go),
+        HOLE_TEST(blocks_with_holes_are_not_kept),
+        HOLE_TEST(holes_come_and_go),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
