@@ -45,8 +45,8 @@ bool jm_os_commit(void *address, size_t size);
  * post: false: it is untouched. */
 bool jm_os_decommit(void *address, size_t size);
 
-/* Makes committed memory zero by giving it back and getting it anew, if the OS has such a call. Sizes and
- * addresses of any kind. post: false: it is untouched. */
+/* Makes committed memory zero by giving it back and getting it anew, if the OS does that in one step, so that
+ * others may look meanwhile. Sizes and addresses of any kind. post: false: it is untouched. */
 bool jm_os_purge(void *address, size_t size);
 
 /* Grows a mapping in place, with zeros. pre: new_size > old_size, not part of a larger region. */

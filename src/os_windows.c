@@ -31,9 +31,6 @@
 #define PAUSE_YIELDS 64
 #define PAUSE_SLEEP_MS 1
 
-/* jm_os_purge: how often it asks for pages that it had, some seconds in all. */
-#define PURGE_ATTEMPTS 2000
-
 /* More than this is no value of any variable that is asked for. */
 #define VALUE_MAX 128
 
@@ -111,12 +108,12 @@ void *jm_os_reserve(size_t size)
     return VirtualAlloc(NULL, size, MEM_RESERVE, PAGE_NOACCESS);
 }
 
-static bool commit(void *address, size_t size)
+bool jm_os_commit(void *address, size_t size)
 {
     return VirtualAlloc(address, size, MEM_COMMIT, PAGE_READWRITE) != NULL;
 }
 
-static bool decommit(void *address, size_t size)
+bool jm_os_decommit(void *address, size_t size)
 {
     return VirtualFree(address, size, MEM_DECOMMIT) != 0;
 }
@@ -197,7 +194,7 @@ void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_regio
     }
     uintptr_t aligned = jm_align_up((uintptr_t)region->address + offset, alignment);
     void *address = (void *)(aligned - offset);
-    if (!commit(address, size)) {
+    if (!jm_os_commit(address, size)) {
         jm_os_discard(region);
         return NULL;
     }
@@ -212,7 +209,7 @@ bool jm_os_extend(void *address, size_t old_size, size_t new_size)
         behind.State != MEM_RESERVE || behind.RegionSize < new_size - old_size) {
         return false;
     }
-    return commit(end, new_size - old_size);
+    return jm_os_commit(end, new_size - old_size);
 }
 
 /* There is no moving of pages; and a copy would hold both places, which nobody was asked for. */
@@ -224,30 +221,14 @@ bool jm_os_move(void *address, size_t old_size, size_t new_size, void *target)
 
 bool jm_os_shrink(void *address, size_t old_size, size_t new_size)
 {
-    return decommit((char *)address + new_size, old_size - new_size);
+    return jm_os_decommit((char *)address + new_size, old_size - new_size);
 }
 
-/*
- * Pages that are decommitted are zero when they are committed again, if the system has room for them
- * then. So room for them is held before, and given up if need be: somebody else has to be faster twice.
- * Nobody may touch the pages meanwhile.
- */
-bool jm_os_purge(void *address, size_t size); /* until os.h has it */
+/* There is no such call: pages are gone between a decommit and the next commit, and somebody may look. */
 bool jm_os_purge(void *address, size_t size)
 {
-    void *room = VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
-    if (room == NULL) {
-        return false;
-    }
-    bool gone = decommit(address, size);
-    bool back = gone && commit(address, size);
-    (void)VirtualFree(room, 0, MEM_RELEASE);
-    for (unsigned attempt = 0; gone && !back && attempt < PURGE_ATTEMPTS; attempt++) {
-        jm_os_pause(attempt);
-        back = commit(address, size);
-    }
-    JM_CHECK(back || !gone); /* there is no going on without them */
-    return gone;
+    (void)address, (void)size;
+    return false;
 }
 
 /* ---- Chance and time ---- */

@@ -55,6 +55,14 @@ function(jm_harden_libc)
     endforeach()
 endfunction()
 
+if(WIN32)
+    # The guards of MinGW's compilers need a DLL of their own. These are marks that the loader reads.
+    foreach(flag --nxcompat --dynamicbase --high-entropy-va)
+        jm_harden_link(${flag})
+    endforeach()
+    return()
+endif()
+
 jm_harden_libc()
 jm_harden_compile(-fstack-protector-strong)
 jm_harden_compile(-fstack-clash-protection)
