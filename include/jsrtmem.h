@@ -293,7 +293,8 @@ typedef struct jsrtmem_process_stats {
     size_t usage;         /**< Sum of the usage of live runtimes, in bytes. */
     size_t reserve;       /**< Bytes kept in the process reserve. */
     size_t reserve_limit; /**< Bound of the process reserve, in bytes. */
-    size_t metadata;      /**< Bytes of process-wide tables: the registry, the pointer map. */
+    size_t metadata;      /**< Bytes of process-wide tables: the registry, the
+                                pointer map, headers and state maps of blocks. */
 } jsrtmem_process_stats;
 
 /**

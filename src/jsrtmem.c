@@ -491,7 +491,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
         .usage = total_usage(),
         .reserve = jm_reserve_bytes(),
         .reserve_limit = jm_reserve_limit(),
-        .metadata = jm_registry_metadata() + jm_pagemap_metadata(),
+        .metadata = jm_registry_metadata() + jm_pagemap_metadata() + jm_region_metadata(),
     };
     return hand_out(stats, stats->struct_size, &told, sizeof told);
 }

@@ -45,6 +45,10 @@ bool jm_os_commit(void *address, size_t size);
  * post: false: it is untouched. */
 bool jm_os_decommit(void *address, size_t size);
 
+/* Asks the OS to use pages of the usual size for what is committed there: what is touched here and there
+ * would else take megabytes. */
+void jm_os_avoid_huge_pages(void *address, size_t size);
+
 /* Makes committed memory zero by giving it back and getting it anew, if the OS does that in one step, so that
  * others may look meanwhile. Sizes and addresses of any kind. post: false: it is untouched. */
 bool jm_os_purge(void *address, size_t size);

@@ -182,6 +182,15 @@ bool jm_os_commit(void *address, size_t size)
     return mprotect(address, size, PROT_READ | PROT_WRITE) == 0;
 }
 
+void jm_os_avoid_huge_pages(void *address, size_t size)
+{
+#if defined(MADV_NOHUGEPAGE)
+    (void)madvise(address, size, MADV_NOHUGEPAGE); /* a kernel without huge pages refuses */
+#else
+    (void)address, (void)size;
+#endif
+}
+
 bool jm_os_purge(void *address, size_t size)
 {
     bool pages = (((uintptr_t)address | size) & (jm_os_page_size() - 1)) == 0;

@@ -224,6 +224,12 @@ bool jm_os_shrink(void *address, size_t old_size, size_t new_size)
     return jm_os_decommit((char *)address + new_size, old_size - new_size);
 }
 
+/* There are none without asking. */
+void jm_os_avoid_huge_pages(void *address, size_t size)
+{
+    (void)address, (void)size;
+}
+
 /* There is no such call: pages are gone between a decommit and the next commit, and somebody may look. */
 bool jm_os_purge(void *address, size_t size)
 {
