@@ -37,7 +37,6 @@ static const struct goal goals[] = {
     {"W6", "mimalloc", 0.5},
     {"W7-scaling", NULL, 1.05},
     {"W9v", NULL, 6},
-    {"W9m", NULL, 6},
     {"W9s", NULL, 4},
     {"idle", NULL, 100},
     {"idle-rss", NULL, 256},
