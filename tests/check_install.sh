@@ -53,7 +53,7 @@ dlldir=$libdir
 for file in $files; do
     [ -e "$libdir/$file" ] || die "$file was not installed"
 done
-[ -z "$(find "$prefix" -name '*.h' ! -name jsrt.h ! -name jsrtmem.h)" ] ||
+[ -z "$(find "$prefix" -name '*.h' ! -name jsrt.h ! -name jsrtmem.h ! -name 'Chakra*.h')" ] ||
     die "other headers were installed too"
 
 version=$(sed -n 's/^#define JSRTMEM_VERSION_[A-Z]* \([0-9]*\)$/\1/p' "$source_dir/include/jsrtmem.h" |
