@@ -43,7 +43,10 @@ struct jm_arena *jm_arena_move(struct jm_arena *arena, struct jm_block *block)
 
 bool jm_arena_find(struct jm_arena *arena, const void *pointer, struct jm_place *place)
 {
-    struct jm_unit *unit = jm_pagemap_unit(pointer);
+    if (jm_arena_peek(arena, pointer, place)) {
+        return true;
+    }
+    struct jm_unit *unit = jm_region_holds(pointer) ? NULL : jm_pagemap_unit(pointer);
     if (unit == NULL || jm_load_relaxed(&unit->token) != arena) {
         return false;
     }

@@ -237,21 +237,23 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
 
 static void *alloc_small(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
 {
-    for (;;) {
-        void *object = jm_heap_refill(heap, code);
+    void *object = heap->arena == NULL ? NULL : jm_arena_pop(heap->arena, code);
+    while (object == NULL) {
+        object = jm_heap_refill(heap, code);
         if (object != NULL) {
-            return object;
+            break;
         }
         if (heap->arena != NULL && sweep_if_worth(heap, code)) {
             object = jm_heap_refill(heap, code);
             if (object != NULL) {
-                return object;
+                break;
             }
         }
         if (!grow(heap, code, verdict)) {
             return NULL;
         }
     }
+    return object;
 }
 
 /* ---- Objects of both kinds ---- */
