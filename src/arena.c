@@ -62,7 +62,7 @@ bool jm_arena_find(struct jm_arena *arena, const void *pointer, struct jm_place 
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
 {
     struct jm_class_list *list = &arena->free[code];
-    if (list->first == NULL) {
+    if (list->first == NULL || list->first == arena->pending.link) {
         jm_arena_settle(arena);
     }
     struct jm_link *link = list->first;

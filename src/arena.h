@@ -111,6 +111,10 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, unsigned code)
     struct jm_class_list *list = &arena->free[code];
     struct jm_link *link = list->first;
     struct jm_place place;
+    /* An old link may lead to the object that waits: it is free, but will be written into once more. */
+    if (JM_UNLIKELY(link == arena->pending.link)) {
+        return NULL;
+    }
     bool taken = jm_arena_peek(arena, link, &place) && jm_arena_take(list, link, place, code);
     return taken ? link : NULL;
 }

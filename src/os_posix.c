@@ -194,7 +194,11 @@ void jm_os_avoid_huge_pages(void *address, size_t size)
 bool jm_os_purge(void *address, size_t size)
 {
     bool pages = (((uintptr_t)address | size) & (jm_os_page_size() - 1)) == 0;
+#if defined(__linux__)
+    return pages && madvise(address, size, MADV_DONTNEED) == 0;
+#else
     return pages && jm_os_decommit(address, size);
+#endif
 }
 
 #if defined(__linux__)
@@ -202,7 +206,12 @@ bool jm_os_purge(void *address, size_t size)
 /* What was given back stays readable, as zeros: to protect it would cost another call and a mapping. */
 bool jm_os_decommit(void *address, size_t size)
 {
-    return madvise(address, size, MADV_DONTNEED) == 0;
+    if (madvise(address, size, MADV_DONTNEED) == 0) {
+        return true;
+    }
+    /* Locked pages are not given back by advice. */
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    return mmap(address, size, PROT_NONE, flags, -1, 0) == address;
 }
 
 bool jm_os_extend(void *address, size_t old_size, size_t new_size)

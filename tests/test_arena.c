@@ -333,6 +333,29 @@ static void a_list_ends_where_a_link_leads_nowhere(void **state)
     held_count = 0;
 }
 
+/* A link that leads to the object freed last, which is not in its list yet, does not hand it out: the next
+ * free still writes into it. */
+static void the_object_that_waits_is_not_taken(void **state)
+{
+    (void)state;
+    struct jm_link *listed = rig_alloc(&rig, 64);
+    void *waiting = rig_alloc(&rig, 64);
+    void *last = rig_alloc(&rig, 64);
+    assert_true(jm_heap_free(HEAP, listed));
+    assert_true(jm_heap_free(HEAP, waiting));
+    listed->next = waiting;
+    struct jm_arena *arena = HEAP->arena;
+    assert_ptr_equal(arena->pending.link, waiting);
+    assert_ptr_equal(jm_arena_pop(arena, 4), listed);
+    assert_null(jm_arena_pop(arena, 4));
+    struct held *taken = hold(rig_alloc(&rig, 64));
+    struct held *other = hold(rig_alloc(&rig, 64));
+    assert_true(jm_heap_free(HEAP, last));
+    assert_held(taken);
+    assert_held(other);
+    held_count = 0;
+}
+
 /* ---- Blocks that go ---- */
 
 static void links_to_a_closed_block_lead_nowhere(void **state)
@@ -428,6 +451,7 @@ int main(void)
         ARENA_TEST(an_object_extends_into_the_span_behind_it_only),
         ARENA_TEST(scribbled_links_heal),
         ARENA_TEST(a_list_ends_where_a_link_leads_nowhere),
+        ARENA_TEST(the_object_that_waits_is_not_taken),
         ARENA_TEST(links_to_a_closed_block_lead_nowhere),
         ARENA_TEST(a_closed_block_may_come_back),
         cmocka_unit_test(no_arena_refuses_every_question),

@@ -123,6 +123,10 @@ void *mmap(void *address, size_t size, int protection, int flags, int file, off_
         return MAP_FAILED;
     }
     void *result = real(address, size, protection, flags, file, offset);
+    if (result != MAP_FAILED && (flags & MAP_FIXED) != 0) { /* what advice would not give back */
+        note_pages(address, size, false);
+        return result;
+    }
     bool is_first = atomic_load(&faults.blocks) == 0;
     if (result != MAP_FAILED && protection == PROT_NONE && size > BLOCKS_SIZE && is_first) {
         atomic_store(&faults.blocks, (uintptr_t)result + size - BLOCKS_SIZE - BLOCKS_ALIGNMENT);
