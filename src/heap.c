@@ -354,7 +354,7 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
     }
     size_t old = jm_heap_usable(heap, pointer);
     memcpy(moved, pointer, old < size ? old : size);
-    if (!jm_heap_free(heap, pointer)) {
+    if (moved == pointer || !jm_heap_free(heap, pointer)) {
         /* The host freed it while it was asked for the new block. */
         (void)jm_heap_free(heap, moved);
         *verdict = JM_REFUSED_ARGUMENT;
@@ -401,8 +401,10 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
     moved = moved != NULL ? moved : jm_heap_refill(heap, code);
     if (moved != NULL) {
         memcpy(moved, pointer, (size_t)jm_class_granules[old] << JM_GRANULE_BITS);
-        if (jm_arena_push(arena, place, pointer, old)) {
-            jm_heap_note_empty(heap, block);
+        if (!jm_heap_free(heap, pointer)) {
+            /* Another thread freed it meanwhile, and it may have been taken in. */
+            (void)jm_heap_free(heap, moved);
+            return NULL;
         }
     }
     return moved;
