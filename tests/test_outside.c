@@ -375,7 +375,7 @@ static void address_space_runs_out(void **state)
                                    MIB(2), MIB(4),  MIB(8),   MIB(16),  MIB(32)};
 
     (void)state;
-    if (UNIT_SANITIZED) {
+    if (UNIT_SANITIZED) { /* sanitizers need terabytes of address space */
         skip();
     }
     tally->refusals = 0;
@@ -432,6 +432,7 @@ static void mappings_run_out(void **state)
     static const size_t spares[] = {0, 1, 2, 3, 5, 8, 20, 50};
 
     (void)state;
+    /* Where the limit cannot be read, or takes minutes to reach, or a sanitizer maps beside us. */
     if (UNIT_SANITIZED || mapping_limit() == 0 || mapping_limit() > 300000) {
         skip();
     }
