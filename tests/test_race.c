@@ -1,0 +1,321 @@
+/*
+ * A thread frees an object while its user resizes it: a misuse, and one that nobody can see at once. One
+ * of the two wins; whoever wins, the heap is what its map says, and other objects are as they were.
+ *
+ * The linker's --wrap puts the free where it hurts most: before or after jm_arena_extend has been asked,
+ * when the resize has looked at the object, and has not moved it yet.
+ */
+#include "support/heap_check.h"
+#include "support/random.h"
+#include "support/rig.h"
+#include "support/worker.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+enum moment { NEVER, BEFORE, AFTER };
+
+static worker *other;
+static enum moment moment;
+static void *victim;
+static JsErrorCode freed; /* what the free gave */
+
+static void free_victim(void *unused)
+{
+    (void)unused;
+    freed = jsrtmem_free(victim);
+}
+
+static void free_at(enum moment now)
+{
+    if (moment == now) {
+        moment = NEVER;
+        worker_run(other, free_victim, NULL);
+    }
+}
+
+bool __real_jm_arena_extend(struct jm_arena *arena, struct jm_block *block, size_t granule,
+                            unsigned old, unsigned code);
+bool __wrap_jm_arena_extend(struct jm_arena *arena, struct jm_block *block, size_t granule,
+                            unsigned old, unsigned code);
+
+bool __wrap_jm_arena_extend(struct jm_arena *arena, struct jm_block *block, size_t granule,
+                            unsigned old, unsigned code)
+{
+    free_at(BEFORE);
+    bool extended = __real_jm_arena_extend(arena, block, granule, old, code);
+    free_at(AFTER);
+    return extended;
+}
+
+/* A runtime that this thread has entered. With `apart`, another one over it: calls for the first begin
+ * an operation then. */
+struct scene {
+    JsRuntimeHandle runtime, over;
+};
+
+static struct scene begin(bool apart)
+{
+    struct scene scene = {new_runtime(), apart ? new_runtime() : NULL};
+    moment = NEVER;
+    freed = JsErrorFatal;
+    assert_ok(jsrtmem_enter(scene.runtime));
+    if (apart) {
+        assert_ok(jsrtmem_enter(scene.over));
+    }
+    return scene;
+}
+
+static void end(struct scene scene)
+{
+    assert_int_equal(moment, NEVER); /* the resize came by */
+    if (scene.over != NULL) {
+        assert_ok(jsrtmem_leave(scene.over));
+        dispose(scene.over);
+    }
+    assert_ok(jsrtmem_leave(scene.runtime));
+    dispose(scene.runtime);
+}
+
+static void *race(JsRuntimeHandle runtime, void *object, size_t size, enum moment when)
+{
+    victim = object;
+    moment = when;
+    return jsrtmem_realloc(runtime, object, size);
+}
+
+/* The victim is gone, and nothing else. */
+static void expect_gone(struct scene scene, const void *moved, size_t left)
+{
+    assert_null(moved);
+    assert_int_equal(last_reason(), JSRTMEM_REFUSAL_ARGUMENT);
+    assert_ok(freed);
+    assert_int_equal(jsrtmem_usable_size(victim), 0);
+    (void)jm_heap_drain(heap_of(scene.runtime));
+    struct heap_walk walk = assert_heap(heap_of(scene.runtime), HEAP_LISTS);
+    assert_int_equal(walk.live_objects, left);
+    assert_int_equal(walk.queued_objects, 0);
+}
+
+/* The new size's list is empty, so that the queued free is taken in before there is an object to move to:
+ * a second discount would make the block count as empty, with an object in it. */
+static void what_is_taken_in_is_not_freed_again(void **state)
+{
+    struct scene scene = begin(false);
+    (void)state;
+    unsigned char *object = new_object(scene.runtime, 64);
+    unsigned char *kept = new_object(scene.runtime, 64);
+    pattern_fill(kept, 64, 1);
+    void *moved = race(scene.runtime, object, 1000, AFTER);
+    expect_gone(scene, moved, 1);
+    assert_ok(JsCollectGarbage(scene.runtime));
+    assert_int_equal(jsrtmem_usable_size(kept), 64);
+    assert_true(pattern_holds(kept, 64, 1));
+    assert_int_equal(stats_of(scene.runtime).live_objects, 1);
+    end(scene);
+}
+
+/* The same where the free still waits when the object has been copied. */
+static void what_is_queued_is_not_freed_again(void **state)
+{
+    struct scene scene = begin(false);
+    (void)state;
+    unsigned char *object = new_object(scene.runtime, 64);
+    unsigned char *kept = new_object(scene.runtime, 64);
+    void *listed[] = {new_object(scene.runtime, 1000), new_object(scene.runtime, 1000)};
+    pattern_fill(kept, 64, 2);
+    assert_ok(jsrtmem_free(listed[0]));
+    assert_ok(jsrtmem_free(listed[1]));
+    void *moved = race(scene.runtime, object, 1000, AFTER);
+    expect_gone(scene, moved, 1);
+    assert_ok(JsCollectGarbage(scene.runtime));
+    assert_true(pattern_holds(kept, 64, 2));
+    assert_int_equal(stats_of(scene.runtime).live_objects, 1);
+    end(scene);
+}
+
+/* No block is to be had, so that a sweep joins the victim with what is free behind it: the object to move
+ * to is where the victim was. */
+static void an_object_never_moves_to_where_it_was(void **state)
+{
+    enum { MANY = 300, VICTIM = 10 };
+    struct scene scene = begin(true);
+    unsigned char *objects[MANY];
+    size_t count = 0;
+    (void)state;
+    assert_ok(JsSetRuntimeMemoryLimit(scene.runtime, JM_SMALL_BLOCK_MIN));
+    while (count < MANY && (objects[count] = jsrtmem_alloc(scene.runtime, 64)) != NULL) {
+        pattern_fill(objects[count], 64, count);
+        count++;
+    }
+    assert_true(count > VICTIM + 4 && count < MANY);
+    for (size_t i = VICTIM + 1; i < VICTIM + 4; i++) {
+        assert_ptr_equal(objects[i], objects[i - 1] + 64);
+        assert_ok(jsrtmem_free(objects[i]));
+    }
+    void *moved = race(scene.runtime, objects[VICTIM], 256, AFTER);
+    expect_gone(scene, moved, count - 4);
+    for (size_t i = 0; i < count; i++) {
+        assert_true((i >= VICTIM && i < VICTIM + 4) || pattern_holds(objects[i], 64, i));
+    }
+    end(scene);
+}
+
+/* Objects that grow in place, or are freed just then: either the free or the resize is as if the other had
+ * not been. */
+static void a_free_before_an_extension_is_seen_or_undone(void **state)
+{
+    (void)state;
+    for (int apart = 0; apart < 2; apart++) {
+        struct scene scene = begin(apart == 1);
+        unsigned char *kept = new_object(scene.runtime, 64);
+        unsigned char *object = new_object(scene.runtime, 64);
+        pattern_fill(kept, 64, 3);
+        void *moved = race(scene.runtime, object, 96, BEFORE);
+        (void)jm_heap_drain(heap_of(scene.runtime));
+        struct heap_walk walk = assert_heap(heap_of(scene.runtime), HEAP_LISTS);
+        assert_int_equal(walk.live_objects, moved != NULL ? 2 : 1);
+        assert_int_equal(jsrtmem_usable_size(object), moved == object ? 96 : 0);
+        assert_true(pattern_holds(kept, 64, 3));
+        end(scene);
+    }
+}
+
+/* Every size to every other, at both moments, from both sides of the fast path, in a heap that is full of
+ * other objects. */
+static void no_size_loses_anything(void **state)
+{
+    enum { ROUNDS = 4000, OBJECTS = 64 };
+    struct random random = random_seeded(5);
+    size_t races = 0;
+    (void)state;
+    for (int apart = 0; apart < 2; apart++) {
+        struct scene scene = begin(apart == 1);
+        unsigned char *objects[OBJECTS] = {NULL};
+        size_t sizes[OBJECTS];
+        assert_ok(JsSetRuntimeMemoryLimit(scene.runtime, KIB(512)));
+        for (size_t round = 0; round < ROUNDS; round++) {
+            size_t i = random_below(&random, OBJECTS);
+            if (objects[i] == NULL) {
+                sizes[i] = random_size(&random, random_chance(&random, 5) ? 17 : 12);
+                objects[i] = jsrtmem_alloc(scene.runtime, sizes[i]);
+                if (objects[i] != NULL) {
+                    pattern_fill(objects[i], sizes[i], i);
+                }
+                continue;
+            }
+            assert_true(pattern_holds(objects[i], sizes[i], i));
+            size_t size = random_size(&random, random_chance(&random, 5) ? 17 : 13);
+            freed = JsErrorFatal;
+            unsigned char *moved =
+                race(scene.runtime, objects[i], size, random_chance(&random, 50) ? BEFORE : AFTER);
+            moment = NEVER;
+            races += freed == JsNoError;
+            if (freed == JsNoError && jsrtmem_usable_size(victim) == 0) {
+                /* It was freed as it was, or, where it grew in place, after it had. */
+                assert_true(moved == NULL || moved == victim);
+                objects[i] = NULL;
+            } else if (moved != NULL) {
+                require(jsrtmem_usable_size(moved) >= size, "round %zu: not %zu bytes", round,
+                        size);
+                assert_true(pattern_holds(moved, size < sizes[i] ? size : sizes[i], i));
+                objects[i] = moved;
+                sizes[i] = size;
+                pattern_fill(moved, size, i);
+            }
+            (void)assert_heap(heap_of(scene.runtime), HEAP_LISTS);
+        }
+        for (size_t i = 0; i < OBJECTS; i++) {
+            assert_true(objects[i] == NULL || pattern_holds(objects[i], sizes[i], i));
+            assert_ok(jsrtmem_free(objects[i]));
+        }
+        (void)jm_heap_drain(heap_of(scene.runtime));
+        assert_int_equal(assert_heap(heap_of(scene.runtime), HEAP_LISTS).live_objects, 0);
+        end(scene);
+    }
+    require(races > ROUNDS / 4, "only %zu frees came in between", races);
+}
+
+/* The same by chance: a thread that frees whatever the user of the runtime is resizing. */
+static _Atomic(void *) offered;
+static atomic_size_t attempts;
+static atomic_bool over;
+
+static void *free_what_is_offered(void *unused)
+{
+    (void)unused;
+    while (!atomic_load(&over)) {
+        void *object = atomic_load(&offered);
+        if (object != NULL) {
+            (void)jsrtmem_free(object);
+        }
+        if (atomic_fetch_add(&attempts, 1) % 64 == 0) {
+            (void)sched_yield();
+        }
+    }
+    return NULL;
+}
+
+static void frees_that_race_by_chance_lose_nothing(void **state)
+{
+    enum { ROUNDS = 20000 };
+    struct scene scene = begin(false);
+    struct random random = random_seeded(6);
+    pthread_t thread;
+    size_t lost = 0;
+    (void)state;
+    unsigned char *kept = new_object(scene.runtime, 200);
+    pattern_fill(kept, 200, 4);
+    atomic_store(&over, false);
+    assert_int_equal(pthread_create(&thread, NULL, free_what_is_offered, NULL), 0);
+    for (size_t round = 0; round < ROUNDS; round++) {
+        void *object = new_object(scene.runtime, random_size(&random, 12));
+        atomic_store(&offered, object);
+        for (size_t seen = atomic_load(&attempts);
+             round % 16 == 0 && atomic_load(&attempts) == seen;) {
+            (void)sched_yield(); /* with one processor, they would hardly ever meet */
+        }
+        void *moved = jsrtmem_realloc(scene.runtime, object, random_size(&random, 12));
+        atomic_store(&offered, NULL);
+        lost += moved == NULL;
+        (void)jsrtmem_free(moved); /* it may be gone already, where it did not move */
+    }
+    atomic_store(&over, true);
+    (void)pthread_join(thread, NULL);
+    assert_ok(JsCollectGarbage(scene.runtime));
+    struct heap_walk walk = assert_heap(heap_of(scene.runtime), HEAP_LISTS);
+    assert_int_equal(walk.live_objects, 1);
+    assert_true(pattern_holds(kept, 200, 4));
+    print_message("             %zu of %u reallocs came too late\n", lost, ROUNDS);
+    assert_true(lost > 0);
+    end(scene);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    other = worker_start();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    worker_stop(other);
+    return 0;
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_taken_in_is_not_freed_again),
+        cmocka_unit_test(what_is_queued_is_not_freed_again),
+        cmocka_unit_test(an_object_never_moves_to_where_it_was),
+        cmocka_unit_test(a_free_before_an_extension_is_seen_or_undone),
+        cmocka_unit_test(no_size_loses_anything),
+        cmocka_unit_test(frees_that_race_by_chance_lose_nothing),
+    };
+
+    return cmocka_run_group_tests_name("race", tests, start, stop);
+}
