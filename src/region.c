@@ -9,11 +9,6 @@
 #define SIZES 9
 #define SIZE_MAX_BITS (JM_UNIT_BITS + SIZES - 1)
 
-/* The tables grow by what covers this much of the region. */
-#define GROWTH ((size_t)128 << 20)
-static_assert((GROWTH >> JM_UNIT_BITS) * sizeof(struct jm_block *) == sizeof(void *) << 13,
-              "the entries of a step are whole pages: of up to 64 KiB, or 32 KiB for 32 bits");
-
 /* Less of the map is cleared faster than it is given back. */
 #define PURGE_MIN ((size_t)64 << 10)
 
@@ -66,6 +61,14 @@ void jm_region_init(void)
     }
 }
 
+/* How much of the region the tables cover more when they grow: a page of the smallest entries. What is
+ * committed may cost memory at once, as where a process has locked its pages (mlockall). */
+static size_t growth(void)
+{
+    static_assert(sizeof(struct jm_block *) <= sizeof(struct jm_unit), "the smallest entries");
+    return jm_os_page_size() / sizeof(struct jm_block *) << JM_UNIT_BITS;
+}
+
 /* Makes the tables cover [0, end) of the region. */
 static bool cover(size_t end)
 {
@@ -74,7 +77,7 @@ static bool cover(size_t end)
     if (end <= covered) {
         return true;
     }
-    size_t more = jm_align_up(end - covered, GROWTH);
+    size_t more = jm_align_up(end - covered, growth());
     size_t heads = (more >> JM_UNIT_BITS) * JM_HEAD_SIZE;
     size_t blocks = (more >> JM_UNIT_BITS) * sizeof(struct jm_block *);
     size_t units = (more >> JM_UNIT_BITS) * sizeof(struct jm_unit);
