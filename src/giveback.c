@@ -73,6 +73,24 @@ static struct jm_block *find_kept(const struct jm_heap *heap)
     return kept;
 }
 
+bool jm_heap_leaves_empty(const struct jm_heap *heap, const void *pointer)
+{
+    const struct jm_block *spare = heap->spare;
+    if (spare == NULL || jm_block_live(spare) != 0 || jm_quota_in_callback(&heap->supply.quota) ||
+        jm_heap_usable(heap, pointer) == 0) {
+        return false;
+    }
+    const struct jm_block *block = jm_block_of(pointer);
+    return !jm_block_is_large(block) && jm_block_live(block) >> 32 == 1;
+}
+
+void jm_heap_release_spare(struct jm_heap *heap)
+{
+    if (!release_small(heap, heap->spare)) {
+        heap->untidy = heap->untidy_small = true;
+    }
+}
+
 /* Gives the empty small blocks back, but for one if `keep_one`. False: the OS did not take them all. The
  * host cannot change the list: inside its callback no block comes or goes. */
 static bool release_all_small(struct jm_heap *heap, bool keep_one)
@@ -116,10 +134,12 @@ static void release_empties(struct jm_heap *heap, bool keep_one)
     uint32_t emptied;
     bool small = true;
     bool large;
-    heap->untidy = true; /* should the host leave its callback by a jump */
+    /* Should the host leave its callback by a jump. */
+    heap->untidy = true;
+    heap->untidy_small |= !keep_one;
     do {
         emptied = heap->emptied;
-        if (heap->untidy_small || !keep_one) {
+        if (heap->untidy_small) {
             small = release_all_small(heap, keep_one);
         }
         large = release_all_large(heap);

@@ -33,6 +33,7 @@ void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena, struct jm_b
 {
     heap->arena = arena;
     heap->home = home;
+    heap->supply.small_token = arena;
     if (jm_current.heap == heap) {
         jm_heap_make_current(heap, jm_current.handle);
     }
@@ -76,6 +77,7 @@ static size_t mend_list(struct jm_heap *heap, struct jm_block *block)
 void jm_heap_forget(struct jm_heap *heap)
 {
     heap->arena = NULL;
+    heap->supply.small_token = NULL;
     heap->home = heap->spare = heap->empty_large = heap->refused_large = NULL;
     jm_store_relaxed(&heap->supply.block_count, 0);
     size_t charge = mend_list(heap, jm_load_relaxed(&heap->supply.small));
@@ -345,10 +347,30 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
 
 /* ---- Resizing ---- */
 
+/*
+ * An object to move another one to. If that is the last one in its block, the block that is kept empty goes
+ * first, while there is no new object that an event could lose.
+ */
+static void *alloc_to_move(struct jm_heap *heap, const void *pointer, size_t size,
+                           enum jm_verdict *verdict)
+{
+    if (size <= JM_SMALL_MAX) {
+        void *object = jm_heap_alloc(heap, size, verdict); /* perhaps in the empty one */
+        if (object == NULL || !jm_heap_leaves_empty(heap, pointer)) {
+            return object;
+        }
+        (void)jm_heap_free(heap, object);
+        jm_heap_release_spare(heap);
+    } else if (jm_heap_leaves_empty(heap, pointer)) {
+        jm_heap_release_spare(heap);
+    }
+    return jm_heap_alloc(heap, size, verdict);
+}
+
 /* Moves an object's content into a new one. NULL: it stays where it was. */
 void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
-    void *moved = jm_heap_alloc(heap, size, verdict);
+    void *moved = alloc_to_move(heap, pointer, size, verdict);
     if (moved == NULL) {
         return NULL;
     }
@@ -399,6 +421,10 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
     }
     void *moved = jm_arena_pop(arena, code);
     moved = moved != NULL ? moved : jm_heap_refill(heap, code);
+    if (moved != NULL && jm_heap_leaves_empty(heap, pointer)) {
+        (void)jm_heap_free(heap, moved);
+        return NULL;
+    }
     if (moved != NULL) {
         memcpy(moved, pointer, (size_t)jm_class_granules[old] << JM_GRANULE_BITS);
         if (!jm_heap_free(heap, pointer)) {

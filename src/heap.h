@@ -80,6 +80,13 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
 /* Notes that a block became empty or, where it is small, may have. */
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
 
+/* True where an object is the last one in its small block while another one is kept empty, outside of the
+ * quota's callback. */
+bool jm_heap_leaves_empty(const struct jm_heap *heap, const void *pointer);
+
+/* Gives the block that is kept empty back. pre: there is one; not in the quota's callback. */
+void jm_heap_release_spare(struct jm_heap *heap);
+
 /* Gives back the blocks that wait for it, unless in the quota's callback. */
 void jm_heap_tidy(struct jm_heap *heap);
 

@@ -105,6 +105,10 @@ static JM_NOINLINE void *alloc_refill(JsRuntimeHandle runtime, size_t size, unsi
     if (object == NULL && heap != NULL) {
         object = jm_heap_refill(heap, code);
     }
+    if (object != NULL && JM_UNLIKELY(heap->untidy)) {
+        (void)jm_heap_free(heap, object); /* what a drain emptied goes while no event can lose it */
+        object = NULL;
+    }
     return object != NULL ? object : alloc_slow(runtime, size);
 }
 

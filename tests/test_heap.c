@@ -226,6 +226,36 @@ static void what_is_emptied_while_blocks_go_goes_along(void **state)
     assert_int_equal(rig_usage(&rig), 0);
 }
 
+static jmp_buf out;
+
+static void leave_by_a_jump(struct rig *self, unsigned event)
+{
+    (void)event;
+    self->inside = NULL;
+    longjmp(out, 1);
+}
+
+/* The OS did not take an empty block, and then the host left the collect: it is not forgotten. */
+static void a_jump_out_of_a_collect_forgets_no_empty_block(void **state)
+{
+    (void)state;
+    fill_blocks(3);
+    free_many(block_of(many[0]), NULL);
+    free_object(rig_alloc(&rig, MIB(1)));
+    fake_os_refuse(FAKE_RETURN, 1, false, ENOMEM);
+    rig.inside = leave_by_a_jump;
+    if (setjmp(out) == 0) {
+        jm_heap_collect(HEAP);
+    }
+    assert_null(rig.inside);
+    jm_hook_abandon(&HEAP->supply.quota.hook);
+    assert_int_equal(check().empty_small, 1);
+    free_many(block_of(many[many_count - 1]), NULL);
+    jm_heap_tidy(HEAP);
+    assert_int_equal(check().empty_small, 1);
+    assert_int_equal(check().small_blocks, 2);
+}
+
 /* ---- Changing sizes ---- */
 
 static void *resized(void *object, size_t size)
@@ -252,6 +282,73 @@ static void small_objects_change_in_place_where_they_can(void **state)
     assert_true(pattern_holds(moved, 1000, 1));
     assert_ptr_equal(resized(moved, 1), moved);
     (void)check();
+}
+
+/* Frees all but the first of what lies in a block; returns that one's index. */
+static size_t free_but_first(const struct jm_block *block)
+{
+    size_t first = 0;
+    while (block_of(many[first]) != block) {
+        first++;
+    }
+    for (size_t i = first + 1; i < many_count; i++) {
+        if (many[i] != NULL && block_of(many[i]) == block) {
+            free_object(many[i]);
+            many[i] = NULL;
+        }
+    }
+    return first;
+}
+
+/* The last object of a block moves to a new one while another block is kept empty: that one goes, before
+ * there is an object that its event could lose. */
+static void what_moves_leaves_no_second_empty_block(void **state)
+{
+    const size_t sizes[] = {KIB(9), JM_SMALL_MAX, MIB(1)};
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        for (int room = 0; room < 2; room++) { /* for the new object, beside others */
+            fill_blocks(4);
+            struct jm_block *spare = block_of(many[0]);
+            struct jm_block *other = block_of(many[many_count / 2]);
+            struct jm_block *last = block_of(many[many_count - 1]);
+            assert_true(spare != last && other != last && spare != other);
+            if (room == 1) {
+                (void)free_but_first(other);
+            }
+            size_t left = free_but_first(last);
+            free_many(spare, NULL);
+            jm_heap_tidy(HEAP);
+            assert_int_equal(check().empty_small, 1);
+            pattern_fill(many[left], KIB(8), i);
+            void *moved = resized(many[left], sizes[i]);
+            assert_true(pattern_holds(moved, KIB(8), i));
+            assert_true(check().empty_small <= 1);
+            jm_heap_release_all(HEAP);
+            assert_int_equal(rig_usage(&rig), 0);
+        }
+    }
+}
+
+/* The same where an object is at hand: who wants to call the host has to begin an operation. */
+static void what_would_leave_a_second_empty_block_is_not_moved_here(void **state)
+{
+    (void)state;
+    fill_blocks(4);
+    struct jm_block *spare = block_of(many[0]);
+    struct jm_block *other = block_of(many[many_count / 2]);
+    size_t left = free_but_first(block_of(many[many_count - 1]));
+    void *object = resized(many[left], 100);
+    free_many(spare, NULL);
+    jm_heap_tidy(HEAP);
+    (void)free_but_first(other); /* whose objects are first in the list now */
+    rig_forget(&rig);
+    assert_null(jm_heap_resize_here(HEAP, object, KIB(8)));
+    assert_int_equal(check().empty_small, 1);
+    assert_ptr_equal(block_of(resized(object, KIB(8))), other);
+    assert_int_equal(check().empty_small, 1);
+    assert_log(&rig, "F");
+    assert_non_null(jm_heap_resize_here(HEAP, resized(rig_alloc(&rig, 50), 100), KIB(8)));
 }
 
 static void objects_change_between_small_and_large(void **state)
@@ -458,6 +555,29 @@ static void a_forgotten_heap_can_be_released(void **state)
     assert_int_equal(rig_usage(&rig), 0);
 }
 
+/* At any time, but for what a drain or the host's callback emptied. */
+static void one_empty_block_is_kept_whatever_happens(void **state)
+{
+    (void)state;
+    struct random random = random_seeded(9);
+    static void *objects[24];
+    for (size_t step = 0; step < 20000; step++) {
+        size_t i = random_below(&random, step / 100 % COUNT_OF(objects) + 1);
+        size_t size = random_chance(&random, 50) ? JM_SMALL_MAX >> random_below(&random, 4) : 100;
+        if (objects[i] == NULL) {
+            objects[i] = rig_alloc(&rig, size);
+        } else if (random_chance(&random, 60)) {
+            objects[i] = resized(objects[i], size);
+        } else {
+            free_object(objects[i]);
+            objects[i] = NULL;
+            jm_heap_tidy(HEAP); /* as whoever calls jm_heap_free does */
+        }
+        size_t empty = check().empty_small;
+        require(empty <= 1, "step %zu: %zu empty blocks", step, empty);
+    }
+}
+
 static void what_is_live_is_counted(void **state)
 {
     (void)state;
@@ -492,7 +612,10 @@ int main(void)
         HEAP_TEST(a_block_is_given_up_for_a_request_at_the_limit),
         HEAP_TEST(what_is_emptied_inside_a_callback_goes_at_the_next_use),
         HEAP_TEST(what_is_emptied_while_blocks_go_goes_along),
+        HEAP_TEST(a_jump_out_of_a_collect_forgets_no_empty_block),
         HEAP_TEST(small_objects_change_in_place_where_they_can),
+        HEAP_TEST(what_moves_leaves_no_second_empty_block),
+        HEAP_TEST(what_would_leave_a_second_empty_block_is_not_moved_here),
         HEAP_TEST(objects_change_between_small_and_large),
         HEAP_TEST(an_aligned_large_object_grows_by_a_copy),
         HEAP_TEST(a_refused_resize_leaves_the_object),
@@ -501,6 +624,7 @@ int main(void)
         HEAP_TEST(what_the_os_refuses_stays_of_use_and_goes_later),
         HEAP_TEST(all_blocks_go_whatever_the_os_says),
         HEAP_TEST(a_forgotten_heap_can_be_released),
+        HEAP_TEST(one_empty_block_is_kept_whatever_happens),
         HEAP_TEST(what_is_live_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

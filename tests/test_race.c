@@ -237,7 +237,34 @@ static void no_size_loses_anything(void **state)
     require(races > ROUNDS / 4, "only %zu frees came in between", races);
 }
 
-/* The same by chance: a thread that frees whatever the user of the runtime is resizing. */
+/* Blocks that others emptied go with the allocation that takes the frees in: all but one. */
+static void what_is_taken_in_leaves_one_empty_block(void **state)
+{
+    enum { MANY = 100 };
+    void *objects[MANY];
+    (void)state;
+    struct scene scene = begin(false);
+    const struct jm_heap *heap = heap_of(scene.runtime);
+    for (size_t i = 0; i < MANY; i++) {
+        objects[i] = new_object(scene.runtime, KIB(8));
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        victim = objects[i];
+        worker_run(other, free_victim, NULL);
+        assert_ok(freed);
+    }
+    size_t taken = 0;
+    while (jm_load_relaxed(&heap->queued) != 0) {
+        (void)new_object(scene.runtime, KIB(8));
+        taken++;
+    }
+    struct heap_walk walk = assert_heap(heap, HEAP_LISTS);
+    assert_int_equal(walk.live_objects, taken);
+    assert_int_equal(walk.empty_small, 1);
+    end(scene);
+}
+
+/* The race by chance: a thread that frees whatever the user of the runtime is resizing. */
 static _Atomic(void *) offered;
 static atomic_size_t attempts;
 static atomic_bool over;
@@ -314,6 +341,7 @@ int main(void)
         cmocka_unit_test(an_object_never_moves_to_where_it_was),
         cmocka_unit_test(a_free_before_an_extension_is_seen_or_undone),
         cmocka_unit_test(no_size_loses_anything),
+        cmocka_unit_test(what_is_taken_in_leaves_one_empty_block),
         cmocka_unit_test(frees_that_race_by_chance_lose_nothing),
     };
 

@@ -135,6 +135,7 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     if (jm_block_live(block) != tiles.live) {
         return "a block's counters are not what its map says";
     }
+    check->walk.empty_small += tiles.live == 0;
     if ((tiles.segments & ~jm_load_relaxed(&block->queued)) != 0 ||
         (tiles.segments != 0 && !is_marked(check->heap, JM_QUEUED_SMALL))) {
         return "a queued object is marked in the map only";
@@ -290,7 +291,7 @@ static size_t count_empty(const struct jm_block *block, size_t most)
     return count;
 }
 
-/* Each large block without an object waits in one of two lists. */
+/* Each large block without an object waits in one of two lists, each small one but the spare is known of. */
 static const char *check_empties(const struct check *check)
 {
     const struct jm_heap *heap = check->heap;
@@ -300,9 +301,12 @@ static const char *check_empties(const struct check *check)
     if (waiting > most || refused > most || waiting + refused != check->walk.empty_large) {
         return "the lists of empty large blocks are not what the blocks say";
     }
-    return check->walk.empty_large == 0 || heap->untidy
+    if (check->walk.empty_large != 0 && !heap->untidy) {
+        return "empty large blocks that nobody looks for";
+    }
+    return check->walk.empty_small <= 1 || (heap->untidy && heap->untidy_small)
                ? NULL
-               : "empty large blocks that nobody looks for";
+               : "empty small blocks that nobody looks for";
 }
 
 static bool is_own_small(const struct check *check, const struct jm_block *wanted)
@@ -322,7 +326,9 @@ static const char *check_arena(const struct check *check)
         return "the spare block is none of the heap's";
     }
     if (arena == NULL) {
-        return heap->home == NULL ? NULL : "a home without an arena";
+        return heap->home == NULL && heap->supply.small_token == NULL
+                   ? NULL
+                   : "a home or a token without an arena";
     }
     if (!is_own_small(check, heap->home)) {
         return "the arena's home is none of the heap's blocks";

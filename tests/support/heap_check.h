@@ -16,7 +16,8 @@ struct jm_heap;
 /* What a walk found. */
 struct heap_walk {
     size_t small_blocks, large_blocks;
-    size_t empty_large;              /* large blocks that wait to be given back */
+    size_t empty_small,
+        empty_large; /* blocks without an object; large ones wait to be given back */
     size_t live_objects, live_bytes; /* queued ones included */
     size_t queued_objects;
     size_t free_objects, free_bytes;
