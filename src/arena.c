@@ -5,7 +5,7 @@ struct jm_block jm_no_block;
 #define EMPTY_LIST(granules) {NULL, JM_LIVE(granules)},
 struct jm_arena jm_no_arena = {
     .free = {{NULL, 0}, JM_FOR_CLASSES(EMPTY_LIST)},
-    .span = {&jm_no_block, 0, 0},
+    .span = {NULL, NULL, &jm_no_block},
 };
 
 static void forget_pending(struct jm_arena *arena)
@@ -84,20 +84,39 @@ void jm_arena_clear_lists(struct jm_arena *arena)
     }
 }
 
+void *jm_arena_cut_found(struct jm_arena *arena, unsigned code)
+{
+    void *object = arena->span.next;
+    struct jm_place place;
+    if (!jm_arena_span_fits(arena, code) || !jm_arena_find(arena, object, &place)) {
+        return NULL;
+    }
+    jm_arena_cut_at(arena, place, code);
+    return object;
+}
+
+void jm_arena_open_span(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end)
+{
+    arena->span =
+        (struct jm_span){jm_granule_address(block, start), jm_granule_address(block, end), block};
+}
+
 void jm_arena_retire_span(struct jm_arena *arena)
 {
-    struct jm_span span = arena->span;
-    if (span.block == &jm_no_block) {
+    struct jm_block *block = arena->span.block;
+    if (block == &jm_no_block) {
         return;
     }
-    arena->span = (struct jm_span){&jm_no_block, 0, 0};
-    if (span.block->touched < span.next) {
-        span.block->touched = span.next;
+    uint32_t next = (uint32_t)jm_granule_of(block, arena->span.next);
+    uint32_t end = (uint32_t)jm_granule_of(block, arena->span.end);
+    arena->span = jm_no_arena.span;
+    if (block->touched < next) {
+        block->touched = next;
     }
-    if (span.end == span.block->granules) {
-        span.block->carved = span.next;
+    if (end == block->granules) {
+        block->carved = next;
     } else {
-        jm_arena_free_run(arena, span.block, span.next, span.end);
+        jm_arena_free_run(arena, block, next, end);
     }
 }
 
@@ -121,10 +140,10 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
         void *object = jm_arena_pop_found(arena, larger);
         if (object != NULL) {
             struct jm_block *block = jm_block_of(object);
-            uint32_t start = (uint32_t)jm_granule_of(block, object);
+            size_t start = jm_granule_of(block, object);
             jm_store_relaxed(&block->map[start], 0);
             (void)jm_discount_owned(&jm_pagemap_unit(object)->live, jm_class_live(larger));
-            arena->span = (struct jm_span){block, start, start + jm_class_granules[larger]};
+            jm_arena_open_span(arena, block, start, start + jm_class_granules[larger]);
             return true;
         }
     }
@@ -138,7 +157,7 @@ static bool span_from_rest(struct jm_arena *arena, unsigned code)
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         uint32_t granules = (uint32_t)block->granules;
         if (granules - block->carved >= jm_class_granules[code]) {
-            arena->span = (struct jm_span){block, block->carved, granules};
+            jm_arena_open_span(arena, block, block->carved, granules);
             block->carved = granules;
             return true;
         }
@@ -159,7 +178,7 @@ void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
     uint32_t granules = (uint32_t)block->granules;
     block->touched = block->touched < block->first ? block->first : block->touched;
     block->carved = granules;
-    arena->span = (struct jm_span){block, block->first, granules};
+    jm_arena_open_span(arena, block, block->first, granules);
 }
 
 void jm_arena_close_block(struct jm_arena *arena)
@@ -189,13 +208,12 @@ void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start
 bool jm_arena_extend(struct jm_arena *arena, struct jm_block *block, size_t granule, unsigned old,
                      unsigned code)
 {
-    struct jm_span *span = &arena->span;
-    uint32_t more = (uint32_t)(jm_class_granules[code] - jm_class_granules[old]);
-    if (span->block != block || granule + jm_class_granules[old] != span->next ||
-        span->end - span->next < more) {
+    char *end = jm_granule_address(block, granule + jm_class_granules[old]);
+    size_t more = (size_t)(jm_class_granules[code] - jm_class_granules[old]);
+    if (end != arena->span.next || jm_arena_span_granules(arena) < more) {
         return false;
     }
-    span->next += more;
+    arena->span.next += more << JM_GRANULE_BITS;
     jm_store_relaxed(&block->map[granule], (uint8_t)code);
     count(block, granule, jm_class_live(code) - jm_class_live(old));
     return true;

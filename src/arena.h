@@ -27,8 +27,8 @@ struct jm_link {
 };
 
 struct jm_span {
+    char *next, *end;
     struct jm_block *block;
-    uint32_t next, end; /* granules */
 };
 
 /* What the fast paths need of a class, on one cache line. */
@@ -137,19 +137,30 @@ JM_INLINE bool jm_arena_push(struct jm_arena *arena, struct jm_place place, void
     return JM_UNLIKELY(jm_discount_owned(&place.unit->live, list->live));
 }
 
-/* Cuts an object off the span. NULL: the span is too short. */
+/* Takes the first bytes of the span as an object. */
+JM_INLINE void jm_arena_cut_at(struct jm_arena *arena, struct jm_place place, unsigned code)
+{
+    uint64_t live = arena->free[code].live;
+    arena->span.next += (size_t)(uint32_t)live << JM_GRANULE_BITS;
+    jm_store_relaxed(place.state, (uint8_t)code);
+    jm_count_owned(&place.unit->live, live);
+}
+
+JM_INLINE bool jm_arena_span_fits(const struct jm_arena *arena, unsigned code)
+{
+    size_t granules = (uint32_t)arena->free[code].live;
+    return (size_t)(arena->span.end - arena->span.next) >= granules << JM_GRANULE_BITS;
+}
+
+/* Cuts an object off the span. NULL: the span is too short, or does not lie in the region. */
 JM_INLINE void *jm_arena_cut(struct jm_arena *arena, unsigned code)
 {
-    struct jm_span *span = &arena->span;
-    uint32_t granules = jm_class_granules[code];
-    if (span->end - span->next < granules) {
+    void *object = arena->span.next;
+    struct jm_place place;
+    if (!jm_arena_span_fits(arena, code) || !jm_arena_peek(arena, object, &place)) {
         return NULL;
     }
-    struct jm_block *block = span->block;
-    void *object = jm_granule_address(block, span->next);
-    jm_store_relaxed(&block->map[span->next], (uint8_t)code);
-    jm_count_owned(&jm_pagemap_unit(object)->live, arena->free[code].live);
-    span->next += granules;
+    jm_arena_cut_at(arena, place, code);
     return object;
 }
 
@@ -169,6 +180,9 @@ void jm_arena_settle(struct jm_arena *arena);
 /* Pops where jm_arena_pop could not because of the place. A link that leads nowhere ends its list. */
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
 
+/* Cuts where jm_arena_cut could not because of the place. */
+void *jm_arena_cut_found(struct jm_arena *arena, unsigned code);
+
 /* Forgets all free objects; the map still knows them. */
 void jm_arena_clear_lists(struct jm_arena *arena);
 
@@ -181,6 +195,15 @@ void jm_arena_retire_span(struct jm_arena *arena);
 
 /* Makes a stretch of granules free objects, as large as they can be, and lists them. */
 void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end);
+
+/* Makes granules that hold nothing the span. pre: the last one was retired. */
+void jm_arena_open_span(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end);
+
+/* The granules of the span. */
+static inline uint32_t jm_arena_span_granules(const struct jm_arena *arena)
+{
+    return (uint32_t)((size_t)(arena->span.end - arena->span.next) >> JM_GRANULE_BITS);
+}
 
 /* Makes a new block the span. */
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block);

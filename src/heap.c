@@ -187,7 +187,7 @@ static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
         jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block), block);
     }
     jm_arena_open_block(heap->arena, block);
-    heap->cut += heap->arena->span.end - heap->arena->span.next;
+    heap->cut += jm_arena_span_granules(heap->arena);
     jm_heap_publish(heap);
     return true;
 }
@@ -228,11 +228,11 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
         object = jm_arena_pop_found(arena, code);
     }
     if (object == NULL) {
-        object = jm_arena_cut(arena, code);
+        object = jm_arena_cut_found(arena, code);
     }
     if (object == NULL && jm_arena_choose_span(arena, code)) {
-        heap->cut += arena->span.end - arena->span.next;
-        object = jm_arena_cut(arena, code);
+        heap->cut += jm_arena_span_granules(arena);
+        object = jm_arena_cut_found(arena, code);
     }
     return object;
 }

@@ -95,21 +95,25 @@ static JM_NOINLINE void *alloc_slow(JsRuntimeHandle runtime, size_t size)
     return run(runtime, &request, HERE);
 }
 
-/* The list of the class was empty: there may be room all the same, without asking anybody. A new object
- * comes before the one that waits to be listed: what is freed and taken in turns then has two. */
+/* There may be room without asking anybody. */
 static JM_NOINLINE void *alloc_refill(JsRuntimeHandle runtime, size_t size, unsigned code)
 {
-    struct jm_arena *arena = jm_current.arena;
     struct jm_heap *heap = jm_current.heap;
-    void *object = arena->free[code].first == NULL ? jm_arena_cut(arena, code) : NULL;
-    if (object == NULL && heap != NULL) {
-        object = jm_heap_refill(heap, code);
-    }
+    void *object = heap == NULL ? NULL : jm_heap_refill(heap, code);
     if (object != NULL && JM_UNLIKELY(heap->untidy)) {
         (void)jm_heap_free(heap, object); /* what a drain emptied goes while no event can lose it */
         object = NULL;
     }
     return object != NULL ? object : alloc_slow(runtime, size);
+}
+
+/* The list of the class is of no use. A new object comes before the one that waits to be listed: what is
+ * freed and taken in turns then has two. */
+static JM_NOINLINE void *alloc_new(JsRuntimeHandle runtime, size_t size, unsigned code)
+{
+    struct jm_arena *arena = jm_current.arena;
+    void *object = arena->free[code].first == NULL ? jm_arena_cut(arena, code) : NULL;
+    return JM_LIKELY(object != NULL) ? object : alloc_refill(runtime, size, code);
 }
 
 /* A size that the table of steps does not know. */
@@ -120,7 +124,7 @@ static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
     }
     unsigned code = jm_class_of_size(size);
     void *object = jm_arena_pop(jm_current.arena, code);
-    return object != NULL ? object : alloc_refill(runtime, size, code);
+    return object != NULL ? object : alloc_new(runtime, size, code);
 }
 
 JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
@@ -130,7 +134,7 @@ JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
     }
     unsigned code = jm_class_steps[(size + JM_GRANULE - 1) >> JM_GRANULE_BITS];
     void *object = jm_arena_pop(jm_current.arena, code);
-    return JM_LIKELY(object != NULL) ? object : alloc_refill(runtime, size, code);
+    return JM_LIKELY(object != NULL) ? object : alloc_new(runtime, size, code);
 }
 
 JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t size)

@@ -120,7 +120,7 @@ void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run)
 {
     jm_arena_retire_span(arena);
     mark_pages(run.block, run.start, run.end, 0);
-    arena->span = (struct jm_span){run.block, (uint32_t)run.start, (uint32_t)run.end};
+    jm_arena_open_span(arena, run.block, run.start, run.end);
 }
 
 struct jm_census jm_sweep_census(const struct jm_supply *supply)

@@ -203,14 +203,14 @@ static void an_object_extends_into_the_span_behind_it_only(void **state)
     assert_false(jm_arena_extend(arena, place.block, place.granule, 4, 5));
     place = place_of(second->bytes);
     uint64_t live = jm_block_live(place.block);
-    uint32_t next = arena->span.next;
+    char *next = arena->span.next;
     assert_true(jm_arena_extend(arena, place.block, place.granule, 4, 8));
-    assert_int_equal(arena->span.next, next + 4);
+    assert_ptr_equal(arena->span.next, next + 4 * JM_GRANULE);
     assert_int_equal(jm_block_live(place.block), live + 4);
     assert_int_equal(jm_heap_usable(HEAP, second->bytes), 128);
     assert_held(second);
     /* Not beyond the span's end. */
-    unsigned most = jm_class_within(arena->span.end - arena->span.next + 8);
+    unsigned most = jm_class_within(jm_arena_span_granules(arena) + 8);
     assert_false(jm_arena_extend(arena, place.block, place.granule, 8, most + 1));
     assert_true(jm_arena_extend(arena, place.block, place.granule, 8, most));
     (void)assert_heap(HEAP, HEAP_LISTS);

@@ -54,7 +54,7 @@ static void fill_blocks(size_t blocks)
     while (check().small_blocks < blocks) {
         many[many_count++] = rig_alloc(&rig, KIB(8));
     }
-    while (HEAP->arena->span.end - HEAP->arena->span.next >= KIB(8) >> JM_GRANULE_BITS) {
+    while (jm_arena_span_granules(HEAP->arena) >= KIB(8) >> JM_GRANULE_BITS) {
         many[many_count++] = rig_alloc(&rig, KIB(8));
     }
 }

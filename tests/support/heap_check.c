@@ -34,7 +34,7 @@ static struct stretch span_in(const struct jm_heap *heap, const struct jm_block 
     if (span->block != block || span->next == span->end) {
         return (struct stretch){JM_NO_GRANULE, JM_NO_GRANULE};
     }
-    return (struct stretch){span->next, span->end};
+    return (struct stretch){jm_granule_of(block, span->next), jm_granule_of(block, span->end)};
 }
 
 /* The objects of one block while it is walked. */
