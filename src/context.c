@@ -61,7 +61,7 @@ static void destroy(struct jm_runtime *runtime, struct jm_context *context)
     } else {
         runtime->contexts = context->next;
     }
-    jm_registry_retract(KIND, &context->slot);
+    jm_registry_retract(&context->slot);
     jm_registry_give(KIND, &context->slot);
 }
 
@@ -74,11 +74,9 @@ static void destroy_if_unused(struct jm_runtime *runtime, struct jm_context *con
 
 void jm_context_dispose_all(struct jm_runtime *runtime)
 {
-    jm_lock_take(jm_runtime_lock_of(runtime));
     while (runtime->contexts != 0) {
         destroy(runtime, at_link(runtime->contexts));
     }
-    jm_lock_drop(jm_runtime_lock_of(runtime));
 }
 
 struct jm_ref jm_context_current(void)

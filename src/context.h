@@ -32,7 +32,8 @@ static inline struct jm_context *jm_context_at(struct jm_ref ref)
 /* A new context of a runtime that the calling thread uses; 0: no memory, or no handles. */
 uintptr_t jm_context_create(struct jm_runtime *runtime);
 
-/* Makes all contexts of a runtime stale. pre: none is current; the calling thread uses the runtime. */
+/* Makes all contexts of a runtime stale. pre: none is current; the calling thread uses the runtime
+ * and holds its lock. */
 void jm_context_dispose_all(struct jm_runtime *runtime);
 
 /* Makes a context current on this thread, or none (a null slot), in place of the one that was. */

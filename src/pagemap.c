@@ -88,6 +88,17 @@ static bool has_readers(uint32_t epoch)
     return false;
 }
 
+bool jm_pagemap_is_quiet(void)
+{
+    uint32_t readers = 0;
+    atomic_thread_fence(memory_order_seq_cst); /* who begins after finds nothing */
+    for (int stripe = 0; stripe < JM_READER_STRIPES; stripe++) {
+        readers |= jm_load_seq_cst(&jm_pagemap_stripes[stripe].readers[0]);
+        readers |= jm_load_seq_cst(&jm_pagemap_stripes[stripe].readers[1]);
+    }
+    return readers == 0;
+}
+
 uint32_t jm_pagemap_advance(void)
 {
     for (int step = 0; step < 2; step++) {
@@ -102,7 +113,9 @@ uint32_t jm_pagemap_advance(void)
 
 void jm_pagemap_wait(void)
 {
-    atomic_thread_fence(memory_order_seq_cst);
+    if (jm_pagemap_is_quiet()) {
+        return;
+    }
     uint32_t since = jm_load_seq_cst(&jm_pagemap_epoch);
     for (unsigned attempt = 0; !jm_pagemap_is_over(since, jm_pagemap_advance()); attempt++) {
         jm_os_pause(attempt);

@@ -122,6 +122,9 @@ JM_INLINE void jm_pagemap_leave(_Atomic(uint32_t) *readers)
 /* Ends epochs as far as readers allow, at most two. Returns the epoch then. */
 uint32_t jm_pagemap_advance(void);
 
+/* True where nobody reads at all, so that of what was unregistered before no reader is left either. */
+bool jm_pagemap_is_quiet(void);
+
 /* True where no reader is left of what was unregistered in epoch `since` or before. */
 static inline bool jm_pagemap_is_over(uint32_t since, uint32_t epoch)
 {

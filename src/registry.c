@@ -13,7 +13,6 @@ static struct {
     struct jm_lock lock; /* for growth */
     uint64_t seed;
     _Atomic(uint64_t) free[JM_KINDS];
-    _Atomic(size_t) live[JM_KINDS];
     _Atomic(size_t) metadata;
 } registry;
 
@@ -137,17 +136,15 @@ static uintptr_t encode(enum jm_kind kind, uint32_t index, uint32_t tag)
 uintptr_t jm_registry_publish(enum jm_kind kind, struct jm_slot *slot)
 {
     uint32_t tag = jm_load_relaxed(&slot->tag) | 1;
-    atomic_fetch_add_explicit(&registry.live[kind], 1, memory_order_relaxed);
     jm_store_release(&slot->tag, tag);
     return encode(kind, slot->index, tag);
 }
 
-void jm_registry_retract(enum jm_kind kind, struct jm_slot *slot)
+void jm_registry_retract(struct jm_slot *slot)
 {
     jm_store_relaxed(&slot->tag, (jm_load_relaxed(&slot->tag) + 1) & TAG_MASK);
-    atomic_thread_fence(
-        memory_order_release); /* before anything that the slot's next user writes */
-    atomic_fetch_sub_explicit(&registry.live[kind], 1, memory_order_relaxed);
+    /* Before anything that the slot's next user writes. */
+    atomic_thread_fence(memory_order_release);
 }
 
 uintptr_t jm_registry_handle(enum jm_kind kind, const struct jm_slot *slot)
@@ -158,7 +155,12 @@ uintptr_t jm_registry_handle(enum jm_kind kind, const struct jm_slot *slot)
 
 size_t jm_registry_live(enum jm_kind kind)
 {
-    return jm_load_relaxed(&registry.live[kind]);
+    size_t live = 0;
+    const struct jm_slot *slot;
+    for (size_t index = 0; (slot = jm_registry_slot(kind, index)) != NULL; index++) {
+        live += jm_load_relaxed(&slot->tag) % 2;
+    }
+    return live;
 }
 
 size_t jm_registry_metadata(void)

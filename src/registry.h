@@ -60,7 +60,7 @@ struct jm_slot *jm_registry_take(enum jm_kind kind);
 uintptr_t jm_registry_publish(enum jm_kind kind, struct jm_slot *slot);
 
 /* Makes a live slot dead. From here on its handle is stale. */
-void jm_registry_retract(enum jm_kind kind, struct jm_slot *slot);
+void jm_registry_retract(struct jm_slot *slot);
 
 /* Lets a dead slot be used again. pre: its taker is done with it. */
 void jm_registry_give(enum jm_kind kind, struct jm_slot *slot);
@@ -71,7 +71,7 @@ uintptr_t jm_registry_handle(enum jm_kind kind, const struct jm_slot *slot);
 /* Slots by index, live or not; NULL beyond the last one. */
 struct jm_slot *jm_registry_slot(enum jm_kind kind, size_t index);
 
-/* Live slots of a kind, and bytes mapped for all. */
+/* Live slots of a kind, by a walk, and bytes mapped for all. */
 size_t jm_registry_live(enum jm_kind kind);
 size_t jm_registry_metadata(void);
 

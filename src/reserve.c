@@ -195,9 +195,14 @@ static void keep(struct jm_block *block, struct jm_block **list)
     jm_lock_drop(&reserve.lock);
 }
 
-/* True once nobody reads the block any more; false if others wait longer than a few steps. */
-static bool wait_for_readers(uint32_t since)
+/* True once nobody reads a block any more that was unregistered; false if others wait longer than a few
+ * steps. */
+static bool wait_for_readers(struct jm_block *block)
 {
+    if (JM_LIKELY(jm_pagemap_is_quiet())) {
+        return true;
+    }
+    uint32_t since = block->retired = jm_load_seq_cst(&jm_pagemap_epoch);
     size_t room = jm_load_relaxed(&reserve.limit);
     bool full = jm_load_relaxed(&reserve.bytes) > room + JM_RESERVE_WAITING_MAX;
     for (unsigned attempt = 0; !jm_pagemap_is_over(since, jm_pagemap_advance()); attempt++) {
@@ -212,9 +217,7 @@ static bool wait_for_readers(uint32_t since)
 bool jm_reserve_give(struct jm_block *block, bool must)
 {
     jm_reserve_settle();
-    atomic_thread_fence(memory_order_seq_cst);
-    block->retired = jm_load_seq_cst(&jm_pagemap_epoch);
-    if (!wait_for_readers(block->retired)) {
+    if (!wait_for_readers(block)) {
         keep(block, &reserve.leftovers);
         return true;
     }

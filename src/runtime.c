@@ -405,9 +405,9 @@ static void dispose(struct jm_runtime *runtime)
     start(&operation, runtime);
     runtime->disposing = true;
     jm_heap_release_all(&runtime->heap);
-    jm_context_dispose_all(runtime);
     jm_lock_take(jm_runtime_lock_of(runtime));
-    jm_registry_retract(JM_KIND_RUNTIME, &runtime->slot);
+    jm_context_dispose_all(runtime);
+    jm_registry_retract(&runtime->slot);
     jm_lock_drop(jm_runtime_lock_of(runtime));
     jm_operation_end(&operation);
     jm_registry_give(JM_KIND_RUNTIME, &runtime->slot);

@@ -60,7 +60,7 @@ static void a_handle_is_valid_from_publish_to_retract(void **state)
         assert_ptr_equal(ref.slot, slot);
         assert_true(jm_registry_holds(ref));
         assert_ptr_equal(jm_registry_slot(kind, slot->index), slot);
-        jm_registry_retract(kind, slot);
+        jm_registry_retract(slot);
         assert_false(jm_registry_holds(ref));
         assert_null(jm_registry_find(kind, handle).slot);
         assert_int_equal(jm_registry_handle(kind, slot), 0);
@@ -94,7 +94,7 @@ static int drop_many(void **state)
     (void)state;
     for (size_t k = 0; k < JM_KINDS; k++) {
         for (size_t i = 0; i < MANY; i++) {
-            jm_registry_retract(kinds[k], slots[k][i]);
+            jm_registry_retract(slots[k][i]);
             jm_registry_give(kinds[k], slots[k][i]);
         }
     }
@@ -232,7 +232,7 @@ static void stale_handles_stay_stale(void **state)
     for (size_t k = 0; k < JM_KINDS; k++) {
         struct jm_slot *slot = take(kinds[k]);
         jm_registry_publish(kinds[k], slot);
-        jm_registry_retract(kinds[k], slot);
+        jm_registry_retract(slot);
         jm_registry_give(kinds[k], slot);
         for (size_t i = 0; i < GENERATIONS; i++) {
             slot = take(kinds[k]);
@@ -240,7 +240,7 @@ static void stale_handles_stay_stale(void **state)
             for (size_t before = i > 50 ? i - 50 : 0; before < i; before++) {
                 assert_false(finds(kinds[k], old[before]));
             }
-            jm_registry_retract(kinds[k], slot);
+            jm_registry_retract(slot);
             jm_registry_give(kinds[k], slot);
         }
         for (size_t i = 0; i < GENERATIONS; i++) {
@@ -274,14 +274,14 @@ static void a_slot_whose_generations_are_used_up_is_never_handed_out_again(void 
         /* One generation before the last, it still comes back. */
         jm_store_relaxed(&worn->tag, (first - 4) & TAG_MASK);
         uintptr_t before_last = jm_registry_publish(kind, worn);
-        jm_registry_retract(kind, worn);
+        jm_registry_retract(worn);
         jm_registry_give(kind, worn);
         assert_ptr_equal(jm_registry_take(kind), worn);
 
         uintptr_t last = jm_registry_publish(kind, worn);
         assert_true(finds(kind, last));
         assert_false(finds(kind, before_last));
-        jm_registry_retract(kind, worn);
+        jm_registry_retract(worn);
         jm_registry_give(kind, worn);
         for (size_t i = 0; i < 2 * CHUNK_SLOTS; i++) {
             assert_true(take(kind) != worn);
@@ -304,12 +304,12 @@ static void generations_go_round_once(void **state)
         }
         uintptr_t high = jm_registry_publish(kind, slot);
         assert_ptr_equal(jm_registry_find(kind, high).slot, slot);
-        jm_registry_retract(kind, slot);
+        jm_registry_retract(slot);
         assert_int_equal(jm_load_relaxed(&slot->tag), 0);
         uintptr_t low = jm_registry_publish(kind, slot);
         assert_ptr_equal(jm_registry_find(kind, low).slot, slot);
         assert_null(jm_registry_find(kind, high).slot);
-        jm_registry_retract(kind, slot);
+        jm_registry_retract(slot);
         assert_null(jm_registry_find(kind, low).slot);
     }
 }
@@ -357,7 +357,7 @@ static void a_chunk_that_cannot_be_had_is_a_refusal(void **state)
         assert_int_equal(slot->index, index + 1);
         assert_true(jm_registry_metadata() > metadata);
         jm_registry_publish(kind, slot);
-        jm_registry_retract(kind, slot);
+        jm_registry_retract(slot);
         jm_registry_give(kind, slot);
     }
     assert_null(fake_os_fault());
@@ -430,7 +430,7 @@ static void *take_and_give(void *argument)
         read_somebody(&random);
         fault_if(jm_registry_find(JM_KIND_CONTEXT, handle).slot != slot);
         fault_if(finds(JM_KIND_RUNTIME, handle));
-        jm_registry_retract(JM_KIND_CONTEXT, slot);
+        jm_registry_retract(slot);
         jm_store_relaxed(&context->data, (void *)UINTPTR_MAX); /* the next user's */
         fault_if(finds(JM_KIND_CONTEXT, handle));
         fault_if(atomic_exchange(&shared.owned[slot->index], 0) != 1);

@@ -15,7 +15,11 @@
  * mutant LEFT_EARLY: a reader leaves before its last read
  * mutant ONE_STRIPE: only one stripe of readers is looked at
  * mutant COUNTED_LATE: a reader looks whether the epoch ended before it counts itself
+ * Where no reader at all is seen after a block was unregistered, it is gone at once.
+ *
  * mutant SEEN_IN_ANOTHER: the readers were looked at in an epoch before the one that is ended
+ * mutant QUIET_EARLY: it is seen that there is no reader before the block is unregistered
+ * mutant QUIET_ONE_EPOCH: only the readers of the current epoch's parity are looked at
  */
 #define GIVERS 2
 #define STRIPES 2
@@ -41,6 +45,32 @@ inline has_readers(at, found)
     :: else
     fi
 #endif
+#endif
+}
+
+/* jm_pagemap_is_quiet: the counters are read one by one. */
+inline is_quiet(quiet)
+{
+#ifdef QUIET_ONE_EPOCH
+    quiet = readers[epoch % 2] == 0;
+    if
+    :: quiet -> quiet = readers[2 + epoch % 2] == 0
+    :: else
+    fi
+#else
+    quiet = readers[0] == 0;
+    if
+    :: quiet -> quiet = readers[1] == 0
+    :: else
+    fi;
+    if
+    :: quiet -> quiet = readers[2] == 0
+    :: else
+    fi;
+    if
+    :: quiet -> quiet = readers[3] == 0
+    :: else
+    fi
 #endif
 }
 
@@ -120,7 +150,7 @@ proctype reader()
 proctype giver(byte unit; byte rounds)
 {
     byte since, at;
-    bool found;
+    bool found, quiet;
     do
     :: rounds == 0 -> break
     :: else ->
@@ -128,12 +158,22 @@ proctype giver(byte unit; byte rounds)
 #ifdef UNREGISTERED_LATE
        since = epoch;
        registered[unit] = false;
+       quiet = false;
+#else
+#ifdef QUIET_EARLY
+       is_quiet(quiet);
+       registered[unit] = false;
 #else
        registered[unit] = false;
+       if
+       :: is_quiet(quiet)
+       :: quiet = false /* another reader, who is not modelled, came in between */
+       fi;
+#endif
        since = epoch;
 #endif
        do
-       :: IS_OVER(since) -> break
+       :: quiet || IS_OVER(since) -> break
        :: else -> advance()
        od;
        life[unit]++;
