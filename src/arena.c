@@ -2,9 +2,7 @@
 
 struct jm_block jm_no_block;
 
-#define EMPTY_LIST(granules) {NULL, JM_LIVE(granules)},
 struct jm_arena jm_no_arena = {
-    .free = {{NULL, 0}, JM_FOR_CLASSES(EMPTY_LIST)},
     .span = {NULL, NULL, &jm_no_block},
 };
 
@@ -61,17 +59,17 @@ bool jm_arena_find(struct jm_arena *arena, const void *pointer, struct jm_place 
 
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
 {
-    struct jm_class_list *list = &arena->free[code];
-    if (list->first == NULL || list->first == arena->pending.link) {
+    struct jm_link *list = &arena->free[code];
+    if (list->next == NULL || list->next == arena->pending.link) {
         jm_arena_settle(arena);
     }
-    struct jm_link *link = list->first;
+    struct jm_link *link = list->next;
     struct jm_place place;
     if (link == NULL ||
         (jm_arena_find(arena, link, &place) && jm_arena_take(list, link, place, code))) {
         return link;
     }
-    list->first = NULL; /* what followed is still in the map */
+    list->next = NULL; /* what followed is still in the map */
     arena->broken = true;
     return NULL;
 }
@@ -80,7 +78,7 @@ void jm_arena_clear_lists(struct jm_arena *arena)
 {
     forget_pending(arena);
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
-        arena->free[code].first = NULL;
+        arena->free[code].next = NULL;
     }
 }
 
@@ -134,7 +132,7 @@ void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t st
 static bool span_from_free(struct jm_arena *arena, unsigned code)
 {
     for (unsigned larger = code + 1; larger <= JM_CLASSES; larger++) {
-        if (arena->free[larger].first == NULL) {
+        if (arena->free[larger].next == NULL) {
             continue;
         }
         void *object = jm_arena_pop_found(arena, larger);

@@ -31,24 +31,18 @@ struct jm_span {
     struct jm_block *block;
 };
 
-/* What the fast paths need of a class, on one cache line. */
-struct jm_class_list {
-    struct jm_link *first;
-    uint64_t live; /* jm_class_live of the class; constant */
-};
-
 /* The object freed last. It enters its list with the next free: where an object is freed and handed out
  * again at once, the list's head is then known before the state map has told the object's class. */
 struct jm_pending {
     struct jm_link *link; /* `nowhere`, in the list of class 0, where none waits */
-    struct jm_class_list *list;
+    struct jm_link *list;
 };
 
 struct jm_arena {
-    struct jm_class_list free[JM_CLASSES + 1]; /* by code */
+    struct jm_link free[JM_CLASSES + 1]; /* by code; `next` is the first object */
     struct jm_pending pending;
-    struct jm_supply *supply;
     struct jm_span span;
+    struct jm_supply *supply;
     struct jm_link nowhere;
     bool broken; /* free objects may be missing from the lists: sweep before growing */
 };
@@ -89,27 +83,27 @@ JM_INLINE bool jm_arena_peek(const struct jm_arena *arena, const void *pointer,
     }
     place->unit = jm_region_unit(base, granule);
     place->state = jm_region_state(base, granule);
-    return JM_LIKELY(jm_load_relaxed(&place->unit->token) == arena);
+    return JM_LIKELY(jm_equals_pointer(&place->unit->token, arena));
 }
 
 /* Takes the first object of a list, which a link led to. False: it is no free object of this class. */
-JM_INLINE bool jm_arena_take(struct jm_class_list *list, struct jm_link *link,
-                             struct jm_place place, unsigned code)
+JM_INLINE bool jm_arena_take(struct jm_link *list, struct jm_link *link, struct jm_place place,
+                             size_t code)
 {
-    if (JM_UNLIKELY(jm_load_relaxed(place.state) != (uint8_t)(code + JM_FREE))) {
+    if (JM_UNLIKELY(!jm_equals_byte(place.state, (uint8_t)(code + JM_FREE)))) {
         return false;
     }
-    list->first = link->next;
+    list->next = link->next;
     jm_store_relaxed(place.state, (uint8_t)code);
-    jm_count_owned(&place.unit->live, list->live);
+    jm_count_owned(&place.unit->live, jm_class_live(code));
     return true;
 }
 
 /* Takes the first object of a list. NULL: there is none, or it does not lie in the region. */
-JM_INLINE void *jm_arena_pop(struct jm_arena *arena, unsigned code)
+JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
 {
-    struct jm_class_list *list = &arena->free[code];
-    struct jm_link *link = list->first;
+    struct jm_link *list = &arena->free[code];
+    struct jm_link *link = list->next;
     struct jm_place place;
     /* An old link may lead to the object that waits: it is free, but will be written into once more. */
     if (JM_UNLIKELY(link == arena->pending.link)) {
@@ -119,41 +113,41 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, unsigned code)
     return taken ? link : NULL;
 }
 
-JM_INLINE void jm_arena_list(struct jm_class_list *list, struct jm_link *link)
+JM_INLINE void jm_arena_list(struct jm_link *list, struct jm_link *link)
 {
-    link->next = list->first;
-    list->first = link;
+    link->next = list->next;
+    list->next = link;
 }
 
 /* Frees a live object of class `code`. True where its block may be empty now. */
 JM_INLINE bool jm_arena_push(struct jm_arena *arena, struct jm_place place, void *object,
-                             unsigned code)
+                             size_t code)
 {
-    struct jm_class_list *list = &arena->free[code];
+    struct jm_link *list = &arena->free[code];
     JM_PIN(list);
     jm_store_relaxed(place.state, (uint8_t)(code + JM_FREE));
     jm_arena_list(arena->pending.list, arena->pending.link);
     arena->pending = (struct jm_pending){object, list};
-    return JM_UNLIKELY(jm_discount_owned(&place.unit->live, list->live));
+    return JM_UNLIKELY(jm_discount_owned(&place.unit->live, jm_class_live(code)));
 }
 
 /* Takes the first bytes of the span as an object. */
-JM_INLINE void jm_arena_cut_at(struct jm_arena *arena, struct jm_place place, unsigned code)
+JM_INLINE void jm_arena_cut_at(struct jm_arena *arena, struct jm_place place, size_t code)
 {
-    uint64_t live = arena->free[code].live;
+    uint64_t live = jm_class_live(code);
     arena->span.next += (size_t)(uint32_t)live << JM_GRANULE_BITS;
     jm_store_relaxed(place.state, (uint8_t)code);
     jm_count_owned(&place.unit->live, live);
 }
 
-JM_INLINE bool jm_arena_span_fits(const struct jm_arena *arena, unsigned code)
+JM_INLINE bool jm_arena_span_fits(const struct jm_arena *arena, size_t code)
 {
-    size_t granules = (uint32_t)arena->free[code].live;
+    size_t granules = (uint32_t)jm_class_live(code);
     return (size_t)(arena->span.end - arena->span.next) >= granules << JM_GRANULE_BITS;
 }
 
 /* Cuts an object off the span. NULL: the span is too short, or does not lie in the region. */
-JM_INLINE void *jm_arena_cut(struct jm_arena *arena, unsigned code)
+JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
 {
     void *object = arena->span.next;
     struct jm_place place;

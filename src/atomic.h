@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define jm_load_relaxed(object) atomic_load_explicit((object), memory_order_relaxed)
@@ -24,6 +25,7 @@
 /*
  * The same for counters on the fast paths, in one instruction where the processor has it: compilers make
  * three of an atomic load, an addition and an atomic store. jm_discount_owned tells whether 0 is left.
+ * jm_equals_*: a comparison with memory, of which they make two, with a register between.
  */
 #if defined(__SANITIZE_THREAD__)
 #define JM_THREAD_SANITIZER 1
@@ -33,6 +35,20 @@
 #endif
 #endif
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(JM_THREAD_SANITIZER)
+static inline bool jm_equals_byte(const _Atomic(uint8_t) *object, uint8_t value)
+{
+    bool is_equal;
+    __asm__("cmpb %2, %1" : "=@cce"(is_equal) : "m"(*object), "q"(value));
+    return is_equal;
+}
+
+static inline bool jm_equals_pointer(const _Atomic(const void *) *object, const void *value)
+{
+    bool is_equal;
+    __asm__("cmpq %2, %1" : "=@cce"(is_equal) : "m"(*object), "r"(value));
+    return is_equal;
+}
+
 static inline void jm_count_owned(_Atomic(uint64_t) *counter, uint64_t value)
 {
     __asm__ volatile("addq %1, %0" : "+m"(*counter) : "r"(value) : "cc");
@@ -45,6 +61,16 @@ static inline bool jm_discount_owned(_Atomic(uint64_t) *counter, uint64_t value)
     return is_zero;
 }
 #else
+static inline bool jm_equals_byte(const _Atomic(uint8_t) *object, uint8_t value)
+{
+    return jm_load_relaxed(object) == value;
+}
+
+static inline bool jm_equals_pointer(const _Atomic(const void *) *object, const void *value)
+{
+    return jm_load_relaxed(object) == value;
+}
+
 static inline void jm_count_owned(_Atomic(uint64_t) *counter, uint64_t value)
 {
     jm_add_owned(counter, value);

@@ -15,12 +15,14 @@
 #define JM_NOINLINE __attribute__((noinline))
 #define JM_INLINE static inline __attribute__((always_inline))
 #define JM_COLD __attribute__((noinline, cold))
+#define JM_HOT __attribute__((aligned(64))) /* where it begins decides over 4 % of a pair */
 #else
 #define JM_LIKELY(x) (x)
 #define JM_UNLIKELY(x) (x)
 #define JM_NOINLINE
 #define JM_INLINE static inline
 #define JM_COLD
+#define JM_HOT
 #endif
 
 /* The convention of a host's callbacks; it differs from the default on 32-bit Windows only. */

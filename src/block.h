@@ -45,7 +45,7 @@
 #define JM_SMALL_BLOCK_MAX ((size_t)4 << 20)
 
 /* Room for the arena that one of a heap's small blocks holds. */
-#define JM_ARENA_SPACE ((size_t)1344)
+#define JM_ARENA_SPACE ((size_t)768)
 
 /* What separates the last object from whatever lies behind the block: never handed out. */
 #define JM_PAD ((size_t)64)

@@ -96,10 +96,10 @@ static JM_NOINLINE void *alloc_slow(JsRuntimeHandle runtime, size_t size)
 }
 
 /* There may be room without asking anybody. */
-static JM_NOINLINE void *alloc_refill(JsRuntimeHandle runtime, size_t size, unsigned code)
+static JM_NOINLINE void *alloc_refill(JsRuntimeHandle runtime, size_t size, size_t code)
 {
     struct jm_heap *heap = jm_current.heap;
-    void *object = heap == NULL ? NULL : jm_heap_refill(heap, code);
+    void *object = heap == NULL ? NULL : jm_heap_refill(heap, (unsigned)code);
     if (object != NULL && JM_UNLIKELY(heap->untidy)) {
         (void)jm_heap_free(heap, object); /* what a drain emptied goes while no event can lose it */
         object = NULL;
@@ -109,10 +109,10 @@ static JM_NOINLINE void *alloc_refill(JsRuntimeHandle runtime, size_t size, unsi
 
 /* The list of the class is of no use. A new object comes before the one that waits to be listed: what is
  * freed and taken in turns then has two. */
-static JM_NOINLINE void *alloc_new(JsRuntimeHandle runtime, size_t size, unsigned code)
+static JM_NOINLINE void *alloc_new(JsRuntimeHandle runtime, size_t size, size_t code)
 {
     struct jm_arena *arena = jm_current.arena;
-    void *object = arena->free[code].first == NULL ? jm_arena_cut(arena, code) : NULL;
+    void *object = arena->free[code].next == NULL ? jm_arena_cut(arena, code) : NULL;
     return JM_LIKELY(object != NULL) ? object : alloc_refill(runtime, size, code);
 }
 
@@ -127,12 +127,12 @@ static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
     return object != NULL ? object : alloc_new(runtime, size, code);
 }
 
-JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
+JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
 {
     if (JM_UNLIKELY(size > JM_STEP_MAX || jm_current.handle != (uintptr_t)runtime)) {
         return alloc_medium(runtime, size);
     }
-    unsigned code = jm_class_steps[(size + JM_GRANULE - 1) >> JM_GRANULE_BITS];
+    size_t code = jm_class_steps[(size + JM_GRANULE - 1) >> JM_GRANULE_BITS];
     void *object = jm_arena_pop(jm_current.arena, code);
     return JM_LIKELY(object != NULL) ? object : alloc_new(runtime, size, code);
 }
@@ -204,8 +204,8 @@ static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, const void *free
 /* Frees what starts at a place of the current heap. */
 JM_INLINE JsErrorCode free_small(struct jm_arena *arena, struct jm_place place, void *pointer)
 {
-    unsigned code = jm_load_relaxed(place.state);
-    if (JM_UNLIKELY(!jm_is_live(code))) {
+    size_t code = jm_load_relaxed(place.state);
+    if (JM_UNLIKELY(!jm_is_live((unsigned)code))) {
         return JsErrorInvalidArgument;
     }
     if (jm_arena_push(arena, place, pointer, code)) {
@@ -238,7 +238,7 @@ static JM_NOINLINE JsErrorCode free_slow(void *pointer)
     return heap != NULL && free_in(heap, pointer) ? JsNoError : JsErrorInvalidArgument;
 }
 
-JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
+JM_HOT JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
 {
     struct jm_arena *arena = jm_current.arena;
     struct jm_place place;

@@ -50,7 +50,7 @@ struct jm_unit {
 static_assert(sizeof(struct jm_unit) == 1u << JM_UNIT_ENTRY_BITS, "log2 of its size");
 
 /* Room for a block's header. */
-#define JM_HEAD_SIZE ((size_t)2048)
+#define JM_HEAD_SIZE ((size_t)1024)
 
 /* A multiple of every page size. */
 #define JM_REGION_MAP_SIZE ((size_t)1 << (JM_REGION_BITS - JM_GRANULE_BITS))

@@ -9,3 +9,7 @@ const uint8_t jm_class_steps[65] = {
 #define COUNT(granules) granules,
 
 const uint16_t jm_class_granules[JM_CLASSES + 1] = {0, JM_FOR_CLASSES(COUNT)};
+
+#define LIVE(granules) ((uint64_t)1 << 32) + (granules),
+
+const uint64_t jm_class_counts[JM_CLASSES + 1] = {0, JM_FOR_CLASSES(LIVE)};

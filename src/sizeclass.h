@@ -71,12 +71,12 @@ static inline unsigned jm_class_within(size_t granules)
     return jm_class_granules[code] > granules ? code - 1 : code;
 }
 
-/* What an object counts in its block. */
-#define JM_LIVE(granules) (((uint64_t)1 << 32) + (granules))
+/* What a live object counts in its block, by code: one object, and its granules. */
+extern const uint64_t jm_class_counts[JM_CLASSES + 1];
 
-JM_INLINE uint64_t jm_class_live(unsigned code)
+JM_INLINE uint64_t jm_class_live(size_t code)
 {
-    return JM_LIVE(jm_class_granules[code]);
+    return jm_class_counts[code];
 }
 
 static inline bool jm_is_live(unsigned state)

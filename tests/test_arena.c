@@ -325,7 +325,7 @@ static void a_list_ends_where_a_link_leads_nowhere(void **state)
     assert_false(arena->broken);
     assert_null(jm_arena_pop_found(arena, 4));
     assert_true(arena->broken);
-    assert_null(arena->free[4].first);
+    assert_null(arena->free[4].next);
     assert_held(live);
     jm_sweep(arena);
     assert_false(arena->broken);

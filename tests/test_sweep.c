@@ -59,7 +59,7 @@ static void neighbours_become_one(void **state)
     struct heap_walk walk = swept();
     assert_int_equal(walk.free_bytes, 32 * 48);
     unsigned code = jm_class_within(32 * 3);
-    assert_ptr_equal(HEAP->arena->free[code].first, objects[8]);
+    assert_ptr_equal(HEAP->arena->free[code].next, objects[8]);
     size_t usage = rig_usage(&rig);
     assert_ptr_equal(rig_alloc(&rig, (size_t)jm_class_granules[code] * 16), objects[8]);
     assert_int_equal(rig_usage(&rig), usage);

@@ -360,7 +360,7 @@ static const char *check_lists(struct check *check)
     const struct jm_arena *arena = check->heap->arena;
     for (unsigned code = 1; arena != NULL && code <= JM_CLASSES; code++) {
         size_t found = 0;
-        const struct jm_link *link = arena->free[code].first;
+        const struct jm_link *link = arena->free[code].next;
         if (arena->pending.list == &arena->free[code]) {
             found += is_listed_rightly(check, arena->pending.link, code);
         }
