@@ -150,6 +150,9 @@ JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr);
 /**
  * @brief Tells how many bytes of an object may be used.
  *
+ * Under Valgrind, and in a library built with AddressSanitizer, a use beyond the size that was asked
+ * for is an error until this was called for the object.
+ *
  * @param ptr the object.
  * @return at least the size that was asked for, in bytes; 0 for null and for a bad pointer.
  *

@@ -20,6 +20,7 @@
 #ifndef JM_ARENA_H
 #define JM_ARENA_H
 
+#include "inspect.h"
 #include "sizeclass.h"
 
 struct jm_link {
@@ -92,6 +93,22 @@ JM_INLINE bool jm_arena_peek(const struct jm_arena *arena, const void *pointer,
     return JM_LIKELY(jm_load_relaxed(&place->unit->token) == arena);
 }
 
+/* Links lie in memory that is free: tools would report whoever else reads or writes there. */
+JM_UNCHECKED struct jm_link *jm_link_next(const struct jm_link *link)
+{
+    return link->next;
+}
+
+JM_UNCHECKED void jm_link_set(struct jm_link *link, struct jm_link *next)
+{
+    link->next = next;
+}
+
+JM_INLINE size_t jm_class_bytes(unsigned code)
+{
+    return (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
+}
+
 /* Takes the first object of a list, which a link led to. False: it is no free object of this class. */
 JM_INLINE bool jm_arena_take(struct jm_class_list *list, struct jm_link *link,
                              struct jm_place place, unsigned code)
@@ -99,8 +116,9 @@ JM_INLINE bool jm_arena_take(struct jm_class_list *list, struct jm_link *link,
     if (JM_UNLIKELY(jm_load_relaxed(place.state) != (uint8_t)(code + JM_FREE))) {
         return false;
     }
-    list->first = link->next;
+    list->first = jm_link_next(link);
     jm_store_relaxed(place.state, (uint8_t)code);
+    jm_inspect_open(link, jm_class_bytes(code));
     jm_count_owned(&place.unit->live, list->live);
     return true;
 }
@@ -121,7 +139,7 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, unsigned code)
 
 JM_INLINE void jm_arena_list(struct jm_class_list *list, struct jm_link *link)
 {
-    link->next = list->first;
+    jm_link_set(link, list->first);
     list->first = link;
 }
 
@@ -132,6 +150,7 @@ JM_INLINE bool jm_arena_push(struct jm_arena *arena, struct jm_place place, void
     struct jm_class_list *list = &arena->free[code];
     JM_PIN(list);
     jm_store_relaxed(place.state, (uint8_t)(code + JM_FREE));
+    jm_inspect_close(object, jm_class_bytes(code));
     jm_arena_list(arena->pending.list, arena->pending.link);
     arena->pending = (struct jm_pending){object, list};
     return JM_UNLIKELY(jm_discount_owned(&place.unit->live, list->live));
@@ -150,6 +169,7 @@ JM_INLINE void *jm_arena_cut(struct jm_arena *arena, unsigned code)
     jm_store_relaxed(&block->map[span->next], (uint8_t)code);
     jm_count_owned(&jm_pagemap_unit(object)->live, arena->free[code].live);
     span->next += granules;
+    jm_inspect_open(object, jm_class_bytes(code));
     return object;
 }
 

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "inspect.h"
 #include "reserve.h"
 
 static _Atomic(struct jm_block *) *list_of(struct jm_supply *supply, const struct jm_block *block)
@@ -108,6 +109,7 @@ static struct jm_block *cut_block(size_t size, bool *has_room)
     if (start == NULL) {
         return NULL;
     }
+    jm_inspect_open(start, size); /* from whoever had it before */
     struct jm_block *block = jm_region_head_of(start);
     memset(block, 0, offsetof(struct jm_block, arena));
     block->region = (struct jm_os_region){start, size};
@@ -234,6 +236,17 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
     return admit(supply, block, verdict);
 }
 
+/* Nothing in a block that nobody has is to be touched. */
+static void close_block(const struct jm_block *block)
+{
+    if (jm_block_is_large(block)) {
+        jm_inspect_close(jm_block_object(block), jm_load_relaxed(&block->usable));
+    } else {
+        const char *first = block->start + ((size_t)block->first << JM_GRANULE_BITS);
+        jm_inspect_close(first, (size_t)(block->start + jm_block_size(block) - first));
+    }
+}
+
 bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool must)
 {
     size_t charge = block->charge;
@@ -241,6 +254,7 @@ bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool mus
     block->tenancy = supply->tenancy;
     unlink_block(supply, block);
     unregister_block(block);
+    close_block(block);
     if (!jm_reserve_give(block, must)) {
         register_block(supply, block);
         link_block(supply, block);
@@ -295,6 +309,7 @@ static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *bl
         unlink_block(supply, block);
         unregister_block(block);
         jm_pagemap_wait();
+        jm_inspect_open(block, block->region.size); /* others may get these addresses */
         moved = jm_os_move(block, block->region.size, size, target.address);
         if (moved) {
             block = target.address;
@@ -313,6 +328,7 @@ static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *bl
 /* Shortens the region. What the OS does not take back stays in it, unused and uncharged. */
 static bool shrink_region(struct jm_block *block, size_t size)
 {
+    jm_inspect_open((char *)block + size, block->region.size - size);
     if (!jm_os_shrink(block, block->region.size, size)) {
         return false;
     }

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "inspect.h"
 #include "reserve.h"
 #include "runtime.h"
 
@@ -25,6 +26,30 @@ static void *refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, s
     jm_runtime_refuse(verdict, runtime, requested);
     return NULL;
 }
+
+/* ---- What tools see of an object ---- */
+
+#if defined(JM_ASAN)
+/* Opens what was asked for of an object, or of NULL, and closes what it has beyond. Returns it. */
+static void *fit(void *object, size_t size)
+{
+    size_t asked = size == 0 ? 1 : size;
+    _Atomic(uint32_t) *readers = jm_pagemap_enter();
+    size_t usable = object == NULL ? 0 : jm_heap_usable_any(object);
+    if (usable != 0) {
+        jm_inspect_open(object, asked);
+        jm_inspect_close((char *)object + asked, usable - asked);
+    }
+    jm_pagemap_leave(readers);
+    return object;
+}
+#else
+JM_INLINE void *fit(void *object, size_t size)
+{
+    (void)size;
+    return object;
+}
+#endif
 
 /* ---- Operations on objects, by handle ---- */
 
@@ -126,11 +151,17 @@ static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
 JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
 {
     if (JM_UNLIKELY(size > JM_STEP_MAX || jm_current.handle != (uintptr_t)runtime)) {
-        return alloc_medium(runtime, size);
+        return fit(alloc_medium(runtime, size), size);
     }
     unsigned code = jm_class_steps[(size + JM_GRANULE - 1) >> JM_GRANULE_BITS];
     void *object = jm_arena_pop(jm_current.arena, code);
-    return JM_LIKELY(object != NULL) ? object : alloc_refill(runtime, size, code);
+    return fit(JM_LIKELY(object != NULL) ? object : alloc_refill(runtime, size, code), size);
+}
+
+/* Not inlined, so that the common way stays as short as it is. */
+static JM_NOINLINE void tell_zero(const void *object, size_t bytes)
+{
+    jm_inspect_zero(object, bytes);
 }
 
 JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t size)
@@ -142,6 +173,8 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
     void *object = jsrtmem_alloc(runtime, bytes);
     if (object != NULL && bytes <= JM_SMALL_MAX) { /* larger ones come from the OS, as zeros */
         memset(object, 0, bytes);
+    } else {
+        tell_zero(object, bytes);
     }
     return object;
 }
@@ -149,7 +182,7 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
 JSRTMEM_API(void *) jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size)
 {
     struct request request = {NULL, alignment, size};
-    return run(runtime, &request, HERE);
+    return fit(run(runtime, &request, HERE), size);
 }
 
 /* ---- Freeing ---- */
@@ -281,13 +314,20 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
 {
     struct jm_place place;
     if (JM_UNLIKELY(jm_current.handle != (uintptr_t)runtime || size - 1 >= JM_SMALL_MAX)) {
-        return realloc_slow(runtime, ptr, size);
+        return fit(realloc_slow(runtime, ptr, size), size);
     }
     unsigned code = jm_class_of_size(size);
     if (jm_arena_peek(jm_current.arena, ptr, &place) && jm_load_relaxed(place.state) == code) {
-        return ptr; /* it fits as it is */
+        return fit(ptr, size); /* as it is */
     }
-    return realloc_here(runtime, ptr, size);
+    return fit(realloc_here(runtime, ptr, size), size);
+}
+
+/* Who asks how much of an object may be used may use all of it. */
+static JM_COLD void tell_all_of(const void *object, size_t usable)
+{
+    size_t old = jm_inspect_size(object, usable);
+    jm_inspect_change(jm_heap_of_any(object), object, object, old, usable);
 }
 
 JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
@@ -295,12 +335,17 @@ JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
     if (jm_current.heap != NULL) {
         size_t size = jm_heap_usable(jm_current.heap, ptr);
         if (size != 0) {
+            jm_inspect_open(ptr, size);
             return size;
         }
     }
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
     size_t size = jm_heap_usable_any(ptr);
+    if (jm_inspect_watched && size != 0) {
+        tell_all_of(ptr, size);
+    }
     jm_pagemap_leave(readers);
+    jm_inspect_open(ptr, size);
     return size;
 }
 

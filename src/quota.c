@@ -1,5 +1,7 @@
 #include "quota.h"
 
+#include "inspect.h"
+
 void jm_quota_reset(struct jm_quota *quota)
 {
     jm_store_relaxed(&quota->usage, 0);
@@ -22,6 +24,7 @@ struct delivery {
 static void end_delivery(struct delivery *delivery)
 {
     if (!delivery->ended) {
+        jm_inspect_begin();
         jm_thread.unwound = delivery->hook->call.asking;
         (void)jm_hook_end(delivery->hook, &delivery->pair);
     }
@@ -41,8 +44,10 @@ static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, siz
     quota->hook.call.requested = jm_thread.requested;
     quota->hook.call.operations = quota->operations;
     delivery.ended = false;
+    jm_inspect_end();
     jm_event_function function = (jm_event_function)delivery.pair.function;
     bool answer = function(delivery.pair.state, (unsigned)event, bytes);
+    jm_inspect_begin();
     delivery.ended = true;
     return jm_hook_end(&quota->hook, &delivery.pair) && answer;
 }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "inspect.h"
+
 #define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
 
 /* One list per power of two from JM_SMALL_BLOCK_MIN to JM_RESERVE_BLOCK_MAX. */
@@ -92,8 +94,11 @@ static struct jm_block *pop(struct jm_block **list)
 static bool return_block(struct jm_block *block)
 {
     struct jm_os_region region = block->region;
-    return jm_region_holds(region.address) ? jm_region_give(region.address, region.size)
-                                           : jm_os_unmap(&region);
+    if (jm_region_holds(region.address)) {
+        return jm_region_give(region.address, region.size);
+    }
+    jm_inspect_open(region.address, region.size); /* others may get these addresses */
+    return jm_os_unmap(&region);
 }
 
 /* Unmaps a list's blocks until `limit` bytes are left, or the OS refuses. */
@@ -138,6 +143,7 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
 {
     struct jm_block old;
     memcpy(&old, block, offsetof(struct jm_block, arena));
+    jm_inspect_open(old.region.address, old.region.size);
     bool is_same = old.tenant == tenant && old.tenancy == tenant->tenancy;
     if (old.touched > old.first && !is_same) {
         size_t first = (size_t)old.first << JM_GRANULE_BITS;

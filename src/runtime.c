@@ -1,6 +1,7 @@
 #include "runtime.h"
 
 #include "context.h"
+#include "inspect.h"
 #include "os.h"
 #include "reserve.h"
 
@@ -91,6 +92,7 @@ static void start(struct jm_operation *operation, struct jm_runtime *runtime)
 {
     operation->runtime = runtime;
     operation->index = ++runtime->heap.supply.quota.operations;
+    jm_inspect_begin();
     jm_reserve_settle(); /* blocks that waited for their readers go when anybody comes by */
 }
 
@@ -135,6 +137,7 @@ void jm_operation_tidy(const struct jm_operation *operation)
 void jm_operation_end(struct jm_operation *operation)
 {
     struct jm_runtime *runtime = operation->runtime;
+    jm_inspect_end();
     if (JM_LIKELY(jm_operation_goes_on(operation))) {
         runtime->heap.supply.quota.operations = operation->index - 1;
         settle_owner(runtime);
@@ -324,7 +327,10 @@ struct notice {
 
 static void end_notice(struct notice *notice)
 {
-    (void)jm_hook_end(notice->hook, &notice->pair);
+    if (notice->pair.function != NULL) {
+        jm_inspect_begin();
+        (void)jm_hook_end(notice->hook, &notice->pair);
+    }
 }
 
 static JM_NOINLINE void call_before_collect(struct jm_runtime *runtime)
@@ -334,6 +340,7 @@ static JM_NOINLINE void call_before_collect(struct jm_runtime *runtime)
     if (jm_hook_begin(hook, &notice.pair, (uintptr_t)__builtin_frame_address(0))) {
         hook->call.asking = false;
         hook->call.operations = runtime->heap.supply.quota.operations;
+        jm_inspect_end();
         ((collect_function)notice.pair.function)(notice.pair.state);
     }
 }
@@ -377,6 +384,7 @@ uintptr_t jm_runtime_create(uint32_t attributes)
         jm_os_pause(attempt);
     }
     reset(runtime, attributes);
+    jm_inspect_create(&runtime->heap);
     uintptr_t handle = jm_registry_publish(JM_KIND_RUNTIME, slot);
     jm_store_release(&runtime->owner, 0);
     return handle;
@@ -403,7 +411,10 @@ static void dispose(struct jm_runtime *runtime)
 {
     JM_OPERATION(operation);
     start(&operation, runtime);
-    runtime->disposing = true;
+    if (!runtime->disposing) {
+        runtime->disposing = true;
+        jm_inspect_destroy(&runtime->heap);
+    }
     jm_heap_release_all(&runtime->heap);
     jm_context_dispose_all(runtime);
     jm_lock_take(jm_runtime_lock_of(runtime));
@@ -486,6 +497,7 @@ static bool init_once(void)
     if (!jm_os_init(&hooks)) {
         return false;
     }
+    jm_inspect_init();
     jm_registry_init();
     jm_region_init();
     jm_reserve_init();

@@ -1,0 +1,136 @@
+#!/bin/sh
+# Checks that tools which watch a process see into a runtime: each kind of mistake is reported where it
+# is, and a host without one is left in peace.
+# usage: tools.sh asan SOURCE_DIR WORK_DIR        builds the library and the host with AddressSanitizer
+#        tools.sh asan-built PROGRAM              the same with a host that is built so already
+#        tools.sh valgrind PROGRAM                the host that makes the mistakes, and the shared library
+# CC and CFLAGS are those of the build. Exit code 77: not run, for a reason that is printed.
+set -u
+LC_ALL=C
+export LC_ALL
+CC=${CC:-cc}
+CFLAGS=${CFLAGS:-}
+mode=${1:?usage: tools.sh asan|asan-built|valgrind ...}
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-tools.XXXXXX") || exit 1
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+
+failures=0
+fail() {
+    echo "tools: $*"
+    failures=$((failures + 1))
+}
+not_run() {
+    echo "not run: $*"
+    exit 77
+}
+
+FOUND=23 # the exit status by which a tool says that it found something
+
+# Runs the host under the tool; leaves what it said in $scratch/out and $scratch/report.
+watch() { # KIND
+    kind=$1
+    # shellcheck disable=SC2086 # the tool is words
+    $tool "$program" "$kind" >"$scratch/out" 2>"$scratch/report"
+    status=$?
+    address=$(sed -n 1p "$scratch/out")
+    address=${address#0x}
+    sed -E -i 's/\.(constprop|isra|part)\.[0-9]+//' "$scratch/report" # names that compilers make
+}
+show() {
+    sed 's/^/    /' "$scratch/report" | head -n 40
+}
+# TEXT is an extended regular expression; ADDRESS in it is where the mistake was made.
+finds() { # KIND TEXT
+    watch "$1"
+    text=$(echo "$2" | sed "s/ADDRESS/$address/g")
+    if [ "$status" -ne $FOUND ]; then
+        fail "$1: exit status $status, not $FOUND"
+        show
+    elif ! tr '\n' ' ' <"$scratch/report" | grep -Eq "$text"; then
+        fail "$1: the report does not say '$text'"
+        show
+    fi
+}
+finds_nothing() { # KIND
+    watch "$1"
+    if [ "$status" -ne 0 ] || [ -s "$scratch/report" ]; then
+        fail "$1: exit status $status, and a report"
+        show
+    fi
+}
+
+# ---- AddressSanitizer ----------------------------------------------------------------------------
+
+check_asan() {
+    ASAN_OPTIONS=exitcode=$FOUND
+    export ASAN_OPTIONS
+    tool=
+    finds_nothing clean
+    for kind in freed freed-not-entered freed-elsewhere freed-large-elsewhere beyond beyond-large \
+        far-beyond moved shrunk disposed in-callback after-jump; do
+        finds $kind "use-after-poison on address 0x0*ADDRESS .* in mistake "
+    done
+}
+
+build_with_asan() { # SOURCE_DIR WORK_DIR
+    mkdir -p "$2" || exit 1
+    program="$2/misuse"
+    echo 'int main(void) { return 0; }' >"$scratch/probe.c"
+    # shellcheck disable=SC2086 # flags are words
+    "$CC" $CFLAGS -fsanitize=address "$scratch/probe.c" -o "$scratch/probe" 2>"$scratch/log" ||
+        not_run "AddressSanitizer missing"
+    sources=$(find "$1/src" -name '*.c' ! -name 'os_windows.c')
+    # shellcheck disable=SC2086
+    "$CC" $CFLAGS -std=c11 -g -O1 -fsanitize=address -fno-omit-frame-pointer -fexceptions -pthread \
+        -I"$1/include" -I"$1/src" $sources "$1/tests/tools/misuse.c" -o "$program" 2>"$scratch/log" || {
+        cat "$scratch/log"
+        fail "the library does not build with AddressSanitizer"
+        exit 1
+    }
+}
+
+# ---- Valgrind ------------------------------------------------------------------------------------
+
+check_valgrind() {
+    command -v valgrind >/dev/null || not_run "valgrind missing"
+    valgrind -q true >"$scratch/log" 2>&1 || {
+        cat "$scratch/log"
+        not_run "valgrind does not start a program here"
+    }
+    tool="valgrind -q --error-exitcode=$FOUND --leak-check=full --errors-for-leak-kinds=definite"
+    read='Invalid read of size 1 .* mistake .* Address 0xADDRESS is'
+    finds_nothing clean
+    finds freed "$read 3 bytes inside a block of size 40 free'd .* give_away .* Block was alloc'd .* make "
+    finds freed-not-entered "$read 3 bytes inside a block of size 40 free'd .* give_away .* alloc'd .* make "
+    finds freed-elsewhere "$read 3 bytes inside a block of size 40 free'd .* give_away_on_thread .* make "
+    finds freed-large-elsewhere "$read 3 bytes inside a block of size 1,000,000 free'd .* give_away_on_thread "
+    finds moved "$read 3 bytes inside a block of size 4,000 free'd .* moved .* alloc'd .* make "
+    finds in-callback "$read 0 bytes inside a block of size 40 free'd .* give_away .* in_callback "
+    finds after-jump "$read 3 bytes inside a block of size 40 free'd .* give_away .* after_jump "
+    for kind in beyond beyond-large far-beyond shrunk disposed; do
+        finds $kind "$read"
+    done
+    finds undefined "depends on uninitialised value.* undefined "
+    finds undefined-grown "depends on uninitialised value.* undefined_grown "
+    finds lost "4,321 bytes in [0-9]+ blocks are definitely lost .* lose "
+}
+
+case $mode in
+asan)
+    build_with_asan "$2" "$3"
+    check_asan
+    ;;
+asan-built)
+    program=$2
+    check_asan
+    ;;
+valgrind)
+    program=$2
+    check_valgrind
+    ;;
+*) fail "unknown mode $mode" ;;
+esac
+[ "$failures" -eq 0 ] && echo "tools: $mode: every mistake is found, and nothing else"
+[ "$failures" -eq 0 ]
