@@ -289,7 +289,7 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
         jm_quota_cancel(&supply->quota, bytes);
         *verdict = JM_REFUSED_OS;
     } else {
-        jm_quota_confirm(&supply->quota);
+        jm_quota_confirm(&supply->quota, bytes);
         block->charge += bytes;
         return true;
     }
@@ -367,7 +367,7 @@ static struct jm_block *grow_granted(struct jm_supply *supply, struct jm_block *
         *verdict = JM_REFUSED_OS;
         return NULL;
     }
-    jm_quota_confirm(quota);
+    jm_quota_confirm(quota, delta);
     return grown;
 }
 

@@ -1,6 +1,7 @@
 #include "quota.h"
 
 #include "inspect.h"
+#include "probe.h"
 
 void jm_quota_reset(struct jm_quota *quota)
 {
@@ -12,6 +13,7 @@ void jm_quota_reset(struct jm_quota *quota)
     }
     jm_hook_set(&quota->hook, NULL, NULL);
     quota->operations = 0;
+    quota->handle = 0;
 }
 
 /* What a delivery leaves to be undone where the host throws an exception through it. */
@@ -82,13 +84,19 @@ bool jm_quota_charge_first(struct jm_quota *quota, size_t bytes)
 }
 
 /* The user and whoever resets the peak may race: the peak is never left below the usage. */
-void jm_quota_confirm(struct jm_quota *quota)
+static void raise_peak(struct jm_quota *quota)
 {
     size_t usage = jm_load_relaxed(&quota->usage);
     size_t peak = jm_load_relaxed(&quota->peak);
     while (usage > peak && !atomic_compare_exchange_weak(&quota->peak, &peak, usage)) {
         usage = jm_load_relaxed(&quota->usage);
     }
+}
+
+void jm_quota_confirm(struct jm_quota *quota, size_t bytes)
+{
+    raise_peak(quota);
+    jm_probe_acquire(quota->handle, bytes);
 }
 
 void jm_quota_cancel(struct jm_quota *quota, size_t bytes)
@@ -101,7 +109,7 @@ bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
     if (!jm_quota_charge_first(quota, bytes)) {
         return false;
     }
-    jm_quota_confirm(quota);
+    jm_quota_confirm(quota, bytes);
     return true;
 }
 
@@ -110,7 +118,7 @@ void jm_quota_reset_peak(struct jm_quota *quota)
     size_t peak = jm_load_relaxed(&quota->peak);
     while (!atomic_compare_exchange_weak(&quota->peak, &peak, jm_load_relaxed(&quota->usage))) {
     }
-    jm_quota_confirm(quota);
+    raise_peak(quota);
 }
 
 void jm_quota_fail(struct jm_quota *quota, size_t bytes)
@@ -121,5 +129,6 @@ void jm_quota_fail(struct jm_quota *quota, size_t bytes)
 void jm_quota_refund(struct jm_quota *quota, size_t bytes)
 {
     jm_add_owned(&quota->usage, 0 - bytes);
+    jm_probe_release(quota->handle, bytes);
     (void)deliver(quota, JM_EVENT_FREE, bytes);
 }

@@ -3,6 +3,7 @@
 #include "context.h"
 #include "inspect.h"
 #include "os.h"
+#include "probe.h"
 #include "reserve.h"
 
 static_assert(offsetof(struct jm_runtime, slot) == 0, "the registry casts");
@@ -214,6 +215,7 @@ void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime
         jm_thread.refusal.usage = jm_load_relaxed(&quota->usage);
         jm_thread.refusal.limit = jm_load_relaxed(&quota->limit);
     }
+    jm_probe_refuse(jm_thread.refusal.handle, verdict, requested);
 }
 
 /* Process state: few locks rather than one a runtime, so that a fork can wait for all of them. */
@@ -386,6 +388,8 @@ uintptr_t jm_runtime_create(uint32_t attributes)
     reset(runtime, attributes);
     jm_inspect_create(&runtime->heap);
     uintptr_t handle = jm_registry_publish(JM_KIND_RUNTIME, slot);
+    runtime->heap.supply.quota.handle = handle;
+    jm_probe_create(handle);
     jm_store_release(&runtime->owner, 0);
     return handle;
 }
@@ -420,6 +424,7 @@ static void dispose(struct jm_runtime *runtime)
     jm_lock_take(jm_runtime_lock_of(runtime));
     jm_registry_retract(JM_KIND_RUNTIME, &runtime->slot);
     jm_lock_drop(jm_runtime_lock_of(runtime));
+    jm_probe_dispose(runtime->heap.supply.quota.handle);
     jm_operation_end(&operation);
     jm_registry_give(JM_KIND_RUNTIME, &runtime->slot);
 }

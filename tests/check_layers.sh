@@ -10,7 +10,7 @@ export LC_ALL
 layer_of() {
     case $1 in
     base | atomic) echo 0 ;;
-    os | os_* | thread | inspect) echo 1 ;;
+    os | os_* | thread | inspect | probe) echo 1 ;;
     hook | quota | region | pagemap | reserve | block) echo 2 ;;
     sizeclass | arena | remote | heap | heap_* | sweep | large | giveback) echo 3 ;;
     registry | runtime | context) echo 4 ;;

@@ -109,6 +109,9 @@ wine_runs() { # ARCHITECTURE
 }
 has_wine() { has wine && wine_runs x86_64; }
 
+has_sdt() { compiles "#include <sys/sdt.h>\n$program" cc "$scratch/probe.c"; }
+has_gdb() { has gdb; }
+
 package_of() {
     case $1 in
     cc) echo "gcc libc6-dev" ;;
@@ -135,6 +138,8 @@ package_of() {
     python) echo python3 ;;
     node) echo "nodejs npm" ;;
     valgrind) echo "valgrind libc6-dbg" ;;
+    sdt) echo systemtap-sdt-dev ;;
+    gdb) echo gdb ;;
     # Not gcc-multilib, with which no compiler for another machine can be installed.
     m32) echo "gcc-$(cc -dumpversion | cut -d. -f1)-multilib" ;;
     m32_cxx) echo "g++-$(cc -dumpversion | cut -d. -f1)-multilib" ;;
@@ -422,7 +427,7 @@ check_tidy() {
 # Tests whose tool is missing say so, and are skipped.
 if [ "$full" = yes ]; then
     require spin meson deb lintian abigail doxygen graphviz mandoc man python node \
-        valgrind || echo "missing, and not installed:$missing"
+        valgrind sdt gdb || echo "missing, and not installed:$missing"
 fi
 run_build release -DCMAKE_BUILD_TYPE=Release
 

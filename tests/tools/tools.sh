@@ -4,13 +4,15 @@
 # usage: tools.sh asan SOURCE_DIR WORK_DIR        builds the library and the host with AddressSanitizer
 #        tools.sh asan-built PROGRAM              the same with a host that is built so already
 #        tools.sh valgrind PROGRAM                the host that makes the mistakes, and the shared library
-# CC and CFLAGS are those of the build. Exit code 77: not run, for a reason that is printed.
+#        tools.sh probes PROGRAM LIBRARY          the host that tells what the probes should
+# CC, READELF and CFLAGS are those of the build. Exit code 77: not run, for a reason that is printed.
 set -u
 LC_ALL=C
 export LC_ALL
 CC=${CC:-cc}
+READELF=${READELF:-readelf}
 CFLAGS=${CFLAGS:-}
-mode=${1:?usage: tools.sh asan|asan-built|valgrind ...}
+mode=${1:?usage: tools.sh asan|asan-built|valgrind|probes ...}
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-tools.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
@@ -117,6 +119,45 @@ check_valgrind() {
     finds lost "4,321 bytes in [0-9]+ blocks are definitely lost .* lose "
 }
 
+# ---- Probes --------------------------------------------------------------------------------------
+
+follow() { # PROBE FORMAT ARGUMENTS: has the debugger print a line where a probe is passed
+    printf 'break -probe jsrtmem:%s\ncommands\nsilent\n' "$1"
+    printf 'printf "%s %s\\n"%s\ncontinue\nend\n' "$1" "$2" "$3"
+}
+
+check_probes() { # LIBRARY
+    "$READELF" -n "$1" | awk '/Provider:/ { provider = $2 } /Name:/ { print provider ":" $2 }' |
+        sort -u >"$scratch/notes"
+    for name in acquire create dispose refuse release; do
+        echo "jsrtmem:$name"
+    done | diff - "$scratch/notes" || fail "the notes in the library name other probes"
+    if ! command -v gdb >/dev/null; then
+        echo "tools: gdb missing: the notes are all that was looked at"
+        return
+    fi
+    [ "$failures" -eq 0 ] || return
+    # shellcheck disable=SC2016 # the dollars are the debugger's
+    {
+        printf 'set pagination off\nset confirm off\nbreak main\nrun >%s\n' "$scratch/told"
+        follow create '%#lx' ', $_probe_arg0'
+        follow acquire '%#lx %lu' ', $_probe_arg0, $_probe_arg1'
+        follow release '%#lx %lu' ', $_probe_arg0, $_probe_arg1'
+        follow refuse '%#lx %d %lu' ', $_probe_arg0, $_probe_arg1, $_probe_arg2'
+        follow dispose '%#lx' ', $_probe_arg0'
+        echo continue
+    } >"$scratch/script"
+    gdb -q -nx -batch -x "$scratch/script" "$program" >"$scratch/report" 2>&1
+    grep -E '^(create|acquire|release|refuse|dispose) 0' "$scratch/report" |
+        sed 's/^refuse 0 /refuse 0x0 /' >"$scratch/passed"
+    if [ ! -s "$scratch/told" ]; then
+        show
+        not_run "gdb does not run a program here"
+    fi
+    diff "$scratch/told" "$scratch/passed" || fail "the probes tell other things than the host was told"
+    [ "$(cut -d' ' -f1 "$scratch/passed" | sort -u | wc -l)" -eq 5 ] || fail "a probe was not passed"
+}
+
 case $mode in
 asan)
     build_with_asan "$2" "$3"
@@ -130,7 +171,11 @@ valgrind)
     program=$2
     check_valgrind
     ;;
+probes)
+    program=$2
+    check_probes "$3"
+    ;;
 *) fail "unknown mode $mode" ;;
 esac
-[ "$failures" -eq 0 ] && echo "tools: $mode: every mistake is found, and nothing else"
+[ "$failures" -eq 0 ] && echo "tools: $mode: all that there is to be seen is seen, and nothing else"
 [ "$failures" -eq 0 ]
