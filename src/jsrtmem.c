@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "account.h"
+#include "diagnose.h"
 #include "inspect.h"
 #include "reserve.h"
 #include "runtime.h"
@@ -17,6 +19,11 @@ static_assert((int)JSRTMEM_REFUSAL_LIMIT == JM_REFUSED_LIMIT &&
                   (int)JSRTMEM_REFUSAL_CALLBACK == JM_REFUSED_CALLBACK &&
                   (int)JSRTMEM_REFUSAL_ARGUMENT == JM_REFUSED_ARGUMENT,
               "verdicts are handed out as they are");
+
+static_assert((int)JSRTMEM_DIAGNOSTICS_MISUSE == JM_DIAGNOSE_MISUSE &&
+                  (int)JSRTMEM_DIAGNOSTICS_REFUSALS == JM_DIAGNOSE_REFUSALS &&
+                  (int)JSRTMEM_DIAGNOSTICS_STATS == JM_DIAGNOSE_STATS,
+              "diagnostics are switched as they are named");
 
 /* The frame by which callbacks that were left by a jump are recognised. */
 #define HERE ((uintptr_t)__builtin_frame_address(0))
@@ -81,6 +88,16 @@ static bool begin(struct jm_operation *operation, JsRuntimeHandle handle, size_t
     return access == JM_ACCESS_GRANTED;
 }
 
+static JM_COLD void note_misuse(const char *call, const void *pointer)
+{
+    if (jm_diagnoses(JM_DIAGNOSE_MISUSE)) {
+        _Atomic(uint32_t) *readers = jm_pagemap_enter();
+        const char *fault = jm_heap_fault_any(pointer);
+        jm_pagemap_leave(readers);
+        jm_diagnose_misuse(call, pointer, fault);
+    }
+}
+
 static void *serve(struct jm_heap *heap, const struct request *request, enum jm_verdict *verdict)
 {
     if (request->pointer != NULL) {
@@ -107,6 +124,9 @@ static JM_NOINLINE void *run(JsRuntimeHandle handle, const struct request *reque
     void *object = serve(&runtime->heap, request, &verdict);
     if (object == NULL) {
         bool bad_pointer = verdict == JM_REFUSED_ARGUMENT && request->pointer != NULL;
+        if (bad_pointer) {
+            note_misuse("jsrtmem_realloc", request->pointer);
+        }
         jm_runtime_refuse(verdict, bad_pointer ? NULL : runtime, request->size);
     }
     jm_thread.requested = outer;
@@ -230,12 +250,19 @@ static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, const void *free
     return JsNoError;
 }
 
+/* Refuses to free what is no live object. */
+static JM_COLD JsErrorCode refuse_free(const void *pointer)
+{
+    note_misuse("jsrtmem_free", pointer);
+    return JsErrorInvalidArgument;
+}
+
 /* Frees what starts at a place of the current heap. */
 JM_INLINE JsErrorCode free_small(struct jm_arena *arena, struct jm_place place, void *pointer)
 {
     unsigned code = jm_load_relaxed(place.state);
     if (JM_UNLIKELY(!jm_is_live(code))) {
-        return JsErrorInvalidArgument;
+        return refuse_free(pointer);
     }
     if (jm_arena_push(arena, place, pointer, code)) {
         return note_empty(jm_current.heap, pointer);
@@ -254,7 +281,7 @@ static JM_NOINLINE JsErrorCode free_slow(void *pointer)
         return free_small(jm_current.arena, place, pointer);
     }
     if (!jm_runtime_settle(HERE)) {
-        return queue_free(pointer) ? JsNoError : JsErrorInvalidArgument;
+        return queue_free(pointer) ? JsNoError : refuse_free(pointer);
     }
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
     struct jm_heap *heap = jm_heap_of_any(pointer);
@@ -264,7 +291,7 @@ static JM_NOINLINE JsErrorCode free_slow(void *pointer)
     if (queued) {
         return JsNoError;
     }
-    return heap != NULL && free_in(heap, pointer) ? JsNoError : JsErrorInvalidArgument;
+    return heap != NULL && free_in(heap, pointer) ? JsNoError : refuse_free(pointer);
 }
 
 JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
@@ -288,6 +315,7 @@ static JM_NOINLINE void *free_of(JsRuntimeHandle handle, void *pointer, uintptr_
     struct jm_ref ref = jm_runtime_find(handle);
     struct jm_heap *heap = ref.slot == NULL ? NULL : owner_of(pointer);
     if (heap == NULL || heap != &jm_runtime_at(ref)->heap || !free_in(heap, pointer)) {
+        note_misuse("jsrtmem_realloc", pointer);
         return refuse(JM_REFUSED_ARGUMENT, NULL, 0);
     }
     return NULL;
@@ -512,21 +540,6 @@ JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(JsRuntimeHandle runtime)
     return JsNoError;
 }
 
-/* The usage of all live runtimes, each at some moment of the call. */
-static size_t total_usage(void)
-{
-    size_t total = 0;
-    const struct jm_slot *slot;
-    for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {
-        struct jm_ref ref = {(struct jm_slot *)(uintptr_t)slot, jm_load_acquire(&slot->tag)};
-        size_t usage = jm_load_relaxed(&jm_runtime_at(ref)->heap.supply.quota.usage);
-        if (ref.tag % 2 == 1 && jm_registry_holds(ref)) {
-            total += usage;
-        }
-    }
-    return total;
-}
-
 JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
 {
     if (stats == NULL) {
@@ -535,12 +548,13 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
     if (stats->struct_size < sizeof *stats) {
         return JsErrorInvalidArgument;
     }
+    struct jm_totals totals = jm_account_totals();
     jsrtmem_process_stats told = {
-        .runtimes = jm_registry_live(JM_KIND_RUNTIME),
-        .usage = total_usage(),
-        .reserve = jm_reserve_bytes(),
-        .reserve_limit = jm_reserve_limit(),
-        .metadata = jm_registry_metadata() + jm_pagemap_metadata() + jm_region_metadata(),
+        .runtimes = totals.runtimes,
+        .usage = totals.usage,
+        .reserve = totals.reserve,
+        .reserve_limit = totals.reserve_limit,
+        .metadata = totals.metadata,
     };
     return hand_out(stats, stats->struct_size, &told, sizeof told);
 }
@@ -551,6 +565,18 @@ JSRTMEM_API(JsErrorCode) jsrtmem_set_reserve_limit(size_t bytes)
         return JsErrorOutOfMemory;
     }
     jm_reserve_set_limit(bytes);
+    return JsNoError;
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_set_diagnostics(unsigned int flags)
+{
+    if ((flags & ~JM_DIAGNOSE_ALL) != 0) {
+        return JsErrorInvalidArgument;
+    }
+    if (!jm_runtime_init()) { /* it reads the environment */
+        return JsErrorOutOfMemory;
+    }
+    jm_store_relaxed(&jm_diagnostics, flags);
     return JsNoError;
 }
 

@@ -12,8 +12,9 @@
  */
 #include "heap.h"
 
-/* Steps that a tool's mark on a queued object is waited for; a fork may have left its thread behind. */
-#define MARK_PATIENCE 200
+/* Steps that a tool's mark on a queued object is waited for: it may never come, where a fork left its thread
+ * behind or the free raced with a resize. */
+#define MARK_PATIENCE 100
 
 /* The usable bytes of an object that lives in a block; 0: there is none at `pointer`. */
 static size_t usable_in(const struct jm_block *block, const void *pointer)
@@ -42,6 +43,22 @@ struct jm_heap *jm_heap_of_any(const void *pointer)
     const struct jm_block *block = jm_pagemap_block(pointer);
     bool is_object = block != NULL && usable_in(block, pointer) != 0;
     return is_object ? JM_CONTAINER(block->owner, struct jm_heap, supply) : NULL;
+}
+
+const char *jm_heap_fault_any(const void *pointer)
+{
+    const struct jm_block *block = jm_pagemap_block(pointer);
+    if (block == NULL) {
+        return "which is in no runtime's memory";
+    }
+    if (usable_in(block, pointer) != 0) {
+        return "which is an object of another runtime";
+    }
+    size_t granule = jm_granule_of(block, pointer);
+    bool was_object = jm_block_is_large(block)
+                          ? jm_block_object(block) == pointer
+                          : granule < block->granules && jm_load_relaxed(&block->map[granule]) != 0;
+    return was_object ? "which is freed already" : "where no object starts";
 }
 
 static bool queue_large(struct jm_block *block, const void *pointer)

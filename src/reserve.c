@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "inspect.h"
+#include "line.h"
 
 #define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
 
@@ -58,8 +59,10 @@ void jm_reserve_init(void)
         return;
     }
     if (!parse_size(text, &limit)) {
-        jm_os_complain("libjsrtmem: " LIMIT_VARIABLE
-                       " is not a number of bytes, with or without K, M or G: ignored");
+        static_assert(JM_RESERVE_DEFAULT_LIMIT == 33554432, "the message says so");
+        jm_line_bad_value(LIMIT_VARIABLE, text,
+                          "a possible number of bytes, with or without K, M or G",
+                          "the bound is 32M");
         return;
     }
     jm_store_relaxed(&reserve.limit, limit);

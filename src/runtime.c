@@ -1,6 +1,8 @@
 #include "runtime.h"
 
+#include "account.h"
 #include "context.h"
+#include "diagnose.h"
 #include "inspect.h"
 #include "os.h"
 #include "probe.h"
@@ -216,6 +218,10 @@ void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime
         jm_thread.refusal.limit = jm_load_relaxed(&quota->limit);
     }
     jm_probe_refuse(jm_thread.refusal.handle, verdict, requested);
+    if (jm_diagnoses(JM_DIAGNOSE_REFUSALS)) {
+        jm_diagnose_refusal(verdict, jm_thread.refusal.handle, requested, jm_thread.refusal.usage,
+                            jm_thread.refusal.limit);
+    }
 }
 
 /* Process state: few locks rather than one a runtime, so that a fork can wait for all of them. */
@@ -417,6 +423,9 @@ static void dispose(struct jm_runtime *runtime)
     start(&operation, runtime);
     if (!runtime->disposing) {
         runtime->disposing = true;
+        if (jm_diagnoses(JM_DIAGNOSE_STATS)) {
+            jm_account_tell(runtime);
+        }
         jm_inspect_destroy(&runtime->heap);
     }
     jm_heap_release_all(&runtime->heap);
@@ -503,6 +512,7 @@ static bool init_once(void)
         return false;
     }
     jm_inspect_init();
+    jm_diagnose_init();
     jm_registry_init();
     jm_region_init();
     jm_reserve_init();
