@@ -10,6 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if !defined(_WIN32)
+#include <sys/socket.h>
+#include <unistd.h>
+#endif
 
 #define VARIABLE "JSRTMEM_DIAGNOSTICS"
 #define ALL (JSRTMEM_DIAGNOSTICS_MISUSE | JSRTMEM_DIAGNOSTICS_REFUSALS | JSRTMEM_DIAGNOSTICS_STATS)
@@ -305,7 +309,7 @@ static void a_bad_value_is_named_and_ignored(void **state)
         {"misus", "misus"},
         {"misuses", "misuses"},
         {"stats,everything", "stats,everything"},
-        {"stats,\033[31m\n", "stats,?[31m?"},
+        {"stats,\033[31m\n\177", "stats,?[31m??"},
         {"stats,stats,stats,stats,stats,stats,stats,x",
          "stats,stats,stats,stats,stats,stats,stat..."},
     };
@@ -395,16 +399,39 @@ static void stats_are_those_of_the_api(void **state)
     }
 }
 
+#define A_REFUSAL "libjsrtmem: refused: argument: runtime 0x0, requested 100, usage 0, limit 0\n"
+
 static void lines_of_threads_do_not_mix(void **state)
 {
-    static const char line[] =
-        "libjsrtmem: refused: argument: runtime 0x0, requested 100, usage 0, limit 0\n";
+    static const char line[] = A_REFUSAL;
 
     (void)state;
     run("threads", NULL);
     assert_int_equal(strlen(said), THREADS * LINES * strlen(line));
     assert_int_equal(count(line), THREADS * LINES);
 }
+
+#if !defined(_WIN32)
+/* What is written at once arrives at once. */
+static void a_line_is_written_in_one_piece(void **state)
+{
+    int ends[2];
+    int before = dup(STDERR_FILENO);
+
+    (void)state;
+    assert_true(before >= 0 && socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) == 0);
+    assert_ok(jsrtmem_set_diagnostics(JSRTMEM_DIAGNOSTICS_REFUSALS));
+    (void)dup2(ends[0], STDERR_FILENO);
+    (void)jsrtmem_alloc(NULL, 100);
+    (void)dup2(before, STDERR_FILENO);
+    assert_ok(jsrtmem_set_diagnostics(JSRTMEM_DIAGNOSTICS_NONE));
+    ssize_t size = recv(ends[1], said, sizeof(said) - 1, MSG_DONTWAIT);
+    assert_true(size > 0);
+    said[size] = '\0';
+    assert_string_equal(said, A_REFUSAL);
+    (void)close(before), (void)close(ends[0]), (void)close(ends[1]);
+}
+#endif
 
 int main(int argc, char **argv)
 {
@@ -416,6 +443,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(refusals_are_told_as_they_are_remembered),
         cmocka_unit_test(stats_are_those_of_the_api),
         cmocka_unit_test(lines_of_threads_do_not_mix),
+#if !defined(_WIN32)
+        cmocka_unit_test(a_line_is_written_in_one_piece),
+#endif
     };
 
     if (argc > 1) {

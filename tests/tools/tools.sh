@@ -97,9 +97,10 @@ build_with_asan() { # SOURCE_DIR WORK_DIR
 
 check_valgrind() {
     command -v valgrind >/dev/null || not_run "valgrind missing"
-    valgrind -q true >"$scratch/log" 2>&1 || {
+    valgrind -q "$program" >"$scratch/log" 2>&1
+    [ $? -eq 2 ] || { # it says how it is used
         cat "$scratch/log"
-        not_run "valgrind does not start a program here"
+        not_run "valgrind does not start such a program here"
     }
     tool="valgrind -q --error-exitcode=$FOUND --leak-check=full --errors-for-leak-kinds=definite"
     read='Invalid read of size 1 .* mistake .* Address 0xADDRESS is'
