@@ -138,6 +138,7 @@ static struct jm_block *map_block(size_t size, size_t alignment, size_t offset)
     if (block == NULL) {
         return NULL;
     }
+    jm_inspect_add_root(region.address, region.size);
     block->region = region;
     block->charge = size;
     block->resizable = region.size == size;
@@ -297,6 +298,13 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
     return false;
 }
 
+static void set_region(struct jm_block *block, struct jm_os_region region)
+{
+    jm_inspect_remove_root(block->region.address, block->region.size);
+    block->region = region;
+    jm_inspect_add_root(region.address, region.size);
+}
+
 /* Moves a block to a larger place. NULL: it is where it was. */
 static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *block, size_t size)
 {
@@ -313,7 +321,7 @@ static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *bl
         moved = jm_os_move(block, block->region.size, size, target.address);
         if (moved) {
             block = target.address;
-            block->region = target;
+            set_region(block, target);
         }
         link_block(supply, block);
         register_block(supply, block);
@@ -332,7 +340,7 @@ static bool shrink_region(struct jm_block *block, size_t size)
     if (!jm_os_shrink(block, block->region.size, size)) {
         return false;
     }
-    block->region.size = size;
+    set_region(block, (struct jm_os_region){block->region.address, size});
     return true;
 }
 
@@ -343,7 +351,7 @@ static bool extend_region(struct jm_block *block, size_t size)
         if (!jm_os_extend(block, block->region.size, size)) {
             return false;
         }
-        block->region.size = size;
+        set_region(block, (struct jm_os_region){block->region.address, size});
     }
     return true;
 }

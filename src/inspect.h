@@ -26,6 +26,7 @@
 
 #if defined(JM_ASAN)
 #include <sanitizer/asan_interface.h>
+#include <sanitizer/lsan_interface.h>
 
 /* Marks a function that reads or writes closed memory, for the allocator's own purposes. */
 #define JM_UNCHECKED static __attribute__((noinline, unused, no_sanitize_address))
@@ -45,6 +46,18 @@ static inline bool jm_inspect_is_closed(const void *address)
     return __asan_address_is_poisoned(address) != 0;
 }
 
+/* Objects may hold the only pointers to what libc's malloc gave: the search for leaks has to look there.
+ * What is told here has to be taken back as it was told. */
+static inline void jm_inspect_add_root(const void *address, size_t size)
+{
+    __lsan_register_root_region(address, size);
+}
+
+static inline void jm_inspect_remove_root(const void *address, size_t size)
+{
+    __lsan_unregister_root_region(address, size);
+}
+
 #else
 
 #define JM_UNCHECKED JM_INLINE
@@ -55,6 +68,16 @@ JM_INLINE void jm_inspect_open(const void *address, size_t size)
 }
 
 JM_INLINE void jm_inspect_close(const void *address, size_t size)
+{
+    (void)address, (void)size;
+}
+
+JM_INLINE void jm_inspect_add_root(const void *address, size_t size)
+{
+    (void)address, (void)size;
+}
+
+JM_INLINE void jm_inspect_remove_root(const void *address, size_t size)
 {
     (void)address, (void)size;
 }

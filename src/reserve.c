@@ -101,7 +101,12 @@ static bool return_block(struct jm_block *block)
         return jm_region_give(region.address, region.size);
     }
     jm_inspect_open(region.address, region.size); /* others may get these addresses */
-    return jm_os_unmap(&region);
+    jm_inspect_remove_root(region.address, region.size);
+    if (!jm_os_unmap(&region)) {
+        jm_inspect_add_root(region.address, region.size);
+        return false;
+    }
+    return true;
 }
 
 /* Unmaps a list's blocks until `limit` bytes are left, or the OS refuses. */

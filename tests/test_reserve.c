@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "inspect.h"
 #include "reserve.h"
 #include "runtime.h"
 
@@ -38,6 +39,7 @@ static struct jm_block *try_block(size_t size, bool small)
     if (block == NULL) {
         return NULL;
     }
+    jm_inspect_add_root(region.address, region.size);
     block->region = region;
     block->charge = size;
     block->granules = small ? (size - JM_PAD) >> JM_GRANULE_BITS : 0;
@@ -83,6 +85,7 @@ static void give(size_t size)
 static void unmap(const struct jm_block *block)
 {
     struct jm_os_region region = block->region;
+    jm_inspect_remove_root(region.address, region.size);
     assert_true(jm_os_unmap(&region));
 }
 

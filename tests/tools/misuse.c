@@ -208,6 +208,36 @@ static void lost(void)
 
 /* ---- No mistake ---- */
 
+/* What only objects point to is not lost, as long as the objects are not. */
+static char *volatile kept[5];
+
+static void point_at(char *place, size_t size)
+{
+    void *object = malloc(size);
+    memcpy(place, &object, sizeof(object));
+}
+
+static NOINLINE void hold(void)
+{
+    kept[0] = make(40);
+    kept[1] = make(500000);
+    kept[2] = make(500000);
+    kept[3] = make(5000000);
+    point_at(kept[0] + 8, 101);
+    point_at(kept[1] + 80000, 102);
+    point_at(kept[2] + 480000, 103);
+    kept[2] = jsrtmem_realloc(runtime, kept[2], 5000000);
+    point_at(kept[2] + 4800000, 104);
+    kept[3] = jsrtmem_realloc(runtime, kept[3], 600000);
+    point_at(kept[3] + 560000, 105);
+}
+
+static void held_by_objects(void)
+{
+    hold();
+    jump_out(); /* over what is left on the stack */
+}
+
 static bool CHAKRA_CALLBACK allocate_inside(void *state, JsMemoryEventType event, size_t bytes)
 {
     (void)state, (void)event, (void)bytes;
@@ -300,6 +330,7 @@ int main(int argc, char **argv)
         void (*function)(void);
     } kinds[] = {
         {"clean", clean},
+        {"held", held_by_objects},
         {"freed", freed},
         {"freed-not-entered", freed_not_entered},
         {"freed-elsewhere", freed_elsewhere},

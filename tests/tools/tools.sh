@@ -70,6 +70,7 @@ check_asan() {
     export ASAN_OPTIONS
     tool=
     finds_nothing clean
+    finds_nothing held
     for kind in freed freed-not-entered freed-elsewhere freed-large-elsewhere beyond beyond-large \
         far-beyond moved shrunk disposed in-callback after-jump; do
         finds $kind "use-after-poison on address 0x0*ADDRESS .* in mistake "
@@ -105,6 +106,7 @@ check_valgrind() {
     tool="valgrind -q --error-exitcode=$FOUND --leak-check=full --errors-for-leak-kinds=definite"
     read='Invalid read of size 1 .* mistake .* Address 0xADDRESS is'
     finds_nothing clean
+    finds_nothing held
     finds freed "$read 3 bytes inside a block of size 40 free'd .* give_away .* Block was alloc'd .* make "
     finds freed-not-entered "$read 3 bytes inside a block of size 40 free'd .* give_away .* alloc'd .* make "
     finds freed-elsewhere "$read 3 bytes inside a block of size 40 free'd .* give_away_on_thread .* make "
