@@ -150,7 +150,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr);
 /**
  * @brief Tells how many bytes of an object may be used.
  *
- * Under Valgrind, and in a library built with AddressSanitizer, a use beyond the size that was asked
+ * Under memcheck, and in a library built with AddressSanitizer, a use beyond the size that was asked
  * for is an error until this was called for the object.
  *
  * @param ptr the object.

@@ -4,10 +4,10 @@
  * AddressSanitizer, in a library that is built with it: what no object has is closed, that is poisoned.
  * The heap opens and closes objects by their class; jsrtmem.c closes what of them was not asked for.
  *
- * Valgrind, in any library that was built where its header lies (JM_VALGRIND): a runtime is a pool, its
- * objects are the pool's chunks. A request costs a few instructions even where nobody listens, so there
- * is none on the fast paths: a process that runs under Valgrind does not take them. What the allocator
- * itself does to freed memory, between jm_inspect_begin and jm_inspect_end, is not reported.
+ * Valgrind's memcheck, in any library that was built where its header lies (JM_VALGRIND): a runtime is a
+ * pool, its objects are the pool's chunks. A request costs a few instructions even where nobody listens,
+ * so there is none on the fast paths: a process that runs under memcheck does not take them. What the
+ * allocator itself does to freed memory, between jm_inspect_begin and jm_inspect_end, is not reported.
  */
 #ifndef JM_INSPECT_H
 #define JM_INSPECT_H
@@ -91,11 +91,11 @@ JM_INLINE bool jm_inspect_is_closed(const void *address)
 
 #endif
 
-/* ---- Valgrind ---- */
+/* ---- Memcheck ---- */
 
 #if defined(JM_VALGRIND)
 
-/* Process state: whether the process runs under Valgrind. Written before the first runtime exists. */
+/* Process state: whether memcheck runs the process. Written before the first runtime exists. */
 extern bool jm_inspect_watched;
 
 /* The requests themselves, out of the way of those who are not watched. */

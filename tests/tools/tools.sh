@@ -119,6 +119,10 @@ check_valgrind() {
     done
     finds undefined "depends on uninitialised value.* undefined "
     finds undefined-grown "depends on uninitialised value.* undefined_grown "
+    # Tools that count see the program as it is without them.
+    valgrind -q --tool=callgrind --callgrind-out-file="$scratch/counts" "$program" clean
+    grep -q 'jsrtmem_alloc' "$scratch/counts" || fail "callgrind does not count our functions"
+    if grep 'jm_tell_' "$scratch/counts"; then fail "requests are made to callgrind"; fi
     finds lost "4,321 bytes in [0-9]+ blocks are definitely lost .* lose "
 }
 
