@@ -5,14 +5,16 @@
 #        tools.sh asan-built PROGRAM              the same with a host that is built so already
 #        tools.sh valgrind PROGRAM                the host that makes the mistakes, and the shared library
 #        tools.sh probes PROGRAM LIBRARY          the host that tells what the probes should
-# CC, READELF and CFLAGS are those of the build. Exit code 77: not run, for a reason that is printed.
+#        tools.sh off SOURCE_DIR WORK_DIR         builds a library that tells nobody anything
+# CC, CMAKE, READELF and CFLAGS are those of the build. Exit code 77: not run, for a reason that is printed.
 set -u
 LC_ALL=C
 export LC_ALL
 CC=${CC:-cc}
+CMAKE=${CMAKE:-cmake}
 READELF=${READELF:-readelf}
 CFLAGS=${CFLAGS:-}
-mode=${1:?usage: tools.sh asan|asan-built|valgrind|probes ...}
+mode=${1:?usage: tools.sh asan|asan-built|valgrind|probes|off ...}
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-tools.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
@@ -165,6 +167,27 @@ check_probes() { # LIBRARY
     [ "$(cut -d' ' -f1 "$scratch/passed" | sort -u | wc -l)" -eq 5 ] || fail "a probe was not passed"
 }
 
+# ---- Switched off --------------------------------------------------------------------------------
+
+check_off() { # SOURCE_DIR WORK_DIR
+    rm -rf "$2"
+    {
+        "$CMAKE" -S "$1" -B "$2" -DCMAKE_C_COMPILER="$CC" -DCMAKE_C_FLAGS="$CFLAGS" \
+            -DCMAKE_BUILD_TYPE=Release -DJSRTMEM_WERROR=ON -DJSRTMEM_TOOLS=OFF \
+            -DJSRTMEM_TESTS=OFF -DJSRTMEM_EXAMPLES=OFF &&
+            "$CMAKE" --build "$2" --target jsrtmem
+    } >"$scratch/log" 2>&1 || {
+        cat "$scratch/log"
+        fail "the library does not build with JSRTMEM_TOOLS=OFF"
+        return
+    }
+    "$READELF" -nsW "$2/libjsrtmem.so" >"$scratch/report"
+    grep -q jm_heap_alloc "$scratch/report" || fail "the symbols of the library cannot be read"
+    if grep -E 'stapsdt|jm_tell_|jm_inspect_watched' "$scratch/report"; then
+        fail "it is off, and the above is there"
+    fi
+}
+
 case $mode in
 asan)
     build_with_asan "$2" "$3"
@@ -182,6 +205,7 @@ probes)
     program=$2
     check_probes "$3"
     ;;
+off) check_off "$2" "$3" ;;
 *) fail "unknown mode $mode" ;;
 esac
 [ "$failures" -eq 0 ] && echo "tools: $mode: all that there is to be seen is seen, and nothing else"
