@@ -37,7 +37,7 @@ void jm_account_tell(const struct jm_runtime *runtime)
     jm_line_address(&line, quota->handle);
     jm_line_field(&line, ", usage", jm_load_relaxed(&quota->usage));
     jm_line_field(&line, ", peak", jm_load_relaxed(&quota->peak));
-    jm_line_field(&line, ", limit", jm_load_relaxed(&quota->limit));
+    jm_line_limit(&line, ", limit", jm_load_relaxed(&quota->limit));
     jm_line_field(&line, ", blocks", jm_load_relaxed(&runtime->heap.supply.block_count));
     jm_line_field(&line, ", allocate", jm_load_relaxed(&quota->events[JM_EVENT_ALLOCATE]));
     jm_line_field(&line, ", free", jm_load_relaxed(&quota->events[JM_EVENT_FREE]));

@@ -57,6 +57,16 @@ void jm_line_field(struct jm_line *line, const char *name, uint64_t number)
     jm_line_number(line, number);
 }
 
+void jm_line_limit(struct jm_line *line, const char *name, size_t limit)
+{
+    if (limit == SIZE_MAX) {
+        jm_line_text(line, name);
+        jm_line_text(line, " none");
+    } else {
+        jm_line_field(line, name, limit);
+    }
+}
+
 void jm_line_end(struct jm_line *line)
 {
     line->text[line->length] = '\0';

@@ -21,6 +21,9 @@ void jm_line_number(struct jm_line *line, uint64_t number);
 void jm_line_address(struct jm_line *line, uintptr_t address);
 void jm_line_field(struct jm_line *line, const char *name, uint64_t number);
 
+/* Appends a limit in bytes, as a field; the largest number is none. */
+void jm_line_limit(struct jm_line *line, const char *name, size_t limit);
+
 /* Writes it. */
 void jm_line_end(struct jm_line *line);
 

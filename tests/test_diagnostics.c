@@ -114,12 +114,19 @@ static int misuses(void)
     return 0;
 }
 
+static const char *limit_text(size_t limit)
+{
+    static char text[32];
+    (void)snprintf(text, sizeof(text), "%zu", limit);
+    return limit == SIZE_MAX ? "none" : text;
+}
+
 static int refuse(JsRuntimeHandle runtime, const char *reason, void *object)
 {
     jsrtmem_refusal_info info = last_refusal();
     CHILD_CHECK(object == NULL && info.runtime == runtime);
-    expect("refused: %s: runtime 0x%zx, requested %zu, usage %zu, limit %zu", reason,
-           (size_t)(uintptr_t)runtime, info.requested, info.usage, info.limit);
+    expect("refused: %s: runtime 0x%zx, requested %zu, usage %zu, limit %s", reason,
+           (size_t)(uintptr_t)runtime, info.requested, info.usage, limit_text(info.limit));
     return 0;
 }
 
@@ -149,10 +156,11 @@ static void expect_stats(JsRuntimeHandle runtime)
     jsrtmem_stats stats = {.struct_size = sizeof(stats)};
     (void)jsrtmem_get_stats(runtime, &stats);
     expect(
-        "stats: runtime 0x%zx, usage %zu, peak %zu, limit %zu, blocks %zu, allocate %zu, free %zu, "
+        "stats: runtime 0x%zx, usage %zu, peak %zu, limit %s, blocks %zu, allocate %zu, free %zu, "
         "failure %zu",
-        (size_t)(uintptr_t)runtime, stats.usage, stats.peak_usage, stats.limit, stats.blocks,
-        (size_t)stats.allocate_events, (size_t)stats.free_events, (size_t)stats.failure_events);
+        (size_t)(uintptr_t)runtime, stats.usage, stats.peak_usage, limit_text(stats.limit),
+        stats.blocks, (size_t)stats.allocate_events, (size_t)stats.free_events,
+        (size_t)stats.failure_events);
 }
 
 static int figures(void)
