@@ -150,6 +150,9 @@ JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr);
 /**
  * @brief Tells how many bytes of an object may be used.
  *
+ * Under memcheck, and in a library built with AddressSanitizer, a use beyond the size that was asked
+ * for is an error until this was called for the object.
+ *
  * @param ptr the object.
  * @return at least the size that was asked for, in bytes; 0 for null and for a bad pointer.
  *
@@ -320,6 +323,30 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
  * Threads: any, at any time, in callbacks too.
  */
 JSRTMEM_API(JsErrorCode) jsrtmem_set_reserve_limit(size_t bytes);
+
+/** @brief What the library says on standard error, a line for each event. */
+typedef enum jsrtmem_diagnostics {
+    JSRTMEM_DIAGNOSTICS_NONE = 0,     /**< Nothing. */
+    JSRTMEM_DIAGNOSTICS_MISUSE = 1,   /**< Pointers that jsrtmem_free and jsrtmem_realloc refuse. */
+    JSRTMEM_DIAGNOSTICS_REFUSALS = 2, /**< Refusals, as jsrtmem_last_refusal tells them. */
+    JSRTMEM_DIAGNOSTICS_STATS = 4     /**< The figures of each runtime when it is disposed; those of
+                                           the process and of runtimes left when it ends. */
+} jsrtmem_diagnostics;
+
+/**
+ * @brief Switches diagnostics on and off.
+ *
+ * All are off, unless the environment variable JSRTMEM_DIAGNOSTICS (misuse, refusals, stats, with
+ * commas between), read before the first runtime, says otherwise; this call replaces what it said.
+ * Lines begin with "libjsrtmem: " and are meant for people: their text may change.
+ *
+ * @param flags a combination of jsrtmem_diagnostics.
+ * @return JsErrorInvalidArgument for an unknown flag: nothing was changed; JsErrorOutOfMemory if the
+ *         OS has no room for the library itself.
+ *
+ * Threads: any, at any time, in callbacks too.
+ */
+JSRTMEM_API(JsErrorCode) jsrtmem_set_diagnostics(unsigned int flags);
 
 /**
  * @brief Tells the version of the library that is running.

@@ -122,6 +122,7 @@ void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t st
 {
     while (start < end) {
         unsigned code = jm_class_within(end - start);
+        jm_inspect_close(jm_granule_address(block, start), jm_class_bytes(code));
         jm_arena_list(&arena->free[code], jm_granule_address(block, start));
         jm_store_relaxed(&block->map[start], (uint8_t)(code + JM_FREE));
         start += jm_class_granules[code];
@@ -140,6 +141,7 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
             struct jm_block *block = jm_block_of(object);
             size_t start = jm_granule_of(block, object);
             jm_store_relaxed(&block->map[start], 0);
+            jm_inspect_close(object, jm_class_bytes(larger));
             (void)jm_discount_owned(&jm_pagemap_unit(object)->live, jm_class_live(larger));
             jm_arena_open_span(arena, block, start, start + jm_class_granules[larger]);
             return true;
@@ -176,6 +178,8 @@ void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
     uint32_t granules = (uint32_t)block->granules;
     block->touched = block->touched < block->first ? block->first : block->touched;
     block->carved = granules;
+    char *first = jm_granule_address(block, block->first);
+    jm_inspect_supply(first, (size_t)(block->start + jm_block_size(block) - first));
     jm_arena_open_span(arena, block, block->first, granules);
 }
 
@@ -213,6 +217,7 @@ bool jm_arena_extend(struct jm_arena *arena, struct jm_block *block, size_t gran
     }
     arena->span.next += more << JM_GRANULE_BITS;
     jm_store_relaxed(&block->map[granule], (uint8_t)code);
+    jm_inspect_open(jm_granule_address(block, granule), jm_class_bytes(code));
     count(block, granule, jm_class_live(code) - jm_class_live(old));
     return true;
 }

@@ -20,6 +20,7 @@
 #ifndef JM_ARENA_H
 #define JM_ARENA_H
 
+#include "inspect.h"
 #include "sizeclass.h"
 
 struct jm_link {
@@ -86,6 +87,22 @@ JM_INLINE bool jm_arena_peek(const struct jm_arena *arena, const void *pointer,
     return JM_LIKELY(jm_equals_pointer(&place->unit->token, arena));
 }
 
+/* Links lie in memory that is free: tools would report whoever else reads or writes there. */
+JM_UNCHECKED struct jm_link *jm_link_next(const struct jm_link *link)
+{
+    return link->next;
+}
+
+JM_UNCHECKED void jm_link_set(struct jm_link *link, struct jm_link *next)
+{
+    link->next = next;
+}
+
+JM_INLINE size_t jm_class_bytes(size_t code)
+{
+    return (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
+}
+
 /* Takes the first object of a list, which a link led to. False: it is no free object of this class. */
 JM_INLINE bool jm_arena_take(struct jm_link *list, struct jm_link *link, struct jm_place place,
                              size_t code)
@@ -93,8 +110,9 @@ JM_INLINE bool jm_arena_take(struct jm_link *list, struct jm_link *link, struct 
     if (JM_UNLIKELY(!jm_equals_byte(place.state, (uint8_t)(code + JM_FREE)))) {
         return false;
     }
-    list->next = link->next;
+    list->next = jm_link_next(link);
     jm_store_relaxed(place.state, (uint8_t)code);
+    jm_inspect_open(link, jm_class_bytes(code));
     jm_count_owned(&place.unit->live, jm_class_live(code));
     return true;
 }
@@ -115,7 +133,7 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
 
 JM_INLINE void jm_arena_list(struct jm_link *list, struct jm_link *link)
 {
-    link->next = list->next;
+    jm_link_set(link, list->next);
     list->next = link;
 }
 
@@ -126,6 +144,7 @@ JM_INLINE bool jm_arena_push(struct jm_arena *arena, struct jm_place place, void
     struct jm_link *list = &arena->free[code];
     JM_PIN(list);
     jm_store_relaxed(place.state, (uint8_t)(code + JM_FREE));
+    jm_inspect_close(object, jm_class_bytes(code));
     jm_arena_list(arena->pending.list, arena->pending.link);
     arena->pending = (struct jm_pending){object, list};
     return JM_UNLIKELY(jm_discount_owned(&place.unit->live, jm_class_live(code)));
@@ -135,6 +154,7 @@ JM_INLINE bool jm_arena_push(struct jm_arena *arena, struct jm_place place, void
 JM_INLINE void jm_arena_cut_at(struct jm_arena *arena, struct jm_place place, size_t code)
 {
     uint64_t live = jm_class_live(code);
+    jm_inspect_open(arena->span.next, jm_class_bytes(code));
     arena->span.next += (size_t)(uint32_t)live << JM_GRANULE_BITS;
     jm_store_relaxed(place.state, (uint8_t)code);
     jm_count_owned(&place.unit->live, live);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "inspect.h"
 #include "reserve.h"
 
 static _Atomic(struct jm_block *) *list_of(struct jm_supply *supply, const struct jm_block *block)
@@ -108,6 +109,7 @@ static struct jm_block *cut_block(size_t size, bool *has_room)
     if (start == NULL) {
         return NULL;
     }
+    jm_inspect_open(start, size); /* from whoever had it before */
     struct jm_block *block = jm_region_head_of(start);
     memset(block, 0, offsetof(struct jm_block, arena));
     block->region = (struct jm_os_region){start, size};
@@ -136,6 +138,7 @@ static struct jm_block *map_block(size_t size, size_t alignment, size_t offset)
     if (block == NULL) {
         return NULL;
     }
+    jm_inspect_add_root(region.address, region.size);
     block->region = region;
     block->charge = size;
     block->resizable = region.size == size;
@@ -234,6 +237,17 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
     return admit(supply, block, verdict);
 }
 
+/* Nothing in a block that nobody has is to be touched. */
+static void close_block(const struct jm_block *block)
+{
+    if (jm_block_is_large(block)) {
+        jm_inspect_close(jm_block_object(block), jm_load_relaxed(&block->usable));
+    } else {
+        const char *first = block->start + ((size_t)block->first << JM_GRANULE_BITS);
+        jm_inspect_close(first, (size_t)(block->start + jm_block_size(block) - first));
+    }
+}
+
 bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool must)
 {
     size_t charge = block->charge;
@@ -241,6 +255,7 @@ bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool mus
     block->tenancy = supply->tenancy;
     unlink_block(supply, block);
     unregister_block(block);
+    close_block(block);
     if (!jm_reserve_give(block, must)) {
         register_block(supply, block);
         link_block(supply, block);
@@ -275,12 +290,19 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
         jm_quota_cancel(&supply->quota, bytes);
         *verdict = JM_REFUSED_OS;
     } else {
-        jm_quota_confirm(&supply->quota);
+        jm_quota_confirm(&supply->quota, bytes);
         block->charge += bytes;
         return true;
     }
     jm_quota_fail(&supply->quota, bytes);
     return false;
+}
+
+static void set_region(struct jm_block *block, struct jm_os_region region)
+{
+    jm_inspect_remove_root(block->region.address, block->region.size);
+    block->region = region;
+    jm_inspect_add_root(region.address, region.size);
 }
 
 /* Moves a block to a larger place. NULL: it is where it was. */
@@ -295,10 +317,11 @@ static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *bl
         unlink_block(supply, block);
         unregister_block(block);
         jm_pagemap_wait();
+        jm_inspect_open(block, block->region.size); /* others may get these addresses */
         moved = jm_os_move(block, block->region.size, size, target.address);
         if (moved) {
             block = target.address;
-            block->region = target;
+            set_region(block, target);
         }
         link_block(supply, block);
         register_block(supply, block);
@@ -313,10 +336,11 @@ static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *bl
 /* Shortens the region. What the OS does not take back stays in it, unused and uncharged. */
 static bool shrink_region(struct jm_block *block, size_t size)
 {
+    jm_inspect_open((char *)block + size, block->region.size - size);
     if (!jm_os_shrink(block, block->region.size, size)) {
         return false;
     }
-    block->region.size = size;
+    set_region(block, (struct jm_os_region){block->region.address, size});
     return true;
 }
 
@@ -327,7 +351,7 @@ static bool extend_region(struct jm_block *block, size_t size)
         if (!jm_os_extend(block, block->region.size, size)) {
             return false;
         }
-        block->region.size = size;
+        set_region(block, (struct jm_os_region){block->region.address, size});
     }
     return true;
 }
@@ -351,7 +375,7 @@ static struct jm_block *grow_granted(struct jm_supply *supply, struct jm_block *
         *verdict = JM_REFUSED_OS;
         return NULL;
     }
-    jm_quota_confirm(quota);
+    jm_quota_confirm(quota, delta);
     return grown;
 }
 

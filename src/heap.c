@@ -23,6 +23,10 @@ JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena
 
 void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle)
 {
+    if (jm_inspect_watched) { /* the fast paths tell nobody what they do */
+        heap = NULL;
+        handle = 0;
+    }
     bool usable = heap != NULL && heap->arena != NULL;
     jm_current.heap = heap;
     jm_current.handle = handle;
@@ -262,18 +266,14 @@ static void *alloc_small(struct jm_heap *heap, unsigned code, enum jm_verdict *v
 
 void *jm_heap_alloc(struct jm_heap *heap, size_t size, enum jm_verdict *verdict)
 {
-    if (size > JM_SMALL_MAX) {
-        return jm_large_alloc(heap, size, JM_GRANULE, verdict);
-    }
-    return alloc_small(heap, jm_class_of_size(size), verdict);
+    void *object = size > JM_SMALL_MAX ? jm_large_alloc(heap, size, JM_GRANULE, verdict)
+                                       : alloc_small(heap, jm_class_of_size(size), verdict);
+    return jm_inspect_take(heap, object, size);
 }
 
-void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
-                            enum jm_verdict *verdict)
+static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
+                           enum jm_verdict *verdict)
 {
-    if (alignment <= JM_GRANULE) {
-        return jm_heap_alloc(heap, size, verdict);
-    }
     if (size > JM_SMALL_MAX || alignment > JM_SMALL_MAX - size) {
         return jm_large_alloc(heap, size, alignment, verdict);
     }
@@ -294,6 +294,15 @@ void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     void *aligned = (void *)jm_align_up((uintptr_t)object, alignment);
     jm_arena_split(heap->arena, block, granule, wide_code, jm_granule_of(block, aligned), code);
     return aligned;
+}
+
+void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
+                            enum jm_verdict *verdict)
+{
+    if (alignment <= JM_GRANULE) {
+        return jm_heap_alloc(heap, size, verdict);
+    }
+    return jm_inspect_take(heap, alloc_aligned(heap, alignment, size, verdict), size);
 }
 
 /* The place and class of a live small object of this heap. False: it is none. */
@@ -328,6 +337,7 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
         if (!jm_swap_acquire(place.state, &live, (uint8_t)(code + JM_FREE))) {
             return false;
         }
+        jm_inspect_give(heap, pointer);
         if (jm_arena_push(heap->arena, place, pointer, code)) {
             jm_heap_note_empty(heap, jm_block_of(pointer));
         }
@@ -341,6 +351,8 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
     if (!jm_swap_acquire(&block->state, &large, JM_LARGE_NONE)) {
         return false;
     }
+    jm_inspect_give(heap, pointer);
+    jm_inspect_close(pointer, jm_large_usable(block));
     jm_heap_note_empty(heap, block);
     return true;
 }
@@ -375,6 +387,7 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
         return NULL;
     }
     size_t old = jm_heap_usable(heap, pointer);
+    jm_inspect_open(pointer, old);
     memcpy(moved, pointer, old < size ? old : size);
     if (moved == pointer || !jm_heap_free(heap, pointer)) {
         /* The host freed it while it was asked for the new block. */
@@ -426,7 +439,8 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
         return NULL;
     }
     if (moved != NULL) {
-        memcpy(moved, pointer, (size_t)jm_class_granules[old] << JM_GRANULE_BITS);
+        jm_inspect_open(pointer, jm_class_bytes(old));
+        memcpy(moved, pointer, jm_class_bytes(old));
         if (!jm_heap_free(heap, pointer)) {
             /* Another thread freed it meanwhile, and it may have been taken in. */
             (void)jm_heap_free(heap, moved);
@@ -436,7 +450,7 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
     return moved;
 }
 
-void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
+static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
     struct jm_place place;
     unsigned code;
@@ -450,4 +464,18 @@ void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_v
         return NULL;
     }
     return jm_large_resize(heap, block, size, verdict);
+}
+
+void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
+{
+    if (!jm_inspect_watched) {
+        return resize(heap, pointer, size, verdict);
+    }
+    size_t old = jm_inspect_size(pointer, jm_heap_usable(heap, pointer));
+    void *object = resize(heap, pointer, size, verdict);
+    if (object == pointer) {
+        size_t usable = jm_heap_usable(heap, pointer); /* what lies behind may be another's now */
+        jm_inspect_change(heap, pointer, pointer, old < usable ? old : usable, size);
+    }
+    return object;
 }

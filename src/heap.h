@@ -119,5 +119,7 @@ struct jm_live jm_heap_count_any(const struct jm_heap *heap);
 size_t jm_heap_usable_any(const void *pointer);
 struct jm_heap *jm_heap_of_any(const void *pointer); /* of a live object; NULL: it is none */
 bool jm_heap_queue_free(void *pointer);              /* false: not a live object */
+const char *
+jm_heap_fault_any(const void *pointer); /* what it is, in words for whoever misused it */
 
 #endif

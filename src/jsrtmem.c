@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+#include "account.h"
+#include "diagnose.h"
+#include "inspect.h"
 #include "reserve.h"
 #include "runtime.h"
 
@@ -17,6 +20,11 @@ static_assert((int)JSRTMEM_REFUSAL_LIMIT == JM_REFUSED_LIMIT &&
                   (int)JSRTMEM_REFUSAL_ARGUMENT == JM_REFUSED_ARGUMENT,
               "verdicts are handed out as they are");
 
+static_assert((int)JSRTMEM_DIAGNOSTICS_MISUSE == JM_DIAGNOSE_MISUSE &&
+                  (int)JSRTMEM_DIAGNOSTICS_REFUSALS == JM_DIAGNOSE_REFUSALS &&
+                  (int)JSRTMEM_DIAGNOSTICS_STATS == JM_DIAGNOSE_STATS,
+              "diagnostics are switched as they are named");
+
 /* The frame by which callbacks that were left by a jump are recognised. */
 #define HERE ((uintptr_t)__builtin_frame_address(0))
 
@@ -25,6 +33,30 @@ static void *refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, s
     jm_runtime_refuse(verdict, runtime, requested);
     return NULL;
 }
+
+/* ---- What tools see of an object ---- */
+
+#if defined(JM_ASAN)
+/* Opens what was asked for of an object, or of NULL, and closes what it has beyond. Returns it. */
+static void *fit(void *object, size_t size)
+{
+    size_t asked = size == 0 ? 1 : size;
+    _Atomic(uint32_t) *readers = jm_pagemap_enter();
+    size_t usable = object == NULL ? 0 : jm_heap_usable_any(object);
+    if (usable != 0) {
+        jm_inspect_open(object, asked);
+        jm_inspect_close((char *)object + asked, usable - asked);
+    }
+    jm_pagemap_leave(readers);
+    return object;
+}
+#else
+JM_INLINE void *fit(void *object, size_t size)
+{
+    (void)size;
+    return object;
+}
+#endif
 
 /* ---- Operations on objects, by handle ---- */
 
@@ -56,6 +88,16 @@ static bool begin(struct jm_operation *operation, JsRuntimeHandle handle, size_t
     return access == JM_ACCESS_GRANTED;
 }
 
+static JM_COLD void note_misuse(const char *call, const void *pointer)
+{
+    if (jm_diagnoses(JM_DIAGNOSE_MISUSE)) {
+        _Atomic(uint32_t) *readers = jm_pagemap_enter();
+        const char *fault = jm_heap_fault_any(pointer);
+        jm_pagemap_leave(readers);
+        jm_diagnose_misuse(call, pointer, fault);
+    }
+}
+
 static void *serve(struct jm_heap *heap, const struct request *request, enum jm_verdict *verdict)
 {
     if (request->pointer != NULL) {
@@ -82,6 +124,9 @@ static JM_NOINLINE void *run(JsRuntimeHandle handle, const struct request *reque
     void *object = serve(&runtime->heap, request, &verdict);
     if (object == NULL) {
         bool bad_pointer = verdict == JM_REFUSED_ARGUMENT && request->pointer != NULL;
+        if (bad_pointer) {
+            note_misuse("jsrtmem_realloc", request->pointer);
+        }
         jm_runtime_refuse(verdict, bad_pointer ? NULL : runtime, request->size);
     }
     jm_thread.requested = outer;
@@ -130,11 +175,17 @@ static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
 JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
 {
     if (JM_UNLIKELY(size > JM_STEP_MAX || jm_current.handle != (uintptr_t)runtime)) {
-        return alloc_medium(runtime, size);
+        return fit(alloc_medium(runtime, size), size);
     }
     size_t code = jm_class_steps[(size + JM_GRANULE - 1) >> JM_GRANULE_BITS];
     void *object = jm_arena_pop(jm_current.arena, code);
-    return JM_LIKELY(object != NULL) ? object : alloc_new(runtime, size, code);
+    return fit(JM_LIKELY(object != NULL) ? object : alloc_new(runtime, size, code), size);
+}
+
+/* Not inlined, so that the common way stays as short as it is. */
+static JM_NOINLINE void tell_zero(const void *object, size_t bytes)
+{
+    jm_inspect_zero(object, bytes);
 }
 
 JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t size)
@@ -146,6 +197,8 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
     void *object = jsrtmem_alloc(runtime, bytes);
     if (object != NULL && bytes <= JM_SMALL_MAX) { /* larger ones come from the OS, as zeros */
         memset(object, 0, bytes);
+    } else {
+        tell_zero(object, bytes);
     }
     return object;
 }
@@ -153,7 +206,7 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
 JSRTMEM_API(void *) jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size)
 {
     struct request request = {NULL, alignment, size};
-    return run(runtime, &request, HERE);
+    return fit(run(runtime, &request, HERE), size);
 }
 
 /* ---- Freeing ---- */
@@ -201,12 +254,19 @@ static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, const void *free
     return JsNoError;
 }
 
+/* Refuses to free what is no live object. */
+static JM_COLD JsErrorCode refuse_free(const void *pointer)
+{
+    note_misuse("jsrtmem_free", pointer);
+    return JsErrorInvalidArgument;
+}
+
 /* Frees what starts at a place of the current heap. */
 JM_INLINE JsErrorCode free_small(struct jm_arena *arena, struct jm_place place, void *pointer)
 {
     size_t code = jm_load_relaxed(place.state);
     if (JM_UNLIKELY(!jm_is_live((unsigned)code))) {
-        return JsErrorInvalidArgument;
+        return refuse_free(pointer);
     }
     if (jm_arena_push(arena, place, pointer, code)) {
         return note_empty(jm_current.heap, pointer);
@@ -225,7 +285,7 @@ static JM_NOINLINE JsErrorCode free_slow(void *pointer)
         return free_small(jm_current.arena, place, pointer);
     }
     if (!jm_runtime_settle(HERE)) {
-        return queue_free(pointer) ? JsNoError : JsErrorInvalidArgument;
+        return queue_free(pointer) ? JsNoError : refuse_free(pointer);
     }
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
     struct jm_heap *heap = jm_heap_of_any(pointer);
@@ -235,7 +295,7 @@ static JM_NOINLINE JsErrorCode free_slow(void *pointer)
     if (queued) {
         return JsNoError;
     }
-    return heap != NULL && free_in(heap, pointer) ? JsNoError : JsErrorInvalidArgument;
+    return heap != NULL && free_in(heap, pointer) ? JsNoError : refuse_free(pointer);
 }
 
 JM_HOT JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
@@ -259,6 +319,7 @@ static JM_NOINLINE void *free_of(JsRuntimeHandle handle, void *pointer, uintptr_
     struct jm_ref ref = jm_runtime_find(handle);
     struct jm_heap *heap = ref.slot == NULL ? NULL : owner_of(pointer);
     if (heap == NULL || heap != &jm_runtime_at(ref)->heap || !free_in(heap, pointer)) {
+        note_misuse("jsrtmem_realloc", pointer);
         return refuse(JM_REFUSED_ARGUMENT, NULL, 0);
     }
     return NULL;
@@ -285,13 +346,20 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
 {
     struct jm_place place;
     if (JM_UNLIKELY(jm_current.handle != (uintptr_t)runtime || size - 1 >= JM_SMALL_MAX)) {
-        return realloc_slow(runtime, ptr, size);
+        return fit(realloc_slow(runtime, ptr, size), size);
     }
     unsigned code = jm_class_of_size(size);
     if (jm_arena_peek(jm_current.arena, ptr, &place) && jm_load_relaxed(place.state) == code) {
-        return ptr; /* it fits as it is */
+        return fit(ptr, size); /* as it is */
     }
-    return realloc_here(runtime, ptr, size);
+    return fit(realloc_here(runtime, ptr, size), size);
+}
+
+/* Who asks how much of an object may be used may use all of it. */
+static JM_COLD void tell_all_of(const void *object, size_t usable)
+{
+    size_t old = jm_inspect_size(object, usable);
+    jm_inspect_change(jm_heap_of_any(object), object, object, old, usable);
 }
 
 JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
@@ -299,12 +367,17 @@ JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
     if (jm_current.heap != NULL) {
         size_t size = jm_heap_usable(jm_current.heap, ptr);
         if (size != 0) {
+            jm_inspect_open(ptr, size);
             return size;
         }
     }
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
     size_t size = jm_heap_usable_any(ptr);
+    if (jm_inspect_watched && size != 0) {
+        tell_all_of(ptr, size);
+    }
     jm_pagemap_leave(readers);
+    jm_inspect_open(ptr, size);
     return size;
 }
 
@@ -471,21 +544,6 @@ JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(JsRuntimeHandle runtime)
     return JsNoError;
 }
 
-/* The usage of all live runtimes, each at some moment of the call. */
-static size_t total_usage(void)
-{
-    size_t total = 0;
-    const struct jm_slot *slot;
-    for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {
-        struct jm_ref ref = {(struct jm_slot *)(uintptr_t)slot, jm_load_acquire(&slot->tag)};
-        size_t usage = jm_load_relaxed(&jm_runtime_at(ref)->heap.supply.quota.usage);
-        if (ref.tag % 2 == 1 && jm_registry_holds(ref)) {
-            total += usage;
-        }
-    }
-    return total;
-}
-
 JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
 {
     if (stats == NULL) {
@@ -494,12 +552,13 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
     if (stats->struct_size < sizeof *stats) {
         return JsErrorInvalidArgument;
     }
+    struct jm_totals totals = jm_account_totals();
     jsrtmem_process_stats told = {
-        .runtimes = jm_registry_live(JM_KIND_RUNTIME),
-        .usage = total_usage(),
-        .reserve = jm_reserve_bytes(),
-        .reserve_limit = jm_reserve_limit(),
-        .metadata = jm_registry_metadata() + jm_pagemap_metadata() + jm_region_metadata(),
+        .runtimes = totals.runtimes,
+        .usage = totals.usage,
+        .reserve = totals.reserve,
+        .reserve_limit = totals.reserve_limit,
+        .metadata = totals.metadata,
     };
     return hand_out(stats, stats->struct_size, &told, sizeof told);
 }
@@ -510,6 +569,18 @@ JSRTMEM_API(JsErrorCode) jsrtmem_set_reserve_limit(size_t bytes)
         return JsErrorOutOfMemory;
     }
     jm_reserve_set_limit(bytes);
+    return JsNoError;
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_set_diagnostics(unsigned int flags)
+{
+    if ((flags & ~JM_DIAGNOSE_ALL) != 0) {
+        return JsErrorInvalidArgument;
+    }
+    if (!jm_runtime_init()) { /* it reads the environment */
+        return JsErrorOutOfMemory;
+    }
+    jm_store_relaxed(&jm_diagnostics, flags);
     return JsNoError;
 }
 

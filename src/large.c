@@ -16,6 +16,16 @@ static bool is_possible(size_t size, size_t alignment)
     return size <= room && alignment <= room - size;
 }
 
+/* An object of which what lies from `from` on is new. */
+static void *show(const struct jm_block *block, size_t from)
+{
+    char *object = jm_block_object(block);
+    size_t usable = jm_large_usable(block);
+    jm_inspect_supply(object + from, usable + JM_PAD - from);
+    jm_inspect_open(object, usable);
+    return object;
+}
+
 void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum jm_verdict *verdict)
 {
     if (!is_possible(size, alignment)) {
@@ -29,7 +39,7 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
         return NULL;
     }
     jm_heap_publish(heap);
-    return jm_block_object(block);
+    return show(block, 0);
 }
 
 struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
@@ -47,13 +57,12 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
 /* Never refused, and never moved: the object stays in its block, which may give back its end. */
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size)
 {
-    void *pointer = jm_block_object(block);
     if (object_bytes(size) < jm_load_relaxed(&block->usable) && jm_block_is_resizable(block) &&
         !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, object_bytes(size));
         jm_heap_publish(heap);
     }
-    return pointer;
+    return show(block, jm_large_usable(block));
 }
 
 static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
@@ -69,12 +78,18 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
         *verdict = JM_REFUSED_ARGUMENT; /* the host freed it while it was told */
         return NULL;
     }
+    size_t usable = jm_large_usable(block);
+    size_t old = jm_inspect_size(pointer, usable);
     struct jm_block *grown = jm_block_grow(&heap->supply, block, bytes, verdict);
     if (grown == NULL) {
         return *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
     }
     jm_heap_publish(heap);
-    return jm_block_object(grown);
+    void *object = show(grown, usable);
+    if (object != pointer) {
+        jm_inspect_change(heap, pointer, object, old, size);
+    }
+    return object;
 }
 
 void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,

@@ -85,10 +85,10 @@ bool jm_os_init(const struct jm_os_hooks *hooks);
 /* Asks for thread_exit on this thread. post: false: the OS has no room. */
 bool jm_os_watch_thread(void);
 
-/* Writes one line to standard error, without allocating. */
+/* Writes one line to standard error, in one piece, without allocating. */
 void jm_os_complain(const char *line);
 
-/* The value of an environment variable, or NULL. */
+/* The value of an environment variable, or NULL: it is not set, or whoever set it is not to be trusted. */
 const char *jm_os_environment(const char *name);
 
 #endif

@@ -10,15 +10,18 @@
 #include "atomic.h"
 #include "thread.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 #if defined(__linux__)
+#include <sys/auxv.h>
 #include <sys/random.h>
 #endif
 
@@ -55,15 +58,27 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int line)
 
 void jm_os_complain(const char *line)
 {
-    size_t length = strlen(line);
-    if (write(STDERR_FILENO, line, length) < 0 || write(STDERR_FILENO, "\n", 1) < 0) {
-        return; /* nobody is left to tell */
+    /* In one piece, so that lines of several threads do not mix. */
+    struct iovec pieces[] = {{(void *)(uintptr_t)line, strlen(line)}, {"\n", 1}};
+    int error = errno;
+    if (writev(STDERR_FILENO, pieces, 2) < 0) {
+        errno = error; /* nobody is left to tell */
     }
+}
+
+/* True where the process has rights that whoever started it has not. */
+static bool is_privileged(void)
+{
+#if defined(__linux__)
+    return getauxval(AT_SECURE) != 0;
+#else
+    return geteuid() != getuid() || getegid() != getgid();
+#endif
 }
 
 const char *jm_os_environment(const char *name)
 {
-    return getenv(name);
+    return is_privileged() ? NULL : getenv(name);
 }
 
 size_t jm_os_page_size(void)

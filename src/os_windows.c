@@ -31,6 +31,9 @@
 #define PAUSE_YIELDS 64
 #define PAUSE_SLEEP_MS 1
 
+/* Lines that are written have no more than this. */
+#define LINE_MAX_SIZE 256
+
 /* More than this is no value of any variable that is asked for. */
 #define VALUE_MAX 128
 
@@ -55,10 +58,13 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int line)
 
 void jm_os_complain(const char *line)
 {
-    HANDLE error = GetStdHandle(STD_ERROR_HANDLE);
+    char text[LINE_MAX_SIZE + 2];
+    size_t length = strlen(line);
+    length = length < LINE_MAX_SIZE ? length : LINE_MAX_SIZE;
+    memcpy(text, line, length);
+    memcpy(text + length, "\r\n", 2);
     DWORD written;
-    if (!WriteFile(error, line, (DWORD)strlen(line), &written, NULL) ||
-        !WriteFile(error, "\r\n", 2, &written, NULL)) {
+    if (!WriteFile(GetStdHandle(STD_ERROR_HANDLE), text, (DWORD)length + 2, &written, NULL)) {
         return; /* nobody is left to tell */
     }
 }

@@ -1,5 +1,8 @@
 #include "quota.h"
 
+#include "inspect.h"
+#include "probe.h"
+
 void jm_quota_reset(struct jm_quota *quota)
 {
     jm_store_relaxed(&quota->usage, 0);
@@ -10,6 +13,7 @@ void jm_quota_reset(struct jm_quota *quota)
     }
     jm_hook_set(&quota->hook, NULL, NULL);
     quota->operations = 0;
+    quota->handle = 0;
 }
 
 /* What a delivery leaves to be undone where the host throws an exception through it. */
@@ -22,6 +26,7 @@ struct delivery {
 static void end_delivery(struct delivery *delivery)
 {
     if (!delivery->ended) {
+        jm_inspect_begin();
         jm_thread.unwound = delivery->hook->call.asking;
         (void)jm_hook_end(delivery->hook, &delivery->pair);
     }
@@ -41,8 +46,10 @@ static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, siz
     quota->hook.call.requested = jm_thread.requested;
     quota->hook.call.operations = quota->operations;
     delivery.ended = false;
+    jm_inspect_end();
     jm_event_function function = (jm_event_function)delivery.pair.function;
     bool answer = function(delivery.pair.state, (unsigned)event, bytes);
+    jm_inspect_begin();
     delivery.ended = true;
     return jm_hook_end(&quota->hook, &delivery.pair) && answer;
 }
@@ -77,13 +84,19 @@ bool jm_quota_charge_first(struct jm_quota *quota, size_t bytes)
 }
 
 /* The user and whoever resets the peak may race: the peak is never left below the usage. */
-void jm_quota_confirm(struct jm_quota *quota)
+static void raise_peak(struct jm_quota *quota)
 {
     size_t usage = jm_load_relaxed(&quota->usage);
     size_t peak = jm_load_relaxed(&quota->peak);
     while (usage > peak && !atomic_compare_exchange_weak(&quota->peak, &peak, usage)) {
         usage = jm_load_relaxed(&quota->usage);
     }
+}
+
+void jm_quota_confirm(struct jm_quota *quota, size_t bytes)
+{
+    raise_peak(quota);
+    jm_probe_acquire(quota->handle, bytes);
 }
 
 void jm_quota_cancel(struct jm_quota *quota, size_t bytes)
@@ -96,7 +109,7 @@ bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
     if (!jm_quota_charge_first(quota, bytes)) {
         return false;
     }
-    jm_quota_confirm(quota);
+    jm_quota_confirm(quota, bytes);
     return true;
 }
 
@@ -105,7 +118,7 @@ void jm_quota_reset_peak(struct jm_quota *quota)
     size_t peak = jm_load_relaxed(&quota->peak);
     while (!atomic_compare_exchange_weak(&quota->peak, &peak, jm_load_relaxed(&quota->usage))) {
     }
-    jm_quota_confirm(quota);
+    raise_peak(quota);
 }
 
 void jm_quota_fail(struct jm_quota *quota, size_t bytes)
@@ -116,5 +129,6 @@ void jm_quota_fail(struct jm_quota *quota, size_t bytes)
 void jm_quota_refund(struct jm_quota *quota, size_t bytes)
 {
     jm_add_owned(&quota->usage, 0 - bytes);
+    jm_probe_release(quota->handle, bytes);
     (void)deliver(quota, JM_EVENT_FREE, bytes);
 }

@@ -38,6 +38,7 @@ typedef bool(JM_CALLBACK *jm_event_function)(void *state, unsigned event, size_t
 
 struct jm_quota {
     uint32_t operations; /* in progress on the runtime; written by the thread that uses it */
+    uintptr_t handle;    /* of the runtime, for those who watch; constant while live */
     struct jm_hook hook;
     _Atomic(size_t) usage, limit, peak;
     _Atomic(uint64_t) events[JM_EVENTS];
@@ -58,7 +59,7 @@ bool jm_quota_charge(struct jm_quota *quota, size_t bytes);
 /* The same in two steps, for a supply that cannot be returned once it is had: charge, obtain, and then
  * either confirm, which the peak shows, or cancel. */
 bool jm_quota_charge_first(struct jm_quota *quota, size_t bytes);
-void jm_quota_confirm(struct jm_quota *quota);
+void jm_quota_confirm(struct jm_quota *quota, size_t bytes);
 void jm_quota_cancel(struct jm_quota *quota, size_t bytes);
 
 /* Sets the peak to the usage. Any thread, under the runtime's lock. */

@@ -12,6 +12,10 @@
  */
 #include "heap.h"
 
+/* Steps that a tool's mark on a queued object is waited for: it may never come, where a fork left its thread
+ * behind or the free raced with a resize. */
+#define MARK_PATIENCE 100
+
 /* The usable bytes of an object that lives in a block; 0: there is none at `pointer`. */
 static size_t usable_in(const struct jm_block *block, const void *pointer)
 {
@@ -41,11 +45,31 @@ struct jm_heap *jm_heap_of_any(const void *pointer)
     return is_object ? JM_CONTAINER(block->owner, struct jm_heap, supply) : NULL;
 }
 
+const char *jm_heap_fault_any(const void *pointer)
+{
+    const struct jm_block *block = jm_pagemap_block(pointer);
+    if (block == NULL) {
+        return "which is in no runtime's memory";
+    }
+    if (usable_in(block, pointer) != 0) {
+        return "which is an object of another runtime";
+    }
+    size_t granule = jm_granule_of(block, pointer);
+    bool was_object = jm_block_is_large(block)
+                          ? jm_block_object(block) == pointer
+                          : granule < block->granules && jm_load_relaxed(&block->map[granule]) != 0;
+    return was_object ? "which is freed already" : "where no object starts";
+}
+
 static bool queue_large(struct jm_block *block, const void *pointer)
 {
     unsigned live = JM_LARGE_LIVE;
-    return jm_block_object(block) == pointer &&
-           atomic_compare_exchange_strong(&block->state, &live, JM_LARGE_QUEUED);
+    if (jm_block_object(block) != pointer ||
+        !atomic_compare_exchange_strong(&block->state, &live, JM_LARGE_QUEUED)) {
+        return false;
+    }
+    jm_inspect_close(pointer, jm_large_usable(block));
+    return true;
 }
 
 static bool queue_small(struct jm_block *block, const void *pointer)
@@ -59,6 +83,7 @@ static bool queue_small(struct jm_block *block, const void *pointer)
                                                               (uint8_t)(state + JM_QUEUED))) {
         return false;
     }
+    jm_inspect_close(pointer, jm_class_bytes(state));
     uint64_t segment = (uint64_t)1 << (granule >> block->segment_bits);
     if ((jm_load_seq_cst(&block->queued) & segment) == 0) {
         atomic_fetch_or(&block->queued, segment);
@@ -72,16 +97,27 @@ bool jm_heap_queue_free(void *pointer)
     if (block == NULL) {
         return false;
     }
+    struct jm_heap *heap = JM_CONTAINER(block->owner, struct jm_heap, supply);
     bool large = jm_block_is_large(block);
+    if (usable_in(block, pointer) != 0) {
+        jm_inspect_give(heap, pointer); /* before anybody can have it again */
+    }
     if (large ? !queue_large(block, pointer) : !queue_small(block, pointer)) {
         return false;
     }
-    struct jm_heap *heap = JM_CONTAINER(block->owner, struct jm_heap, supply);
     uint8_t list = large ? JM_QUEUED_LARGE : JM_QUEUED_SMALL;
     if ((jm_load_seq_cst(&heap->queued) & list) == 0) {
         atomic_fetch_or(&heap->queued, list);
     }
     return true;
+}
+
+/* Waits until whoever queued an object has closed it: it must not be open again before. */
+static void await_closed(const void *object)
+{
+    for (unsigned i = 0; !jm_inspect_is_closed(object) && i < MARK_PATIENCE; i++) {
+        jm_os_pause(i);
+    }
 }
 
 /* Frees the queued objects of one 64th of a block's map. */
@@ -96,6 +132,7 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
         if (jm_is_queued(state)) {
             void *object = jm_granule_address(block, granule);
             struct jm_place place = {jm_pagemap_unit(object), &block->map[granule]};
+            await_closed(object);
             if (jm_arena_push(heap->arena, place, object, jm_state_class(state))) {
                 jm_heap_note_empty(heap, block);
             }
@@ -117,6 +154,7 @@ static void drain_small(struct jm_heap *heap, struct jm_block *block)
 static void drain_large(struct jm_heap *heap, struct jm_block *block)
 {
     if (jm_load_acquire(&block->state) == JM_LARGE_QUEUED) {
+        await_closed(jm_block_object(block));
         jm_store_relaxed(&block->state, JM_LARGE_NONE);
         jm_heap_note_empty(heap, block);
     }

@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "inspect.h"
+#include "line.h"
+
 #define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
 
 /* One list per power of two from JM_SMALL_BLOCK_MIN to JM_RESERVE_BLOCK_MAX. */
@@ -56,8 +59,10 @@ void jm_reserve_init(void)
         return;
     }
     if (!parse_size(text, &limit)) {
-        jm_os_complain("libjsrtmem: " LIMIT_VARIABLE
-                       " is not a number of bytes, with or without K, M or G: ignored");
+        static_assert(JM_RESERVE_DEFAULT_LIMIT == 33554432, "the message says so");
+        jm_line_bad_value(LIMIT_VARIABLE, text,
+                          "a possible number of bytes, with or without K, M or G",
+                          "the bound is 32M");
         return;
     }
     jm_store_relaxed(&reserve.limit, limit);
@@ -92,8 +97,16 @@ static struct jm_block *pop(struct jm_block **list)
 static bool return_block(struct jm_block *block)
 {
     struct jm_os_region region = block->region;
-    return jm_region_holds(region.address) ? jm_region_give(region.address, region.size)
-                                           : jm_os_unmap(&region);
+    if (jm_region_holds(region.address)) {
+        return jm_region_give(region.address, region.size);
+    }
+    jm_inspect_open(region.address, region.size); /* others may get these addresses */
+    jm_inspect_remove_root(region.address, region.size);
+    if (!jm_os_unmap(&region)) {
+        jm_inspect_add_root(region.address, region.size);
+        return false;
+    }
+    return true;
 }
 
 /* Unmaps a list's blocks until `limit` bytes are left, or the OS refuses. */
@@ -138,6 +151,7 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
 {
     struct jm_block old;
     memcpy(&old, block, offsetof(struct jm_block, arena));
+    jm_inspect_open(old.region.address, old.region.size);
     bool is_same = old.tenant == tenant && old.tenancy == tenant->tenancy;
     if (old.touched > old.first && !is_same) {
         size_t first = (size_t)old.first << JM_GRANULE_BITS;

@@ -1,7 +1,11 @@
 #include "runtime.h"
 
+#include "account.h"
 #include "context.h"
+#include "diagnose.h"
+#include "inspect.h"
 #include "os.h"
+#include "probe.h"
 #include "reserve.h"
 
 static_assert(offsetof(struct jm_runtime, slot) == 0, "the registry casts");
@@ -91,6 +95,7 @@ static void start(struct jm_operation *operation, struct jm_runtime *runtime)
 {
     operation->runtime = runtime;
     operation->index = ++runtime->heap.supply.quota.operations;
+    jm_inspect_begin();
     jm_reserve_settle(); /* blocks that waited for their readers go when anybody comes by */
 }
 
@@ -135,6 +140,7 @@ void jm_operation_tidy(const struct jm_operation *operation)
 void jm_operation_end(struct jm_operation *operation)
 {
     struct jm_runtime *runtime = operation->runtime;
+    jm_inspect_end();
     if (JM_LIKELY(jm_operation_goes_on(operation))) {
         runtime->heap.supply.quota.operations = operation->index - 1;
         settle_owner(runtime);
@@ -210,6 +216,11 @@ void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime
         jm_thread.refusal.handle = jm_runtime_handle(runtime);
         jm_thread.refusal.usage = jm_load_relaxed(&quota->usage);
         jm_thread.refusal.limit = jm_load_relaxed(&quota->limit);
+    }
+    jm_probe_refuse(jm_thread.refusal.handle, verdict, requested);
+    if (jm_diagnoses(JM_DIAGNOSE_REFUSALS)) {
+        jm_diagnose_refusal(verdict, jm_thread.refusal.handle, requested, jm_thread.refusal.usage,
+                            jm_thread.refusal.limit);
     }
 }
 
@@ -324,7 +335,10 @@ struct notice {
 
 static void end_notice(struct notice *notice)
 {
-    (void)jm_hook_end(notice->hook, &notice->pair);
+    if (notice->pair.function != NULL) {
+        jm_inspect_begin();
+        (void)jm_hook_end(notice->hook, &notice->pair);
+    }
 }
 
 static JM_NOINLINE void call_before_collect(struct jm_runtime *runtime)
@@ -334,6 +348,7 @@ static JM_NOINLINE void call_before_collect(struct jm_runtime *runtime)
     if (jm_hook_begin(hook, &notice.pair, (uintptr_t)__builtin_frame_address(0))) {
         hook->call.asking = false;
         hook->call.operations = runtime->heap.supply.quota.operations;
+        jm_inspect_end();
         ((collect_function)notice.pair.function)(notice.pair.state);
     }
 }
@@ -377,7 +392,10 @@ uintptr_t jm_runtime_create(uint32_t attributes)
         jm_os_pause(attempt);
     }
     reset(runtime, attributes);
+    jm_inspect_create(&runtime->heap);
     uintptr_t handle = jm_registry_publish(JM_KIND_RUNTIME, slot);
+    runtime->heap.supply.quota.handle = handle;
+    jm_probe_create(handle);
     jm_store_release(&runtime->owner, 0);
     return handle;
 }
@@ -403,12 +421,19 @@ static void dispose(struct jm_runtime *runtime)
 {
     JM_OPERATION(operation);
     start(&operation, runtime);
-    runtime->disposing = true;
+    if (!runtime->disposing) {
+        runtime->disposing = true;
+        if (jm_diagnoses(JM_DIAGNOSE_STATS)) {
+            jm_account_tell(runtime);
+        }
+        jm_inspect_destroy(&runtime->heap);
+    }
     jm_heap_release_all(&runtime->heap);
     jm_lock_take(jm_runtime_lock_of(runtime));
     jm_context_dispose_all(runtime);
     jm_registry_retract(&runtime->slot);
     jm_lock_drop(jm_runtime_lock_of(runtime));
+    jm_probe_dispose(runtime->heap.supply.quota.handle);
     jm_operation_end(&operation);
     jm_registry_give(JM_KIND_RUNTIME, &runtime->slot);
 }
@@ -486,6 +511,8 @@ static bool init_once(void)
     if (!jm_os_init(&hooks)) {
         return false;
     }
+    jm_inspect_init();
+    jm_diagnose_init();
     jm_registry_init();
     jm_region_init();
     jm_reserve_init();

@@ -120,6 +120,8 @@ void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run)
 {
     jm_arena_retire_span(arena);
     mark_pages(run.block, run.start, run.end, 0);
+    jm_inspect_supply(jm_granule_address(run.block, run.start), (run.end - run.start)
+                                                                    << JM_GRANULE_BITS);
     jm_arena_open_span(arena, run.block, run.start, run.end);
 }
 

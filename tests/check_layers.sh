@@ -10,10 +10,10 @@ export LC_ALL
 layer_of() {
     case $1 in
     base | atomic) echo 0 ;;
-    os | os_* | thread) echo 1 ;;
-    hook | quota | region | pagemap | reserve | block) echo 2 ;;
+    os | os_* | thread | inspect | probe | line) echo 1 ;;
+    hook | quota | region | pagemap | reserve | block | diagnose) echo 2 ;;
     sizeclass | arena | remote | heap | heap_* | sweep | large | giveback) echo 3 ;;
-    registry | runtime | context) echo 4 ;;
+    registry | runtime | context | account) echo 4 ;;
     jsrt | jsrtmem) echo 5 ;;
     *) echo unknown ;;
     esac

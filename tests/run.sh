@@ -87,6 +87,9 @@ has_mandoc() { has mandoc; }
 has_man() { has groff && has man; }
 has_python() { has python3; }
 has_node() { has node && has npm; }
+has_valgrind() {
+    has valgrind && compiles "#include <valgrind/memcheck.h>\n$program" cc "$scratch/probe.c"
+}
 # shellcheck disable=SC2086 # flags are words
 has_m32() { compiles "#include <errno.h>\n$program" cc $m32_flags "$scratch/probe.c"; }
 # shellcheck disable=SC2086
@@ -105,6 +108,9 @@ wine_runs() { # ARCHITECTURE
             >/dev/null 2>&1
 }
 has_wine() { has wine && wine_runs x86_64; }
+
+has_sdt() { compiles "#include <sys/sdt.h>\n$program" cc "$scratch/probe.c"; }
+has_gdb() { has gdb; }
 
 package_of() {
     case $1 in
@@ -131,6 +137,9 @@ package_of() {
     man) echo "man-db groff" ;;
     python) echo python3 ;;
     node) echo "nodejs npm" ;;
+    valgrind) echo "valgrind libc6-dbg" ;;
+    sdt) echo systemtap-sdt-dev ;;
+    gdb) echo gdb ;;
     # Not gcc-multilib, with which no compiler for another machine can be installed.
     m32) echo "gcc-$(cc -dumpversion | cut -d. -f1)-multilib" ;;
     m32_cxx) echo "g++-$(cc -dumpversion | cut -d. -f1)-multilib" ;;
@@ -230,8 +239,8 @@ run_build() { # NAME CMAKE_ARGUMENT... [; CTEST_ARGUMENT...]
         rm -rf "$build"
     fi
     say "$name: building in $build"
-    # Whether cmocka is there is asked anew: it may be by now.
-    if ! cmake -S "$root" -B "$build" -UJSRTMEM_CMOCKA_LINKS -DJSRTMEM_WERROR=ON \
+    # Whether cmocka and headers are there is asked anew: they may be by now.
+    if ! cmake -S "$root" -B "$build" -UJSRTMEM_CMOCKA_LINKS '-UJSRTMEM_HAVE_*_H' -DJSRTMEM_WERROR=ON \
         -DJSRTMEM_TESTS=ON "$@" >"$scratch/log" 2>&1; then
         cat "$scratch/log"
         count "$name" 0 1 0
@@ -417,7 +426,8 @@ check_tidy() {
 
 # Tests whose tool is missing say so, and are skipped.
 if [ "$full" = yes ]; then
-    require spin meson deb lintian abigail doxygen graphviz mandoc man python node || echo "missing, and not installed:$missing"
+    require spin meson deb lintian abigail doxygen graphviz mandoc man python node \
+        valgrind sdt gdb || echo "missing, and not installed:$missing"
 fi
 run_build release -DCMAKE_BUILD_TYPE=Release
 

@@ -3,6 +3,7 @@
  * a tenant wrote nor those that a closed block left behind lead it anywhere.
  */
 #include "support/heap_check.h"
+#include "support/poke.h"
 #include "support/random.h"
 #include "support/rig.h"
 
@@ -288,7 +289,7 @@ static void scribbled_links_heal(void **state)
             for (size_t i = 0; i < count; i++) {
                 if (random_chance(&random, seed == 1 ? 100 : 20)) {
                     uintptr_t link = scribbled_link(&random, (enum scribble)what, freed, count, i);
-                    memcpy(freed[i], &link, sizeof(link));
+                    poke(freed[i], &link, sizeof(link));
                 }
             }
             size_t usage = rig_usage(&rig);
@@ -319,7 +320,7 @@ static void a_list_ends_where_a_link_leads_nowhere(void **state)
     struct jm_arena *arena = HEAP->arena;
     jm_arena_settle(arena);
     struct jm_link *link = first;
-    link->next = (struct jm_link *)(void *)live->bytes;
+    jm_link_set(link, (struct jm_link *)(void *)live->bytes);
     assert_ptr_equal(jm_arena_pop(arena, 4), first);
     assert_null(jm_arena_pop(arena, 4));
     assert_false(arena->broken);
@@ -343,7 +344,7 @@ static void the_object_that_waits_is_not_taken(void **state)
     void *last = rig_alloc(&rig, 64);
     assert_true(jm_heap_free(HEAP, listed));
     assert_true(jm_heap_free(HEAP, waiting));
-    listed->next = waiting;
+    jm_link_set(listed, waiting);
     struct jm_arena *arena = HEAP->arena;
     assert_ptr_equal(arena->pending.link, waiting);
     assert_ptr_equal(jm_arena_pop(arena, 4), listed);

@@ -4,6 +4,7 @@
  */
 #include "support/fake_os.h"
 #include "support/heap_check.h"
+#include "support/poke.h"
 #include "support/random.h"
 #include "support/rig.h"
 
@@ -157,7 +158,7 @@ static void what_comes_back_is_zero(void **state)
     enum jm_verdict verdict = JM_GRANTED;
     assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
     jm_sweep_fill_hole(HEAP->arena, run);
-    assert_true(bytes_are(jm_granule_address(run.block, run.start), KIB(64), 0));
+    assert_true(peek_is_zero(jm_granule_address(run.block, run.start), KIB(64)));
     (void)check();
 }
 

@@ -4,6 +4,7 @@
  */
 #include "support/calls.h"
 #include "support/host.h"
+#include "support/poke.h"
 #include "support/random.h"
 #include "support/system.h"
 #include "support/unit.h"
@@ -419,7 +420,7 @@ static void scribble(struct stray *self, unsigned char *bytes, size_t size, unsi
     static const unsigned char constants[] = {0x00, 0xff, 0x01, 0x80};
 
     if (kind < COUNT_OF(constants)) {
-        memset(bytes, constants[kind], size);
+        poke_fill(bytes, constants[kind], size);
         return;
     }
     for (size_t at = 0; at + sizeof(uintptr_t) <= size; at += sizeof(uintptr_t)) {
@@ -431,7 +432,7 @@ static void scribble(struct stray *self, unsigned char *bytes, size_t size, unsi
         } else if (kind == COUNT_OF(constants) + 1) {
             value = (uintptr_t)&in_bss[index % sizeof(in_bss)];
         }
-        memcpy(bytes + at, &value, sizeof(value));
+        poke(bytes + at, &value, sizeof(value));
     }
 }
 
@@ -570,7 +571,7 @@ static void overwrite_pages(struct stray *self, unsigned kind)
         scribble(self, noise, page_size(), kind);
         for (size_t at = 0; at < page_size(); at++) {
             if (!live[at]) {
-                ((unsigned char *)page)[at] = noise[at];
+                poke((unsigned char *)page + at, &noise[at], 1);
             }
         }
         done = page;

@@ -106,6 +106,21 @@ static void use_objects(JsRuntimeHandle runtime)
     }
 }
 
+/* What is written on standard error is put together without malloc too. */
+static void tell_all(JsRuntimeHandle disposed)
+{
+    JsRuntimeHandle runtime = NULL;
+    static char foreign;
+
+    IN(jsrtmem_set_diagnostics(7));
+    IN(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime));
+    IN(jsrtmem_free(&foreign));
+    IN(jsrtmem_alloc(disposed, 100));
+    IN(jsrtmem_realloc(runtime, &foreign, 100));
+    IN(JsDisposeRuntime(runtime));
+    IN(jsrtmem_set_diagnostics(0));
+}
+
 static void *use_runtimes(void *unused)
 {
     JsRuntimeHandle runtime = NULL;
@@ -136,6 +151,7 @@ static void *use_runtimes(void *unused)
     IN(JsSetCurrentContext(JS_INVALID_REFERENCE));
     IN(jsrtmem_abandon(runtime));
     IN(JsDisposeRuntime(runtime));
+    tell_all(runtime);
     IN(jsrtmem_set_reserve_limit(0));
     IN(jsrtmem_set_reserve_limit(MIB(32)));
     return unused;

@@ -11,7 +11,7 @@ if [ "${1:-}" = --refresh ]; then
     refresh=yes
     shift
 fi
-source_dir=${1:?$usage}
+source_dir=$(cd "${1:?$usage}" && pwd) || exit 1
 work=${2:?$usage}
 CMAKE=${CMAKE:-cmake}
 CC=${CC:-cc}

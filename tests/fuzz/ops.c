@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "../support/mmap_faults.h"
+#include "../support/poke.h"
 #include "jsrtmem.h"
 
 #define RUNTIMES 4
@@ -602,7 +603,7 @@ static void free_and_scribble(struct object *object)
         is_mapped = is_mapped || (other_start >> 12 == start >> 12);
     }
     if (is_mapped && size != 0 && (start + size - 1) >> 12 == start >> 12) {
-        memset((void *)start, (int)size | 1, size);
+        poke_fill((void *)start, (unsigned char)(size | 1), size);
     }
 }
 

@@ -85,6 +85,11 @@ VALUE(JSRTMEM_REFUSAL_THREAD, 5);
 VALUE(JSRTMEM_REFUSAL_CALLBACK, 6);
 VALUE(JSRTMEM_REFUSAL_ARGUMENT, 7);
 
+VALUE(JSRTMEM_DIAGNOSTICS_NONE, 0);
+VALUE(JSRTMEM_DIAGNOSTICS_MISUSE, 1);
+VALUE(JSRTMEM_DIAGNOSTICS_REFUSALS, 2);
+VALUE(JSRTMEM_DIAGNOSTICS_STATS, 4);
+
 /* Enums are as wide as int, as on every platform of the API. */
 HOLDS(size_of_error, sizeof(JsErrorCode) == sizeof(int));
 HOLDS(size_of_attributes, sizeof(JsRuntimeAttributes) == sizeof(int));
@@ -166,6 +171,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(void *, jsrtmem_stats *);
 JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(void *);
 JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *);
 JSRTMEM_API(JsErrorCode) jsrtmem_set_reserve_limit(size_t);
+JSRTMEM_API(JsErrorCode) jsrtmem_set_diagnostics(unsigned int);
 JSRTMEM_API(const char *) jsrtmem_version(void);
 
 /* Handles, references and the null ones are void pointers. */

@@ -2,8 +2,7 @@
 
 #include "../../src/heap.h"
 
-#include <string.h>
-
+#include "poke.h"
 #include "unit.h"
 
 struct check {
@@ -152,7 +151,7 @@ static const char *check_untouched(const struct check *check, const struct jm_bl
     }
     const char *bytes = jm_granule_address(block, start);
     size_t size = start < block->granules ? (block->granules - start) << JM_GRANULE_BITS : 0;
-    if (size != 0 && (bytes[0] != 0 || memcmp(bytes, bytes + 1, size - 1) != 0)) {
+    if (!peek_is_zero(bytes, size)) {
         return "memory that counts as untouched is not zero";
     }
     return NULL;
@@ -364,7 +363,7 @@ static const char *check_lists(struct check *check)
         if (arena->pending.list == &arena->free[code]) {
             found += is_listed_rightly(check, arena->pending.link, code);
         }
-        for (; link != NULL && is_listed_rightly(check, link, code); link = link->next) {
+        for (; link != NULL && is_listed_rightly(check, link, code); link = jm_link_next(link)) {
             if (++found > check->free[code]) {
                 return "a list leads in a ring";
             }

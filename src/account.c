@@ -1,0 +1,70 @@
+#include "account.h"
+
+#include "diagnose.h"
+#include "line.h"
+#include "reserve.h"
+
+static size_t total_usage(void)
+{
+    size_t total = 0;
+    struct jm_slot *slot;
+    for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {
+        struct jm_ref ref = {slot, jm_load_acquire(&slot->tag)};
+        size_t usage = jm_load_relaxed(&jm_runtime_at(ref)->heap.supply.quota.usage);
+        if (ref.tag % 2 == 1 && jm_registry_holds(ref)) {
+            total += usage;
+        }
+    }
+    return total;
+}
+
+struct jm_totals jm_account_totals(void)
+{
+    return (struct jm_totals){
+        .runtimes = jm_registry_live(JM_KIND_RUNTIME),
+        .usage = total_usage(),
+        .reserve = jm_reserve_bytes(),
+        .reserve_limit = jm_reserve_limit(),
+        .metadata = jm_registry_metadata() + jm_pagemap_metadata() + jm_region_metadata(),
+    };
+}
+
+void jm_account_tell(const struct jm_runtime *runtime)
+{
+    const struct jm_quota *quota = &runtime->heap.supply.quota;
+    struct jm_line line = jm_line_begin();
+    jm_line_text(&line, "stats: runtime ");
+    jm_line_address(&line, quota->handle);
+    jm_line_field(&line, ", usage", jm_load_relaxed(&quota->usage));
+    jm_line_field(&line, ", peak", jm_load_relaxed(&quota->peak));
+    jm_line_limit(&line, ", limit", jm_load_relaxed(&quota->limit));
+    jm_line_field(&line, ", blocks", jm_load_relaxed(&runtime->heap.supply.block_count));
+    jm_line_field(&line, ", allocate", jm_load_relaxed(&quota->events[JM_EVENT_ALLOCATE]));
+    jm_line_field(&line, ", free", jm_load_relaxed(&quota->events[JM_EVENT_FREE]));
+    jm_line_field(&line, ", failure", jm_load_relaxed(&quota->events[JM_EVENT_FAILURE]));
+    jm_line_end(&line);
+}
+
+/* As the process ends, or the library is unloaded. */
+__attribute__((destructor)) static void tell_all(void)
+{
+    if (!jm_diagnoses(JM_DIAGNOSE_STATS)) {
+        return;
+    }
+    struct jm_slot *slot;
+    for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {
+        struct jm_ref ref = {slot, jm_load_acquire(&slot->tag)};
+        if (ref.tag % 2 == 1) {
+            jm_account_tell(jm_runtime_at(ref));
+        }
+    }
+    struct jm_totals totals = jm_account_totals();
+    struct jm_line line = jm_line_begin();
+    jm_line_text(&line, "stats: process");
+    jm_line_field(&line, ", runtimes", totals.runtimes);
+    jm_line_field(&line, ", usage", totals.usage);
+    jm_line_field(&line, ", reserve", totals.reserve);
+    jm_line_field(&line, ", reserve limit", totals.reserve_limit);
+    jm_line_field(&line, ", metadata", totals.metadata);
+    jm_line_end(&line);
+}

@@ -1,0 +1,101 @@
+#include "inspect.h"
+
+#if defined(JM_VALGRIND)
+
+#include <valgrind/memcheck.h>
+
+bool jm_inspect_watched;
+
+/* Other tools, which count or draw what a program does, are to see it as it is. */
+void jm_inspect_init(void)
+{
+    unsigned char byte = 0;
+    unsigned char bits;
+    jm_inspect_watched = VALGRIND_GET_VBITS(&byte, &bits, 1) == 1;
+}
+
+void jm_tell_begin(void)
+{
+    VALGRIND_DISABLE_ERROR_REPORTING;
+}
+
+void jm_tell_end(void)
+{
+    VALGRIND_ENABLE_ERROR_REPORTING;
+}
+
+void jm_tell_create(const void *pool)
+{
+    VALGRIND_CREATE_MEMPOOL(pool, 0, 0);
+}
+
+void jm_tell_destroy(const void *pool)
+{
+    VALGRIND_DESTROY_MEMPOOL(pool);
+}
+
+void jm_tell_supply(const void *address, size_t size)
+{
+    (void)VALGRIND_MAKE_MEM_NOACCESS(address, size);
+}
+
+void jm_tell_take(const void *pool, const void *object, size_t size)
+{
+    if (object != NULL) {
+        VALGRIND_MEMPOOL_ALLOC(pool, object, size);
+    }
+}
+
+void jm_tell_give(const void *pool, const void *object)
+{
+    VALGRIND_MEMPOOL_FREE(pool, object);
+}
+
+void jm_tell_zero(const void *object, size_t size)
+{
+    if (object != NULL) {
+        (void)VALGRIND_MAKE_MEM_DEFINED(object, size);
+    }
+}
+
+void jm_tell_change(const void *pool, const void *from, const void *to, size_t old, size_t size)
+{
+    const char *object = to;
+    VALGRIND_MEMPOOL_CHANGE(pool, from, to, size);
+    if (size > old) {
+        (void)VALGRIND_MAKE_MEM_UNDEFINED(object + old, size - old);
+    } else {
+        (void)VALGRIND_MAKE_MEM_NOACCESS(object + size, old - size);
+    }
+}
+
+/* What may be used comes first. The answer 3 tells of a byte that may not. */
+size_t jm_inspect_size(const void *object, size_t usable)
+{
+    size_t low = 0;
+    size_t high = jm_inspect_watched ? usable : 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        unsigned char bits;
+        if (VALGRIND_GET_VBITS((const char *)object + middle, &bits, 1) == 3) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+#else
+
+void jm_inspect_init(void)
+{
+}
+
+size_t jm_inspect_size(const void *object, size_t usable)
+{
+    (void)object, (void)usable;
+    return 0;
+}
+
+#endif
