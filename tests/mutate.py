@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Changes one thing at a time in src/ and sees whether a ctest notices.
 
-usage: python3 tests/mutate.py [--all | --sample N] [--seed S] [--build DIRECTORY] FILE...
+usage: python3 tests/mutate.py [--all | --sample N] [--seed S] [--quick SECONDS] [--build DIRECTORY] FILE...
 
 FILE is a file of src/, such as quota.c. Of its mutants N, drawn by S, are tried (100, by 1), or all. In a
 copy of the tree under DIRECTORY (build/mutate) each is compiled, with what includes it, and run under the
 ctests: first those that have the file's name, then from the quickest to the slowest, until one fails,
-crashes, or takes far longer than it should. Mutants that do not compile, or of which the compiler makes
+crashes, or takes far longer than it should; --quick leaves out those that take longer than that. Mutants that do not compile, or of which the compiler makes
 the same code, are not counted.
 
 A mutant that no test can kill is listed in mutate_equivalent.txt, with the reason. Exit status: 1 where
@@ -203,16 +203,17 @@ def be_expendable():
         file.write("1000")
 
 
-def find_tests(tree):
+def find_tests(tree, limit):
     """All ctests that run the library, with the time that each takes."""
     text = subprocess.run(["ctest", "--show-only=json-v1"], cwd=tree.build, stdout=subprocess.PIPE,
                           check=True).stdout
     tests = [Test(entry) for entry in json.loads(text)["tests"] if TESTS.match(entry["name"])]
     for test in tests:
         begin = time.monotonic()
-        if not test.passes(tree.build, 600):
-            sys.exit(f"{test.name} fails without a mutant")
+        passes = test.passes(tree.build, limit)
         test.seconds = time.monotonic() - begin
+        if not passes and test.seconds < limit:
+            sys.exit(f"{test.name} fails without a mutant")
     return tests
 
 
@@ -255,6 +256,7 @@ def main():
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--sample", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quick", type=float, default=600)
     parser.add_argument("--list", action="store_true", help="print the mutants, and try none")
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "mutate"))
     parser.add_argument("files", nargs="+", metavar="FILE")
@@ -278,7 +280,8 @@ def main():
         mutants = random.Random(arguments.seed).sample(mutants, arguments.sample)
     print(f"{len(mutants)} of {made} mutants of {' '.join(arguments.files)}, seed {arguments.seed}", flush=True)
     tree = Tree(arguments.build)
-    tests = find_tests(tree)
+    tests = [test for test in find_tests(tree, arguments.quick) if test.seconds < arguments.quick]
+    print(*(f"{test.name} {test.seconds:.1f}" for test in sorted(tests, key=lambda test: test.seconds)), flush=True)
     killed = same = 0
     survivors = []
     for mutant in mutants:

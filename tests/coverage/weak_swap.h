@@ -10,5 +10,5 @@ bool coverage_weak_swap_fails(void);
 
 #undef atomic_compare_exchange_weak_explicit
 #define atomic_compare_exchange_weak_explicit(object, expected, desired, success, failure) \
-    (*(expected) ^= -(__typeof__(*(expected)))coverage_weak_swap_fails(), \
+    (*(expected) ^= -(__typeof__(*(expected)))coverage_weak_swap_fails(),                  \
      atomic_compare_exchange_strong_explicit((object), (expected), (desired), success, failure))
