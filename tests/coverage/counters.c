@@ -3,14 +3,10 @@
  *
  * gcov writes its counters when a process ends by exit. Here they are written too where one ends by
  * _exit, as the children of tests do, or by abort. The shared library has counters of its own.
- *
- * It also makes weak compare-and-swaps fail now and then for no reason, see weak_swap.h.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -69,11 +65,4 @@ void _exit(int status)
     for (;;) {
         (void)syscall(SYS_exit_group, status);
     }
-}
-
-bool coverage_weak_swap_fails(void);
-bool coverage_weak_swap_fails(void)
-{
-    static atomic_uint swaps;
-    return atomic_fetch_add_explicit(&swaps, 1, memory_order_relaxed) % 3 == 1;
 }
