@@ -7,7 +7,8 @@
 # The library is built without optimisation, so that a branch of the text is one of the code. Functions
 # that are always inlined are not, so that each is counted once, by its own lines. Weak swaps fail now
 # and then, as they do on other machines, see coverage/weak_swap.h. All ctests that run the library count;
-# what they took is added up over all of their processes. Needs GCC's gcov, and python3.
+# what they took is added up over all of their processes. What is for Valgrind only is not compiled: its
+# tests run under it. Needs GCC's gcov, and python3.
 set -u
 
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
@@ -35,7 +36,7 @@ flags="--coverage -O0 -fprofile-update=atomic -fprofile-abs-path -Dalways_inline
 link="--coverage $build/counters.o"
 {
     cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Coverage -DJSRTMEM_EXAMPLES=OFF \
-        -DCMAKE_C_COMPILER="$compiler" -DCMAKE_C_FLAGS="$flags -include $own/weak_swap.h" \
+        -DJSRTMEM_TOOLS=OFF -DCMAKE_C_COMPILER="$compiler" -DCMAKE_C_FLAGS="$flags -include $own/weak_swap.h" \
         -DCMAKE_EXE_LINKER_FLAGS="$link -Wl,--export-dynamic-symbol=coverage_register" \
         -DCMAKE_SHARED_LINKER_FLAGS="$link" -DCMAKE_MODULE_LINKER_FLAGS="$link" &&
         cmake --build "$build" -j "$jobs"
@@ -45,7 +46,7 @@ link="--coverage $build/counters.o"
 }
 
 find "$build" -name '*.gcda' -exec rm -f {} +
-(cd "$build" && ctest --output-on-failure -R '^(test_|no_region_|smoke_|soak$)') >"$build/log" 2>&1 || {
+(cd "$build" && ctest -j "$jobs" --output-on-failure -R '^(test_|no_region_|smoke_|soak$)') >"$build/log" 2>&1 || {
     tail -n 60 "$build/log"
     die "a test failed"
 }

@@ -215,7 +215,7 @@ def find_tests(tree, limit):
         passes = test.passes(tree.build, limit)
         test.seconds = time.monotonic() - begin
         if not passes and test.seconds < limit:
-            sys.exit(f"{test.name} fails without a mutant")
+            sys.exit(f"{test.name} fails without a mutant, after {test.seconds:.1f} s")
     return tests
 
 

@@ -24,7 +24,7 @@ static worker *other;
 struct scene {
     JsRuntimeHandle runtime, later;
     JsContextRef context, later_context;
-    void *object;
+    void *object, *large;
     size_t usage;
     int data, later_data;
 
@@ -137,6 +137,18 @@ static JsErrorCode free_it(struct scene *scene)
     return jsrtmem_free(scene->object);
 }
 
+static JsErrorCode free_large(struct scene *scene)
+{
+    return jsrtmem_free(scene->large);
+}
+
+static JsErrorCode free_both(struct scene *scene)
+{
+    JsErrorCode code = jsrtmem_free(scene->object);
+    (void)jsrtmem_free(scene->large);
+    return code;
+}
+
 static JsErrorCode ask_size(struct scene *scene)
 {
     scene->out.size = jsrtmem_usable_size(scene->object);
@@ -184,6 +196,7 @@ static const struct attempt attempts[] = {
     {"realloc to nothing", to_nothing, false, false},
     {"free", free_it, false, false},
     {"free, entered", free_it, true, false},
+    {"free a large object", free_large, false, false},
     {"ask for the size", ask_size, false, false},
     {"ask for the runtime", ask_runtime, false, false},
     {"idle", idle, false, true},
@@ -263,7 +276,7 @@ static const struct event events[] = {
     {"its context is destroyed", destroy_and_create, NULL, JsErrorInvalidArgument},
     {"its limit is lowered", lower_limit, raise_limit, JsErrorOutOfMemory},
     {"its callback is set", set_callback, unset_callback, JsNoError},
-    {"its object is freed", free_it, NULL, JsErrorInvalidArgument},
+    {"its objects are freed", free_both, NULL, JsErrorInvalidArgument},
     {"a block is taken", alloc_large, NULL, JsNoError},
     {"it is collected", collect, NULL, JsNoError},
 };
@@ -288,6 +301,7 @@ static void make(struct scene *scene, const struct attempt *attempt)
     assert_ok(JsSetContextData(scene->context, &scene->data));
     assert_ok(JsSetRuntimeMemoryLimit(scene->runtime, LIMIT));
     scene->object = new_object(scene->runtime, 100);
+    scene->large = new_object(scene->runtime, KIB(200));
     scene->usage = usage_of(scene->runtime);
     if (attempt->entered) {
         assert_ok(jsrtmem_enter(scene->runtime));
@@ -356,6 +370,11 @@ static void clear(struct scene *scene, const char *name)
         worker_run(other, undo_event, scene);
         require(scene->other == JsNoError, "%s: cannot be undone: %#x", name,
                 (unsigned)scene->other);
+    }
+    if (!gone) {
+        jsrtmem_stats stats = stats_of(scene->runtime);
+        require(stats.peak_usage >= stats.usage, "%s: a peak of %zu under the usage %zu", name,
+                stats.peak_usage, stats.usage);
     }
     if (scene->attempt->entered ||
         (scene->attempt->function == enter && scene->code == JsNoError)) {
