@@ -57,8 +57,7 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
 /* Never refused, and never moved: the object stays in its block, which may give back its end. */
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size)
 {
-    if (object_bytes(size) < jm_load_relaxed(&block->usable) && jm_block_is_resizable(block) &&
-        !jm_quota_in_callback(&heap->supply.quota)) {
+    if (jm_block_is_resizable(block) && !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, object_bytes(size));
         jm_heap_publish(heap);
     }

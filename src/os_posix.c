@@ -148,10 +148,7 @@ void jm_os_discard(const struct jm_os_region *region)
 static void *map_within_reservation(size_t size, size_t alignment, size_t offset,
                                     struct jm_os_region *region)
 {
-    if (size > SIZE_MAX - alignment) {
-        return NULL;
-    }
-    region->size = size + alignment;
+    region->size = size + alignment; /* no overflow: `size` alone was mapped before */
     region->address = map_at(NULL, region->size, PROT_NONE, MAP_NORESERVE);
     if (region->address == NULL) {
         return NULL;

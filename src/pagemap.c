@@ -16,7 +16,7 @@ static bool add_leaf(_Atomic(struct jm_leaf *) *root)
 {
     jm_lock_take(&pagemap.lock);
     struct jm_leaf *leaf = jm_load_relaxed(root);
-    if (leaf == NULL) {
+    if (leaf == NULL) { /* unreachable: else another thread added it since the caller looked */
         size_t size = jm_align_up(sizeof *leaf, jm_os_page_size());
         struct jm_os_region region;
         leaf = jm_os_map(size, jm_os_page_size(), 0, &region);
@@ -31,9 +31,6 @@ static bool add_leaf(_Atomic(struct jm_leaf *) *root)
 
 bool jm_pagemap_prepare(const void *address, size_t size)
 {
-    if (jm_region_holds(address)) {
-        return true;
-    }
     const unsigned leaf_shift = JM_UNIT_BITS + JM_LEAF_BITS;
     uintptr_t first = (uintptr_t)address >> leaf_shift;
     uintptr_t last = ((uintptr_t)address + (size - 1)) >> leaf_shift;

@@ -69,7 +69,8 @@ static inline struct jm_block *jm_pagemap_block(const void *pointer)
     return leaf == NULL ? NULL : jm_load_seq_cst(&leaf->blocks[jm_pagemap_index(pointer)]);
 }
 
-/* Makes sure that [address, address + size) can be registered. post: false: no memory. */
+/* Makes sure that [address, address + size), outside of the region, can be registered. post: false: no
+ * memory. */
 bool jm_pagemap_prepare(const void *address, size_t size);
 
 /* Registers a range for a block, or nothing where both are NULL. pre: the range was prepared. */

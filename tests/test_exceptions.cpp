@@ -274,12 +274,110 @@ void dispose_left()
         }
         tenant.throw_at = JsMemoryFree;
         tenant.skip = skip;
+        void *object = jsrtmem_alloc(tenant.runtime, 100);
         if (throws([&] { EXPECT(JsDisposeRuntime(tenant.runtime) == JsNoError); })) {
+            /* Half disposed, it serves nobody. */
+            EXPECT(jsrtmem_alloc(tenant.runtime, 100) == nullptr);
+            EXPECT(last_reason() == JSRTMEM_REFUSAL_THREAD);
+            (void)jsrtmem_free(object);
+            EXPECT(JsCollectGarbage(tenant.runtime) == JsErrorWrongThread);
             EXPECT(JsDisposeRuntime(tenant.runtime) == JsNoError);
         }
         EXPECT(JsDisposeRuntime(tenant.runtime) == JsErrorInvalidArgument);
         tenant.runtime = nullptr; /* the destructor checks the balance */
     }
+}
+
+/* The call is over at once, also for frames that lie deeper than it did, and for other threads. */
+void left_is_over()
+{
+    Tenant tenant;
+
+    tenant.throw_at = JsMemoryAllocate;
+    EXPECT(throws([&] { (void)jsrtmem_alloc(tenant.runtime, MiB); }));
+    volatile unsigned char deep[65536];
+    deep[0] = deep[65535] = 1;
+    tenant.throw_at = -1;
+    void *object = jsrtmem_alloc(tenant.runtime, MiB);
+    EXPECT(object != nullptr);
+    tenant.settle();
+    tenant.throw_at = JsMemoryAllocate;
+    tenant.skip = 0;
+    EXPECT(throws([&] { (void)jsrtmem_alloc(tenant.runtime, MiB); }));
+    std::thread other([&] { /* waits while the callback is in use */
+                            EXPECT(JsSetRuntimeMemoryAllocationCallback(
+                                       tenant.runtime, &tenant, Tenant::on_event) == JsNoError);
+    });
+    other.join();
+    check_works(tenant);
+}
+
+/* What was granted before is no refusal when something else is left. */
+void left_without_a_refusal()
+{
+    Tenant tenant;
+    int calls = 0;
+
+    std::thread other([&] {
+        EXPECT(jsrtmem_alloc(tenant.runtime, 100) != nullptr);
+        tenant.settle();
+        EXPECT(JsSetRuntimeBeforeCollectCallback(tenant.runtime, &calls, throw_once) == JsNoError);
+        EXPECT(throws([&] { (void)JsCollectGarbage(tenant.runtime); }));
+        EXPECT(last_reason() == JSRTMEM_REFUSAL_NONE);
+        EXPECT(JsSetRuntimeMemoryAllocationCallback(tenant.runtime, nullptr, nullptr) == JsNoError);
+        EXPECT(jsrtmem_alloc(tenant.runtime, MiB) != nullptr);
+        calls = 0;
+        EXPECT(throws([&] { (void)JsCollectGarbage(tenant.runtime); }));
+        EXPECT(last_reason() == JSRTMEM_REFUSAL_NONE);
+    });
+    other.join();
+    tenant.balance = 0;
+}
+
+/* The second empty block goes when its last object is freed on the fast path. */
+void free_left_while_entered()
+{
+    Tenant tenant;
+    void *objects[64];
+
+    EXPECT(jsrtmem_enter(tenant.runtime) == JsNoError);
+    for (void *&object : objects) {
+        object = jsrtmem_alloc(tenant.runtime, 16000);
+    }
+    tenant.settle();
+    tenant.throw_at = JsMemoryFree;
+    for (void *object : objects) {
+        (void)throws([&] { EXPECT(jsrtmem_free(object) == JsNoError); });
+    }
+    EXPECT(tenant.thrown == 1);
+    tenant.settle();
+    EXPECT(tenant.usage() == tenant.balance);
+    EXPECT(jsrtmem_leave(tenant.runtime) == JsNoError);
+    check_works(tenant);
+}
+
+void idle_left()
+{
+    Tenant tenant;
+    JsRuntimeHandle runtime = nullptr;
+    JsContextRef context = nullptr;
+    unsigned tick = 0;
+
+    EXPECT(JsCreateRuntime(JsRuntimeAttributeEnableIdleProcessing, nullptr, &runtime) == JsNoError);
+    EXPECT(JsDisposeRuntime(tenant.runtime) == JsNoError);
+    tenant.runtime = runtime;
+    EXPECT(JsSetRuntimeMemoryAllocationCallback(runtime, &tenant, Tenant::on_event) == JsNoError);
+    EXPECT(JsCreateContext(runtime, &context) == JsNoError);
+    EXPECT(JsSetCurrentContext(context) == JsNoError);
+    EXPECT(jsrtmem_free(jsrtmem_alloc(runtime, 100)) == JsNoError);
+    tenant.settle();
+    tenant.throw_at = JsMemoryFree;
+    EXPECT(throws([&] { (void)JsIdle(&tick); }));
+    EXPECT(JsIdle(&tick) == JsNoError);
+    EXPECT(tick == 0xffffffffu);
+    EXPECT(tenant.usage() == 0);
+    EXPECT(JsSetCurrentContext(JS_INVALID_REFERENCE) == JsNoError);
+    check_works(tenant);
 }
 
 void left_on_another_thread()
@@ -332,6 +430,10 @@ int main()
     free_left();
     before_collect_left();
     dispose_left();
+    left_is_over();
+    left_without_a_refusal();
+    free_left_while_entered();
+    idle_left();
     left_on_another_thread();
     two_callbacks_left_at_once();
     std::printf("exceptions: %d conditions do not hold\n", failed);

@@ -1,0 +1,347 @@
+/*
+ * A libc that refuses: what it may say no to, other than memory, at the start of the library or of a
+ * thread, and later. Each scene has a process of its own, as the library begins once in each.
+ *
+ * The linker's --wrap puts the functions here before those of the libc.
+ */
+#if !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1
+#endif
+
+#include "support/calls.h"
+#include "support/child.h"
+#include "support/unit.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../src/context.h"
+#include "../src/os.h"
+
+static struct {
+    bool key, atfork, specific, attributes, random, write, unmap, advice, secure;
+} refuse;
+
+#define WRAPPED(type, name, refused, answer, parameters, arguments) \
+    type __real_##name parameters;                                  \
+    type __wrap_##name parameters;                                  \
+    type __wrap_##name parameters                                   \
+    {                                                               \
+        return refused ? answer : __real_##name arguments;          \
+    }
+WRAPPED(int, pthread_key_create, refuse.key, EAGAIN, (pthread_key_t * key, void (*end)(void *)),
+        (key, end))
+WRAPPED(int, pthread_atfork, refuse.atfork, ENOMEM,
+        (void (*before)(void), void (*parent)(void), void (*child)(void)), (before, parent, child))
+WRAPPED(int, pthread_setspecific, refuse.specific, ENOMEM, (pthread_key_t key, const void *value),
+        (key, value))
+WRAPPED(int, pthread_getattr_np, refuse.attributes, ENOMEM,
+        (pthread_t thread, pthread_attr_t *attributes), (thread, attributes))
+WRAPPED(ssize_t, getrandom, refuse.random, -1, (void *buffer, size_t size, unsigned flags),
+        (buffer, size, flags))
+WRAPPED(ssize_t, writev, refuse.write, -1, (int file, const struct iovec *pieces, int count),
+        (file, pieces, count))
+WRAPPED(int, munmap, refuse.unmap, -1, (void *address, size_t size), (address, size))
+WRAPPED(int, madvise, refuse.advice, -1, (void *address, size_t size, int advice),
+        (address, size, advice))
+WRAPPED(unsigned long, getauxval, refuse.secure, 1, (unsigned long type), (type))
+
+static int create_and_dispose(void)
+{
+    JsRuntimeHandle runtime = NULL;
+    CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsNoError);
+    CHILD_CHECK(jsrtmem_free(jsrtmem_alloc(runtime, 100)) == JsNoError);
+    CHILD_CHECK(JsDisposeRuntime(runtime) == JsNoError);
+    return 0;
+}
+
+/* The library does not begin, and says so; the next call begins it. */
+static int begins_later(void *argument)
+{
+    bool *refused = argument;
+    JsRuntimeHandle runtime = &runtime;
+
+    *refused = true;
+    CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsErrorOutOfMemory);
+    CHILD_CHECK(runtime == NULL);
+    CHILD_CHECK(jsrtmem_set_reserve_limit(0) == JsErrorOutOfMemory);
+    *refused = false;
+    return create_and_dispose();
+}
+
+static void a_library_that_cannot_begin_begins_later(void **state)
+{
+    (void)state;
+    assert_int_equal(child_run(begins_later, &refuse.key), 0);
+    assert_int_equal(child_run(begins_later, &refuse.atfork), 0);
+    assert_int_equal(child_run(begins_later, &refuse.specific), 0);
+}
+
+/* What a thread that cannot be watched may do all the same: look, and free. */
+static bool works_anywhere(const struct call *call)
+{
+    return call->function == call_get_usage || call->function == call_get_limit ||
+           call->function == call_is_disabled || call->function == call_get_stats ||
+           call->function == call_abandon || call->function == call_get_runtime ||
+           call->function == call_get_data;
+}
+
+struct place {
+    JsRuntimeHandle runtime;
+    JsContextRef context;
+    void *object, *reallocated;
+    int failed;
+};
+
+static int check_unwatched(struct place *place)
+{
+    for (size_t i = 0; i < all_calls_count; i++) {
+        const struct call *call = &all_calls[i];
+        union call_buffer out = {.bytes = {0}};
+        if (call->out == CALL_OUT_STRUCT) {
+            out.stats.struct_size = sizeof(out.stats);
+        }
+        JsErrorCode code =
+            call->function(call->kind == CALL_CONTEXT ? place->context : place->runtime, &out);
+        JsErrorCode expected = works_anywhere(call) ? JsNoError : JsErrorOutOfMemory;
+        if (call->function == call_leave || call->function == call_reset_peak) {
+            expected = JsErrorInvalidArgument;
+        }
+        if (code != expected) {
+            (void)fprintf(stderr, "%s: %#x\n", call->name, (unsigned)code);
+            return 1;
+        }
+    }
+    CHILD_CHECK(jsrtmem_realloc(place->runtime, place->reallocated, 0) == NULL);
+    CHILD_CHECK(last_reason() == JSRTMEM_REFUSAL_OS);
+    CHILD_CHECK(jsrtmem_usable_size(place->reallocated) == 112);
+    CHILD_CHECK(jsrtmem_set_reserve_limit(0) == JsErrorOutOfMemory);
+    CHILD_CHECK(jsrtmem_free(place->object) == JsNoError);
+    CHILD_CHECK(jsrtmem_free(place->object) == JsErrorInvalidArgument);
+    CHILD_CHECK(jsrtmem_free(&place) == JsErrorInvalidArgument);
+    CHILD_CHECK(jsrtmem_usable_size(place->object) == 0);
+    return 0;
+}
+
+static void *unwatched(void *argument)
+{
+    struct place *place = argument;
+
+    refuse.specific = true;
+    place->failed = check_unwatched(place);
+    refuse.specific = false;
+    return NULL;
+}
+
+static int thread_cannot_be_watched(void *unused)
+{
+    struct place place = {NULL, NULL, NULL, NULL, 1};
+    pthread_t thread;
+
+    (void)unused;
+    place.runtime = new_runtime_with(JsRuntimeAttributeAllowScriptInterrupt);
+    place.context = new_context(place.runtime);
+    place.object = new_object(place.runtime, 100);
+    place.reallocated = new_object(place.runtime, 100);
+    CHILD_CHECK(pthread_create(&thread, NULL, unwatched, &place) == 0);
+    (void)pthread_join(thread, NULL);
+    CHILD_CHECK(place.failed == 0);
+    CHILD_CHECK(JsCollectGarbage(place.runtime) == JsNoError);
+    CHILD_CHECK(stats_of(place.runtime).live_objects == 1);
+    CHILD_CHECK(JsDisposeRuntime(place.runtime) == JsNoError);
+    return 0;
+}
+
+static void a_thread_that_cannot_be_watched_looks_and_frees(void **state)
+{
+    (void)state;
+    assert_int_equal(child_run(thread_cannot_be_watched, NULL), 0);
+}
+
+/* Handles are mixed with a secret of clocks and addresses then: they work, and are no small numbers. */
+static int no_random(void *unused)
+{
+    JsRuntimeHandle first = NULL;
+    JsRuntimeHandle second = NULL;
+
+    (void)unused;
+    refuse.random = true;
+    CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &first) == JsNoError);
+    CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &second) == JsNoError);
+    uintptr_t apart = (uintptr_t)first - (uintptr_t)second;
+    CHILD_CHECK(apart > 1000 && 0 - apart > 1000);
+    CHILD_CHECK(JsDisposeRuntime(first) == JsNoError);
+    CHILD_CHECK(JsDisposeRuntime(first) == JsErrorInvalidArgument);
+    CHILD_CHECK(JsDisposeRuntime(second) == JsNoError);
+    return 0;
+}
+
+static void handles_need_no_random_device(void **state)
+{
+    unsigned char bytes[2][64] = {{0}};
+
+    (void)state;
+    assert_int_equal(child_run(no_random, NULL), 0);
+    refuse.random = true;
+    jm_os_random(bytes[0], sizeof(bytes[0]));
+    jm_os_random(bytes[1], sizeof(bytes[1]));
+    refuse.random = false;
+    assert_memory_not_equal(bytes[0], bytes[1], sizeof(bytes[0]));
+}
+
+/* Where the stack's bounds are not to be had, no frame shows that a callback was left. */
+static void a_stack_without_bounds_shows_nothing(void **state)
+{
+    int here = 0;
+
+    (void)state;
+    assert_true(jm_os_on_stack((uintptr_t)&here, (uintptr_t)&here));
+    assert_false(jm_os_on_stack(1, (uintptr_t)&here));
+    assert_false(jm_os_on_stack((uintptr_t)&here, 1));
+    refuse.attributes = true;
+    assert_false(jm_os_on_stack((uintptr_t)&here, (uintptr_t)&here));
+    refuse.attributes = false;
+}
+
+static void a_complaint_that_nobody_hears_leaves_errno(void **state)
+{
+    (void)state;
+    refuse.write = true;
+    errno = 12345;
+    jm_os_complain("nobody hears this");
+    assert_int_equal(errno, 12345);
+    refuse.write = false;
+}
+
+static int fail_check(void *argument)
+{
+    int *pipe_ends = argument;
+
+    (void)dup2(pipe_ends[1], STDERR_FILENO);
+    jm_check_failed("a == b", "file.c", 42);
+}
+
+/* A failed check says what and where, and ends the process at once. */
+static void a_failed_check_says_where_and_aborts(void **state)
+{
+    int pipe_ends[2];
+    char line[200] = "";
+
+    (void)state;
+    assert_int_equal(pipe(pipe_ends), 0);
+    assert_int_equal(child_run(fail_check, pipe_ends), -1);
+    (void)close(pipe_ends[1]);
+    assert_true(read(pipe_ends[0], line, sizeof(line) - 1) > 0);
+    assert_string_equal(line, "libjsrtmem: file.c:42: check failed: a == b\n");
+    (void)close(pipe_ends[0]);
+}
+
+static void a_privileged_process_has_no_environment(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("JSRTMEM_TEST", "1", 1), 0);
+    assert_string_equal(jm_os_environment("JSRTMEM_TEST"), "1");
+    refuse.secure = true;
+    assert_null(jm_os_environment("JSRTMEM_TEST"));
+    refuse.secure = false;
+}
+
+/* Regions that could not be unmapped are kept in mind, up to a number; meanwhile nothing is mapped. */
+static void what_cannot_be_unmapped_is_tried_again(void **state)
+{
+    enum { MANY = 300 };
+    static struct jm_os_region regions[MANY];
+    struct jm_os_region region;
+    size_t page = jm_os_page_size();
+
+    (void)state;
+    for (int i = 0; i < MANY; i++) {
+        assert_non_null(jm_os_map(page, page, 0, &regions[i]));
+    }
+    refuse.unmap = true;
+    for (int i = 0; i < MANY; i++) {
+        jm_os_discard(&regions[i]);
+    }
+    assert_null(jm_os_map(page, page, 0, &region));
+    assert_null(jm_os_reserve(page));
+    refuse.unmap = false;
+    void *reserved = jm_os_reserve(page);
+    assert_non_null(reserved);
+    jm_os_discard(&(struct jm_os_region){reserved, page});
+    assert_non_null(jm_os_map(page, page, 0, &region));
+    assert_true(jm_os_unmap(&region));
+}
+
+static void only_whole_pages_are_purged_and_only_with_leave(void **state)
+{
+    struct jm_os_region region;
+    size_t page = jm_os_page_size();
+    char *address = jm_os_map(2 * page, page, 0, &region);
+
+    (void)state;
+    assert_non_null(address);
+    memset(address, 1, 2 * page);
+    assert_false(jm_os_purge(address + 16, page));
+    assert_false(jm_os_purge(address, page - 16));
+    refuse.advice = true;
+    assert_false(jm_os_purge(address, page));
+    refuse.advice = false;
+    assert_int_equal(address[0], 1);
+    assert_true(jm_os_purge(address, page));
+    assert_int_equal(address[0], 0);
+    assert_int_equal(address[page], 1);
+    assert_true(jm_os_unmap(&region));
+}
+
+/* Pauses get longer, and never overflow into none at all. */
+static void the_longest_pause_is_a_pause(void **state)
+{
+    (void)state;
+    jm_os_pause(UINT32_MAX);
+    jm_os_pause(UINT32_MAX / 2);
+}
+
+/* A count that would wrap is refused, and stays. */
+static void references_do_not_wrap(void **state)
+{
+    JsRuntimeHandle runtime = new_runtime();
+    JsContextRef context = new_context(runtime);
+    struct jm_context *record = jm_context_at(jm_context_find(context));
+    unsigned count = 0;
+
+    (void)state;
+    record->references = UINT32_MAX - 2;
+    assert_ok(JsAddRef(context, &count));
+    assert_int_equal(count, UINT32_MAX - 1);
+    assert_code(JsAddRef(context, &count), JsErrorOutOfMemory);
+    assert_ok(JsRelease(context, &count));
+    assert_int_equal(count, UINT32_MAX - 2);
+    dispose(runtime);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_library_that_cannot_begin_begins_later),
+        cmocka_unit_test(a_thread_that_cannot_be_watched_looks_and_frees),
+        cmocka_unit_test(handles_need_no_random_device),
+        cmocka_unit_test(a_stack_without_bounds_shows_nothing),
+        cmocka_unit_test(a_complaint_that_nobody_hears_leaves_errno),
+        cmocka_unit_test(a_failed_check_says_where_and_aborts),
+        cmocka_unit_test(a_privileged_process_has_no_environment),
+        cmocka_unit_test(what_cannot_be_unmapped_is_tried_again),
+        cmocka_unit_test(only_whole_pages_are_purged_and_only_with_leave),
+        cmocka_unit_test(the_longest_pause_is_a_pause),
+        cmocka_unit_test(references_do_not_wrap),
+    };
+
+    return cmocka_run_group_tests_name("libc", tests, NULL, NULL);
+}
