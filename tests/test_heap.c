@@ -561,7 +561,7 @@ static void one_empty_block_is_kept_whatever_happens(void **state)
     (void)state;
     struct random random = random_seeded(9);
     static void *objects[24];
-    for (size_t step = 0; step < 20000; step++) {
+    for (size_t step = 0; step < 3000; step++) {
         size_t i = random_below(&random, step / 100 % COUNT_OF(objects) + 1);
         size_t size = random_chance(&random, 50) ? JM_SMALL_MAX >> random_below(&random, 4) : 100;
         if (objects[i] == NULL) {
