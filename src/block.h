@@ -7,7 +7,7 @@
  *      start                                                    granules
  *
  * Its header and its state map, a byte per granule, lie apart, in the region's tables. Where the region has
- * no room, both are in the block, on pages in front of the objects:
+ * no room, both are in the block, in front of the objects:
  *
  *      | header | state map | - | objects ............................ | pad |
  *      start                    first                           granules
@@ -43,6 +43,12 @@
 /* A small block's size: large enough to need few, small enough not to be pinned by one object. */
 #define JM_SMALL_BLOCK_MIN JM_UNIT
 #define JM_SMALL_BLOCK_MAX ((size_t)4 << 20)
+
+/* The smallest that there is: at least a page. */
+static inline size_t jm_small_block_min(void)
+{
+    return jm_align_up(JM_SMALL_BLOCK_MIN, jm_os_page_size());
+}
 
 /* Room for the arena that one of a heap's small blocks holds. */
 #define JM_ARENA_SPACE ((size_t)768)
@@ -126,11 +132,13 @@ uint64_t jm_block_live(const struct jm_block *block);
 /* True where a block is empty of which a unit's count became 0. */
 bool jm_block_turned_empty(const struct jm_block *block);
 
-/* The granule that the first object of a small block outside of the region starts at. */
+/* The granule that the first object of a small block outside of the region starts at. It is no matter of
+ * pages: where those are large, the smallest block has one. */
+#define JM_METADATA_STEP ((size_t)4096)
 static inline size_t jm_first_granule(size_t size)
 {
     size_t metadata = sizeof(struct jm_block) + (size >> JM_GRANULE_BITS);
-    return jm_align_up(metadata, jm_os_page_size()) >> JM_GRANULE_BITS;
+    return jm_align_up(metadata, JM_METADATA_STEP) >> JM_GRANULE_BITS;
 }
 
 /* A large block's object. */

@@ -129,7 +129,7 @@ void jm_heap_publish(struct jm_heap *heap)
 static size_t smallest_block(unsigned code)
 {
     size_t bytes = ((size_t)jm_class_granules[code] << JM_GRANULE_BITS) + JM_PAD;
-    size_t size = jm_align_up(JM_SMALL_BLOCK_MIN, jm_os_page_size());
+    size_t size = jm_small_block_min();
     while ((jm_first_granule(size) << JM_GRANULE_BITS) + bytes > size) {
         size *= 2;
     }

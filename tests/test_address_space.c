@@ -167,7 +167,7 @@ int main(void)
     };
 
     /* So little at the first runtime that there is no region: each block is a mapping then. */
-    if (child_limit_address_space(GIB(1)) != 0) {
+    if (child_limit_address_space(sizeof(void *) > 4 ? GIB(1) : MIB(128)) != 0) {
         return 1;
     }
     dispose(new_runtime());

@@ -153,12 +153,12 @@ static void a_whole_block_can_be_handed_out(void **state)
 {
     (void)state;
     (void)hold(rig_alloc(&rig, 16));
-    while (rig_usage(&rig) == JM_UNIT) {
+    while (rig_usage(&rig) == jm_small_block_min()) {
         (void)hold(rig_alloc(&rig, 16));
     }
     struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS);
     assert_int_equal(walk.small_blocks, 2);
-    size_t room = JM_UNIT - JM_PAD - ((size_t)HEAP->home->first << JM_GRANULE_BITS);
+    size_t room = jm_small_block_min() - JM_PAD - ((size_t)HEAP->home->first << JM_GRANULE_BITS);
     assert_int_equal(walk.live_bytes, room + 16);
     assert_int_equal(walk.free_bytes, 0);
     assert_all_held();
@@ -361,18 +361,20 @@ static void the_object_that_waits_is_not_taken(void **state)
 
 static void links_to_a_closed_block_lead_nowhere(void **state)
 {
-    static void *objects[250];
+    static void *objects[500];
 
     (void)state;
     /* Half of the objects of two blocks are free, and listed in turns. */
-    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+    size_t count = jm_small_block_min() / 256 + 186;
+    assert_true(count <= COUNT_OF(objects));
+    for (size_t i = 0; i < count; i++) {
         objects[i] = rig_alloc(&rig, 256);
     }
     struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS);
     assert_int_equal(walk.small_blocks, 2);
     struct jm_block *home = HEAP->home;
     size_t apart = 0;
-    for (size_t low = 0, high = COUNT_OF(objects) - 1; low < high; low++, high--) {
+    for (size_t low = 0, high = count - 1; low < high; low++, high--) {
         void *two[] = {objects[low], objects[high]};
         for (size_t i = 0; i < 2; i++) {
             if (place_of(two[i]).block == home || high % 2 == 0) {

@@ -124,7 +124,7 @@ static void nothing_is_held(void)
 static void a_small_block_is_charged_registered_and_zero(void **state)
 {
     (void)state;
-    for (size_t size = JM_SMALL_BLOCK_MIN; size <= JM_SMALL_BLOCK_MAX; size *= 2) {
+    for (size_t size = jm_small_block_min(); size <= JM_SMALL_BLOCK_MAX; size *= 2) {
         const struct jm_block *block = small_block(size);
         assert_log(&rig, "A");
         assert_int_equal(rig.bytes, size);
@@ -150,16 +150,16 @@ static void a_large_block_holds_an_aligned_object(void **state)
 
     (void)state;
     for (size_t alignment = JM_GRANULE; alignment <= MIB(16); alignment *= 4) {
-        struct jm_block *block = large_block(JM_UNIT, alignment);
+        struct jm_block *block = large_block(jm_small_block_min(), alignment);
         char *object = jm_block_object(block);
         assert_int_equal((uintptr_t)object % alignment, 0);
         assert_ptr_equal(object, (char *)block + page);
-        assert_int_equal(block->charge, JM_UNIT + page);
-        assert_int_equal(rig.bytes, JM_UNIT + page);
-        assert_int_equal(jm_load_relaxed(&block->usable), JM_UNIT);
+        assert_int_equal(block->charge, jm_small_block_min() + page);
+        assert_int_equal(rig.bytes, jm_small_block_min() + page);
+        assert_int_equal(jm_load_relaxed(&block->usable), jm_small_block_min());
         assert_int_equal(jm_load_relaxed(&block->state), JM_LARGE_LIVE);
-        assert_true(bytes_are(object, JM_UNIT, 0));
-        memset(object, 1, JM_UNIT);
+        assert_true(bytes_are(object, jm_small_block_min(), 0));
+        memset(object, 1, jm_small_block_min());
         assert_supply((const struct jm_block *const *)&block, 1);
         assert_int_equal(mapped(), block->charge);
         if (alignment <= page) {
@@ -179,8 +179,8 @@ static void blocks_leave_the_lists_from_any_place(void **state)
     (void)state;
     for (int round = 0; round < 300; round++) {
         if (count < COUNT_OF(blocks) && random_chance(&random, 60)) {
-            blocks[count++] =
-                random_chance(&random, 50) ? small_block(JM_UNIT) : large_block(JM_UNIT, 16);
+            blocks[count++] = random_chance(&random, 50) ? small_block(jm_small_block_min())
+                                                         : large_block(jm_small_block_min(), 16);
         } else if (count > 0) {
             size_t index = random_below(&random, count);
             assert_true(jm_block_release(SUPPLY, blocks[index], false));
@@ -195,15 +195,16 @@ static void blocks_leave_the_lists_from_any_place(void **state)
 static enum jm_verdict refused(bool large)
 {
     enum jm_verdict verdict = JM_GRANTED;
-    struct jm_block *block = large ? jm_block_acquire_large(SUPPLY, JM_UNIT, 16, &verdict)
-                                   : jm_block_acquire_small(SUPPLY, JM_UNIT, &verdict);
+    struct jm_block *block =
+        large ? jm_block_acquire_large(SUPPLY, jm_small_block_min(), 16, &verdict)
+              : jm_block_acquire_small(SUPPLY, jm_small_block_min(), &verdict);
     assert_null(block);
     return verdict;
 }
 
 static size_t first_charge(bool large)
 {
-    return JM_UNIT + (large ? jm_os_page_size() : 0);
+    return jm_small_block_min() + (large ? jm_os_page_size() : 0);
 }
 
 static void ask_inside(struct rig *self, unsigned event)
@@ -239,7 +240,8 @@ static void each_refusal_says_who_it_was(void **state)
         nothing_is_held();
 
         rig.inside = ask_inside;
-        struct jm_block *block = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
+        struct jm_block *block =
+            large ? large_block(jm_small_block_min(), 16) : small_block(jm_small_block_min());
         assert_log(&rig, "A");
         assert_true(jm_block_release(SUPPLY, block, false));
         assert_log(&rig, "F");
@@ -287,7 +289,8 @@ static void the_reserve_is_given_up_before_the_os_refuses(void **state)
         assert_int_equal(jm_reserve_bytes(), KIB(512));
         rig_forget(&rig);
         fake_os_refuse(large ? FAKE_MAP : FAKE_COMMIT, 1, false, ENOMEM);
-        struct jm_block *block = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
+        struct jm_block *block =
+            large ? large_block(jm_small_block_min(), 16) : small_block(jm_small_block_min());
         assert_int_equal(fake_os_refused(), 1);
         assert_int_equal(jm_reserve_bytes(), 0);
         assert_log(&rig, "A");
@@ -340,7 +343,8 @@ static void a_free_is_told_when_the_block_is_gone(void **state)
 {
     (void)state;
     for (int large = 0; large <= 1; large++) {
-        struct jm_block *block = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
+        struct jm_block *block =
+            large ? large_block(jm_small_block_min(), 16) : small_block(jm_small_block_min());
         rig_forget(&rig);
         rig.inside = look_inside;
         released = block;
@@ -358,8 +362,10 @@ static void a_block_that_the_os_does_not_take_stays(void **state)
 {
     (void)state;
     for (int large = 0; large <= 1; large++) {
-        struct jm_block *block = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
-        struct jm_block *other = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
+        struct jm_block *block =
+            large ? large_block(jm_small_block_min(), 16) : small_block(jm_small_block_min());
+        struct jm_block *other =
+            large ? large_block(jm_small_block_min(), 16) : small_block(jm_small_block_min());
         const struct jm_block *both[] = {block, other};
         rig_forget(&rig);
         fake_os_refuse(FAKE_RETURN, 1, true, ENOMEM);
@@ -419,12 +425,12 @@ static enum jm_verdict not_grown(struct jm_block *block, size_t bytes)
 
 static bool os_moves(void)
 {
-    struct jm_os_region region, target = {NULL, 2 * JM_UNIT};
-    void *address = jm_os_map(JM_UNIT, JM_UNIT, 0, &region);
+    struct jm_os_region region, target = {NULL, 2 * jm_small_block_min()};
+    void *address = jm_os_map(jm_small_block_min(), jm_small_block_min(), 0, &region);
     target.address = jm_os_reserve(target.size);
     assert_non_null(address);
     assert_non_null(target.address);
-    bool moves = jm_os_move(address, JM_UNIT, target.size, target.address);
+    bool moves = jm_os_move(address, jm_small_block_min(), target.size, target.address);
     jm_os_discard(&target);
     if (!moves) {
         jm_os_discard(&region);
@@ -592,7 +598,8 @@ static void a_block_put_aside_for_its_readers_keeps_its_next(void **state)
         struct jm_block *blocks[5];
         const struct jm_block *next[COUNT_OF(blocks)];
         for (size_t i = 0; i < COUNT_OF(blocks); i++) {
-            blocks[i] = large ? large_block(JM_UNIT, 16) : small_block(JM_UNIT);
+            blocks[i] =
+                large ? large_block(jm_small_block_min(), 16) : small_block(jm_small_block_min());
         }
         for (size_t i = 0; i < COUNT_OF(blocks); i++) {
             next[i] = jm_load_relaxed(&blocks[i]->next);
@@ -688,15 +695,15 @@ static void a_block_shrinks_by_the_difference(void **state)
 
     (void)state;
     fake_os_refuse(FAKE_SHRINK, 1, true, ENOMEM);
-    assert_false(jm_block_shrink(SUPPLY, block, JM_UNIT));
+    assert_false(jm_block_shrink(SUPPLY, block, jm_small_block_min()));
     assert_log(&rig, "");
     assert_marked(block, BYTES);
     fake_os_reset();
-    assert_true(jm_block_shrink(SUPPLY, block, JM_UNIT));
+    assert_true(jm_block_shrink(SUPPLY, block, jm_small_block_min()));
     assert_log(&rig, "F");
-    assert_int_equal(rig.bytes, BYTES - JM_UNIT);
+    assert_int_equal(rig.bytes, BYTES - jm_small_block_min());
     assert_int_equal(rig.usage, usage - rig.bytes);
-    assert_marked(block, JM_UNIT);
+    assert_marked(block, jm_small_block_min());
     assert_int_equal(mapped(), rig_usage(&rig));
 }
 

@@ -149,7 +149,7 @@ static void a_block_is_given_up_for_a_request_at_the_limit(void **state)
     assert_int_equal(check().small_blocks, 2); /* one of them empty */
     rig_forget(&rig);
     size_t page = jm_os_page_size();
-    rig_set_limit(&rig, JM_UNIT + MIB(1) + page + page);
+    rig_set_limit(&rig, jm_small_block_min() + MIB(1) + page + page);
     void *large = rig_alloc(&rig, MIB(1));
     assert_log(&rig, "FA");
     assert_int_equal(rig_usage(&rig), jm_load_relaxed(&HEAP->supply.quota.limit));

@@ -83,7 +83,8 @@ static void a_collect_gives_long_runs_back(void **state)
     jm_heap_collect(HEAP);
     struct heap_walk walk = check();
     assert_int_equal(walk.live_objects, OBJECTS / KEPT);
-    assert_true(rig_usage(&rig) < usage / 4);
+    size_t around = OBJECTS / KEPT * jm_os_page_size(); /* the pages of what stays */
+    assert_true(rig_usage(&rig) < usage / 4 + around);
     assert_int_equal(rig_usage(&rig), mapped_by_blocks());
     size_t free_events = rig.count;
     assert_true(free_events >= 1 && strspn(rig.text, "F") == free_events);

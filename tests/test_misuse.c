@@ -535,61 +535,63 @@ static void writes_into_freed_objects_of_all_sizes(void **state)
     }
 }
 
-/* Marks the bytes of live objects within one page. */
-static void mark_live(const struct stray *self, uintptr_t page, unsigned char *live)
+/* Where an object begins, nothing in the same stretch of this size is the allocator's. */
+#define STRETCH KIB(4)
+
+/* Marks the bytes of live objects within one stretch. */
+static void mark_live(const struct stray *self, uintptr_t stretch, unsigned char *live)
 {
     for (size_t i = 0; i < STRAY_OBJECTS; i++) {
         uintptr_t start = (uintptr_t)self->objects[i];
         uintptr_t end = start + self->sizes[i];
 
-        if (start == 0 || end <= page || start >= page + page_size()) {
+        if (start == 0 || end <= stretch || start >= stretch + STRETCH) {
             continue;
         }
-        for (uintptr_t at = start < page ? page : start; at < end && at < page + page_size();
+        for (uintptr_t at = start < stretch ? stretch : start; at < end && at < stretch + STRETCH;
              at++) {
-            live[at - page] = 1;
+            live[at - stretch] = 1;
         }
     }
 }
 
-/* Writes every byte that no live object has, in every page where a live object begins: free objects,
+/* Writes every byte that no live object has, in every stretch where a live object begins: free objects,
  * gaps, and whatever the allocator may keep next to them. */
-static void overwrite_pages(struct stray *self, unsigned kind)
+static void overwrite_around(struct stray *self, unsigned kind)
 {
-    static unsigned char live[KIB(64)];
-    static unsigned char noise[KIB(64)];
+    static unsigned char live[STRETCH];
+    static unsigned char noise[STRETCH];
     uintptr_t done = 0;
 
     for (size_t i = 0; i < STRAY_OBJECTS; i++) {
-        uintptr_t page = (uintptr_t)self->objects[i] & ~(uintptr_t)(page_size() - 1);
+        uintptr_t stretch = (uintptr_t)self->objects[i] & ~(uintptr_t)(STRETCH - 1);
 
-        if (self->objects[i] == NULL || page == done) {
+        if (self->objects[i] == NULL || stretch == done) {
             continue;
         }
-        memset(live, 0, page_size());
-        mark_live(self, page, live);
-        scribble(self, noise, page_size(), kind);
-        for (size_t at = 0; at < page_size(); at++) {
+        memset(live, 0, STRETCH);
+        mark_live(self, stretch, live);
+        scribble(self, noise, STRETCH, kind);
+        for (size_t at = 0; at < STRETCH; at++) {
             if (!live[at]) {
-                poke((unsigned char *)page + at, &noise[at], 1);
+                poke((unsigned char *)stretch + at, &noise[at], 1);
             }
         }
-        done = page;
+        done = stretch;
     }
 }
 
 static void writes_next_to_live_objects(void **state)
 {
     (void)state;
-    assert_true(page_size() <= KIB(64));
     for (unsigned kind = 0; kind < SCRIBBLE_KINDS; kind++) {
         stray_start(&the_stray);
         stray_fill(&the_stray, kind % 2 == 0 ? 0 : 200);
         stray_free_half(&the_stray);
-        overwrite_pages(&the_stray, kind);
+        overwrite_around(&the_stray, kind);
         stray_check(&the_stray);
         stray_fill(&the_stray, 0);
-        overwrite_pages(&the_stray, kind);
+        overwrite_around(&the_stray, kind);
         stray_check(&the_stray);
         stray_free_half(&the_stray);
         stray_fill(&the_stray, 0);

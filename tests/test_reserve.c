@@ -35,7 +35,7 @@ static int empty(void **state)
 static struct jm_block *try_block(size_t size, bool small)
 {
     struct jm_os_region region;
-    struct jm_block *block = jm_os_map(size, JM_UNIT, 0, &region);
+    struct jm_block *block = jm_os_map(size, jm_small_block_min(), 0, &region);
     if (block == NULL) {
         return NULL;
     }
@@ -198,7 +198,7 @@ static void blocks_that_are_not_worth_it_go_to_the_os(void **state)
     give(2 * JM_RESERVE_BLOCK_MAX);
     assert_bytes(0);
     assert_true(jm_reserve_give(new_large_block(KIB(64)), false));
-    assert_true(jm_reserve_give(new_large_block(KIB(68)), true));
+    assert_true(jm_reserve_give(new_large_block(KIB(64) + jm_os_page_size()), true));
     assert_bytes(0);
 }
 
@@ -313,14 +313,14 @@ static void what_must_be_kept_is_kept_past_the_bound(void **state)
     struct jm_block *small = new_block(KIB(128));
     soil(small, small->granules);
     assert_true(jm_reserve_give(small, true));
-    assert_true(jm_reserve_give(new_large_block(KIB(68)), true));
+    assert_true(jm_reserve_give(new_large_block(KIB(64) + jm_os_page_size()), true));
     assert_true(jm_reserve_give(new_large_block(MIB(3)), true));
-    assert_bytes(KIB(128) + KIB(68) + MIB(3));
+    assert_bytes(KIB(192) + jm_os_page_size() + MIB(3));
     assert_int_equal(jm_reserve_limit(), 0);
     /* Small ones are of use as they are. */
     assert_ptr_equal(take(KIB(128)), small);
     assert_zero_but_for_its_links(small, KIB(128));
-    assert_int_equal(jm_reserve_bytes(), KIB(68) + MIB(3));
+    assert_int_equal(jm_reserve_bytes(), KIB(64) + jm_os_page_size() + MIB(3));
     fake_os_reset();
     unmap(small);
     jm_reserve_settle();

@@ -211,7 +211,7 @@ static void a_sweep_comes_before_a_refusal(void **state)
     enum jm_verdict verdict = JM_GRANTED;
 
     (void)state;
-    rig_set_limit(&rig, JM_UNIT);
+    rig_set_limit(&rig, jm_small_block_min());
     while (count < COUNT_OF(objects) &&
            (objects[count] = jm_heap_alloc(HEAP, 512, &verdict)) != NULL) {
         count++;

@@ -42,7 +42,9 @@ static size_t note_pages(const char *address, size_t size, bool committed)
     const char *base = jm_load_relaxed(&jm_region.base);
     size_t changed = 0;
     if (!jm_region_holds(address)) {
-        bool is_table = base != NULL && (size_t)(base - address) <= ((size_t)4 << 30);
+        size_t tables = JM_REGION_HEADS_SIZE + JM_REGION_BLOCKS_SIZE + JM_REGION_UNITS_SIZE +
+                        JM_REGION_MAP_SIZE;
+        bool is_table = base != NULL && (uintptr_t)base - (uintptr_t)address <= tables;
         return is_table ? 0 : size;
     }
     for (size_t page = (size_t)(address - base) >> 12; size > 0; page++, size -= 4096) {
@@ -237,10 +239,10 @@ static struct region *whole(const void *address, size_t size, const char *text)
     return region;
 }
 
-static void check_sizes(size_t first, size_t second)
+static void check_pages(const void *address, size_t size)
 {
-    if (first == 0 || second == 0 || (first | second) % jm_os_page_size() != 0) {
-        blame("a size is not a multiple of the page size");
+    if (size == 0 || ((uintptr_t)address | size) % jm_os_page_size() != 0) {
+        blame("an address or a size is not a multiple of the page size");
     }
 }
 
@@ -268,7 +270,7 @@ void *__wrap_jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_o
     retry_orphans();
     void *address = __real_jm_os_map(size, alignment, offset, region);
     (void)pthread_mutex_lock(&fake.lock);
-    check_sizes(size, size);
+    check_pages(address, size);
     if (!jm_is_power_of_two(alignment) || alignment < jm_os_page_size() || offset >= alignment) {
         blame("a mapping with a bad alignment");
     }
@@ -319,7 +321,7 @@ void *__wrap_jm_os_reserve(size_t size)
     }
     void *address = __real_jm_os_reserve(size);
     (void)pthread_mutex_lock(&fake.lock);
-    check_sizes(size, size);
+    check_pages(address, size);
     if (address != NULL) {
         add(address, size, 0);
     }
@@ -333,7 +335,8 @@ bool __wrap_jm_os_extend(void *address, size_t old_size, size_t new_size)
         return false;
     }
     (void)pthread_mutex_lock(&fake.lock);
-    check_sizes(old_size, new_size);
+    check_pages(address, old_size);
+    check_pages(address, new_size);
     struct region *known = whole(address, old_size, "extended what is no region");
     if (new_size <= old_size) {
         blame("extended to what is no more");
@@ -352,7 +355,8 @@ bool __wrap_jm_os_move(void *address, size_t old_size, size_t new_size, void *ta
         return false;
     }
     (void)pthread_mutex_lock(&fake.lock);
-    check_sizes(old_size, new_size);
+    check_pages(address, old_size);
+    check_pages(target, new_size);
     struct region *known = whole(address, old_size, "moved what is no region");
     struct region *to = whole(target, new_size, "moved to what was not reserved");
     if (new_size <= old_size) {
@@ -374,7 +378,8 @@ bool __wrap_jm_os_shrink(void *address, size_t old_size, size_t new_size)
         return false;
     }
     (void)pthread_mutex_lock(&fake.lock);
-    check_sizes(old_size, new_size);
+    check_pages(address, old_size);
+    check_pages(address, new_size);
     struct region *known = whole(address, old_size, "shrunk what is no region");
     if (new_size >= old_size) {
         blame("shrunk to what is no less");
@@ -393,7 +398,7 @@ bool __wrap_jm_os_commit(void *address, size_t size)
         return false;
     }
     (void)pthread_mutex_lock(&fake.lock);
-    check_sizes(size, size);
+    check_pages(address, size);
     struct region *known = around(address, size);
     if (known == NULL || size > known->size - known->committed) {
         blame("committed what was not reserved");
@@ -412,7 +417,7 @@ bool __wrap_jm_os_decommit(void *address, size_t size)
         return false;
     }
     (void)pthread_mutex_lock(&fake.lock);
-    check_sizes(size, size);
+    check_pages(address, size);
     struct region *known = around(address, size);
     if (known == NULL) {
         blame("decommitted what was not committed");

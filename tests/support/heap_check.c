@@ -165,7 +165,7 @@ static const char *check_small(struct check *check, const struct jm_block *block
     if (apart ? metadata != 0 || block != jm_region_head_of(block->start) ||
                     block->map != jm_region_state_of(block->start)
               : metadata < sizeof(*block) + (block->charge >> JM_GRANULE_BITS) ||
-                    metadata % jm_os_page_size() != 0 ||
+                    metadata % JM_METADATA_STEP != 0 ||
                     (const void *)block->map != (const void *)(block + 1)) {
         return "the metadata do not lie where they should";
     }

@@ -27,7 +27,8 @@ static struct {
     atomic_uintptr_t blocks; /* where the region's blocks begin, behind its tables; 0: nowhere */
 } faults;
 
-/* The region ends with its blocks and what aligns them; no reservation before it is as large. */
+/* The region ends with its blocks and what aligns them. Its tables are less than half of that; no other
+ * reservation before it has such a size. */
 #define BLOCKS_SIZE (UINTPTR_MAX > 0xffffffffu ? (size_t)1 << 34 : (size_t)1 << 28)
 #define BLOCKS_ALIGNMENT ((size_t)4 << 20)
 
@@ -128,7 +129,8 @@ void *mmap(void *address, size_t size, int protection, int flags, int file, off_
         return result;
     }
     bool is_first = atomic_load(&faults.blocks) == 0;
-    if (result != MAP_FAILED && protection == PROT_NONE && size > BLOCKS_SIZE && is_first) {
+    bool is_region = size > BLOCKS_SIZE && size - BLOCKS_SIZE < BLOCKS_SIZE / 2;
+    if (result != MAP_FAILED && protection == PROT_NONE && is_region && is_first) {
         atomic_store(&faults.blocks, (uintptr_t)result + size - BLOCKS_SIZE - BLOCKS_ALIGNMENT);
     } else if (result != MAP_FAILED) {
         (void)atomic_fetch_add(&faults.mapped, size);

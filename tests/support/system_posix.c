@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -56,6 +57,7 @@ int child_run_again(const char *argument, const char *variable, const char *valu
     return wait_for(child);
 }
 
+/* In the kernel's pages, whatever size the library is told. */
 static size_t mapped_now(void)
 {
     FILE *file = fopen("/proc/self/statm", "r");
@@ -66,7 +68,7 @@ static size_t mapped_now(void)
     }
     char *read = fgets(line, sizeof(line), file);
     (void)fclose(file);
-    return read == NULL ? 0 : (size_t)strtoull(line, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
+    return read == NULL ? 0 : (size_t)strtoull(line, NULL, 10) * (size_t)getauxval(AT_PAGESZ);
 }
 
 int child_limit_address_space(size_t more)
