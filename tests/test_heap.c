@@ -603,6 +603,88 @@ static void what_is_live_is_counted(void **state)
 
 #define HEAP_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
 
+/* The OS takes nothing back: what is empty stays, and serves again. */
+static void what_the_os_does_not_take_serves_again(void **state)
+{
+    (void)state;
+    void *object = rig_alloc(&rig, 100);
+    void *large = rig_alloc(&rig, MIB(1));
+    size_t usage = rig_usage(&rig);
+    free_object(object);
+    free_object(large);
+    fake_os_refuse(FAKE_RETURN, 1, true, EINVAL);
+    jm_heap_collect(HEAP);
+    assert_int_equal(rig_usage(&rig), usage);
+    assert_true(HEAP->untidy);
+    assert_non_null(HEAP->arena);
+    (void)check();
+    object = rig_alloc(&rig, 100);
+    assert_int_equal(rig_usage(&rig), usage);
+    free_object(object);
+    fill_blocks(3);
+    free_many(NULL, NULL);
+    usage = rig_usage(&rig);
+    jm_heap_collect(HEAP);
+    assert_int_equal(rig_usage(&rig), usage);
+    fake_os_reset();
+    jm_heap_collect(HEAP);
+    assert_int_equal(rig_usage(&rig), 0);
+    assert_false(HEAP->untidy);
+}
+
+/* A reader of lists that change goes no further than they were long. */
+static void a_list_without_an_end_is_counted_all_the_same(void **state)
+{
+    (void)state;
+    struct jm_block *small = block_of(rig_alloc(&rig, 100));
+    struct jm_block *large = block_of(rig_alloc(&rig, MIB(1)));
+    jm_store_relaxed(&small->next, small);
+    assert_true(jm_heap_count_any(HEAP).objects >= 1);
+    jm_store_relaxed(&small->next, NULL);
+    jm_store_relaxed(&large->next, large);
+    assert_true(jm_heap_count_any(HEAP).objects >= 1);
+    jm_store_relaxed(&large->next, NULL);
+    assert_int_equal(jm_heap_count_any(HEAP).objects, 2);
+}
+
+static void the_largest_heap_takes_no_larger_blocks(void **state)
+{
+    (void)state;
+    (void)rig_alloc(&rig, MIB(1000));
+    (void)rig_alloc(&rig, 16);
+    assert_int_equal(rig.bytes, JM_SMALL_BLOCK_MAX);
+}
+
+static void *victim;
+
+static void free_victim(struct rig *self, unsigned event)
+{
+    if (event == JM_EVENT_FREE && victim != NULL) {
+        void *object = victim;
+        victim = NULL;
+        (void)jm_heap_free(&self->heap, object);
+    }
+}
+
+/* To make room for it, a block is given back; the host, told so, frees the very object that is to grow. */
+static void an_object_that_is_freed_while_room_is_made_does_not_grow(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    (void)state;
+    free_object(rig_alloc(&rig, 100));
+    victim = rig_alloc(&rig, MIB(1));
+    void *object = victim;
+    rig_set_limit(&rig, rig_usage(&rig));
+    rig.inside = free_victim;
+    assert_null(jm_heap_resize(HEAP, object, MIB(2), &verdict));
+    assert_int_equal(verdict, JM_REFUSED_ARGUMENT);
+    assert_null(victim);
+    assert_int_equal(jm_heap_usable(HEAP, object), 0);
+    rig.inside = NULL;
+    jm_heap_collect(HEAP);
+    assert_int_equal(rig_usage(&rig), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -626,6 +708,10 @@ int main(void)
         HEAP_TEST(a_forgotten_heap_can_be_released),
         HEAP_TEST(one_empty_block_is_kept_whatever_happens),
         HEAP_TEST(what_is_live_is_counted),
+        HEAP_TEST(what_the_os_does_not_take_serves_again),
+        HEAP_TEST(a_list_without_an_end_is_counted_all_the_same),
+        HEAP_TEST(the_largest_heap_takes_no_larger_blocks),
+        HEAP_TEST(an_object_that_is_freed_while_room_is_made_does_not_grow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

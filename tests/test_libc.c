@@ -1,6 +1,6 @@
 /*
  * A libc that refuses: what it may say no to, other than memory, at the start of the library or of a
- * thread, and later. Each scene has a process of its own, as the library begins once in each.
+ * thread, and later; and ends of things that are far away. Each scene has a process of its own, as the library begins once in each.
  *
  * The linker's --wrap puts the functions here before those of the libc.
  */
@@ -24,7 +24,9 @@
 #include <unistd.h>
 
 #include "../src/context.h"
+#include "../src/line.h"
 #include "../src/os.h"
+#include "../src/sweep.h"
 
 static struct {
     bool key, atfork, specific, attributes, random, write, unmap, advice, secure;
@@ -309,6 +311,73 @@ static void the_longest_pause_is_a_pause(void **state)
     jm_os_pause(UINT32_MAX / 2);
 }
 
+/* What is too long for a line is left out of it. */
+static void a_line_has_an_end(void **state)
+{
+    struct jm_line line = jm_line_begin();
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        jm_line_text(&line, "long ");
+    }
+    assert_int_equal(line.length, sizeof(line.text) - 1);
+    refuse.write = true;
+    jm_line_end(&line);
+    refuse.write = false;
+    assert_int_equal(strlen(line.text), sizeof(line.text) - 1);
+}
+
+/* All addresses of the region are taken: blocks are mappings of their own then. */
+static int fill_region(void *unused)
+{
+    JsRuntimeHandle runtime = NULL;
+    bool has_room = true;
+    char *first = NULL;
+    char *last = NULL;
+
+    (void)unused;
+    CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsNoError);
+    for (char *next; (next = jm_region_take(MIB(4), &has_room)) != NULL; last = next) {
+        first = first != NULL ? first : next;
+    }
+    CHILD_CHECK(!has_room);
+    while (jm_region_take(JM_UNIT, &has_room) != NULL) {
+    }
+    CHILD_CHECK(!has_room);
+    unsigned char *object = jsrtmem_alloc(runtime, 100);
+    CHILD_CHECK(object != NULL && !jm_region_holds(object));
+    CHILD_CHECK(jsrtmem_free(object) == JsNoError);
+    CHILD_CHECK(first == NULL || (size_t)(last - first) > GIB(1));
+    CHILD_CHECK(JsDisposeRuntime(runtime) == JsNoError);
+    return 0;
+}
+
+static void blocks_are_mappings_where_the_region_is_full(void **state)
+{
+    (void)state;
+    assert_int_equal(child_run(fill_region, NULL), 0);
+}
+
+/* A map that no longer says where objects start, as after a stray write into it, ends the process. */
+static int break_map(void *unused)
+{
+    JsRuntimeHandle runtime = new_runtime();
+    void *object = new_object(runtime, 100);
+    struct jm_block *block = jm_pagemap_block(object);
+
+    (void)unused;
+    refuse.write = true;
+    jm_store_relaxed(&block->map[jm_granule_of(block, object)], 0);
+    jm_sweep(jm_runtime_at(jm_runtime_find(runtime))->heap.arena);
+    return 0;
+}
+
+static void a_broken_map_is_not_swept(void **state)
+{
+    (void)state;
+    assert_int_equal(child_run(break_map, NULL), -1);
+}
+
 /* A count that would wrap is refused, and stays. */
 static void references_do_not_wrap(void **state)
 {
@@ -341,6 +410,9 @@ int main(void)
         cmocka_unit_test(only_whole_pages_are_purged_and_only_with_leave),
         cmocka_unit_test(the_longest_pause_is_a_pause),
         cmocka_unit_test(references_do_not_wrap),
+        cmocka_unit_test(a_line_has_an_end),
+        cmocka_unit_test(blocks_are_mappings_where_the_region_is_full),
+        cmocka_unit_test(a_broken_map_is_not_swept),
     };
 
     return cmocka_run_group_tests_name("libc", tests, NULL, NULL);

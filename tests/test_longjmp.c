@@ -590,6 +590,45 @@ static void two_callbacks_left_at_once(void **state)
 
 /* ---- the list of tests ---------------------------------------------------------------------- */
 
+/* ---- Callbacks that abandon themselves, and return all the same ---- */
+
+static bool CHAKRA_CALLBACK abandon_and_allow(void *state, JsMemoryEventType type, size_t size)
+{
+    (void)size;
+    if (type == JsMemoryAllocate) {
+        (void)jsrtmem_abandon(state);
+    }
+    return true;
+}
+
+static void CHAKRA_CALLBACK abandon_collect(void *state)
+{
+    (void)jsrtmem_abandon(state);
+}
+
+/* The call that asked is over, as if it had been left: what its callback says then is no answer to it. */
+static void an_abandoned_callback_may_return(void **state)
+{
+    JsRuntimeHandle runtime = new_runtime();
+    (void)state;
+    assert_ok(JsSetRuntimeMemoryAllocationCallback(runtime, runtime, abandon_and_allow));
+    assert_null(jsrtmem_alloc(runtime, 100));
+    assert_int_equal(last_reason(), JSRTMEM_REFUSAL_HOST);
+    assert_int_equal(usage_of(runtime), 0);
+    assert_ok(JsSetRuntimeMemoryAllocationCallback(runtime, NULL, NULL));
+    void *object = new_object(runtime, MIB(1));
+    assert_ok(jsrtmem_free(object));
+    assert_ok(jsrtmem_free(new_object(runtime, 100)));
+    size_t usage = usage_of(runtime);
+    assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, runtime, abandon_collect));
+    assert_ok(JsCollectGarbage(runtime));
+    assert_int_equal(usage_of(runtime), usage); /* the collect was abandoned too */
+    assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, NULL));
+    assert_ok(JsCollectGarbage(runtime));
+    assert_int_equal(usage_of(runtime), 0);
+    dispose(runtime);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -608,6 +647,7 @@ int main(void)
         UNIT_ROW("jsrtmem_abandon", abandon_makes_the_runtime_usable_from_any_depth),
         UNIT_ROW("until it is seen", until_it_is_seen_calls_lose_nothing),
         UNIT_ROW("jsrtmem_abandon: nothing was left", abandon_without_a_callback_left_does_nothing),
+        UNIT_ROW("abandoned, and returned", an_abandoned_callback_may_return),
         UNIT_ROW("thread exit", thread_exit_after_leaving),
         UNIT_ROW("thread exit, then dispose", thread_exit_after_leaving_and_disposed_at_once),
         UNIT_ROW("two callbacks left at once", two_callbacks_left_at_once),
