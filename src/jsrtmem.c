@@ -386,7 +386,8 @@ JSRTMEM_API(JsErrorCode) jsrtmem_runtime_of(const void *ptr, JsRuntimeHandle *ru
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
     struct jm_heap *heap = jm_heap_of_any(ptr);
     uintptr_t handle = heap == NULL ? 0 : jm_runtime_handle(jm_runtime_of_heap(heap));
-    bool is_owner = handle != 0 && jm_heap_of_any(ptr) == heap; /* not another one in the same slot */
+    bool is_owner =
+        handle != 0 && jm_heap_of_any(ptr) == heap; /* not another one in the same slot */
     jm_pagemap_leave(readers);
     if (!is_owner) {
         return JsErrorInvalidArgument;
