@@ -1,6 +1,8 @@
 /*
  * Null, forged, stale, wrong-kind and disposed handles, at every function that takes one; what a call
  * checks first; out-parameters; struct_size.
+ *
+ * usage: test_handles [--random N]    N: random values that no runtime must have (default 2,000,000)
  */
 #include "support/calls.h"
 #include "support/random.h"
@@ -239,6 +241,46 @@ static void stale_contexts_stay_refused_while_their_slots_are_used_again(void **
     free(seen);
 }
 
+static size_t random_values = 2000000;
+
+/* Many runtimes live. On 32 bits, of so many values, some are handles by chance. */
+static void forged_values_are_no_handles(void **state)
+{
+    enum { RUNTIMES = 1000 };
+    static JsRuntimeHandle runtimes[RUNTIMES];
+    struct random random = random_seeded(29);
+    size_t usage = 77;
+    size_t accepted = 0;
+    size_t flipped = 0;
+
+    (void)state;
+    for (size_t i = 0; i < RUNTIMES; i++) {
+        runtimes[i] = new_runtime();
+    }
+    for (size_t i = 0; i < random_values; i++) {
+        accepted += JsGetRuntimeMemoryUsage((void *)(uintptr_t)random_next(&random), &usage) !=
+                    JsErrorInvalidArgument;
+    }
+    for (size_t i = 0; i < RUNTIMES; i++) {
+        for (size_t bit = 0; bit < HANDLE_BITS; bit++) {
+            flipped += JsGetRuntimeMemoryUsage(with_bit_flipped(runtimes[i], bit), &usage) !=
+                       JsErrorInvalidArgument;
+        }
+    }
+    print_message("             %zu random values, %zu accepted; %zu with a bit flipped, %zu\n",
+                  random_values, accepted, RUNTIMES * HANDLE_BITS, flipped);
+    if (HANDLE_BITS == 64) {
+        assert_int_equal(accepted + flipped, 0);
+        assert_int_equal(usage, 77);
+    } else { /* four times as many as are to be expected, and a few */
+        assert_true(accepted <= 10 + random_values / (UINT32_MAX / (4 * RUNTIMES)));
+        assert_true(flipped <= 10);
+    }
+    for (size_t i = 0; i < RUNTIMES; i++) {
+        dispose(runtimes[i]);
+    }
+}
+
 static void handles_are_not_addresses(void **state)
 {
     enum { RUNTIMES = 64 };
@@ -419,17 +461,22 @@ static void add_rows_of_fillers(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const struct CMUnitTest single[] = {
         cmocka_unit_test(add_ref_and_release_take_a_null_count),
         cmocka_unit_test(realloc_with_a_bad_handle_leaves_the_object),
         cmocka_unit_test(bad_handles_are_refused_for_every_size),
         cmocka_unit_test(stale_handles_stay_refused_while_their_slots_are_used_again),
+        cmocka_unit_test(forged_values_are_no_handles),
         cmocka_unit_test(stale_contexts_stay_refused_while_their_slots_are_used_again),
         cmocka_unit_test(handles_are_not_addresses),
         cmocka_unit_test(stats_check_the_handle_before_the_size),
     };
+
+    if (argc == 3 && strcmp(argv[1], "--random") == 0) {
+        random_values = (size_t)strtoull(argv[2], NULL, 10);
+    }
 
     add_rows_of_calls();
     add_rows_of_fillers();
