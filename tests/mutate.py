@@ -7,7 +7,7 @@ FILE is a file of src/, such as quota.c. Of its mutants N, drawn by S, are tried
 copy of the tree under DIRECTORY (build/mutate) each is compiled, with what includes it, and run under the
 ctests: first those that have the file's name, then from the quickest to the slowest, until one fails,
 crashes, or takes far longer than it should; --quick leaves out those that take longer than that. Mutants that do not compile, or of which the compiler makes
-the same code, are not counted.
+the same code, are not counted; nor is what is for Valgrind and probes only, which is left out.
 
 A mutant that no test can kill is listed in mutate_equivalent.txt, with the reason. Exit status: 1 where
 fewer than 90 % were killed, where a survivor is not in the list, or where the list is out of date: it has
@@ -138,7 +138,7 @@ class Tree:
                         copy_function=shutil.copy)
         generator = ["-G", "Ninja"] if shutil.which("ninja") else []
         self.run("cmake", "-S", self.source, "-B", self.build, "-DCMAKE_BUILD_TYPE=Mutants",
-                 f"-DCMAKE_C_FLAGS=-O1 -include {self.source}/tests/coverage/weak_swap.h", "-DJSRTMEM_HARDENING=OFF", "-DJSRTMEM_EXAMPLES=OFF",
+                 f"-DCMAKE_C_FLAGS=-O1 -include {self.source}/tests/coverage/weak_swap.h", "-DJSRTMEM_HARDENING=OFF", "-DJSRTMEM_EXAMPLES=OFF", "-DJSRTMEM_TOOLS=OFF",
                  "-DCMAKE_LINK_DEPENDS_NO_SHARED=ON", *generator)
         self.run("cmake", "--build", self.build)
         self.objects = self.hash_objects()
