@@ -4,29 +4,23 @@
 #include "line.h"
 #include "reserve.h"
 
-static size_t total_usage(void)
+struct jm_totals jm_account_totals(void)
 {
-    size_t total = 0;
+    struct jm_totals totals = {
+        .reserve = jm_reserve_bytes(),
+        .reserve_limit = jm_reserve_limit(),
+        .metadata = jm_registry_metadata() + jm_pagemap_metadata() + jm_region_metadata(),
+    };
     struct jm_slot *slot;
     for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {
         struct jm_ref ref = {slot, jm_load_acquire(&slot->tag)};
         size_t usage = jm_load_relaxed(&jm_runtime_at(ref)->heap.supply.quota.usage);
         if (ref.tag % 2 == 1 && jm_registry_holds(ref)) {
-            total += usage;
+            totals.runtimes++;
+            totals.usage += usage;
         }
     }
-    return total;
-}
-
-struct jm_totals jm_account_totals(void)
-{
-    return (struct jm_totals){
-        .runtimes = jm_registry_live(JM_KIND_RUNTIME),
-        .usage = total_usage(),
-        .reserve = jm_reserve_bytes(),
-        .reserve_limit = jm_reserve_limit(),
-        .metadata = jm_registry_metadata() + jm_pagemap_metadata() + jm_region_metadata(),
-    };
+    return totals;
 }
 
 void jm_account_tell(const struct jm_runtime *runtime)

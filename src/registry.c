@@ -153,16 +153,6 @@ uintptr_t jm_registry_handle(enum jm_kind kind, const struct jm_slot *slot)
     return tag % 2 == 0 ? 0 : encode(kind, slot->index, tag);
 }
 
-size_t jm_registry_live(enum jm_kind kind)
-{
-    size_t live = 0;
-    const struct jm_slot *slot;
-    for (size_t index = 0; (slot = jm_registry_slot(kind, index)) != NULL; index++) {
-        live += jm_load_relaxed(&slot->tag) % 2;
-    }
-    return live;
-}
-
 size_t jm_registry_metadata(void)
 {
     return jm_load_relaxed(&registry.metadata);

@@ -71,8 +71,7 @@ uintptr_t jm_registry_handle(enum jm_kind kind, const struct jm_slot *slot);
 /* Slots by index, live or not; NULL beyond the last one. */
 struct jm_slot *jm_registry_slot(enum jm_kind kind, size_t index);
 
-/* Live slots of a kind, by a walk, and bytes mapped for all. */
-size_t jm_registry_live(enum jm_kind kind);
+/* Bytes mapped for all slots. */
 size_t jm_registry_metadata(void);
 
 void jm_registry_before_fork(void);

@@ -99,7 +99,7 @@ bool jm_heap_queue_free(void *pointer)
     }
     struct jm_heap *heap = JM_CONTAINER(block->owner, struct jm_heap, supply);
     bool large = jm_block_is_large(block);
-    if (usable_in(block, pointer) != 0) {
+    if (JM_UNLIKELY(jm_inspect_watched) && usable_in(block, pointer) != 0) {
         jm_inspect_give(heap, pointer); /* before anybody can have it again */
     }
     if (large ? !queue_large(block, pointer) : !queue_small(block, pointer)) {

@@ -347,7 +347,7 @@ static int fill_region(void *unused)
     unsigned char *object = jsrtmem_alloc(runtime, 100);
     CHILD_CHECK(object != NULL && !jm_region_holds(object));
     CHILD_CHECK(jsrtmem_free(object) == JsNoError);
-    CHILD_CHECK(first == NULL || (size_t)(last - first) > GIB(1));
+    CHILD_CHECK(first == NULL || (size_t)(last - first) > ((size_t)1 << JM_REGION_BITS) / 2);
     CHILD_CHECK(JsDisposeRuntime(runtime) == JsNoError);
     return 0;
 }
