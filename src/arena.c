@@ -129,13 +129,30 @@ void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t st
     }
 }
 
+/* The first class from `code` on whose list is not empty; beyond the last one if all are. Most are. */
+static unsigned next_listed(const struct jm_arena *arena, unsigned code)
+{
+    enum { STEP = 8 };
+    for (; code + STEP <= JM_CLASSES + 1; code += STEP) {
+        uintptr_t any = 0;
+        for (unsigned i = 0; i < STEP; i++) {
+            any |= (uintptr_t)arena->free[code + i].next;
+        }
+        if (any != 0) {
+            break;
+        }
+    }
+    while (code <= JM_CLASSES && arena->free[code].next == NULL) {
+        code++;
+    }
+    return code;
+}
+
 /* Makes the smallest larger free object the span. */
 static bool span_from_free(struct jm_arena *arena, unsigned code)
 {
-    for (unsigned larger = code + 1; larger <= JM_CLASSES; larger++) {
-        if (arena->free[larger].next == NULL) {
-            continue;
-        }
+    unsigned larger = code;
+    while ((larger = next_listed(arena, larger + 1)) <= JM_CLASSES) {
         void *object = jm_arena_pop_found(arena, larger);
         if (object != NULL) {
             struct jm_block *block = jm_block_of(object);
@@ -205,19 +222,4 @@ void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start
     count(block, start, 0 - jm_class_live(old));
     jm_arena_free_run(arena, block, start, granule);
     jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);
-}
-
-bool jm_arena_extend(struct jm_arena *arena, struct jm_block *block, size_t granule, unsigned old,
-                     unsigned code)
-{
-    char *end = jm_granule_address(block, granule + jm_class_granules[old]);
-    size_t more = (size_t)(jm_class_granules[code] - jm_class_granules[old]);
-    if (end != arena->span.next || jm_arena_span_granules(arena) < more) {
-        return false;
-    }
-    arena->span.next += more << JM_GRANULE_BITS;
-    jm_store_relaxed(&block->map[granule], (uint8_t)code);
-    jm_inspect_open(jm_granule_address(block, granule), jm_class_bytes(code));
-    count(block, granule, jm_class_live(code) - jm_class_live(old));
-    return true;
 }

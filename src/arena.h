@@ -178,6 +178,23 @@ JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
     return object;
 }
 
+/* Grows a live object of class `old` into the span behind it. False: it is not there, or is too short. */
+JM_INLINE bool jm_arena_extend(struct jm_arena *arena, struct jm_place place, void *object,
+                               unsigned old, unsigned code)
+{
+    uint64_t more = jm_class_live(code) - jm_class_live(old);
+    size_t bytes = (size_t)more << JM_GRANULE_BITS;
+    char *next = arena->span.next;
+    if ((char *)object + jm_class_bytes(old) != next || (size_t)(arena->span.end - next) < bytes) {
+        return false;
+    }
+    arena->span.next = next + bytes;
+    jm_store_relaxed(place.state, (uint8_t)code);
+    jm_inspect_open(object, jm_class_bytes(code));
+    jm_count_owned(&place.unit->live, more);
+    return true;
+}
+
 /* The same as jm_arena_peek for any pointer into a small block of this arena's heap, in the region or not.
  * False: it is none. */
 bool jm_arena_find(struct jm_arena *arena, const void *pointer, struct jm_place *place);
@@ -229,9 +246,5 @@ void jm_arena_close_block(struct jm_arena *arena);
  * becomes free. `old` is the class it had at `start`. */
 void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned old,
                     size_t granule, unsigned code);
-
-/* Grows a live object of class `old` into the span behind it. False: it does not lie there. */
-bool jm_arena_extend(struct jm_arena *arena, struct jm_block *block, size_t granule, unsigned old,
-                     unsigned code);
 
 #endif

@@ -91,6 +91,13 @@ bool jm_block_turned_empty(const struct jm_block *block)
 {
     struct jm_unit *units = jm_pagemap_unit(block->start);
     size_t count = count_units(block);
+    uint64_t any = 0;
+    for (size_t i = 0; i < count; i++) {
+        any |= jm_load_relaxed(&units[i].live);
+    }
+    if (any == 0) {
+        return true; /* and nothing is pinned */
+    }
     size_t most = 0; /* the unit that will probably count longest */
     for (size_t i = 1; i < count; i++) {
         most = live_in(&units[i]) > live_in(&units[most]) ? i : most;

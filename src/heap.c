@@ -398,10 +398,9 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
     return moved;
 }
 
-static void *resize_small(struct jm_heap *heap, struct jm_block *block, size_t granule,
-                          unsigned old, size_t size, enum jm_verdict *verdict)
+static void *resize_small(struct jm_heap *heap, struct jm_place place, void *pointer, unsigned old,
+                          size_t size, enum jm_verdict *verdict)
 {
-    void *pointer = jm_granule_address(block, granule);
     if (size > JM_SMALL_MAX) {
         return jm_heap_move(heap, pointer, size, verdict);
     }
@@ -410,10 +409,12 @@ static void *resize_small(struct jm_heap *heap, struct jm_block *block, size_t g
         return pointer;
     }
     if (code < old) {
+        struct jm_block *block = jm_block_of(pointer);
+        size_t granule = jm_granule_of(block, pointer);
         jm_arena_split(heap->arena, block, granule, old, granule, code);
         return pointer;
     }
-    if (jm_arena_extend(heap->arena, block, granule, old, code)) {
+    if (jm_arena_extend(heap->arena, place, pointer, old, code)) {
         return pointer;
     }
     return jm_heap_move(heap, pointer, size, verdict);
@@ -428,8 +429,7 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
     if (!find_small(heap, pointer, &place, &old) || code <= old) {
         return NULL;
     }
-    struct jm_block *block = jm_block_of(pointer);
-    if (jm_arena_extend(arena, block, jm_granule_of(block, pointer), old, code)) {
+    if (jm_arena_extend(arena, place, pointer, old, code)) {
         return pointer;
     }
     void *moved = jm_arena_pop(arena, code);
@@ -455,8 +455,7 @@ static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_ve
     struct jm_place place;
     unsigned code;
     if (find_small(heap, pointer, &place, &code)) {
-        struct jm_block *block = jm_block_of(pointer);
-        return resize_small(heap, block, jm_granule_of(block, pointer), code, size, verdict);
+        return resize_small(heap, place, pointer, code, size, verdict);
     }
     struct jm_block *block = jm_large_find(heap, pointer);
     if (block == NULL) {

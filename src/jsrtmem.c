@@ -327,7 +327,7 @@ static JM_NOINLINE void *free_of(JsRuntimeHandle handle, void *pointer, uintptr_
 
 static JM_NOINLINE void *realloc_slow(JsRuntimeHandle runtime, void *pointer, size_t size)
 {
-    if (pointer != NULL && size == 0) {
+    if (size == 0) {
         return free_of(runtime, pointer, HERE);
     }
     struct request request = {pointer, JM_GRANULE, size};
@@ -345,12 +345,22 @@ static JM_NOINLINE void *realloc_here(JsRuntimeHandle runtime, void *pointer, si
 JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t size)
 {
     struct jm_place place;
+    if (ptr == NULL) {
+        return jsrtmem_alloc(runtime, size);
+    }
     if (JM_UNLIKELY(jm_current.handle != (uintptr_t)runtime || size - 1 >= JM_SMALL_MAX)) {
         return fit(realloc_slow(runtime, ptr, size), size);
     }
+    struct jm_arena *arena = jm_current.arena;
     unsigned code = jm_class_of_size(size);
-    if (jm_arena_peek(jm_current.arena, ptr, &place) && jm_load_relaxed(place.state) == code) {
-        return fit(ptr, size); /* as it is */
+    if (jm_arena_peek(arena, ptr, &place)) {
+        unsigned old = jm_load_relaxed(place.state);
+        if (old == code) {
+            return fit(ptr, size); /* as it is */
+        }
+        if (old < code && old != 0 && jm_arena_extend(arena, place, ptr, old, code)) {
+            return fit(ptr, size);
+        }
     }
     return fit(realloc_here(runtime, ptr, size), size);
 }

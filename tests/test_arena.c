@@ -199,24 +199,26 @@ static void an_object_extends_into_the_span_behind_it_only(void **state)
     (void)state;
     struct held *first = hold(rig_alloc(&rig, 64));
     struct held *second = hold(rig_alloc(&rig, 64));
-    struct place place = place_of(first->bytes);
+    const struct jm_block *block = jm_block_of(second->bytes);
     struct jm_arena *arena = HEAP->arena;
-    assert_false(jm_arena_extend(arena, place.block, place.granule, 4, 5));
-    place = place_of(second->bytes);
-    uint64_t live = jm_block_live(place.block);
+    struct jm_place place;
+    assert_true(jm_arena_find(arena, first->bytes, &place));
+    assert_false(jm_arena_extend(arena, place, first->bytes, 4, 5));
+    assert_true(jm_arena_find(arena, second->bytes, &place));
+    uint64_t live = jm_block_live(block);
     char *next = arena->span.next;
-    assert_true(jm_arena_extend(arena, place.block, place.granule, 4, 8));
+    assert_true(jm_arena_extend(arena, place, second->bytes, 4, 8));
     assert_ptr_equal(arena->span.next, next + 4 * JM_GRANULE);
-    assert_int_equal(jm_block_live(place.block), live + 4);
+    assert_int_equal(jm_block_live(block), live + 4);
     assert_int_equal(jm_heap_usable(HEAP, second->bytes), 128);
     assert_held(second);
     /* Not beyond the span's end. */
     unsigned most = jm_class_within(jm_arena_span_granules(arena) + 8);
-    assert_false(jm_arena_extend(arena, place.block, place.granule, 8, most + 1));
-    assert_true(jm_arena_extend(arena, place.block, place.granule, 8, most));
+    assert_false(jm_arena_extend(arena, place, second->bytes, 8, most + 1));
+    assert_true(jm_arena_extend(arena, place, second->bytes, 8, most));
     (void)assert_heap(HEAP, HEAP_LISTS);
     jm_arena_retire_span(arena);
-    assert_false(jm_arena_extend(arena, place.block, place.granule, most, most + 1));
+    assert_false(jm_arena_extend(arena, place, second->bytes, most, most + 1));
     (void)assert_heap(HEAP, HEAP_LISTS);
     held_count = 0;
 }

@@ -125,6 +125,12 @@ static JsErrorCode grow(struct scene *scene)
     return code_of(object);
 }
 
+/* The last object that was cut has room behind it. */
+static JsErrorCode extend(struct scene *scene)
+{
+    return code_of(jsrtmem_realloc(scene->runtime, scene->large, KIB(210)));
+}
+
 static JsErrorCode to_nothing(struct scene *scene)
 {
     jsrtmem_refusal before = last_reason();
@@ -193,6 +199,8 @@ static const struct attempt attempts[] = {
     {"alloc of a large object", alloc_large, false, false},
     {"realloc", grow, false, false},
     {"realloc, entered", grow, true, false},
+    {"realloc in place", extend, false, false},
+    {"realloc in place, entered", extend, true, false},
     {"realloc to nothing", to_nothing, false, false},
     {"free", free_it, false, false},
     {"free, entered", free_it, true, false},
