@@ -120,23 +120,33 @@ static void await_closed(const void *object)
     }
 }
 
+/* Takes in the object at a granule if it is queued. Returns where the next one may start. */
+static size_t drain_granule(struct jm_heap *heap, struct jm_block *block, size_t granule)
+{
+    unsigned state = jm_load_seq_cst(&block->map[granule]);
+    if (state == 0 || state == JM_HOLE) {
+        return granule + 1;
+    }
+    unsigned code = jm_state_class(state);
+    if (jm_is_queued(state)) {
+        void *object = jm_granule_address(block, granule);
+        struct jm_place place = {jm_pagemap_unit(object), &block->map[granule]};
+        await_closed(object);
+        if (jm_arena_push(heap->arena, place, object, code)) {
+            jm_heap_note_empty(heap, block);
+        }
+    }
+    return granule + jm_class_granules[code];
+}
+
 /* Frees the queued objects of one 64th of a block's map. */
 static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned segment)
 {
-    unsigned bits = block->segment_bits;
-    size_t granule = (size_t)segment << bits;
-    size_t end = granule + ((size_t)1 << bits);
-    size_t granules = block->granules;
-    for (end = end < granules ? end : granules; granule < end; granule++) {
-        unsigned state = jm_load_seq_cst(&block->map[granule]);
-        if (jm_is_queued(state)) {
-            void *object = jm_granule_address(block, granule);
-            struct jm_place place = {jm_pagemap_unit(object), &block->map[granule]};
-            await_closed(object);
-            if (jm_arena_push(heap->arena, place, object, jm_state_class(state))) {
-                jm_heap_note_empty(heap, block);
-            }
-        }
+    size_t granule = (size_t)segment << block->segment_bits;
+    size_t end = granule + ((size_t)1 << block->segment_bits);
+    end = end < block->granules ? end : block->granules;
+    while (granule < end) {
+        granule = drain_granule(heap, block, granule);
     }
 }
 
