@@ -2,7 +2,9 @@
  * Layer 1: POSIX and Linux. Memory comes through the libc's mmap family.
  */
 #if defined(__linux__)
+#if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE
+#endif
 #endif
 
 #include "os.h"

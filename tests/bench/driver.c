@@ -27,10 +27,9 @@ static const struct {
     const char *name;
     const char *title;
 } known[] = {
-    {"jsrtmem", "libjsrtmem"},      {"glibc", "glibc"},
-    {"counter", "glibc+counter"},   {"mimalloc", "mimalloc heap"},
-    {"jemalloc", "jemalloc arena"}, {"tbb", "oneTBB pool"},
-    {"tcmalloc", "tcmalloc"},       {"nothing", "harness alone"},
+    {"jsrtmem", "libjsrtmem"},    {"linked", "linked in"},       {"glibc", "glibc"},
+    {"counter", "glibc+counter"}, {"mimalloc", "mimalloc heap"}, {"jemalloc", "jemalloc arena"},
+    {"tbb", "oneTBB pool"},       {"tcmalloc", "tcmalloc"},      {"nothing", "harness alone"},
 };
 
 struct command {

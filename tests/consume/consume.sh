@@ -174,11 +174,25 @@ as_part() { # CMAKE_ARGUMENT...
     echo "consume: $way: nothing leaks"
 }
 way_add_subdirectory() { as_part -DPART=add_subdirectory -DPART_DIR="$source_dir"; }
+# The compiler sees the host and the library as one program.
+way_link_time() {
+    printf 'int main(void) { return 0; }\n' >"$scratch/probe.c"
+    # shellcheck disable=SC2086 # flags are words
+    "$CC" $CFLAGS -flto "$scratch/probe.c" -o "$scratch/probe" $LDFLAGS 2>/dev/null ||
+        not_run "link-time optimisation missing"
+    part with -DPART=add_subdirectory -DPART_DIR="$source_dir" -DCMAKE_BUILD_TYPE=Release \
+        -DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON
+    quietly "$CMAKE" --build "$scratch/with"
+    if grep -i 'warning' "$scratch/log"; then die "a warning while building"; fi
+    runs "link-time optimisation, shared" "$scratch/with/host"
+    runs "link-time optimisation, static" "$scratch/with/host_static"
+    is_static "$scratch/with/host_static"
+}
 way_fetchcontent() { as_part -DPART=fetchcontent -DFETCHCONTENT_SOURCE_DIR_JSRTMEM="$source_dir"; }
 
 case $way in
 install) ;;
-cc | cxx | pkg_config | meson | find_package | add_subdirectory | fetchcontent) find_libdir ;;
+cc | cxx | pkg_config | meson | find_package | add_subdirectory | fetchcontent | link_time) find_libdir ;;
 *) die "unknown way; $usage" ;;
 esac
 "way_$way"
