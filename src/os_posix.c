@@ -205,6 +205,15 @@ void jm_os_avoid_huge_pages(void *address, size_t size)
 #endif
 }
 
+void jm_os_populate(void *address, size_t size)
+{
+#if defined(MADV_POPULATE_WRITE)
+    (void)madvise(address, size, MADV_POPULATE_WRITE); /* an older kernel refuses */
+#else
+    (void)address, (void)size;
+#endif
+}
+
 bool jm_os_purge(void *address, size_t size)
 {
     bool pages = (((uintptr_t)address | size) & (jm_os_page_size() - 1)) == 0;

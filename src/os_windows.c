@@ -236,6 +236,11 @@ void jm_os_avoid_huge_pages(void *address, size_t size)
     (void)address, (void)size;
 }
 
+void jm_os_populate(void *address, size_t size)
+{
+    (void)address, (void)size; /* nothing known does */
+}
+
 /* There is no such call: pages are gone between a decommit and the next commit, and somebody may look. */
 bool jm_os_purge(void *address, size_t size)
 {

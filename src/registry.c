@@ -105,6 +105,9 @@ static struct jm_slot *add_slot(enum jm_kind kind)
         if (memory == NULL) {
             return NULL;
         }
+        if (chunk > 0) { /* hosts of a few runtimes do not need it all */
+            jm_os_populate(memory, size);
+        }
         jm_store_relaxed(&table->chunks[chunk], memory);
         jm_add_owned(&registry.metadata, size);
     }

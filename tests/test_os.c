@@ -2,6 +2,10 @@
  * The functions of os.h against the system that the tests run on: what each promises in its pre: and
  * post: lines. What happens when the system refuses is in test_faults.c.
  */
+#if defined(__linux__)
+#define _GNU_SOURCE
+#include <sys/mman.h>
+#endif
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -64,6 +68,61 @@ static void alignment_holds_in_a_crowd(void **state)
         assert_true(jm_os_unmap(&crowd[i]));
         jm_os_discard(&between[i]);
     }
+}
+
+#if defined(__linux__) && defined(MADV_POPULATE_WRITE)
+static bool is_there(void *address, size_t pages)
+{
+    unsigned char
+        there[4096]; /* by the kernel's pages, which may be smaller than those in use here */
+    memset(there, 1, sizeof(there));
+    assert_true(pages * page() <= sizeof(there) * 4096);
+    assert_int_equal(mincore(address, pages * page(), there), 0);
+    for (size_t i = 0; i < sizeof(there); i++) {
+        if ((there[i] & 1) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Older kernels do not know the advice, and emulators may only seem to. */
+static bool can_populate(void)
+{
+    struct jm_os_region region;
+    void *address = jm_os_map(page(), page(), 0, &region);
+    assert_non_null(address);
+    bool can = madvise(address, page(), MADV_POPULATE_WRITE) == 0 && is_there(address, 1);
+    jm_os_discard(&region);
+    return can;
+}
+#else
+static bool is_there(void *address, size_t pages)
+{
+    (void)address, (void)pages;
+    return true;
+}
+
+static bool can_populate(void)
+{
+    return false;
+}
+#endif
+
+static void populated_memory_is_there_and_zero(void **state)
+{
+    enum { PAGES = 64 };
+    struct jm_os_region region;
+    (void)state;
+    unsigned char *address = jm_os_map(PAGES * page(), page(), 0, &region);
+    assert_non_null(address);
+    assert_true(!can_populate() || !is_there(address, PAGES));
+    jm_os_populate(address, PAGES * page());
+    assert_true(!can_populate() || is_there(address, PAGES));
+    for (size_t at = 0; at < PAGES * page(); at += 64) {
+        assert_int_equal(address[at], 0);
+    }
+    assert_true(jm_os_unmap(&region));
 }
 
 static void what_no_system_has_is_refused(void **state)
@@ -138,6 +197,7 @@ int main(void)
         cmocka_unit_test(page_size_is_a_power_of_two),
         cmocka_unit_test(mappings_are_aligned_zero_and_writable),
         cmocka_unit_test(alignment_holds_in_a_crowd),
+        cmocka_unit_test(populated_memory_is_there_and_zero),
         cmocka_unit_test(what_no_system_has_is_refused),
         cmocka_unit_test(content_survives_growth_moves_and_shrinking),
         cmocka_unit_test(random_bytes_differ),
