@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define jm_load_relaxed(object) atomic_load_explicit((object), memory_order_relaxed)
 #define jm_load_acquire(object) atomic_load_explicit((object), memory_order_acquire)
@@ -83,6 +84,18 @@ static inline bool jm_discount_owned(_Atomic(uint64_t) *counter, uint64_t value)
     return left == 0;
 }
 #endif
+
+/* Makes shared bytes zero, in no order. */
+static inline void jm_zero_bytes(_Atomic(uint8_t) *bytes, size_t count)
+{
+#if defined(JM_THREAD_SANITIZER)
+    for (size_t i = 0; i < count; i++) {
+        jm_store_relaxed(&bytes[i], 0);
+    }
+#else
+    memset((void *)bytes, 0, count);
+#endif
+}
 
 /* Strong compare-and-swap: acquire on success of `expected` -> `desired`. */
 #define jm_swap_acquire(object, expected, desired)                                                 \

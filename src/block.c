@@ -40,7 +40,7 @@ static void unlink_block(struct jm_supply *supply, struct jm_block *block)
 /* Where a block is registered: all units of a small one, the object's of a large one. */
 static void register_block(struct jm_supply *supply, struct jm_block *block)
 {
-    block->owner = supply;
+    jm_store_relaxed(&block->owner, supply);
     if (jm_block_is_large(block)) {
         jm_pagemap_set(jm_block_object(block), 1, block, supply);
     } else {
@@ -118,7 +118,9 @@ static struct jm_block *cut_block(size_t size, bool *has_room)
     }
     jm_inspect_open(start, size); /* from whoever had it before */
     struct jm_block *block = jm_region_head_of(start);
-    memset(block, 0, offsetof(struct jm_block, arena));
+    const size_t own = offsetof(struct jm_block, first);
+    memset(&block->first, 0, offsetof(struct jm_block, arena) - own);
+    jm_store_relaxed(&block->queued, 0);
     block->region = (struct jm_os_region){start, size};
     block->charge = size;
     block->start = start;
@@ -220,7 +222,7 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     while ((size_t)JM_GRANULE << (segment_bits + 6) < size) {
         segment_bits++;
     }
-    block->segment_bits = segment_bits;
+    jm_store_relaxed(&block->segment_bits, segment_bits);
     block->granules = (size - JM_PAD) >> JM_GRANULE_BITS;
     return admit(supply, block, verdict);
 }

@@ -59,15 +59,18 @@ static inline size_t jm_small_block_min(void)
 struct jm_supply;
 
 struct jm_block {
-    size_t granules;          /* end of the objects; 0 in a large block. Constant */
-    char *start;              /* granule 0. Constant */
-    struct jm_supply *owner;  /* constant */
-    _Atomic(uint8_t) *map;    /* shared, queued by all: the state of each granule. Constant */
+    /* What a thread that frees for others needs. In the region it may come late, see remote.c. */
     _Atomic(uint64_t) queued; /* shared, set by all: which 64ths of the map hold JM_QUEUED */
-    uint32_t first;           /* granules from here on may hold objects. Constant */
-    uint32_t carved;          /* granules below it hold objects, live, free or queued */
-    uint32_t touched;         /* granules from here on have never been written */
-    uint32_t segment_bits;    /* log2 of the granules in a 64th of the map. Constant */
+    _Atomic(struct jm_supply *) owner; /* shared. Constant */
+    _Atomic(uint32_t)
+        segment_bits; /* shared: log2 of the granules in a 64th of the map. Constant */
+
+    uint32_t first;        /* granules from here on may hold objects. Constant */
+    size_t granules;       /* end of the objects; 0 in a large block. Constant */
+    char *start;           /* granule 0. Constant */
+    _Atomic(uint8_t) *map; /* shared, queued by all: the state of each granule. Constant */
+    uint32_t carved;       /* granules below it hold objects, live, free or queued */
+    uint32_t touched;      /* granules from here on have never been written */
     _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
     struct jm_block *previous;
     struct jm_os_region region; /* the mapping; in the region, the stretch */

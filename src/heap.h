@@ -118,8 +118,17 @@ struct jm_live jm_heap_count_any(const struct jm_heap *heap);
 /* Any thread, between jm_pagemap_enter and jm_pagemap_leave. */
 size_t jm_heap_usable_any(const void *pointer);
 struct jm_heap *jm_heap_of_any(const void *pointer); /* of a live object; NULL: it is none */
-bool jm_heap_queue_free(void *pointer);              /* false: not a live object */
 const char *
 jm_heap_fault_any(const void *pointer); /* what it is, in words for whoever misused it */
+
+/* The heap that a block belongs to. */
+static inline struct jm_heap *jm_heap_of_block(const struct jm_block *block)
+{
+    return JM_CONTAINER(jm_load_relaxed(&block->owner), struct jm_heap, supply);
+}
+
+/* Frees an object of a block that was looked up for it. False: it is not live. Any thread; for what lies in
+ * the region, at any time. */
+bool jm_heap_queue_free(struct jm_block *block, void *pointer);
 
 #endif

@@ -219,11 +219,19 @@ static struct jm_heap *owner_of(const void *pointer)
     return heap;
 }
 
-static bool queue_free(void *pointer)
+/* Leaves an object to the thread that uses its runtime; if `always`, even where none does. What lies in the
+ * region can be looked at without being counted as a reader. */
+static bool queue_free(void *pointer, bool always)
 {
-    _Atomic(uint32_t) *readers = jm_pagemap_enter();
-    bool queued = jm_heap_queue_free(pointer);
-    jm_pagemap_leave(readers);
+    _Atomic(uint32_t) *readers = jm_region_holds(pointer) ? NULL : jm_pagemap_enter();
+    struct jm_block *block = jm_pagemap_block(pointer);
+    bool queued =
+        block != NULL &&
+        (always || jm_runtime_is_used_elsewhere(jm_runtime_of_heap(jm_heap_of_block(block)))) &&
+        jm_heap_queue_free(block, pointer);
+    if (readers != NULL) {
+        jm_pagemap_leave(readers);
+    }
     return queued;
 }
 
@@ -232,7 +240,7 @@ static bool free_in(struct jm_heap *heap, void *pointer)
 {
     JM_OPERATION(operation);
     if (jm_operation_try(&operation, jm_runtime_of_heap(heap)) != JM_ACCESS_GRANTED) {
-        return queue_free(pointer);
+        return queue_free(pointer, true);
     }
     bool freed = jm_heap_free(heap, pointer);
     jm_operation_tidy(&operation);
@@ -281,20 +289,16 @@ static JM_NOINLINE JsErrorCode free_slow(void *pointer)
         return JsNoError;
     }
     struct jm_place place;
-    if (jm_arena_find(jm_current.arena, pointer, &place)) {
+    if (!jm_region_holds(pointer) && jm_arena_find(jm_current.arena, pointer, &place)) {
         return free_small(jm_current.arena, place, pointer);
     }
     if (!jm_runtime_settle(HERE)) {
-        return queue_free(pointer) ? JsNoError : refuse_free(pointer);
+        return queue_free(pointer, true) ? JsNoError : refuse_free(pointer);
     }
-    _Atomic(uint32_t) *readers = jm_pagemap_enter();
-    struct jm_heap *heap = jm_heap_of_any(pointer);
-    bool queued = heap != NULL && jm_runtime_is_used_elsewhere(jm_runtime_of_heap(heap)) &&
-                  jm_heap_queue_free(pointer);
-    jm_pagemap_leave(readers);
-    if (queued) {
+    if (queue_free(pointer, false)) {
         return JsNoError;
     }
+    struct jm_heap *heap = owner_of(pointer);
     return heap != NULL && free_in(heap, pointer) ? JsNoError : refuse_free(pointer);
 }
 

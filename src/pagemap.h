@@ -10,7 +10,8 @@
  *
  * A thread may read what it found through a unit where it is the owner's user, or between
  * jm_pagemap_enter and jm_pagemap_leave: a block is given back to the OS, or to another runtime, only
- * when nobody who could have found it is still reading.
+ * when nobody who could have found it is still reading. Frees for others need neither in the region, see
+ * remote.c.
  */
 #ifndef JM_PAGEMAP_H
 #define JM_PAGEMAP_H

@@ -189,9 +189,9 @@ bool jm_region_give(void *address, size_t size)
         return false;
     }
     size_t granules = size >> JM_GRANULE_BITS;
-    void *map = (void *)jm_region_state_of(address);
-    if (granules < PURGE_MIN || !jm_os_purge(map, granules)) {
-        memset(map, 0, granules);
+    _Atomic(uint8_t) *map = jm_region_state_of(address);
+    if (granules < PURGE_MIN || !jm_os_purge((void *)map, granules)) {
+        jm_zero_bytes(map, granules);
     }
     put_back(size, address);
     return true;

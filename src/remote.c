@@ -9,6 +9,12 @@
  *
  * All steps are sequentially consistent, so a mark that is found set already will still be followed.
  * Nothing is written into the object. A block with queued objects has live ones: it is not released.
+ *
+ * Once the first step is made, somebody else's marks may have the object taken in, and its block may be
+ * released and become another runtime's, before the thread goes on. Outside of the region readers are
+ * waited for before that. In it headers, maps and runtimes stay where they are, so nobody waits: the marks
+ * are made for nothing then, in whatever block and heap are there, and cost those a look. All that the
+ * thread reads and writes there is atomic.
  */
 #include "heap.h"
 
@@ -42,7 +48,7 @@ struct jm_heap *jm_heap_of_any(const void *pointer)
 {
     const struct jm_block *block = jm_pagemap_block(pointer);
     bool is_object = block != NULL && usable_in(block, pointer) != 0;
-    return is_object ? JM_CONTAINER(block->owner, struct jm_heap, supply) : NULL;
+    return is_object ? jm_heap_of_block(block) : NULL;
 }
 
 const char *jm_heap_fault_any(const void *pointer)
@@ -72,39 +78,50 @@ static bool queue_large(struct jm_block *block, const void *pointer)
     return true;
 }
 
+/* Where the state of a granule of a small block is; NULL: none starts there. */
+static _Atomic(uint8_t) *find_state(const struct jm_block *block, const void *pointer)
+{
+    char *base = jm_load_relaxed(&jm_region.base);
+    size_t granule = jm_region_granule(base, pointer);
+    if (jm_region_covers(granule)) {
+        return jm_region_state(base, granule);
+    }
+    if (jm_region_holds(pointer)) {
+        return NULL;
+    }
+    granule = jm_granule_of(block, pointer);
+    return granule < block->granules ? &block->map[granule] : NULL;
+}
+
 static bool queue_small(struct jm_block *block, const void *pointer)
 {
-    size_t granule = jm_granule_of(block, pointer);
-    if (granule >= block->granules) {
-        return false;
-    }
-    uint8_t state = jm_load_relaxed(&block->map[granule]);
-    if (!jm_is_live(state) || !atomic_compare_exchange_strong(&block->map[granule], &state,
-                                                              (uint8_t)(state + JM_QUEUED))) {
+    _Atomic(uint8_t) *place = find_state(block, pointer);
+    uint8_t state = place == NULL ? 0 : jm_load_relaxed(place);
+    if (!jm_is_live(state) ||
+        !atomic_compare_exchange_strong(place, &state, (uint8_t)(state + JM_QUEUED))) {
         return false;
     }
     jm_inspect_close(pointer, jm_class_bytes(state));
-    uint64_t segment = (uint64_t)1 << (granule >> block->segment_bits);
-    if ((jm_load_seq_cst(&block->queued) & segment) == 0) {
-        atomic_fetch_or(&block->queued, segment);
+    /* A block is aligned to its size. */
+    size_t granule = (uintptr_t)pointer >> JM_GRANULE_BITS;
+    unsigned segment = granule >> jm_load_relaxed(&block->segment_bits) & 63;
+    uint64_t mark = (uint64_t)1 << segment;
+    if ((jm_load_seq_cst(&block->queued) & mark) == 0) {
+        atomic_fetch_or(&block->queued, mark);
     }
     return true;
 }
 
-bool jm_heap_queue_free(void *pointer)
+bool jm_heap_queue_free(struct jm_block *block, void *pointer)
 {
-    struct jm_block *block = jm_pagemap_block(pointer);
-    if (block == NULL) {
-        return false;
-    }
-    struct jm_heap *heap = JM_CONTAINER(block->owner, struct jm_heap, supply);
-    bool large = jm_block_is_large(block);
+    bool large = !jm_region_holds(pointer) && jm_block_is_large(block);
     if (JM_UNLIKELY(jm_inspect_watched) && usable_in(block, pointer) != 0) {
-        jm_inspect_give(heap, pointer); /* before anybody can have it again */
+        jm_inspect_give(jm_heap_of_block(block), pointer); /* before anybody can have it again */
     }
     if (large ? !queue_large(block, pointer) : !queue_small(block, pointer)) {
         return false;
     }
+    struct jm_heap *heap = jm_heap_of_block(block);
     uint8_t list = large ? JM_QUEUED_LARGE : JM_QUEUED_SMALL;
     if ((jm_load_seq_cst(&heap->queued) & list) == 0) {
         atomic_fetch_or(&heap->queued, list);
@@ -142,8 +159,9 @@ static size_t drain_granule(struct jm_heap *heap, struct jm_block *block, size_t
 /* Frees the queued objects of one 64th of a block's map. */
 static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned segment)
 {
-    size_t granule = (size_t)segment << block->segment_bits;
-    size_t end = granule + ((size_t)1 << block->segment_bits);
+    unsigned bits = jm_load_relaxed(&block->segment_bits);
+    size_t granule = (size_t)segment << bits;
+    size_t end = granule + ((size_t)1 << bits);
     end = end < block->granules ? end : block->granules;
     while (granule < end) {
         granule = drain_granule(heap, block, granule);

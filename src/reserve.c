@@ -145,26 +145,19 @@ static void trim(size_t limit)
     }
 }
 
-/* Clears a block for its next tenant: the header and the map for anybody, and what was handed out, unless
- * the tenant is the one who had it. An arena is made anew anyway. */
+/* Clears a block for its next tenant: the map for anybody, and what was handed out, unless the tenant is the
+ * one who had it. What else the header says holds for any, or is written before it is read. */
 static void clear(struct jm_block *block, const struct jm_supply *tenant)
 {
-    struct jm_block old;
-    memcpy(&old, block, offsetof(struct jm_block, arena));
-    jm_inspect_open(old.region.address, old.region.size);
-    bool is_same = old.tenant == tenant && old.tenancy == tenant->tenancy;
-    if (old.touched > old.first && !is_same) {
-        size_t first = (size_t)old.first << JM_GRANULE_BITS;
-        memset(old.start + first, 0, ((size_t)old.touched << JM_GRANULE_BITS) - first);
+    jm_inspect_open(block->region.address, block->region.size);
+    bool is_same = block->tenant == tenant && block->tenancy == tenant->tenancy;
+    if (block->touched > block->first && !is_same) {
+        size_t first = (size_t)block->first << JM_GRANULE_BITS;
+        memset(block->start + first, 0, ((size_t)block->touched << JM_GRANULE_BITS) - first);
     }
-    memset((void *)old.map, 0, old.touched);
-    memset(block, 0, offsetof(struct jm_block, arena));
-    block->region = old.region;
-    block->charge = old.charge;
-    block->start = old.start;
-    block->map = old.map;
-    block->first = old.first;
-    block->touched = is_same ? old.touched : 0;
+    jm_zero_bytes(block->map, block->touched);
+    jm_store_relaxed(&block->queued, 0);
+    block->touched = is_same ? block->touched : 0;
 }
 
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant)

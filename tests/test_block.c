@@ -53,7 +53,7 @@ static int drop(void **state)
 static struct jm_supply *owner_of(const void *address)
 {
     const struct jm_block *block = jm_pagemap_block(address);
-    return block == NULL ? NULL : block->owner;
+    return block == NULL ? NULL : jm_load_relaxed(&block->owner);
 }
 
 static struct jm_block *small_block(size_t size)

@@ -123,7 +123,7 @@ static void a_hole_is_no_object(void **state)
         assert_false(jm_heap_free(HEAP, start + offset));
         assert_int_equal(jm_heap_usable(HEAP, start + offset), 0);
         assert_null(jm_heap_resize(HEAP, start + offset, 100, &verdict));
-        assert_false(jm_heap_queue_free(start + offset));
+        assert_false(jm_heap_queue_free(jm_block_of(start), start + offset));
         assert_null(jm_heap_of_any(start + offset));
     }
     (void)check();

@@ -28,7 +28,8 @@ static int drop(void **state)
 static bool queue(void *object)
 {
     _Atomic(uint32_t) *reader = jm_pagemap_enter();
-    bool queued = jm_heap_queue_free(object);
+    struct jm_block *block = jm_pagemap_block(object);
+    bool queued = block != NULL && jm_heap_queue_free(block, object);
     jm_pagemap_leave(reader);
     return queued;
 }
@@ -126,6 +127,49 @@ static void a_block_with_queued_objects_stays(void **state)
     jm_heap_collect(HEAP); /* which takes them in first */
     assert_log(&rig, "FF");
     assert_int_equal(rig_usage(&rig), 0);
+}
+
+/* A thread is stopped behind the first step of a free. What it queued is taken in by another one's marks, and
+ * the block becomes another heap's; then it goes on. */
+static void marks_that_come_late_cost_a_look(void **state)
+{
+    static struct rig other;
+    (void)state;
+    rig_make(&other);
+    jm_reserve_set_limit(MIB(1));
+    void *object = rig_alloc(&rig, 64);
+    struct jm_block *block = jm_block_of(object);
+    if (!jm_region_holds(object)) {
+        rig_drop(&other);
+        return; /* there, the release waits for the thread */
+    }
+    _Atomic(uint8_t) *place = jm_region_state_of(object);
+    jm_store_relaxed(place, (uint8_t)(jm_load_relaxed(place) + JM_QUEUED));
+    jm_store_relaxed(&block->queued, UINT64_MAX);
+    jm_store_relaxed(&HEAP->queued, JM_QUEUED_SMALL);
+    jm_heap_collect(HEAP);
+    assert_int_equal(rig_usage(&rig), 0);
+
+    unsigned char *theirs = rig_alloc(&other, 64);
+    assert_ptr_equal(jm_block_of(theirs), block);
+    memset(theirs, 7, 64);
+    assert_int_equal(jm_load_relaxed(&block->queued), 0);
+    for (int mark = 0; mark < 64; mark++) {
+        (void)atomic_fetch_or(&block->queued, (uint64_t)1 << mark);
+        (void)atomic_fetch_or(&HEAP->queued, JM_QUEUED_SMALL);
+        (void)atomic_fetch_or(&other.heap.queued, JM_QUEUED_SMALL);
+        assert_true(jm_heap_drain(HEAP));
+        assert_true(jm_heap_drain(&other.heap));
+        assert_int_equal(assert_heap(&other.heap, HEAP_LISTS).live_objects, 1);
+        assert_int_equal(check().live_objects, 0);
+    }
+    for (size_t i = 0; i < 64; i++) {
+        assert_int_equal(theirs[i], 7);
+    }
+    assert_true(queue(theirs)); /* and a free that comes now is the other heap's */
+    assert_true(jm_heap_drain(&other.heap));
+    rig_drop(&other);
+    jm_reserve_set_limit(0);
 }
 
 static void blocks_emptied_by_a_drain_go_at_the_next_use(void **state)
@@ -311,6 +355,7 @@ int main(void)
         REMOTE_TEST(a_second_free_is_refused_at_once),
         REMOTE_TEST(what_is_no_object_is_not_queued),
         REMOTE_TEST(a_block_with_queued_objects_stays),
+        REMOTE_TEST(marks_that_come_late_cost_a_look),
         REMOTE_TEST(blocks_emptied_by_a_drain_go_at_the_next_use),
         REMOTE_TEST(each_place_of_a_map_is_drained),
         REMOTE_TEST(threads_agree_who_freed_an_object),

@@ -351,6 +351,97 @@ static void frees_race_with_the_owner_and_with_disposes(void **state)
     assert_all_freed(&host);
 }
 
+/* ---- frees of what may be gone ---------------------------------------------------------------- */
+
+#define RUMOURS 64
+
+/* Pointers that are freed by whoever likes, whether or not somebody did before, while the blocks they were in go
+ * from runtime to runtime. */
+struct rumours {
+    _Atomic(void *) pointers[RUMOURS];
+};
+
+static void *make_and_free_twice(void *argument)
+{
+    struct lane *self = argument;
+    struct rumours *rumours = self->shared;
+
+    while (goes_on(self)) {
+        JsRuntimeHandle runtime = NULL;
+        JsErrorCode code;
+
+        FACT(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsNoError);
+        FACT(jsrtmem_enter(runtime) == JsNoError);
+        for (size_t i = 0; i < 200; i++) {
+            size_t size =
+                16 + random_size(&self->random, random_chance(&self->random, 10) ? 17 : 9);
+            void *object = jsrtmem_alloc(runtime, size);
+
+            FACT(object != NULL);
+            atomic_store(&rumours->pointers[random_below(&self->random, RUMOURS)], object);
+            if (random_chance(&self->random, 30)) {
+                (void)jsrtmem_free(object);
+            }
+            if (random_chance(&self->random, 1)) {
+                FACT(JsCollectGarbage(runtime) == JsNoError);
+            }
+        }
+        FACT(jsrtmem_leave(runtime) == JsNoError);
+        while ((code = JsDisposeRuntime(runtime)) == JsErrorRuntimeInUse) {
+            (void)sched_yield(); /* somebody is freeing in it */
+        }
+        FACT(code == JsNoError);
+    }
+    return NULL;
+}
+
+static void *free_by_hearsay(void *argument)
+{
+    struct lane *self = argument;
+    struct rumours *rumours = self->shared;
+
+    while (goes_on(self)) {
+        void *object = atomic_load(&rumours->pointers[random_below(&self->random, RUMOURS)]);
+        JsErrorCode code = jsrtmem_free(object);
+        FACT(code == JsNoError || code == JsErrorInvalidArgument);
+    }
+    return NULL;
+}
+
+static void frees_of_what_may_be_gone_harm_no_bystander(void **state)
+{
+    enum { OBJECTS = 500, SIZE = 300 };
+    static struct rumours rumours;
+    static unsigned char *objects[OBJECTS];
+    static const struct part parts[] = {{make_and_free_twice, 300},
+                                        {make_and_free_twice, 300},
+                                        {free_by_hearsay, 0},
+                                        {free_by_hearsay, 0}};
+    size_t limit = process_stats().reserve_limit;
+
+    (void)state;
+    for (int kept = 0; kept < 2; kept++) {
+        assert_ok(jsrtmem_set_reserve_limit(
+            kept != 0 ? MIB(32) : 0)); /* given back to the OS, or handed on */
+        JsRuntimeHandle bystander = new_runtime();
+        for (size_t i = 0; i < OBJECTS; i++) {
+            objects[i] = new_object(bystander, SIZE);
+            pattern_fill(objects[i], SIZE, i);
+        }
+        run_team(parts, COUNT_OF(parts), &rumours);
+        for (size_t i = 0; i < OBJECTS; i++) {
+            require(pattern_holds(objects[i], SIZE, i), "object %zu has changed", i);
+            assert_ok(jsrtmem_free(objects[i]));
+        }
+        assert_ok(JsCollectGarbage(bystander));
+        assert_int_equal(stats_of(bystander).live_objects, 0);
+        assert_int_equal(usage_of(bystander), 0);
+        dispose(bystander);
+        memset(&rumours, 0, sizeof(rumours));
+    }
+    assert_ok(jsrtmem_set_reserve_limit(limit));
+}
+
 /* ---- callbacks that are swapped -------------------------------------------------------------- */
 
 #define STATES 32
@@ -802,6 +893,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_see_their_own_runtime),
         cmocka_unit_test(frees_race_with_the_owner_and_with_disposes),
+        cmocka_unit_test(frees_of_what_may_be_gone_harm_no_bystander),
         cmocka_unit_test(a_replaced_callback_is_out_of_use),
         cmocka_unit_test(limits_change_against_growth),
         cmocka_unit_test(one_thread_at_a_time_is_inside),

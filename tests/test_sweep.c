@@ -130,7 +130,7 @@ static void queued_objects_stay_between_free_ones(void **state)
     }
     for (size_t i = 1; i < 8; i++) {
         if (i == 4) {
-            assert_true(jm_heap_queue_free(objects[i]));
+            assert_true(jm_heap_queue_free(jm_block_of(objects[i]), objects[i]));
         } else {
             assert_true(jm_heap_free(HEAP, objects[i]));
         }

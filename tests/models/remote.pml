@@ -4,7 +4,8 @@
  *      freeing thread   map[object]: live -> queued   segment |= its bit   heap = marked
  *      heap's user      heap -> unmarked              segment -> 0         queued objects -> free
  *
- * A mark that is found set is left as it is. Each object that a thread was told to have freed is taken
+ * A mark that is found set is left as it is. A thread whose object was taken in by others' marks makes its own
+ * late, in whatever block and heap are there then: one that makes both for nothing comes along. Each object that a thread was told to have freed is taken
  * in once, by a drain that is going on or by the next one: nothing is left behind. Of two frees of one
  * object one succeeds.
  *
@@ -147,6 +148,14 @@ inline drain()
     fi
 }
 
+/* Its object was another heap's, and has been taken in long ago. */
+proctype latecomer()
+{
+    segments = segments | 1;
+    heap = true;
+    at_work--
+}
+
 /* Drains while others free, and once when they are done: that takes in whatever was queued. */
 active proctype heap_user()
 {
@@ -155,7 +164,8 @@ active proctype heap_user()
         for (object : 0 .. OBJECTS - 1) {
             map[object] = live
         }
-        at_work = 3;
+        at_work = 4;
+        run latecomer();
         run freer(0, 2);
         run freer(1, 0);
         run freer(2, 1)
