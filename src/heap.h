@@ -115,7 +115,7 @@ struct jm_live {
 };
 struct jm_live jm_heap_count_any(const struct jm_heap *heap);
 
-/* Any thread, between jm_pagemap_enter and jm_pagemap_leave. */
+/* Any thread, between jm_pagemap_enter_for and jm_pagemap_leave. */
 size_t jm_heap_usable_any(const void *pointer);
 struct jm_heap *jm_heap_of_any(const void *pointer); /* of a live object; NULL: it is none */
 const char *

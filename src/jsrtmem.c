@@ -213,25 +213,22 @@ JSRTMEM_API(void *) jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignm
 
 static struct jm_heap *owner_of(const void *pointer)
 {
-    _Atomic(uint32_t) *readers = jm_pagemap_enter();
+    _Atomic(uint32_t) *readers = jm_pagemap_enter_for(pointer);
     struct jm_heap *heap = jm_heap_of_any(pointer);
     jm_pagemap_leave(readers);
     return heap;
 }
 
-/* Leaves an object to the thread that uses its runtime; if `always`, even where none does. What lies in the
- * region can be looked at without being counted as a reader. */
+/* Leaves an object to the thread that uses its runtime; if `always`, even where none does. */
 static bool queue_free(void *pointer, bool always)
 {
-    _Atomic(uint32_t) *readers = jm_region_holds(pointer) ? NULL : jm_pagemap_enter();
+    _Atomic(uint32_t) *readers = jm_pagemap_enter_for(pointer);
     struct jm_block *block = jm_pagemap_block(pointer);
     bool queued =
         block != NULL &&
         (always || jm_runtime_is_used_elsewhere(jm_runtime_of_heap(jm_heap_of_block(block)))) &&
         jm_heap_queue_free(block, pointer);
-    if (readers != NULL) {
-        jm_pagemap_leave(readers);
-    }
+    jm_pagemap_leave(readers);
     return queued;
 }
 
@@ -385,7 +382,7 @@ JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
             return size;
         }
     }
-    _Atomic(uint32_t) *readers = jm_pagemap_enter();
+    _Atomic(uint32_t) *readers = jm_pagemap_enter_for(ptr);
     size_t size = jm_heap_usable_any(ptr);
     if (jm_inspect_watched && size != 0) {
         tell_all_of(ptr, size);

@@ -10,8 +10,7 @@
  *
  * A thread may read what it found through a unit where it is the owner's user, or between
  * jm_pagemap_enter and jm_pagemap_leave: a block is given back to the OS, or to another runtime, only
- * when nobody who could have found it is still reading. Frees for others need neither in the region, see
- * remote.c.
+ * when nobody who could have found it is still reading.
  */
 #ifndef JM_PAGEMAP_H
 #define JM_PAGEMAP_H
@@ -115,10 +114,19 @@ JM_INLINE _Atomic(uint32_t) *jm_pagemap_enter(void)
     }
 }
 
+/* The same for a look at one object and what is atomic in its block and heap: in the region these stay where
+ * they are, and whose they are is asked again by whoever then uses them. */
+JM_INLINE _Atomic(uint32_t) *jm_pagemap_enter_for(const void *pointer)
+{
+    return jm_region_holds(pointer) ? NULL : jm_pagemap_enter();
+}
+
 /* Ends it; takes what enter returned. */
 JM_INLINE void jm_pagemap_leave(_Atomic(uint32_t) *readers)
 {
-    atomic_fetch_sub_explicit(readers, 1, memory_order_release);
+    if (readers != NULL) {
+        atomic_fetch_sub_explicit(readers, 1, memory_order_release);
+    }
 }
 
 /* Ends epochs as far as readers allow, at most two. Returns the epoch then. */

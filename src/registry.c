@@ -30,11 +30,12 @@ void jm_registry_init(void)
 {
     uint64_t random[3];
     jm_os_random(random, sizeof random);
-    jm_secret.multiplier = (uintptr_t)random[0] | 1;
-    jm_secret.inverse = invert(jm_secret.multiplier);
+    uintptr_t multiplier = (uintptr_t)random[0] | 1;
+    jm_store_relaxed(&jm_secret.multiplier, multiplier);
+    jm_store_relaxed(&jm_secret.inverse, invert(multiplier));
     /* Of all values, 0 stands for an index that does not exist. */
     uintptr_t nowhere = (uintptr_t)random[1] | (((uintptr_t)1 << JM_INDEX_BITS) - 1);
-    jm_secret.mask = nowhere * jm_secret.multiplier;
+    jm_store_relaxed(&jm_secret.mask, nowhere * multiplier);
     registry.seed = random[2];
 }
 
@@ -133,7 +134,7 @@ static uintptr_t encode(enum jm_kind kind, uint32_t index, uint32_t tag)
 {
     uintptr_t plain =
         (uintptr_t)(tag >> 1) << (JM_INDEX_BITS + 1) | (uintptr_t)kind << JM_INDEX_BITS | index;
-    return (plain * jm_secret.multiplier) ^ jm_secret.mask;
+    return (plain * jm_load_relaxed(&jm_secret.multiplier)) ^ jm_load_relaxed(&jm_secret.mask);
 }
 
 uintptr_t jm_registry_publish(enum jm_kind kind, struct jm_slot *slot)

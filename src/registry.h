@@ -82,8 +82,9 @@ struct jm_table {
     _Atomic(size_t) count; /* slots that exist */
 };
 
+/* Who has no handle yet may ask while it is made: no value is a handle then. */
 struct jm_secret {
-    uintptr_t multiplier, inverse, mask;
+    _Atomic(uintptr_t) multiplier, inverse, mask;
 };
 
 extern struct jm_table jm_tables[JM_KINDS];
@@ -94,7 +95,8 @@ extern const size_t jm_slot_sizes[JM_KINDS];
 JM_INLINE struct jm_ref jm_registry_find(enum jm_kind kind, uintptr_t handle)
 {
     const uintptr_t index_mask = ((uintptr_t)1 << JM_INDEX_BITS) - 1;
-    uintptr_t plain = (handle ^ jm_secret.mask) * jm_secret.inverse;
+    uintptr_t plain =
+        (handle ^ jm_load_relaxed(&jm_secret.mask)) * jm_load_relaxed(&jm_secret.inverse);
     size_t index = plain & index_mask;
     uint32_t tag = (uint32_t)(plain >> (JM_INDEX_BITS + 1)) << 1 | 1;
     if (index >= jm_load_acquire(&jm_tables[kind].count) ||

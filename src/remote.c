@@ -22,20 +22,38 @@
  * behind or the free raced with a resize. */
 #define MARK_PATIENCE 100
 
+/* Where the state of a granule of a small block is; NULL: none starts there. */
+static _Atomic(uint8_t) *find_state(const struct jm_block *block, const void *pointer)
+{
+    char *base = jm_load_relaxed(&jm_region.base);
+    size_t granule = jm_region_granule(base, pointer);
+    if (jm_region_covers(granule)) {
+        return jm_region_state(base, granule);
+    }
+    if (jm_region_holds(pointer)) {
+        return NULL;
+    }
+    granule = jm_granule_of(block, pointer);
+    return granule < block->granules ? &block->map[granule] : NULL;
+}
+
+/* What lies in the region is in a small block: that need not be read. */
+static bool is_large(const struct jm_block *block, const void *pointer)
+{
+    return !jm_region_holds(pointer) && jm_block_is_large(block);
+}
+
 /* The usable bytes of an object that lives in a block; 0: there is none at `pointer`. */
 static size_t usable_in(const struct jm_block *block, const void *pointer)
 {
-    if (jm_block_is_large(block)) {
+    if (is_large(block, pointer)) {
         bool is_object =
             jm_block_object(block) == pointer && jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
         return is_object ? jm_large_usable(block) : 0;
     }
-    size_t granule = jm_granule_of(block, pointer);
-    if (granule >= block->granules) {
-        return 0;
-    }
-    unsigned state = jm_load_relaxed(&block->map[granule]);
-    return jm_is_live(state) ? (size_t)jm_class_granules[state] << JM_GRANULE_BITS : 0;
+    const _Atomic(uint8_t) *place = find_state(block, pointer);
+    unsigned state = place == NULL ? 0 : jm_load_relaxed(place);
+    return jm_is_live(state) ? jm_class_bytes(state) : 0;
 }
 
 size_t jm_heap_usable_any(const void *pointer)
@@ -60,10 +78,10 @@ const char *jm_heap_fault_any(const void *pointer)
     if (usable_in(block, pointer) != 0) {
         return "which is an object of another runtime";
     }
-    size_t granule = jm_granule_of(block, pointer);
-    bool was_object = jm_block_is_large(block)
-                          ? jm_block_object(block) == pointer
-                          : granule < block->granules && jm_load_relaxed(&block->map[granule]) != 0;
+    bool large = is_large(block, pointer);
+    const _Atomic(uint8_t) *place = large ? NULL : find_state(block, pointer);
+    bool was_object =
+        large ? jm_block_object(block) == pointer : place != NULL && jm_load_relaxed(place) != 0;
     return was_object ? "which is freed already" : "where no object starts";
 }
 
@@ -76,21 +94,6 @@ static bool queue_large(struct jm_block *block, const void *pointer)
     }
     jm_inspect_close(pointer, jm_large_usable(block));
     return true;
-}
-
-/* Where the state of a granule of a small block is; NULL: none starts there. */
-static _Atomic(uint8_t) *find_state(const struct jm_block *block, const void *pointer)
-{
-    char *base = jm_load_relaxed(&jm_region.base);
-    size_t granule = jm_region_granule(base, pointer);
-    if (jm_region_covers(granule)) {
-        return jm_region_state(base, granule);
-    }
-    if (jm_region_holds(pointer)) {
-        return NULL;
-    }
-    granule = jm_granule_of(block, pointer);
-    return granule < block->granules ? &block->map[granule] : NULL;
 }
 
 static bool queue_small(struct jm_block *block, const void *pointer)
@@ -114,7 +117,7 @@ static bool queue_small(struct jm_block *block, const void *pointer)
 
 bool jm_heap_queue_free(struct jm_block *block, void *pointer)
 {
-    bool large = !jm_region_holds(pointer) && jm_block_is_large(block);
+    bool large = is_large(block, pointer);
     if (JM_UNLIKELY(jm_inspect_watched) && usable_in(block, pointer) != 0) {
         jm_inspect_give(jm_heap_of_block(block), pointer); /* before anybody can have it again */
     }
