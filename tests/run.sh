@@ -1,23 +1,31 @@
 #!/bin/sh
 # Builds the library and runs its tests; installs what that needs, if it is missing (Debian, apt).
 #
-# usage: sh tests/run.sh [--full] [--windows] [-- CTEST_ARGUMENT...]
+# usage: sh tests/run.sh [--full] [--windows] [--only PART,...] [-- CTEST_ARGUMENT...]
 #   --full     also under AddressSanitizer with UndefinedBehaviorSanitizer, under ThreadSanitizer, for
 #              32 bits, for Windows, with musl, for two ARM machines by qemu and with Clang; then
-#              clang-format, clang-tidy, and a minute of fuzzing; installs the tools that single tests need
+#              clang-format, clang-tidy, a minute of fuzzing, and the branches that the tests take; installs
+#              the tools that single tests need
 #   --windows  also for Windows, with MinGW-w64, under Wine
+#   --only     nothing but these parts: release, asan, tsan, m32, musl, aarch64, armhf, windows, clang,
+#              clang-tidy and fuzz (both after clang), clang-format, coverage
 #
 # Works from any directory, as root or with sudo, and without a network when nothing is missing.
 # Builds in build/, or under TMPDIR where that cannot be written. The last line is the sum.
 set -u
 
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
-full=no
-windows=no
+all_parts=release,asan,tsan,m32,musl,aarch64,armhf,windows,clang,clang-tidy,fuzz,clang-format,coverage
+parts=release
+tools=no
 while [ $# -gt 0 ]; do
     case $1 in
-    --full) full=yes windows=yes ;;
-    --windows) windows=yes ;;
+    --full) parts=$all_parts tools=yes ;;
+    --windows) parts=release,windows ;;
+    --only)
+        shift
+        parts=${1-}
+        ;;
     --)
         shift
         break
@@ -424,49 +432,63 @@ check_tidy() {
         xargs -0 -n 1 -P "$jobs" clang-tidy --quiet -p "$build_root/clang"
 }
 
+# A part that lacks its compiler or tool says so in the summary.
+if_has() { # THING PART COMMAND...
+    thing=$1 part=$2
+    shift 2
+    if "has_$thing"; then
+        "$@"
+    else
+        note "$(printf '%-12s' "$part") left out: not installed: $(package_of "$thing")"
+    fi
+}
+
+run_part() { # PART
+    case $1 in
+    release) run_build release -DCMAKE_BUILD_TYPE=Release ;;
+    asan)
+        run_build asan -DJSRTMEM_SANITIZE=address -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 \
+            -DCMAKE_CXX_FLAGS=-O1
+        ;;
+    tsan) run_tsan ;;
+    m32) run_m32 ;;
+    musl) run_cross musl - ;;
+    aarch64) run_cross aarch64 arm64 ;;
+    armhf) run_cross armhf armhf ;;
+    windows) run_windows ;;
+    clang)
+        require clang || echo "missing, and not installed:$missing"
+        if_has clang clang run_build clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
+            -DCMAKE_BUILD_TYPE=Release -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+        ;;
+    clang-tidy)
+        require clang_tidy || echo "missing, and not installed:$missing"
+        if_has clang_tidy clang-tidy run_check clang-tidy check_tidy
+        ;;
+    fuzz)
+        require libfuzzer || echo "missing, and not installed:$missing"
+        if_has libfuzzer fuzz run_check fuzz check_fuzz
+        ;;
+    clang-format)
+        require clang_format || echo "missing, and not installed:$missing"
+        if_has clang_format clang-format run_check clang-format check_format
+        ;;
+    coverage)
+        require python || echo "missing, and not installed:$missing"
+        if_has python coverage run_check coverage sh "$root/tests/coverage.sh" "$build_root/coverage"
+        ;;
+    *) die "there is no part $1; see --help" ;;
+    esac
+}
+
 # Tests whose tool is missing say so, and are skipped.
-if [ "$full" = yes ]; then
+if [ "$tools" = yes ]; then
     require spin meson deb lintian abigail doxygen graphviz mandoc man python node \
         valgrind sdt gdb || echo "missing, and not installed:$missing"
 fi
-run_build release -DCMAKE_BUILD_TYPE=Release
-
-if [ "$full" = yes ]; then
-    run_build asan -DJSRTMEM_SANITIZE=address -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS=-O1 \
-        -DCMAKE_CXX_FLAGS=-O1
-    run_tsan
-    run_m32
-    run_cross musl -
-    run_cross aarch64 arm64
-    run_cross armhf armhf
-fi
-if [ "$windows" = yes ]; then
-    run_windows
-fi
-if [ "$full" = yes ]; then
-    require clang clang_format clang_tidy libfuzzer || echo "missing, and not installed:$missing"
-    if has_clang; then
-        run_build clang -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
-            -DCMAKE_BUILD_TYPE=Release -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
-        if has_clang_tidy; then
-            run_check clang-tidy check_tidy
-        else
-            note "clang-tidy   left out: not installed"
-        fi
-    else
-        note "clang        left out: not installed"
-    fi
-    if has_clang && has_libfuzzer; then
-        run_check fuzz check_fuzz
-    else
-        note "fuzz         left out: no libFuzzer (libclang-rt-14-dev)"
-    fi
-    if has_clang_format; then
-        run_check clang-format check_format
-    else
-        note "clang-format left out: not installed"
-    fi
-fi
+for part in $(echo "$parts" | tr ',' ' '); do
+    run_part "$part"
+done
 
 say "summary"
 printf '%s' "$summary"
