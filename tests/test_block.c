@@ -426,7 +426,7 @@ static enum jm_verdict not_grown(struct jm_block *block, size_t bytes)
 static bool os_moves(void)
 {
     struct jm_os_region region, target = {NULL, 2 * jm_small_block_min()};
-    void *address = jm_os_map(jm_small_block_min(), jm_small_block_min(), 0, &region);
+    void *address = jm_os_map(jm_small_block_min(), jm_os_page_size(), 0, &region); /* no more */
     target.address = jm_os_reserve(target.size);
     assert_non_null(address);
     assert_non_null(target.address);
