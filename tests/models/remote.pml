@@ -152,8 +152,10 @@ inline drain()
 proctype latecomer()
 {
     segments = segments | 1;
-    heap = true;
-    at_work--
+    d_step {
+        heap = true;
+        at_work--
+    }
 }
 
 /* Drains while others free, and once when they are done: that takes in whatever was queued. */
