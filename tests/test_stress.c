@@ -429,6 +429,7 @@ static void frees_of_what_may_be_gone_harm_no_bystander(void **state)
             pattern_fill(objects[i], SIZE, i);
         }
         run_team(parts, COUNT_OF(parts), &rumours);
+        print_message("             %zu frees by hearsay\n", lanes[2].done + lanes[3].done);
         for (size_t i = 0; i < OBJECTS; i++) {
             require(pattern_holds(objects[i], SIZE, i), "object %zu has changed", i);
             assert_ok(jsrtmem_free(objects[i]));
