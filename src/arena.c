@@ -86,9 +86,11 @@ void *jm_arena_cut_found(struct jm_arena *arena, unsigned code)
 {
     void *object = arena->span.next;
     struct jm_place place;
-    if (!jm_arena_span_fits(arena, code) || !jm_arena_find(arena, object, &place)) {
+    if (!jm_arena_span_fits(arena, code)) {
         return NULL;
     }
+    bool found = jm_arena_find(arena, object, &place);
+    JM_CHECK(found); /* unreachable: spans lie in the arena's blocks */
     jm_arena_cut_at(arena, place, code);
     return object;
 }

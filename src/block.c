@@ -293,8 +293,9 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
     if (*verdict != JM_GRANTED) {
         return false;
     }
-    if (!jm_quota_charge_first(&supply->quota, bytes)) {
-        *verdict = JM_REFUSED_LIMIT;
+    if (!jm_quota_charge_first(&supply->quota,
+                               bytes)) { /* unreachable: lowered since it was asked */
+        *verdict = JM_REFUSED_LIMIT;     /* unreachable: by another thread, within a few steps */
     } else if (!jm_os_commit(address, bytes)) {
         jm_quota_cancel(&supply->quota, bytes);
         *verdict = JM_REFUSED_OS;
@@ -322,7 +323,7 @@ static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *bl
         return NULL;
     }
     bool moved = false;
-    if (jm_pagemap_prepare(target.address, size)) {
+    if (jm_pagemap_prepare(target.address, size)) { /* unreachable: near blocks, where a leaf is */
         unlink_block(supply, block);
         unregister_block(block);
         jm_pagemap_wait();

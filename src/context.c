@@ -89,7 +89,7 @@ static void leave_current(struct jm_ref ref)
 {
     struct jm_context *context = jm_context_at(ref);
     struct jm_runtime *runtime = lock_runtime(ref);
-    JM_CHECK(runtime != NULL);
+    JM_CHECK(runtime != NULL); /* unreachable: who disposes a runtime has no context current */
     context->current = false;
     destroy_if_unused(runtime, context);
     jm_lock_drop(jm_runtime_lock_of(runtime));
@@ -182,9 +182,6 @@ enum jm_count jm_context_release(struct jm_ref ref, unsigned *count)
 
 bool jm_context_get_data(struct jm_ref ref, void **data)
 {
-    if (ref.slot == NULL) {
-        return false;
-    }
     void *value = jm_load_relaxed(&jm_context_at(ref)->data);
     if (!jm_registry_holds(ref)) {
         return false;

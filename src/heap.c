@@ -348,8 +348,8 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
         return false;
     }
     unsigned large = JM_LARGE_LIVE;
-    if (!jm_swap_acquire(&block->state, &large, JM_LARGE_NONE)) {
-        return false;
+    if (!jm_swap_acquire(&block->state, &large, JM_LARGE_NONE)) { /* unreachable: queued since */
+        return false; /* unreachable: the look before saw it live */
     }
     jm_inspect_give(heap, pointer);
     jm_inspect_close(pointer, jm_large_usable(block));

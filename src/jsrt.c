@@ -199,7 +199,7 @@ CHAKRA_API JsCreateContext(JsRuntimeHandle runtime, JsContextRef *newContext)
     if (newContext == NULL) {
         return JsErrorNullArgument;
     }
-    JM_OPERATION(operation);
+    JM_OPERATION(operation); /* unreachable: nothing unwinds it, no host code runs */
     JsErrorCode error = begin(&operation, runtime, HERE);
     if (error != JsNoError) {
         return error;

@@ -249,12 +249,12 @@ static bool free_in(struct jm_heap *heap, void *pointer)
 static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, const void *freed)
 {
     jm_heap_note_empty(heap, jm_block_of(freed));
-    if (heap->untidy && jm_runtime_settle(HERE)) {
+    if (heap->untidy) {
+        (void)jm_runtime_settle(HERE);
         JM_OPERATION(operation);
-        if (jm_operation_try(&operation, jm_runtime_of_heap(heap)) == JM_ACCESS_GRANTED) {
-            jm_operation_tidy(&operation);
-            jm_operation_end(&operation);
-        }
+        (void)jm_operation_try(&operation, jm_runtime_of_heap(heap)); /* what is entered is ours */
+        jm_operation_tidy(&operation);
+        jm_operation_end(&operation);
     }
     return JsNoError;
 }
@@ -366,13 +366,6 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
     return fit(realloc_here(runtime, ptr, size), size);
 }
 
-/* Who asks how much of an object may be used may use all of it. */
-static JM_COLD void tell_all_of(const void *object, size_t usable)
-{
-    size_t old = jm_inspect_size(object, usable);
-    jm_inspect_change(jm_heap_of_any(object), object, object, old, usable);
-}
-
 JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
 {
     if (jm_current.heap != NULL) {
@@ -384,8 +377,8 @@ JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
     }
     _Atomic(uint32_t) *readers = jm_pagemap_enter_for(ptr);
     size_t size = jm_heap_usable_any(ptr);
-    if (jm_inspect_watched && size != 0) {
-        tell_all_of(ptr, size);
+    if (jm_inspect_watched && size != 0) { /* who asks may use all of it */
+        jm_inspect_change(jm_heap_of_any(ptr), ptr, ptr, jm_inspect_size(ptr, size), size);
     }
     jm_pagemap_leave(readers);
     jm_inspect_open(ptr, size);

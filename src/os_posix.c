@@ -305,10 +305,9 @@ void jm_os_pause(unsigned attempt)
         (void)sched_yield();
         return;
     }
-    long sleep = (long)(attempt - PAUSE_SPINS - PAUSE_YIELDS + 1) * PAUSE_SLEEP_STEP_NS;
-    if (sleep > PAUSE_SLEEP_MAX_NS || sleep < 0) {
-        sleep = PAUSE_SLEEP_MAX_NS;
-    }
+    unsigned steps = attempt - PAUSE_SPINS - PAUSE_YIELDS;
+    const unsigned most = PAUSE_SLEEP_MAX_NS / PAUSE_SLEEP_STEP_NS;
+    long sleep = steps < most ? (long)(steps + 1) * PAUSE_SLEEP_STEP_NS : PAUSE_SLEEP_MAX_NS;
     (void)nanosleep(&(struct timespec){0, sleep}, NULL);
 }
 
@@ -321,10 +320,10 @@ bool jm_os_on_stack(uintptr_t first, uintptr_t second)
     }
     void *lowest = NULL;
     size_t size = 0;
-    bool known = pthread_attr_getstack(&attributes, &lowest, &size) == 0;
+    (void)pthread_attr_getstack(&attributes, &lowest, &size); /* or the size stays 0 */
     (void)pthread_attr_destroy(&attributes);
     uintptr_t low = (uintptr_t)lowest;
-    return known && first - low < size && second - low < size;
+    return first - low < size && second - low < size;
 #else
     (void)first, (void)second;
     return false;

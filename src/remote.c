@@ -135,8 +135,9 @@ bool jm_heap_queue_free(struct jm_block *block, void *pointer)
 /* Waits until whoever queued an object has closed it: it must not be open again before. */
 static void await_closed(const void *object)
 {
-    for (unsigned i = 0; !jm_inspect_is_closed(object) && i < MARK_PATIENCE; i++) {
-        jm_os_pause(i);
+    unsigned steps = 0;
+    while (!jm_inspect_is_closed(object) && steps < MARK_PATIENCE) { /* unreachable: no tool */
+        jm_os_pause(steps++); /* unreachable: without a tool nobody waits */
     }
 }
 

@@ -388,8 +388,8 @@ uintptr_t jm_runtime_create(uint32_t attributes)
     }
     struct jm_runtime *runtime = (struct jm_runtime *)(void *)slot;
     /* A free that came too late may be looking at the slot just now. */
-    for (unsigned attempt = 0; !try_take(runtime); attempt++) {
-        jm_os_pause(attempt);
+    for (unsigned attempt = 0; !try_take(runtime); attempt++) { /* unreachable: it looks */
+        jm_os_pause(attempt); /* unreachable: for a few steps, at a slot that is reused meanwhile */
     }
     reset(runtime, attributes);
     jm_inspect_create(&runtime->heap);
@@ -404,9 +404,11 @@ uintptr_t jm_runtime_create(uint32_t attributes)
 static bool take_from_gone(struct jm_runtime *runtime)
 {
     uint64_t owner = jm_load_acquire(&runtime->owner);
-    if (owner == 0 || !jm_thread_is_gone(owner >> 1) ||
-        !jm_swap_acquire(&runtime->owner, &owner, my_owner(false))) {
+    if (owner == 0 || !jm_thread_is_gone(owner >> 1)) {
         return false;
+    }
+    if (!jm_swap_acquire(&runtime->owner, &owner, my_owner(false))) { /* unreachable: two do it */
+        return false; /* unreachable: two threads of a child that dispose the same runtime */
     }
     runtime->entries = 0;
     runtime->heap.supply.quota.operations = 0;
@@ -442,7 +444,8 @@ enum jm_disposal jm_runtime_dispose(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
     if (!try_take(runtime) && !take_from_gone(runtime)) {
-        return jm_registry_holds(ref) ? JM_DISPOSE_IN_USE : JM_DISPOSE_STALE;
+        bool live = jm_registry_holds(ref);
+        return live ? JM_DISPOSE_IN_USE : JM_DISPOSE_STALE; /* unreachable: disposed just now */
     }
     if (!jm_registry_holds(ref)) {
         jm_store_release(&runtime->owner, 0);

@@ -80,8 +80,10 @@ void jm_lock_contended(struct jm_lock *lock)
         if (jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) {
             return;
         }
-        if (jm_thread_is_gone(owner) && jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) {
-            return;
+        if (jm_thread_is_gone(owner)) {
+            if (jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) { /* unreachable: two do it */
+                return;
+            }
         }
         jm_os_pause(attempt);
     }

@@ -216,6 +216,62 @@ static void a_child_of_a_busy_process_works(void **state)
 }
 
 /* A child forks again, out of a callback too. */
+struct asked {
+    JsRuntimeHandle runtime;
+    gate *inside, *leave;
+    void *object;
+};
+
+static bool CHAKRA_CALLBACK stay_inside(void *state, JsMemoryEventType event, size_t size)
+{
+    struct asked *self = state;
+
+    (void)event, (void)size;
+    gate_open(self->inside);
+    gate_wait(self->leave);
+    return true;
+}
+
+static void ask_the_host(void *argument)
+{
+    struct asked *self = argument;
+
+    self->object = jsrtmem_alloc(self->runtime, 100);
+}
+
+/* The thread that was in the middle of a call is not here: nobody may go on where it was. */
+static int use_what_was_in_use(void *argument)
+{
+    struct asked *asked = argument;
+    size_t usage = 1;
+
+    CHILD_CHECK(jsrtmem_alloc(asked->runtime, 100) == NULL);
+    CHILD_CHECK(last_reason() == JSRTMEM_REFUSAL_THREAD);
+    CHILD_CHECK(JsCollectGarbage(asked->runtime) == JsErrorWrongThread);
+    CHILD_CHECK(JsGetRuntimeMemoryUsage(asked->runtime, &usage) == JsNoError && usage == 0);
+    CHILD_CHECK(JsDisposeRuntime(asked->runtime) == JsNoError);
+    return use_new_runtime();
+}
+
+static void a_child_disposes_what_another_thread_was_asked_about(void **state)
+{
+    struct asked asked = {new_runtime(), gate_new(), gate_new(), NULL};
+    worker *other = worker_start();
+
+    (void)state;
+    assert_ok(JsSetRuntimeMemoryAllocationCallback(asked.runtime, &asked, stay_inside));
+    worker_post(other, ask_the_host, &asked);
+    gate_wait(asked.inside);
+    assert_int_equal(child_run(use_what_was_in_use, &asked), 0);
+    gate_open(asked.leave);
+    worker_stop(other);
+    assert_non_null(asked.object);
+    assert_ok(JsSetRuntimeMemoryAllocationCallback(asked.runtime, NULL, NULL));
+    dispose(asked.runtime);
+    gate_delete(asked.inside);
+    gate_delete(asked.leave);
+}
+
 static int fork_again(void *argument)
 {
     CHILD_CHECK(use_new_runtime() == 0);
@@ -267,6 +323,7 @@ int main(void)
         cmocka_unit_test(a_child_disposes_what_another_thread_had_entered),
         cmocka_unit_test(a_child_disposes_what_another_thread_had_a_context_of),
         cmocka_unit_test(a_child_of_a_busy_process_works),
+        cmocka_unit_test(a_child_disposes_what_another_thread_was_asked_about),
         cmocka_unit_test(a_grandchild_works),
         cmocka_unit_test(a_child_made_inside_a_callback_works),
     };

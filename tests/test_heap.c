@@ -256,6 +256,47 @@ static void a_jump_out_of_a_collect_forgets_no_empty_block(void **state)
     assert_int_equal(check().small_blocks, 2);
 }
 
+/* Of two empty blocks the OS does not take the first, and takes the second: the collect was not all. */
+static void one_refusal_of_the_os_keeps_one_block(void **state)
+{
+    (void)state;
+    fill_blocks(3);
+    free_many(NULL, block_of(many[many_count - 1]));
+    assert_int_equal(check().empty_small, 2);
+    rig_forget(&rig);
+    fake_os_refuse(FAKE_RETURN, 1, false, ENOMEM);
+    jm_heap_collect(HEAP);
+    assert_log(&rig, "F");
+    assert_int_equal(check().empty_small, 1);
+    assert_true(HEAP->untidy);
+    jm_heap_collect(HEAP);
+    assert_log(&rig, "F");
+    assert_int_equal(check().empty_small, 0);
+    assert_false(HEAP->untidy);
+}
+
+static void idle_is_asked_again_for_what_the_os_did_not_take(void **state)
+{
+    JsRuntimeHandle runtime = NULL;
+    JsContextRef context = NULL;
+    unsigned int tick = 1;
+    (void)state;
+    assert_ok(JsCreateRuntime(JsRuntimeAttributeEnableIdleProcessing, NULL, &runtime));
+    assert_ok(JsCreateContext(runtime, &context));
+    assert_ok(JsSetCurrentContext(context));
+    void *object = jsrtmem_alloc(runtime, MIB(1));
+    assert_non_null(object);
+    fake_os_refuse(FAKE_RETURN, 1, true, ENOMEM);
+    assert_ok(jsrtmem_free(object));
+    assert_ok(JsIdle(&tick));
+    assert_int_equal(tick, 0);
+    fake_os_reset();
+    assert_ok(JsIdle(&tick));
+    assert_int_equal(tick, 0xffffffffu);
+    assert_ok(JsSetCurrentContext(JS_INVALID_REFERENCE));
+    assert_ok(JsDisposeRuntime(runtime));
+}
+
 /* ---- Changing sizes ---- */
 
 static void *resized(void *object, size_t size)
@@ -349,6 +390,59 @@ static void what_would_leave_a_second_empty_block_is_not_moved_here(void **state
     assert_int_equal(check().empty_small, 1);
     assert_log(&rig, "F");
     assert_non_null(jm_heap_resize_here(HEAP, resized(rig_alloc(&rig, 50), 100), KIB(8)));
+}
+
+/* The same where the OS does not take the block that is kept: the object moves, and both wait. */
+static void what_the_os_does_not_take_waits_where_objects_move(void **state)
+{
+    (void)state;
+    fill_blocks(4);
+    struct jm_block *spare = block_of(many[0]);
+    size_t left = free_but_first(block_of(many[many_count - 1]));
+    free_many(spare, NULL);
+    jm_heap_tidy(HEAP);
+    fake_os_refuse(FAKE_RETURN, 1, true, ENOMEM);
+    pattern_fill(many[left], KIB(8), 4);
+    void *moved = resized(many[left], JM_SMALL_MAX);
+    assert_true(pattern_holds(moved, KIB(8), 4));
+    assert_true(HEAP->untidy);
+    (void)check();
+    fake_os_reset();
+    jm_heap_tidy(HEAP);
+    assert_false(HEAP->untidy);
+    assert_true(check().empty_small <= 1);
+}
+
+static void *to_move, *moved_inside;
+
+static void move_inside(struct rig *self, unsigned event)
+{
+    (void)event;
+    self->inside = NULL;
+    moved_inside = jm_heap_resize_here(HEAP, to_move, KIB(8));
+}
+
+/* Inside the callback no block goes: it is left empty beside the one that is kept, until the next use. */
+static void what_moves_inside_a_callback_may_leave_a_second_empty_block(void **state)
+{
+    (void)state;
+    fill_blocks(4);
+    struct jm_block *other = block_of(many[many_count / 2]);
+    size_t left = free_but_first(block_of(many[many_count - 1]));
+    to_move = resized(many[left], 100);
+    free_many(block_of(many[0]), NULL);
+    jm_heap_tidy(HEAP);
+    (void)free_but_first(other);
+    assert_int_equal(check().empty_small, 1);
+    rig_forget(&rig);
+    rig.inside = move_inside;
+    (void)rig_alloc(&rig, MIB(1));
+    assert_ptr_equal(block_of(moved_inside), other);
+    assert_log(&rig, "A");
+    assert_int_equal(check().empty_small, 2);
+    jm_heap_tidy(HEAP);
+    assert_log(&rig, "F");
+    assert_int_equal(check().empty_small, 1);
 }
 
 static void objects_change_between_small_and_large(void **state)
@@ -698,6 +792,10 @@ int main(void)
         HEAP_TEST(small_objects_change_in_place_where_they_can),
         HEAP_TEST(what_moves_leaves_no_second_empty_block),
         HEAP_TEST(what_would_leave_a_second_empty_block_is_not_moved_here),
+        HEAP_TEST(one_refusal_of_the_os_keeps_one_block),
+        HEAP_TEST(idle_is_asked_again_for_what_the_os_did_not_take),
+        HEAP_TEST(what_the_os_does_not_take_waits_where_objects_move),
+        HEAP_TEST(what_moves_inside_a_callback_may_leave_a_second_empty_block),
         HEAP_TEST(objects_change_between_small_and_large),
         HEAP_TEST(an_aligned_large_object_grows_by_a_copy),
         HEAP_TEST(a_refused_resize_leaves_the_object),

@@ -75,6 +75,8 @@ static int begins_later(void *argument)
     CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsErrorOutOfMemory);
     CHILD_CHECK(runtime == NULL);
     CHILD_CHECK(jsrtmem_set_reserve_limit(0) == JsErrorOutOfMemory);
+    JsErrorCode code = jsrtmem_set_diagnostics(0); /* which needs no thread */
+    CHILD_CHECK(code == (refused == &refuse.specific ? JsNoError : JsErrorOutOfMemory));
     *refused = false;
     return create_and_dispose();
 }

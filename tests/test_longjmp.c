@@ -417,6 +417,32 @@ static void dispose_left_at_every_event_is_finished_in_the_end(void **state)
     assert_all_freed(&host);
 }
 
+/* Who frees in a runtime whose dispose was left leaves it to the next dispose. */
+static void objects_of_a_dispose_that_was_left_can_be_freed(void **state)
+{
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+    struct escape escape = {.type = JsMemoryFree};
+    struct request request = {runtime, 0, NULL};
+    void *objects[4];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = new_object(runtime, MIB(1));
+    }
+    host_set_hook(&host, leave_by_longjmp, &escape);
+    assert_true(is_left(do_dispose, &request));
+    size_t freed = 0;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        freed += jsrtmem_free(objects[i]) == JsNoError;
+        assert_code(jsrtmem_free(objects[i]), JsErrorInvalidArgument);
+    }
+    assert_int_equal(freed, COUNT_OF(objects) - 1); /* one was gone */
+    assert_null(jsrtmem_alloc(runtime, 1));
+    assert_ok(JsDisposeRuntime(runtime));
+    assert_all_freed(&host);
+}
+
 /* ---- the stack does not show it ------------------------------------------------------------- */
 
 struct abandoned {
@@ -643,6 +669,7 @@ int main(void)
         UNIT_ROW("before-collect left", before_collect_left),
         UNIT_ROW("before-collect left, then dispose", before_collect_left_and_disposed_at_once),
         UNIT_ROW("dispose left", dispose_left_is_finished_by_the_next),
+        UNIT_ROW("dispose left, then frees", objects_of_a_dispose_that_was_left_can_be_freed),
         UNIT_ROW("dispose left at every event", dispose_left_at_every_event_is_finished_in_the_end),
         UNIT_ROW("jsrtmem_abandon", abandon_makes_the_runtime_usable_from_any_depth),
         UNIT_ROW("until it is seen", until_it_is_seen_calls_lose_nothing),

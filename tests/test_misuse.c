@@ -16,8 +16,7 @@ static const size_t object_sizes[] = {0,     1,       16,       17,       64,   
                                       1000,  1024,    4000,     4096,     5000,   16384,
                                       40000, KIB(64), KIB(100), KIB(300), MIB(1), MIB(3) + 5};
 
-/* The pointer is refused by every function that takes one. */
-static void expect_bad(JsRuntimeHandle runtime, void *pointer, const char *what)
+static void expect_refused(JsRuntimeHandle runtime, void *pointer, const char *what)
 {
     JsRuntimeHandle owner = &owner;
 
@@ -33,6 +32,15 @@ static void expect_bad(JsRuntimeHandle runtime, void *pointer, const char *what)
     require(jsrtmem_realloc(runtime, pointer, 0) == NULL &&
                 last_reason() == JSRTMEM_REFUSAL_ARGUMENT,
             "realloc of %p to 0, %s", pointer, what);
+}
+
+/* The pointer is refused by every function that takes one, whether or not the runtime is entered. */
+static void expect_bad(JsRuntimeHandle runtime, void *pointer, const char *what)
+{
+    expect_refused(runtime, pointer, what);
+    assert_ok(jsrtmem_enter(runtime));
+    expect_refused(runtime, pointer, what);
+    assert_ok(jsrtmem_leave(runtime));
 }
 
 /* The counters of a runtime, to see that nothing was touched. */

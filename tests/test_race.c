@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <time.h>
 
 enum moment { NEVER, TAKING_IN, COPYING };
 
@@ -51,6 +52,41 @@ bool __wrap_jm_heap_leaves_empty(const struct jm_heap *heap, const void *pointer
 {
     free_at(COPYING);
     return __real_jm_heap_leaves_empty(heap, pointer);
+}
+
+/* While one thread prepares the library, another one comes. */
+static bool comes;
+static pthread_t latecomer;
+static JsRuntimeHandle later;
+
+static void *create_later(void *unused)
+{
+    (void)unused;
+    return JsCreateRuntime(JsRuntimeAttributeNone, NULL, &later) == JsNoError ? &later : NULL;
+}
+
+bool __real_jm_os_init(const struct jm_os_hooks *hooks);
+bool __wrap_jm_os_init(const struct jm_os_hooks *hooks);
+
+bool __wrap_jm_os_init(const struct jm_os_hooks *hooks)
+{
+    if (comes && pthread_create(&latecomer, NULL, create_later, NULL) == 0) {
+        (void)nanosleep(&(struct timespec){0, 20000000}, NULL); /* it waits meanwhile */
+    }
+    return __real_jm_os_init(hooks);
+}
+
+static void two_threads_begin_together(void **state)
+{
+    void *result = NULL;
+    (void)state;
+    comes = true;
+    JsRuntimeHandle runtime = new_runtime();
+    assert_int_equal(pthread_join(latecomer, &result), 0);
+    assert_ptr_equal(result, &later);
+    assert_true(later != runtime);
+    dispose(later);
+    dispose(runtime);
 }
 
 /* A runtime that this thread has entered. With `apart`, another one over it: calls for the first begin
@@ -320,6 +356,7 @@ static int stop(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_threads_begin_together), /* before anything else begins the library */
         cmocka_unit_test(what_is_taken_in_is_not_freed_again),
         cmocka_unit_test(what_is_queued_is_not_freed_again),
         cmocka_unit_test(an_object_never_moves_to_where_it_was),
