@@ -2,6 +2,7 @@
  * Handles: one to one with live slots, of one kind, stale for ever once retracted; slots that are worn
  * out stay out of use; threads take, find and give at the same time.
  */
+#include "support/child.h"
 #include "support/fake_os.h"
 #include "support/random.h"
 #include "support/unit.h"
@@ -51,6 +52,45 @@ static size_t count_live(enum jm_kind kind)
         live += jm_load_relaxed(&slot->tag) % 2;
     }
     return live;
+}
+
+/* What a process's handles look like says nothing about another process's. */
+static void each_process_has_secrets_of_its_own(void **state)
+{
+    (void)state;
+    for (int process = 0; process < 8; process++) {
+        uintptr_t multiplier = jm_load_relaxed(&jm_secret.multiplier);
+        uintptr_t mask = jm_load_relaxed(&jm_secret.mask);
+        jm_registry_init();
+        assert_true(jm_load_relaxed(&jm_secret.multiplier) != multiplier);
+        assert_true(jm_load_relaxed(&jm_secret.mask) != mask);
+        assert_int_equal(
+            jm_load_relaxed(&jm_secret.multiplier) * jm_load_relaxed(&jm_secret.inverse), 1);
+    }
+}
+
+/* In a process of its own: some bits of the generation that its first slot begins with, and 255 never. */
+static int show_generation(void)
+{
+    if (!jm_runtime_init() || !jm_thread_ready()) {
+        return 255;
+    }
+    uint32_t tag = jm_load_relaxed(&jm_registry_take(JM_KIND_RUNTIME)->tag);
+    return (int)((tag >> 1) * 0x9e3779b1u >> 25);
+}
+
+static void generations_begin_anywhere(void **state)
+{
+    int first = child_run_again("show", "JSRTMEM_NOTHING", NULL);
+    bool differ = false;
+    (void)state;
+    assert_in_range(first, 0, 127);
+    for (int process = 0; process < 8; process++) { /* all alike once in 2^56 runs */
+        int another = child_run_again("show", "JSRTMEM_NOTHING", NULL);
+        assert_in_range(another, 0, 127);
+        differ = differ || another != first;
+    }
+    assert_true(differ);
 }
 
 static void a_handle_is_valid_from_publish_to_retract(void **state)
@@ -479,9 +519,12 @@ static void threads_share_the_slots(void **state)
 
 #define MANY_TEST(function) cmocka_unit_test_setup_teardown(function, make_many, drop_many)
 
-int main(void)
+int main(int argc, char **argv)
 {
+    (void)argv;
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_process_has_secrets_of_its_own), /* before there are handles */
+        cmocka_unit_test(generations_begin_anywhere),
         cmocka_unit_test(a_handle_is_valid_from_publish_to_retract),
         MANY_TEST(handles_differ_and_lead_to_their_slots),
         MANY_TEST(kinds_are_never_confused),
@@ -498,5 +541,5 @@ int main(void)
         cmocka_unit_test(where_handles_run_out_nothing_is_handed_out),
         cmocka_unit_test(threads_share_the_slots),
     };
-    return cmocka_run_group_tests(tests, start, NULL);
+    return argc > 1 ? show_generation() : cmocka_run_group_tests(tests, start, NULL);
 }
