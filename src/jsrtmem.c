@@ -359,7 +359,7 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
         if (old == code) {
             return fit(ptr, size); /* as it is */
         }
-        if (old < code && old != 0 && jm_arena_extend(arena, place, ptr, old, code)) {
+        if (jm_is_live(old) && old < code && jm_arena_extend(arena, place, ptr, old, code)) {
             return fit(ptr, size);
         }
     }
