@@ -398,26 +398,17 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
     return moved;
 }
 
-static void *resize_small(struct jm_heap *heap, struct jm_place place, void *pointer, unsigned old,
-                          size_t size, enum jm_verdict *verdict)
+/* Changes the class of a small object where it lies. False: it has to move. */
+static bool resize_in_place(struct jm_arena *arena, struct jm_place place, void *pointer,
+                            unsigned old, unsigned code)
 {
-    if (size > JM_SMALL_MAX) {
-        return jm_heap_move(heap, pointer, size, verdict);
+    if (code >= old) {
+        return code == old || jm_arena_extend(arena, place, pointer, old, code);
     }
-    unsigned code = jm_class_of_size(size);
-    if (code == old) {
-        return pointer;
-    }
-    if (code < old) {
-        struct jm_block *block = jm_block_of(pointer);
-        size_t granule = jm_granule_of(block, pointer);
-        jm_arena_split(heap->arena, block, granule, old, granule, code);
-        return pointer;
-    }
-    if (jm_arena_extend(heap->arena, place, pointer, old, code)) {
-        return pointer;
-    }
-    return jm_heap_move(heap, pointer, size, verdict);
+    struct jm_block *block = jm_block_of(pointer);
+    size_t granule = jm_granule_of(block, pointer);
+    jm_arena_split(arena, block, granule, old, granule, code);
+    return true;
 }
 
 void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
@@ -426,10 +417,10 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
     struct jm_place place;
     unsigned old;
     unsigned code = jm_class_of_size(size);
-    if (!find_small(heap, pointer, &place, &old) || code <= old) {
+    if (!find_small(heap, pointer, &place, &old)) {
         return NULL;
     }
-    if (jm_arena_extend(arena, place, pointer, old, code)) {
+    if (resize_in_place(arena, place, pointer, old, code)) {
         return pointer;
     }
     void *moved = jm_arena_pop(arena, code);
@@ -455,7 +446,9 @@ static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_ve
     struct jm_place place;
     unsigned code;
     if (find_small(heap, pointer, &place, &code)) {
-        return resize_small(heap, place, pointer, code, size, verdict);
+        bool stays = size <= JM_SMALL_MAX &&
+                     resize_in_place(heap->arena, place, pointer, code, jm_class_of_size(size));
+        return stays ? pointer : jm_heap_move(heap, pointer, size, verdict);
     }
     struct jm_block *block = jm_large_find(heap, pointer);
     if (block == NULL) {
