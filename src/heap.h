@@ -115,7 +115,7 @@ struct jm_live {
 };
 struct jm_live jm_heap_count_any(const struct jm_heap *heap);
 
-/* Any thread, between jm_pagemap_enter_for and jm_pagemap_leave. */
+/* Any thread, between jm_pagemap_enter and jm_pagemap_leave. */
 size_t jm_heap_usable_any(const void *pointer);
 struct jm_heap *jm_heap_of_any(const void *pointer); /* of a live object; NULL: it is none */
 const char *
@@ -127,8 +127,8 @@ static inline struct jm_heap *jm_heap_of_block(const struct jm_block *block)
     return JM_CONTAINER(jm_load_relaxed(&block->owner), struct jm_heap, supply);
 }
 
-/* Frees an object of a block that was looked up for it. False: it is not live. Any thread; for what lies in
- * the region, at any time. */
-bool jm_heap_queue_free(struct jm_block *block, void *pointer);
+/* Of an object whose block was looked up by jm_pagemap_find. */
+size_t jm_heap_usable_in(const struct jm_block *block, const void *pointer);
+bool jm_heap_queue_free(struct jm_block *block, void *pointer); /* false: it is not live */
 
 #endif

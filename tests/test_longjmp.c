@@ -635,24 +635,32 @@ static void CHAKRA_CALLBACK abandon_collect(void *state)
 /* The call that asked is over, as if it had been left: what its callback says then is no answer to it. */
 static void an_abandoned_callback_may_return(void **state)
 {
-    JsRuntimeHandle runtime = new_runtime();
     (void)state;
-    assert_ok(JsSetRuntimeMemoryAllocationCallback(runtime, runtime, abandon_and_allow));
-    assert_null(jsrtmem_alloc(runtime, 100));
-    assert_int_equal(last_reason(), JSRTMEM_REFUSAL_HOST);
-    assert_int_equal(usage_of(runtime), 0);
-    assert_ok(JsSetRuntimeMemoryAllocationCallback(runtime, NULL, NULL));
-    void *object = new_object(runtime, MIB(1));
-    assert_ok(jsrtmem_free(object));
-    assert_ok(jsrtmem_free(new_object(runtime, 100)));
-    size_t usage = usage_of(runtime);
-    assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, runtime, abandon_collect));
-    assert_ok(JsCollectGarbage(runtime));
-    assert_int_equal(usage_of(runtime), usage); /* the collect was abandoned too */
-    assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, NULL));
-    assert_ok(JsCollectGarbage(runtime));
-    assert_int_equal(usage_of(runtime), 0);
-    dispose(runtime);
+    for (int entered = 0; entered < 2; entered++) {
+        JsRuntimeHandle runtime = new_runtime();
+        if (entered != 0) {
+            assert_ok(jsrtmem_enter(runtime));
+        }
+        assert_ok(JsSetRuntimeMemoryAllocationCallback(runtime, runtime, abandon_and_allow));
+        assert_null(jsrtmem_alloc(runtime, 100));
+        assert_int_equal(last_reason(), JSRTMEM_REFUSAL_HOST);
+        assert_int_equal(usage_of(runtime), 0);
+        assert_ok(JsSetRuntimeMemoryAllocationCallback(runtime, NULL, NULL));
+        void *object = new_object(runtime, MIB(1));
+        assert_ok(jsrtmem_free(object));
+        assert_ok(jsrtmem_free(new_object(runtime, 100)));
+        size_t usage = usage_of(runtime);
+        assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, runtime, abandon_collect));
+        assert_ok(JsCollectGarbage(runtime));
+        assert_int_equal(usage_of(runtime), usage); /* the collect was abandoned too */
+        assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, NULL));
+        assert_ok(JsCollectGarbage(runtime));
+        assert_int_equal(usage_of(runtime), 0);
+        if (entered != 0) {
+            assert_ok(jsrtmem_leave(runtime));
+        }
+        dispose(runtime);
+    }
 }
 
 int main(void)
