@@ -59,7 +59,6 @@ static void unregister_block(struct jm_block *block)
 
 void jm_block_set_small_token(struct jm_supply *supply, const void *token)
 {
-    supply->small_token = token;
     const struct jm_block *block = jm_load_relaxed(&supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         jm_pagemap_set_token(block->start, jm_block_size(block), token);

@@ -111,6 +111,102 @@ static void short_runs_are_kept(void **state)
     assert_null(hole());
 }
 
+/* The census counts what the maps say. */
+static struct jm_census take_census(void)
+{
+    jm_arena_retire_span(HEAP->arena);
+    struct heap_walk walk = check();
+    struct jm_census census = jm_sweep_census(&HEAP->supply);
+    assert_int_equal(census.objects, walk.live_objects);
+    assert_int_equal(census.live << JM_GRANULE_BITS, walk.live_bytes);
+    assert_int_equal(census.carved << JM_GRANULE_BITS, walk.live_bytes + walk.free_bytes);
+    return census;
+}
+
+static void holes_are_not_in_the_census(void **state)
+{
+    (void)state;
+    thin_out();
+    size_t carved = take_census().carved;
+    jm_heap_collect(HEAP);
+    assert_non_null(hole());
+    assert_true(take_census().carved < carved / 2);
+}
+
+/* Runs of which none begins or ends at a page. */
+static void the_ends_of_runs_stay(void **state)
+{
+    enum { SMALL = 48, COUNT = 60000, EACH = 3001 };
+    static unsigned char *many[COUNT];
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        many[i] = rig_alloc(&rig, SMALL);
+        pattern_fill(many[i], SMALL, i);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_true(i % EACH == 0 || jm_heap_free(HEAP, many[i]));
+    }
+    jm_heap_collect(HEAP);
+    assert_non_null(hole());
+    assert_null(fake_os_fault());
+    (void)assert_heap(HEAP, HEAP_LISTS);
+    for (size_t i = 0; i < COUNT; i += EACH) {
+        assert_true(pattern_holds(many[i], SMALL, i));
+    }
+}
+
+/* Pages side by side, of which the first lies at a multiple of 64 KiB, up to a length; all else lives. */
+static void the_shortest_run_that_goes_has_64_kib(void **state)
+{
+    enum { PAGE = 4096, PAGES = 256 };
+    static char *pages[PAGES];
+    (void)state;
+    for (size_t length = 15; length <= 16; length++) {
+        void *large = rig_alloc(&rig, JM_SMALL_MAX); /* so that the blocks are not the smallest */
+        for (size_t i = 0; i < PAGES; i++) {
+            pages[i] = rig_alloc(&rig, PAGE);
+        }
+        size_t first = 1;
+        while ((uintptr_t)pages[first] % KIB(64) != 0 ||
+               pages[first + 16] != pages[first - 1] + 17 * PAGE) {
+            assert_true(++first + 16 < PAGES);
+        }
+        for (size_t i = first; i < first + length; i++) {
+            assert_true(jm_heap_free(HEAP, pages[i]));
+        }
+        jm_heap_collect(HEAP);
+        const struct jm_block *block = jm_block_of(pages[first - 1]);
+        unsigned state_of_first = jm_load_relaxed(&block->map[jm_granule_of(block, pages[first])]);
+        assert_int_equal(state_of_first == JM_HOLE, length == 16);
+        (void)assert_heap(HEAP, HEAP_LISTS);
+        assert_true(jm_heap_usable(HEAP, large) != 0);
+        jm_heap_release_all(HEAP);
+    }
+}
+
+static void *allocated_inside;
+
+static void allocate_inside(struct rig *self, unsigned event)
+{
+    (void)event;
+    self->inside = NULL;
+    allocated_inside = jm_heap_refill(HEAP, 1);
+}
+
+/* The host, which is asked for a hole, allocates from what is at hand: the span that this opens is not lost. */
+static void a_span_that_the_host_opened_meanwhile_is_not_lost(void **state)
+{
+    (void)state;
+    thin_out();
+    jm_heap_collect(HEAP);
+    rig.inside = allocate_inside;
+    while (rig.inside != NULL) {
+        (void)rig_alloc(&rig, 5000);
+    }
+    assert_non_null(allocated_inside);
+    (void)check();
+}
+
 static void a_hole_is_no_object(void **state)
 {
     (void)state;
@@ -312,6 +408,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOLE_TEST(a_collect_gives_long_runs_back),
         HOLE_TEST(short_runs_are_kept),
+        HOLE_TEST(holes_are_not_in_the_census),
+        HOLE_TEST(the_ends_of_runs_stay),
+        HOLE_TEST(the_shortest_run_that_goes_has_64_kib),
+        HOLE_TEST(a_span_that_the_host_opened_meanwhile_is_not_lost),
         HOLE_TEST(a_hole_is_no_object),
         HOLE_TEST(holes_are_asked_for_before_new_blocks),
         HOLE_TEST(what_comes_back_is_zero),
