@@ -66,7 +66,7 @@ bool jm_os_move(void *address, size_t old_size, size_t new_size, void *target);
 /* Gives back the end of a mapping. pre: new_size < old_size. */
 bool jm_os_shrink(void *address, size_t old_size, size_t new_size);
 
-/* Fills a buffer with bytes that an attacker cannot guess. post: always filled. */
+/* Fills a buffer with bytes that an attacker cannot guess. pre: size <= 256. post: always filled. */
 void jm_os_random(void *buffer, size_t size);
 
 /* Waits a little; longer, the higher `attempt` is: spins, then yields, then sleeps up to 1 ms. */

@@ -1,5 +1,6 @@
 /*
- * Layer 1: POSIX and Linux. Memory comes through the libc's mmap family.
+ * Layer 1: POSIX and Linux. Memory comes through the libc's mmap family. Where the system is not Linux,
+ * nothing is needed that POSIX.1-2024 does not have; tests/check_posix.sh looks.
  */
 #if defined(__linux__)
 #if !defined(_GNU_SOURCE)
@@ -24,7 +25,8 @@
 #include <unistd.h>
 #if defined(__linux__)
 #include <sys/auxv.h>
-#include <sys/random.h>
+#elif defined(__APPLE__)
+#include <sys/random.h> /* getentropy, which POSIX has in unistd.h */
 #endif
 
 #if !defined(MAP_ANONYMOUS)
@@ -277,11 +279,9 @@ bool jm_os_shrink(void *address, size_t old_size, size_t new_size)
 
 void jm_os_random(void *buffer, size_t size)
 {
-#if defined(__linux__)
-    if (getrandom(buffer, size, 0) == (ssize_t)size) {
+    if (getentropy(buffer, size) == 0) {
         return;
     }
-#endif
     /* No random device here: clocks and addresses, mixed, are the best there is. */
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);

@@ -333,48 +333,15 @@ run_m32() {
         -DCMAKE_BUILD_TYPE=Release -DJSRTMEM_EXAMPLES=OFF -DCMAKE_LIBRARY_PATH="$cmocka32/lib"
 }
 
-# cmocka for Windows, built from the system's source package; apt gets lists of its own.
-build_cmocka_mingw() { # ARCHITECTURE TARGET_DIRECTORY
-    [ -e "$2/lib/libcmocka-static.a" ] && return
-    has apt-get || return 1
-    lists="$scratch/apt-source"
-    if [ ! -d "$lists" ]; then
-        mkdir -p "$lists/parts" "$lists/lists/partial" "$lists/cache/archives/partial"
-        for list in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-            [ -f "$list" ] && sed -n 's/^deb[[:space:]]/deb-src /p' "$list" >>"$lists/parts/own.list"
-        done
-        for list in /etc/apt/sources.list.d/*.sources; do
-            [ -f "$list" ] && sed 's/^Types:.*/Types: deb-src/' "$list" >"$lists/parts/${list##*/}"
-        done
-    fi
-    options="-o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=$lists/parts
-        -o Dir::State::Lists=$lists/lists -o Dir::Cache=$lists/cache -o Debug::NoLocking=1"
-    # shellcheck disable=SC2086
-    (
-        cd "$lists" || exit 1
-        if [ ! -d cmocka ]; then
-            apt-get $options update || true
-            apt-get $options source --download-only cmocka 2>&1 | grep -v unsandboxed
-            tarball=$(find . -name 'cmocka_*.orig.tar.*' ! -name '*.asc')
-            mkdir tree && tar -xf "$tarball" -C tree --strip-components=1 && mv tree cmocka || exit 1
-        fi
-        cmake -S cmocka -B "build-$1" -DCMAKE_TOOLCHAIN_FILE="$root/tests/mingw/toolchain.cmake" \
-            -DJSRTMEM_MINGW_ARCH="$1" -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$2" \
-            -DCMAKE_C_FLAGS=-D__USE_MINGW_ANSI_STDIO=1 -DWITH_STATIC_LIB=ON -DWITH_EXAMPLES=OFF &&
-            cmake --build "build-$1" -j "$jobs" && cmake --install "build-$1"
-    ) >"$scratch/log" 2>&1 || {
-        tail -n 5 "$scratch/log"
-        return 1
-    }
-}
-
 run_windows_build() { # NAME ARCHITECTURE
-    cmocka="$build_root/cmocka-windows-$2"
-    build_cmocka_mingw "$2" "$cmocka" ||
-        note "$(printf '%-12s' "$1") no cmocka for Windows: the smoke tests and scripts only"
-    run_build "$1" -DCMAKE_TOOLCHAIN_FILE="$root/tests/mingw/toolchain.cmake" \
-        -DJSRTMEM_MINGW_ARCH="$2" -DCMAKE_BUILD_TYPE=Release \
-        -DCMOCKA_INCLUDE_DIR="$cmocka/include" -DCMOCKA_LIBRARY="$cmocka/lib/libcmocka-static.a"
+    cmocka="$build_root/cmocka-$1"
+    set -- "$1" -DCMAKE_TOOLCHAIN_FILE="$root/tests/mingw/toolchain.cmake" -DJSRTMEM_MINGW_ARCH="$2"
+    build_cmocka "$cmocka" "$2" "$3" -DCMAKE_C_FLAGS=-D__USE_MINGW_ANSI_STDIO=1 || {
+        tail -n 5 "$scratch/apt"
+        note "$(printf '%-12s' "$1") no cmocka for it: the smoke tests and scripts only"
+    }
+    run_build "$@" -DCMAKE_BUILD_TYPE=Release \
+        -DCMOCKA_INCLUDE_DIR="$cmocka/include" -DCMOCKA_LIBRARY="$cmocka/lib/libcmocka.a"
 }
 
 run_windows() {

@@ -9,13 +9,6 @@
 
 #include <stdio.h>
 
-#if UNIT_SANITIZED
-int main(void)
-{
-    (void)printf("left out: a sanitizer needs the address space itself\n");
-    return 0;
-}
-#else
 static bool refused_by_os(const struct host *host, size_t first_event)
 {
     return host->count == first_event + 2 && host->events[first_event].type == JsMemoryAllocate &&
@@ -166,6 +159,10 @@ int main(void)
         UNIT_ROW("the reserve's blocks go first", the_os_is_not_blamed_for_the_reserve),
     };
 
+    if (!child_has_address_limit()) {
+        (void)printf("not run: nothing limits the address space of a process here\n");
+        return 77;
+    }
     /* So little at the first runtime that there is no region: each block is a mapping then. */
     if (child_limit_address_space(sizeof(void *) > 4 ? GIB(1) : MIB(128)) != 0) {
         return 1;
@@ -176,4 +173,3 @@ int main(void)
     }
     return cmocka_run_group_tests_name("address space", tests, NULL, NULL);
 }
-#endif

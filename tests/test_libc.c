@@ -47,8 +47,7 @@ WRAPPED(int, pthread_setspecific, refuse.specific, ENOMEM, (pthread_key_t key, c
         (key, value))
 WRAPPED(int, pthread_getattr_np, refuse.attributes, ENOMEM,
         (pthread_t thread, pthread_attr_t *attributes), (thread, attributes))
-WRAPPED(ssize_t, getrandom, refuse.random, -1, (void *buffer, size_t size, unsigned flags),
-        (buffer, size, flags))
+WRAPPED(int, getentropy, refuse.random, -1, (void *buffer, size_t size), (buffer, size))
 WRAPPED(ssize_t, writev, refuse.write, -1, (int file, const struct iovec *pieces, int count),
         (file, pieces, count))
 WRAPPED(int, munmap, refuse.unmap, -1, (void *address, size_t size), (address, size))

@@ -43,23 +43,28 @@ fetch_cmocka() { # ARCHITECTURE DIRECTORY
         cp -L "$library" "$2/lib/libcmocka.so.0" && ln -sf libcmocka.so.0 "$2/lib/libcmocka.so"
 }
 
-# cmocka for another libc, compiled from the distribution's source.
-build_cmocka() { # TOOLCHAIN DIRECTORY
-    [ -e "$2/lib/libcmocka.a" ] && return
+# cmocka for another libc or system, compiled from the distribution's source, which is fetched once.
+build_cmocka() { # DIRECTORY CMAKE_ARGUMENT...
+    prefix=$1
+    shift
+    [ -e "$prefix/lib/libcmocka.a" ] && return
     has apt-get && has tar || return 1
     aside="$scratch/apt-source"
-    mkdir -p "$2/include" "$2/lib" "$aside/tree"
+    mkdir -p "$prefix/include" "$prefix/lib" "$aside/tree"
     (
-        cd "$aside" && make_lists "$aside" "$(dpkg --print-architecture)" &&
-            apt_aside "$aside" "$(dpkg --print-architecture)" source --download-only cmocka &&
-            tar -xf cmocka_*.orig.tar.?z -C tree --strip-components=1 &&
-            cmake -S tree -B made -DCMAKE_TOOLCHAIN_FILE="$1" -DCMAKE_BUILD_TYPE=Release \
-                -DBUILD_SHARED_LIBS=OFF -DWITH_STATIC_LIB=ON -DUNIT_TESTING=OFF -DWITH_EXAMPLES=OFF &&
-            cmake --build made
+        cd "$aside" || exit 1
+        [ -e tree/CMakeLists.txt ] || {
+            make_lists "$aside" "$(dpkg --print-architecture)" &&
+                apt_aside "$aside" "$(dpkg --print-architecture)" source --download-only cmocka &&
+                tar -xf cmocka_*.orig.tar.?z -C tree --strip-components=1 || exit 1
+        }
+        rm -rf made
+        cmake -S tree -B made -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF \
+            -DWITH_STATIC_LIB=ON -DUNIT_TESTING=OFF -DWITH_EXAMPLES=OFF "$@" && cmake --build made
     ) >"$scratch/apt" 2>&1 || return 1
-    library=$(find "$aside/made" -name 'libcmocka*.a' | head -n 1)
-    [ -n "$library" ] && cp "$aside"/tree/include/cmocka*.h "$2/include/" &&
-        cp "$library" "$2/lib/libcmocka.a"
+    library=$(find "$aside/made" -name 'libcmocka*.a' ! -name '*.dll.a' | head -n 1)
+    [ -n "$library" ] && cp "$aside"/tree/include/cmocka*.h "$prefix/include/" &&
+        cp "$library" "$prefix/lib/libcmocka.a"
 }
 
 run_cross() { # NAME DEBIAN_ARCHITECTURE, - for this machine's
@@ -71,7 +76,7 @@ run_cross() { # NAME DEBIAN_ARCHITECTURE, - for this machine's
     toolchain="$root/tests/cross/$1.cmake"
     cmocka="$build_root/cmocka-$1"
     if [ "$2" = - ]; then
-        build_cmocka "$toolchain" "$cmocka"
+        build_cmocka "$cmocka" -DCMAKE_TOOLCHAIN_FILE="$toolchain"
     else
         fetch_cmocka "$2" "$cmocka"
     fi || {

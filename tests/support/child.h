@@ -7,6 +7,7 @@
 #ifndef JM_TESTS_CHILD_H
 #define JM_TESTS_CHILD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -26,6 +27,9 @@ int child_run_again(const char *argument, const char *variable, const char *valu
 /* Forks, and gives the function's result (0..255) back, or -1 if the child was killed. A child that
  * hangs is killed. */
 int child_run(int (*function)(void *), void *argument);
+
+/* False: no limit keeps this process from mapping, as under an emulator, or a sanitizer needs terabytes. */
+bool child_has_address_limit(void);
 
 /* Lets this process map so many bytes more than it has mapped now; then as many as it likes. */
 int child_limit_address_space(size_t more);

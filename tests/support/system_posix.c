@@ -40,6 +40,30 @@ int child_run(int (*function)(void *), void *argument)
     return wait_for(child);
 }
 
+/* The system does not start what was built for another machine: JSRTMEM_EMULATOR then says what does, in
+ * words with blanks between. */
+static void run_again(const char *argument)
+{
+    char words[256] = "";
+    char program[512] = "";
+    char *command[12] = {NULL};
+    size_t count = 0;
+    const char *emulator = getenv("JSRTMEM_EMULATOR");
+
+    if (emulator != NULL) {
+        (void)snprintf(words, sizeof(words), "%s", emulator);
+    }
+    for (char *word = strtok(words, " "); word != NULL && count < 8; word = strtok(NULL, " ")) {
+        command[count++] = word;
+    }
+    ssize_t length = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    if (length > 0) {
+        command[count++] = program;
+        command[count] = (char *)(uintptr_t)argument;
+        (void)execvp(command[0], command);
+    }
+}
+
 int child_run_again(const char *argument, const char *variable, const char *value)
 {
     (void)fflush(NULL);
@@ -51,7 +75,7 @@ int child_run_again(const char *argument, const char *variable, const char *valu
             (void)unsetenv(variable);
         }
         (void)alarm(CHILD_PATIENCE);
-        (void)execl("/proc/self/exe", "/proc/self/exe", argument, (char *)NULL);
+        run_again(argument);
         _exit(127);
     }
     return wait_for(child);
@@ -69,6 +93,17 @@ static size_t mapped_now(void)
     char *read = fgets(line, sizeof(line), file);
     (void)fclose(file);
     return read == NULL ? 0 : (size_t)strtoull(line, NULL, 10) * (size_t)getauxval(AT_PAGESZ);
+}
+
+static int map_more_than_the_limit(void *unused)
+{
+    (void)unused;
+    return child_limit_address_space(MIB(1)) == 0 && no_access_new(MIB(64)) == NULL ? 0 : 1;
+}
+
+bool child_has_address_limit(void)
+{
+    return !UNIT_SANITIZED && child_run(map_more_than_the_limit, NULL) == 0;
 }
 
 int child_limit_address_space(size_t more)

@@ -1,0 +1,52 @@
+#!/bin/sh
+# Checks that src/ needs nothing of a system that is neither Linux nor Windows but POSIX.1-2024: it is
+# compiled with __linux__ undefined, and against headers that show the standard and nothing else.
+# usage: check_posix.sh SOURCE_DIR
+# CC is that of the build. Exit code 77: not run, for a reason that is printed.
+set -u
+source_dir=${1:?usage: check_posix.sh SOURCE_DIR}
+CC=${CC:-cc}
+
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-posix.XXXXXX") || exit 1
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# What came into POSIX in 2024; the headers of most systems show it later than the rest.
+cat >"$scratch/posix_2024.h" <<'END'
+#include <stddef.h>
+int getentropy(void *buffer, size_t size);
+#define MAP_ANONYMOUS 0x20
+END
+compiles() { # FILE FLAG...
+    file=$1
+    shift
+    "$CC" -std=c11 -Wall -Wextra -Werror -fsyntax-only -U__linux__ -D_XOPEN_SOURCE=700 \
+        -include "$scratch/posix_2024.h" -I"$source_dir/include" -I"$source_dir/src" "$@" "$file"
+}
+
+failures=0
+fail() {
+    echo "posix: $*"
+    failures=$((failures + 1))
+}
+
+# That the headers hide what is not standard, and that what is not declared is found.
+for call in 'mremap(0, 0, 0, 0)' 'madvise(0, 0, 0)' 'pthread_getattr_np(0, 0)' 'getrandom(0, 0, 0)'; do
+    printf '#include <pthread.h>\n#include <sys/mman.h>\n#include <unistd.h>\n
+        void probe(void);\nvoid probe(void) { (void)%s; }\n' "$call" >"$scratch/probe.c"
+    if compiles "$scratch/probe.c" 2>/dev/null; then
+        echo "not run: the headers of this system show more than POSIX: $call"
+        exit 77
+    fi
+done
+
+count=0
+for file in "$source_dir"/src/*.c; do
+    case $file in *_windows.c) continue ;; esac
+    count=$((count + 1))
+    compiles "$file" || fail "${file##*/} needs more than POSIX"
+    compiles "$file" -D__APPLE__ || fail "${file##*/} needs more than POSIX on macOS"
+done
+[ "$count" -gt 10 ] || fail "the files of src/ were not found"
+[ "$failures" -eq 0 ] && echo "posix: $count files need POSIX.1-2024 only"
+[ "$failures" -eq 0 ]
