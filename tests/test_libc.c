@@ -243,6 +243,9 @@ static void a_failed_check_says_where_and_aborts(void **state)
     assert_int_equal(child_run(fail_check, pipe_ends), -1);
     (void)close(pipe_ends[1]);
     assert_true(read(pipe_ends[0], line, sizeof(line) - 1) > 0);
+    if (getenv("JSRTMEM_EMULATOR") != NULL) {
+        strchr(line, '\n')[1] = '\0'; /* an emulator has something to say of the signal */
+    }
     assert_string_equal(line, "libjsrtmem: file.c:42: check failed: a == b\n");
     (void)close(pipe_ends[0]);
 }
