@@ -313,8 +313,8 @@ static void small_objects_change_in_place_where_they_can(void **state)
     (void)state;
     void *object = rig_alloc(&rig, 1000);
     pattern_fill(object, 1000, 1);
-    assert_ptr_equal(resized(object, 1010), object); /* the same class */
-    assert_ptr_equal(resized(object, 5000), object); /* into the span behind it */
+    assert_ptr_equal(resized(object, 1010), object);                   /* the same class */
+    assert_ptr_equal(resized(object, 5000), object);                   /* into the span behind it */
     assert_ptr_equal(jm_heap_resize_here(HEAP, object, 1000), object); /* the end is freed */
     assert_int_equal(jm_heap_usable(HEAP, object), 1024);
     assert_ptr_equal(rig_alloc(&rig, 4096), (char *)object + 1024);
@@ -696,6 +696,77 @@ static void what_is_live_is_counted(void **state)
     }
 }
 
+/* ---- The walk itself ---- */
+
+/* Writes something into the heap's own data: the walk says so, and no more once it is undone. */
+static void damage(const char *what, void *place, const void *value, size_t size)
+{
+    unsigned char old[16];
+    assert_true(size <= sizeof(old));
+    assert_null(heap_check(HEAP, HEAP_LISTS, NULL));
+    memcpy(old, place, size);
+    memcpy(place, value, size);
+    const char *fault = heap_check(HEAP, HEAP_LISTS, NULL);
+    memcpy(place, old, size);
+    require(fault != NULL, "not seen: %s", what);
+    assert_null(heap_check(HEAP, HEAP_LISTS, NULL));
+}
+
+#define DAMAGE(place, type, value) damage(#place, (void *)&(place), &(type){value}, sizeof(type))
+
+static void the_walk_sees_each_damage(void **state)
+{
+    (void)state;
+    fill_blocks(3);
+    struct jm_block *large = block_of(rig_alloc(&rig, MIB(1)));
+    struct jm_link *freed = rig_alloc(&rig, 100);
+    struct jm_link *listed = rig_alloc(&rig, 100);
+    char *queued = rig_alloc(&rig, 200);
+    free_object(listed);
+    free_object(freed);
+    assert_true(jm_heap_queue_free(block_of(queued), queued));
+    char *live = many[0];
+    struct jm_block *block = block_of(live);
+    struct jm_block *first = jm_load_relaxed(&HEAP->supply.small);
+    struct jm_arena *arena = HEAP->arena;
+    struct jm_unit *unit = jm_pagemap_unit(live);
+    size_t granule = jm_granule_of(block, live);
+    unsigned code = jm_class_of_size(100);
+    size_t usage = rig_usage(&rig);
+
+    DAMAGE(block->map[granule], uint8_t, 0);
+    DAMAGE(block->map[granule], uint8_t, 1);
+    DAMAGE(block->map[granule], uint8_t, (uint8_t)(jm_class_of_size(KIB(8)) + JM_FREE));
+    DAMAGE(block->map[granule], uint8_t, 84);
+    DAMAGE(block->map[granule], uint8_t, JM_HOLE);
+    DAMAGE(block->map[granule + 1], uint8_t, 1);
+    DAMAGE(unit->live, uint64_t, jm_load_relaxed(&unit->live) + 1);
+    DAMAGE(unit->token, void *, NULL);
+    DAMAGE(block->owner, void *, NULL);
+    DAMAGE(block->charge, size_t, block->charge + jm_os_page_size());
+    DAMAGE(block->granules, size_t, block->granules - 1);
+    DAMAGE(block->carved, uint32_t, block->carved - 1);
+    DAMAGE(block_of(queued)->queued, uint64_t, 0);
+    DAMAGE(HEAP->queued, uint8_t, 0);
+    DAMAGE(first->next, void *, NULL);
+    DAMAGE(first->previous, void *, block);
+    DAMAGE(HEAP->supply.small, void *, jm_load_relaxed(&first->next));
+    DAMAGE(HEAP->supply.block_count, size_t, 1);
+    DAMAGE(HEAP->supply.quota.usage, size_t, usage + 1);
+    DAMAGE(HEAP->supply.small_token, void *, NULL);
+    DAMAGE(HEAP->home, void *, large);
+    DAMAGE(HEAP->spare, void *, large);
+    DAMAGE(HEAP->arena, void *, NULL);
+    DAMAGE(arena->supply, void *, NULL);
+    DAMAGE(arena->span.next, char *, arena->span.next + JM_GRANULE);
+    DAMAGE(arena->span.end, char *, arena->span.end - JM_GRANULE);
+    DAMAGE(arena->free[code].next, void *, NULL);
+    DAMAGE(listed->next, void *, listed);
+    DAMAGE(large->state, unsigned, JM_LARGE_NONE);
+    DAMAGE(large->usable, size_t, 2 * jm_load_relaxed(&large->usable));
+    DAMAGE(HEAP->empty_large, void *, large);
+}
+
 #define HEAP_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
 
 /* The OS takes nothing back: what is empty stays, and serves again. */
@@ -793,6 +864,7 @@ int main(void)
         HEAP_TEST(small_objects_change_in_place_where_they_can),
         HEAP_TEST(what_moves_leaves_no_second_empty_block),
         HEAP_TEST(what_would_leave_a_second_empty_block_is_not_moved_here),
+        HEAP_TEST(the_walk_sees_each_damage),
         HEAP_TEST(one_refusal_of_the_os_keeps_one_block),
         HEAP_TEST(idle_is_asked_again_for_what_the_os_did_not_take),
         HEAP_TEST(what_the_os_does_not_take_waits_where_objects_move),
