@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Points in a call at which a race is tried: all of a short one, and of a long one as many. */
-#define POINTS 150
+#define POINTS 600
 
 #define LIMIT MIB(64)
 #define ATTRIBUTES (JsRuntimeAttributeAllowScriptInterrupt | JsRuntimeAttributeEnableIdleProcessing)
@@ -27,6 +27,7 @@ struct scene {
     void *object, *large;
     size_t usage;
     int data, later_data;
+    size_t seen; /* as usage, meanwhile */
 
     const struct attempt *attempt;
     union call_buffer out;
@@ -34,6 +35,25 @@ struct scene {
     JsErrorCode other; /* of what happened meanwhile */
     bool happened;
 };
+
+/* ---- The host's callbacks: each has a state of its own ---- */
+
+static int first_state, second_state;
+static bool confused; /* a callback got the other one's state */
+
+static bool CHAKRA_CALLBACK allow_first(void *state, JsMemoryEventType event, size_t size)
+{
+    (void)event, (void)size;
+    confused = confused || state != &first_state;
+    return true;
+}
+
+static bool CHAKRA_CALLBACK allow_second(void *state, JsMemoryEventType event, size_t size)
+{
+    (void)event, (void)size;
+    confused = confused || state != &second_state;
+    return true;
+}
 
 /* ---- What is called ---- */
 
@@ -118,6 +138,16 @@ static JsErrorCode alloc_large(struct scene *scene)
     return code_of(jsrtmem_alloc(scene->runtime, MIB(1)));
 }
 
+/* What no limit in force allows is refused, whichever of them the call saw. */
+static JsErrorCode alloc_too_much(struct scene *scene)
+{
+    if (jsrtmem_alloc(scene->runtime, LIMIT) != NULL) {
+        return JsErrorFatal;
+    }
+    JsErrorCode code = code_of_refusal();
+    return code == JsErrorOutOfMemory ? JsNoError : code;
+}
+
 static JsErrorCode grow(struct scene *scene)
 {
     void *object = jsrtmem_realloc(scene->runtime, scene->object, 1000);
@@ -197,6 +227,7 @@ static const struct attempt attempts[] = {
     {"alloc, entered", alloc, true, false},
     {"alloc of a block, entered", alloc_block, true, false},
     {"alloc of a large object", alloc_large, false, false},
+    {"alloc of too much, entered", alloc_too_much, true, false},
     {"realloc", grow, false, false},
     {"realloc, entered", grow, true, false},
     {"realloc in place", extend, false, false},
@@ -266,15 +297,14 @@ static JsErrorCode raise_limit(struct scene *scene)
     return JsSetRuntimeMemoryLimit(scene->runtime, LIMIT);
 }
 
-static bool CHAKRA_CALLBACK allow(void *state, JsMemoryEventType event, size_t size)
-{
-    (void)state, (void)event, (void)size;
-    return true;
-}
-
 static JsErrorCode set_callback(struct scene *scene)
 {
-    return JsSetRuntimeMemoryAllocationCallback(scene->runtime, scene, allow);
+    return JsSetRuntimeMemoryAllocationCallback(scene->runtime, &second_state, allow_second);
+}
+
+static JsErrorCode look_at_usage(struct scene *scene)
+{
+    return JsGetRuntimeMemoryUsage(scene->runtime, &scene->seen);
 }
 
 static const struct event events[] = {
@@ -287,6 +317,8 @@ static const struct event events[] = {
     {"its objects are freed", free_both, NULL, JsErrorInvalidArgument},
     {"a block is taken", alloc_large, NULL, JsNoError},
     {"it is collected", collect, NULL, JsNoError},
+    {"its usage is read", look_at_usage, NULL, JsNoError},
+    {"its peak is reset", reset_peak, NULL, JsNoError},
 };
 
 /* ---- The race ---- */
@@ -308,6 +340,7 @@ static void make(struct scene *scene, const struct attempt *attempt)
     assert_ok(JsAddRef(scene->context, NULL));
     assert_ok(JsSetContextData(scene->context, &scene->data));
     assert_ok(JsSetRuntimeMemoryLimit(scene->runtime, LIMIT));
+    assert_ok(JsSetRuntimeMemoryAllocationCallback(scene->runtime, &first_state, allow_first));
     scene->object = new_object(scene->runtime, 100);
     scene->large = new_object(scene->runtime, KIB(200));
     scene->usage = usage_of(scene->runtime);
@@ -348,6 +381,10 @@ static bool told_right(const struct scene *scene)
 
     if (scene->code != JsNoError) {
         return true;
+    }
+    if (function == alloc_block || function == alloc_large) { /* one charge, as a whole */
+        return event->function != look_at_usage || !scene->happened ||
+               scene->seen == scene->usage || scene->seen == usage_of(scene->runtime);
     }
     if (function == get_usage) {
         return scene->out.size <= scene->usage || event->function == alloc_large;
@@ -411,6 +448,7 @@ static void race_at(const struct attempt *attempt, size_t i)
     require(scene.code == trace->code || scene.happened, "%s: %#x, without a reason", name,
             (unsigned)scene.code);
     require(told_right(&scene), "%s: told about another one", name);
+    require(!confused, "%s: a callback with another one's state", name);
     clear(&scene, name);
 }
 
