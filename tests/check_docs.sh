@@ -16,19 +16,9 @@ CC=${CC:-cc}
 CFLAGS=${CFLAGS:-}
 exports="$source_dir/tests/abi/exports.txt"
 
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-docs.XXXXXX") || exit 1
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 1' HUP INT TERM
-
-failures=0
-fail() {
-    echo "docs: $*"
-    failures=$((failures + 1))
-}
-not_run() {
-    echo "not run: $*"
-    exit 77
-}
+subject=docs
+# shellcheck source=tests/support/check.sh
+. "$(dirname "$0")/support/check.sh"
 
 # ---- headers -------------------------------------------------------------------------------------
 

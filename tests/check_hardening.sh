@@ -16,15 +16,10 @@ OBJDUMP=${OBJDUMP:-objdump}
 CMAKE=${CMAKE:-cmake}
 mode=${1:?usage: check_hardening.sh library|choices ...}
 
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-hardening.XXXXXX") || exit 1
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 1' HUP INT TERM
+subject=hardening
+# shellcheck source=tests/support/check.sh
+. "$(dirname "$0")/support/check.sh"
 
-failures=0
-fail() {
-    echo "hardening: $*"
-    failures=$((failures + 1))
-}
 quietly() { # runs a command, shows its output if it fails
     "$@" >"$scratch/log" 2>&1 || {
         cat "$scratch/log"

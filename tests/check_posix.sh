@@ -7,9 +7,9 @@ set -u
 source_dir=${1:?usage: check_posix.sh SOURCE_DIR}
 CC=${CC:-cc}
 
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-posix.XXXXXX") || exit 1
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 1' HUP INT TERM
+subject=posix
+# shellcheck source=tests/support/check.sh
+. "$(dirname "$0")/support/check.sh"
 
 # What came into POSIX in 2024; the headers of most systems show it later than the rest.
 cat >"$scratch/posix_2024.h" <<'END'
@@ -24,19 +24,12 @@ compiles() { # FILE FLAG...
         -include "$scratch/posix_2024.h" -I"$source_dir/include" -I"$source_dir/src" "$@" "$file"
 }
 
-failures=0
-fail() {
-    echo "posix: $*"
-    failures=$((failures + 1))
-}
-
 # That the headers hide what is not standard, and that what is not declared is found.
 for call in 'mremap(0, 0, 0, 0)' 'madvise(0, 0, 0)' 'pthread_getattr_np(0, 0)' 'getrandom(0, 0, 0)'; do
     printf '#include <pthread.h>\n#include <sys/mman.h>\n#include <unistd.h>\n
         void probe(void);\nvoid probe(void) { (void)%s; }\n' "$call" >"$scratch/probe.c"
     if compiles "$scratch/probe.c" 2>/dev/null; then
-        echo "not run: the headers of this system show more than POSIX: $call"
-        exit 77
+        not_run "the headers of this system show more than POSIX: $call"
     fi
 done
 

@@ -16,19 +16,9 @@ READELF=${READELF:-readelf}
 CFLAGS=${CFLAGS:-}
 mode=${1:?usage: tools.sh asan|asan-built|valgrind|probes|off ...}
 
-scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-tools.XXXXXX") || exit 1
-trap 'rm -rf "$scratch"' EXIT
-trap 'exit 1' HUP INT TERM
-
-failures=0
-fail() {
-    echo "tools: $*"
-    failures=$((failures + 1))
-}
-not_run() {
-    echo "not run: $*"
-    exit 77
-}
+subject=tools
+# shellcheck source=tests/support/check.sh
+. "$(dirname "$0")/../support/check.sh"
 
 FOUND=23 # the exit status by which a tool says that it found something
 
