@@ -126,7 +126,11 @@ follow() { # PROBE FORMAT ARGUMENTS: has the debugger print a line where a probe
 }
 
 check_probes() { # LIBRARY
-    "$READELF" -n "$1" | awk '/Provider:/ { provider = $2 } /Name:/ { print provider ":" $2 }' |
+    reader=
+    for candidate in "$READELF" readelf; do # LLVM's does not know these notes
+        [ -z "$reader" ] && "$candidate" -n "$1" 2>/dev/null | grep -q 'Provider:' && reader=$candidate
+    done
+    "${reader:-$READELF}" -n "$1" | awk '/Provider:/ { provider = $2 } /Name:/ { print provider ":" $2 }' |
         sort -u >"$scratch/notes"
     for name in acquire create dispose refuse release; do
         echo "jsrtmem:$name"
