@@ -13,7 +13,6 @@ void jm_quota_reset(struct jm_quota *quota)
     }
     jm_hook_set(&quota->hook, NULL, NULL);
     quota->operations = 0;
-    quota->handle = 0;
 }
 
 /* What a delivery leaves to be undone where the host throws an exception through it. */
