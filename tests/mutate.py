@@ -6,8 +6,9 @@ usage: python3 tests/mutate.py [--all | --sample N] [--seed S] [--quick SECONDS]
 FILE is a file of src/, such as quota.c. Of its mutants N, drawn by S, are tried (100, by 1), or all. In a
 copy of the tree under DIRECTORY (build/mutate) each is compiled, with what includes it, and run under the
 ctests: first those that have the file's name, then from the quickest to the slowest, until one fails,
-crashes, or takes far longer than it should; --quick leaves out those that take longer than that. Mutants that do not compile, or of which the compiler makes
-the same code, are not counted; nor is what is for Valgrind and probes only, which is left out.
+crashes, or takes far longer than it should; --quick leaves out those that take longer than that. Mutants
+that do not compile, or of which the compiler makes the same code, are not counted; nor is what is for tools
+only: Valgrind, AddressSanitizer, probes.
 
 A mutant that no test can kill is listed in mutate_equivalent.txt, with the reason. Exit status: 1 where
 fewer than 90 % were killed, where a survivor is not in the list, or where the list is out of date: it has
@@ -46,7 +47,7 @@ TOKEN = re.compile(r"->|\+\+|--|[=!<>+\-*/&|^%]=|<<|>>|&&|\|\||[+\-&|!~<>]"
 # A unary operator follows one of these; so does what follows a cast, which is why it is left alone.
 BEFORE_UNARY = re.compile(r"(^|[=(,?:{&|!<>+\-*/%^~]|\breturn|\bcase|\((?:void|size_t|uintptr_t|unsigned|char \*|uint\d+_t)\))\s*$")
 DECLARATION = re.compile(r"(?:static |const |extern |struct |enum |unsigned |_Atomic\(.*?\) )*\w+[ *]+\w+(\[.*\])*( =.*)?;$", re.S)
-SKIPPED = re.compile(r"\s*(#|static_assert|typedef|extern|__asm__|JM_ASSERT|case |default:)")
+SKIPPED = re.compile(r"\s*(#|static_assert|typedef|extern|__asm__|JM_ASSERT|case |default:|jm_inspect_\w+\()")
 CONDITION = re.compile(r"\b(?:if|while) \(((?:[^()!=<>&|]|->|\([^()]*\))+)\) \{")
 STATEMENT = re.compile(r"^ +((?:\(void\)|\*|\+\+|--)?[a-z]\w*[^;{}]*;)", re.M)
 

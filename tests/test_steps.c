@@ -341,6 +341,7 @@ static void make(struct scene *scene, const struct attempt *attempt)
     assert_ok(JsSetContextData(scene->context, &scene->data));
     assert_ok(JsSetRuntimeMemoryLimit(scene->runtime, LIMIT));
     assert_ok(JsSetRuntimeMemoryAllocationCallback(scene->runtime, &first_state, allow_first));
+    assert_ok(jsrtmem_free(new_object(scene->runtime, MIB(2)))); /* a peak that is not the usage */
     scene->object = new_object(scene->runtime, 100);
     scene->large = new_object(scene->runtime, KIB(200));
     scene->usage = usage_of(scene->runtime);
