@@ -112,6 +112,12 @@ static bool queue_small(struct jm_block *block, _Atomic(uint8_t) *place, const v
         return false; /* unreachable: by chance only, see test_stress.c */
     }
     jm_inspect_close(pointer, jm_class_bytes(state));
+    /* From here on the object keeps its block. Where two threads freed it, that may be another one than was
+     * looked up before; and none, where the object has been taken in already. */
+    block = jm_pagemap_block(pointer);
+    if (JM_UNLIKELY(block == NULL)) {
+        return true;
+    }
     /* A block is aligned to its size. */
     size_t granule = (uintptr_t)pointer >> JM_GRANULE_BITS;
     unsigned segment = granule >> jm_load_relaxed(&block->segment_bits) & 63;

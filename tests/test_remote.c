@@ -172,6 +172,64 @@ static void marks_that_come_late_cost_a_look(void **state)
     jm_reserve_set_limit(0);
 }
 
+/* Where an address was in a block that is gone: what a thread knows that looked it up before. */
+struct memory {
+    const char *start, *end;
+    struct jm_block *block;
+};
+
+static struct jm_block *remembered(const struct memory *memories, size_t count, const char *address)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (address >= memories[i].start && address < memories[i].end) {
+            return memories[i].block;
+        }
+    }
+    return NULL;
+}
+
+/* Two threads free an object. One looks its block up and is stopped; the other's free is taken in, and the
+ * memory is cut into smaller blocks of another heap. What the first one frees then is an object of that
+ * heap: the misuse costs it the object, but nothing is left behind. */
+static void marks_are_made_where_the_object_is(void **state)
+{
+    enum { BLOCKS = 60, OTHERS = 4 };
+    static struct rig others[OTHERS];
+    struct memory memories[BLOCKS];
+    size_t met = 0;
+    (void)state;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        struct jm_block *block = jm_block_of(rig_alloc(&rig, JM_SMALL_MAX));
+        memories[i] = (struct memory){block->start, block->start + jm_block_size(block), block};
+    }
+    bool in_region = jm_region_holds(memories[0].start);
+    rig_drop(&rig); /* outside of the region, it would wait for the thread */
+    rig_make(&rig);
+    if (in_region) { /* stopped so late that nobody has the memory */
+        _Atomic(uint8_t) *place = jm_region_state_of(memories[0].start);
+        jm_store_relaxed(place, 1);
+        assert_true(jm_heap_queue_free(memories[0].block, (void *)(uintptr_t)memories[0].start));
+        jm_store_relaxed(place, 0);
+    }
+    for (size_t i = 0; in_region && i < OTHERS; i++) {
+        rig_make(&others[i]);
+        for (size_t j = 0; j < BLOCKS / 2; j++) {
+            void *theirs = rig_alloc(&others[i], JM_SMALL_MAX);
+            struct jm_block *old = remembered(memories, BLOCKS, theirs);
+            if (old != NULL && old != jm_block_of(theirs)) {
+                assert_true(jm_heap_queue_free(old, theirs));
+                (void)jm_heap_drain(&others[i].heap);
+                assert_int_equal(assert_heap(&others[i].heap, HEAP_LISTS).queued_objects, 0);
+                met++;
+            }
+        }
+    }
+    assert_true(met > 0 || !in_region);
+    for (size_t i = 0; in_region && i < OTHERS; i++) {
+        rig_drop(&others[i]);
+    }
+}
+
 static void blocks_emptied_by_a_drain_go_at_the_next_use(void **state)
 {
     void *objects[3];
@@ -356,6 +414,7 @@ int main(void)
         REMOTE_TEST(what_is_no_object_is_not_queued),
         REMOTE_TEST(a_block_with_queued_objects_stays),
         REMOTE_TEST(marks_that_come_late_cost_a_look),
+        REMOTE_TEST(marks_are_made_where_the_object_is),
         REMOTE_TEST(blocks_emptied_by_a_drain_go_at_the_next_use),
         REMOTE_TEST(each_place_of_a_map_is_drained),
         REMOTE_TEST(threads_agree_who_freed_an_object),
