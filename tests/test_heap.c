@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "large.h"
+#include "sweep.h"
 
 static struct rig rig;
 #define HEAP (&rig.heap)
@@ -696,6 +697,24 @@ static void what_is_live_is_counted(void **state)
     }
 }
 
+/* The rest of an older block serves where that of the newest is too short. */
+static void the_rest_of_any_block_serves(void **state)
+{
+    (void)state;
+    fill_blocks(2);
+    struct jm_block *older = block_of(many[0]);
+    size_t last = 0;
+    while (block_of(many[last + 1]) == older) {
+        last++;
+    }
+    free_object(many[last]);
+    jm_sweep(HEAP->arena);
+    rig_forget(&rig);
+    assert_ptr_equal(rig_alloc(&rig, KIB(8)), many[last]);
+    assert_log(&rig, "");
+    (void)check();
+}
+
 /* ---- The walk itself ---- */
 
 /* Writes something into the heap's own data: the walk says so, and no more once it is undone. */
@@ -864,6 +883,7 @@ int main(void)
         HEAP_TEST(small_objects_change_in_place_where_they_can),
         HEAP_TEST(what_moves_leaves_no_second_empty_block),
         HEAP_TEST(what_would_leave_a_second_empty_block_is_not_moved_here),
+        HEAP_TEST(the_rest_of_any_block_serves),
         HEAP_TEST(the_walk_sees_each_damage),
         HEAP_TEST(one_refusal_of_the_os_keeps_one_block),
         HEAP_TEST(idle_is_asked_again_for_what_the_os_did_not_take),
