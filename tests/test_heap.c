@@ -697,6 +697,20 @@ static void what_is_live_is_counted(void **state)
     }
 }
 
+/* Where no object waits, there is none to be listed: no list is cut. */
+static void nothing_waits_twice(void **state)
+{
+    (void)state;
+    void *objects[] = {rig_alloc(&rig, 16), rig_alloc(&rig, 16)};
+    free_object(objects[0]);
+    free_object(objects[1]);
+    jm_arena_settle(HEAP->arena);
+    jm_arena_settle(HEAP->arena);
+    assert_int_equal(check().cut_lists, 0);
+    assert_ptr_equal(rig_alloc(&rig, 16), objects[1]);
+    assert_ptr_equal(rig_alloc(&rig, 16), objects[0]);
+}
+
 /* The rest of an older block serves where that of the newest is too short. */
 static void the_rest_of_any_block_serves(void **state)
 {
@@ -883,6 +897,7 @@ int main(void)
         HEAP_TEST(small_objects_change_in_place_where_they_can),
         HEAP_TEST(what_moves_leaves_no_second_empty_block),
         HEAP_TEST(what_would_leave_a_second_empty_block_is_not_moved_here),
+        HEAP_TEST(nothing_waits_twice),
         HEAP_TEST(the_rest_of_any_block_serves),
         HEAP_TEST(the_walk_sees_each_damage),
         HEAP_TEST(one_refusal_of_the_os_keeps_one_block),
