@@ -794,6 +794,7 @@ static void the_walk_sees_each_damage(void **state)
     DAMAGE(arena->span.next, char *, arena->span.next + JM_GRANULE);
     DAMAGE(arena->span.end, char *, arena->span.end - JM_GRANULE);
     DAMAGE(arena->free[code].next, void *, NULL);
+    jm_inspect_open(listed, sizeof(*listed)); /* it is free: AddressSanitizer would object */
     DAMAGE(listed->next, void *, listed);
     DAMAGE(large->state, unsigned, JM_LARGE_NONE);
     DAMAGE(large->usable, size_t, 2 * jm_load_relaxed(&large->usable));
