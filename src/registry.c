@@ -8,7 +8,7 @@
 struct jm_table jm_tables[JM_KINDS];
 struct jm_secret jm_secret;
 
-/* Process state beside the tables. A free list's head is: changes << 32 | index + 1. */
+/* Process state beside the tables. A free list's head is: changes << 32 | index + 1 of its first slot. */
 static struct {
     struct jm_lock lock; /* for growth */
     uint64_t seed;
@@ -20,7 +20,7 @@ static struct {
 static uintptr_t invert(uintptr_t odd)
 {
     uintptr_t inverse = odd;
-    for (int step = 0; step < 5; step++) {
+    while (odd * inverse != 1) {
         inverse *= 2 - odd * inverse;
     }
     return inverse;
@@ -42,10 +42,8 @@ void jm_registry_init(void)
 /* Where a slot's generations begin, and end: an even tag that cannot be guessed. */
 static uint32_t first_tag(enum jm_kind kind, uint32_t index)
 {
-    uint64_t x = registry.seed + ((uint64_t)index << 1 | kind) * 0x9e3779b97f4a7c15u;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return (uint32_t)(x ^ x >> 31) & TAG_MASK & ~1u;
+    uint64_t number = (uint64_t)index * JM_KINDS + kind + 1;
+    return (uint32_t)(registry.seed * number >> 32) & TAG_MASK & ~1u;
 }
 
 static struct jm_slot *slot_at(enum jm_kind kind, size_t index)
@@ -59,6 +57,12 @@ struct jm_slot *jm_registry_slot(enum jm_kind kind, size_t index)
     return index < jm_load_acquire(&jm_tables[kind].count) ? slot_at(kind, index) : NULL;
 }
 
+/* The head that comes after `head`, with another first slot. */
+static uint64_t next_head(uint64_t head, uint32_t first)
+{
+    return ((head >> 32) + 1) << 32 | first;
+}
+
 void jm_registry_give(enum jm_kind kind, struct jm_slot *slot)
 {
     uint32_t tag = jm_load_relaxed(&slot->tag);
@@ -69,7 +73,7 @@ void jm_registry_give(enum jm_kind kind, struct jm_slot *slot)
     uint64_t next;
     do {
         jm_store_relaxed(&slot->next, (uint32_t)head);
-        next = ((head >> 32) + 1) << 32 | (slot->index + 1u);
+        next = next_head(head, slot->index + 1);
     } while (!atomic_compare_exchange_weak_explicit(&registry.free[kind], &head, next,
                                                     memory_order_release, memory_order_relaxed));
 }
@@ -84,7 +88,7 @@ static struct jm_slot *pop_free(enum jm_kind kind)
             return NULL;
         }
         slot = slot_at(kind, (uint32_t)head - 1);
-        next = ((head >> 32) + 1) << 32 | jm_load_relaxed(&slot->next);
+        next = next_head(head, jm_load_relaxed(&slot->next));
     } while (!atomic_compare_exchange_weak_explicit(&registry.free[kind], &head, next,
                                                     memory_order_acquire, memory_order_acquire));
     return slot;

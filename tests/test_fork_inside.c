@@ -128,12 +128,61 @@ static void quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind(void **st
     worker_stop(other);
 }
 
+/* Threads that need new slots all the time: most forks find one of them with the lock for that. */
+#define FORKS 50
+#define NEW_SLOTS 400000
+static struct {
+    _Atomic(bool) stop;
+    _Atomic(size_t) faults;
+    _Atomic(uint8_t) taken[2 * NEW_SLOTS]; /* by index */
+} growth;
+
+static void take_new_slots(void *argument)
+{
+    (void)argument;
+    (void)jm_thread_ready();
+    for (int i = 0; i < NEW_SLOTS && !jm_load_relaxed(&growth.stop); i++) {
+        struct jm_slot *slot = jm_registry_take(JM_KIND_CONTEXT);
+        bool is_mine = slot != NULL && slot->index < sizeof(growth.taken) &&
+                       atomic_exchange(&growth.taken[slot->index], 1) == 0;
+        atomic_fetch_add(&growth.faults, !is_mine);
+    }
+}
+
+static int take_new_slot_in_child(void *argument)
+{
+    (void)argument;
+    CHILD_CHECK(jm_registry_take(JM_KIND_CONTEXT) != NULL); /* a hang is killed */
+    return 0;
+}
+
+static void forks_while_slots_are_added_lose_none(void **state)
+{
+    worker *others[2] = {worker_start(), worker_start()};
+    int result = 0;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        worker_post(others[i], take_new_slots, NULL);
+    }
+    for (int i = 0; i < FORKS && result == 0; i++) {
+        result = child_run(take_new_slot_in_child, NULL);
+    }
+    jm_store_relaxed(&growth.stop, true);
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        worker_stop(others[i]);
+    }
+    assert_int_equal(result, 0);
+    assert_int_equal(jm_load_relaxed(&growth.faults), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_forked_child_knows_who_is_gone),
         cmocka_unit_test(a_forked_child_takes_over_a_lock),
         cmocka_unit_test(quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind),
+        cmocka_unit_test(forks_while_slots_are_added_lose_none),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }

@@ -9,6 +9,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #include "context.h"
@@ -517,6 +518,50 @@ static void threads_share_the_slots(void **state)
     free(shared.owned);
 }
 
+/* Threads that need new slots at the same time. */
+#define NEW_SLOTS 100000
+static struct {
+    _Atomic(uint8_t) *taken; /* by index */
+    size_t count;
+    _Atomic(unsigned) ready;
+} growth;
+
+static void *take_new(void *argument)
+{
+    (void)argument;
+    (void)jm_thread_ready();
+    atomic_fetch_add(&growth.ready, 1);
+    while (jm_load_relaxed(&growth.ready) < THREADS) {
+        (void)sched_yield();
+    }
+    for (int i = 0; i < NEW_SLOTS; i++) {
+        struct jm_slot *slot = jm_registry_take(JM_KIND_CONTEXT);
+        bool usable = slot != NULL && slot->index < growth.count;
+        fault_if(!usable || atomic_exchange(&growth.taken[slot->index], 1) != 0);
+    }
+    return NULL;
+}
+
+static void no_two_threads_get_one_new_slot(void **state)
+{
+    pthread_t threads[THREADS];
+
+    (void)state;
+    growth.count = (size_t)take_fresh(JM_KIND_CONTEXT)->index + 1 + THREADS * NEW_SLOTS;
+    growth.taken = calloc(growth.count, sizeof(*growth.taken));
+    assert_non_null(growth.taken);
+    jm_store_relaxed(&shared.faults, 0);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, take_new, NULL), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_int_equal(jm_load_relaxed(&shared.faults), 0);
+    assert_int_equal(jm_load_relaxed(&jm_tables[JM_KIND_CONTEXT].count), growth.count);
+    free(growth.taken);
+}
+
 #define MANY_TEST(function) cmocka_unit_test_setup_teardown(function, make_many, drop_many)
 
 int main(int argc, char **argv)
@@ -540,6 +585,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_chunk_that_cannot_be_had_is_a_refusal),
         cmocka_unit_test(where_handles_run_out_nothing_is_handed_out),
         cmocka_unit_test(threads_share_the_slots),
+        cmocka_unit_test(no_two_threads_get_one_new_slot),
     };
     return argc > 1 ? show_generation() : cmocka_run_group_tests(tests, start, NULL);
 }
