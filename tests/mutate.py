@@ -30,7 +30,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIST = os.path.join(ROOT, "tests", "mutate_equivalent.txt")
-TESTS = re.compile(r"^(test_|no_region_)")
+TESTS = re.compile(r"^(test_|no_region_|inside_)")
 KILLED_ENOUGH = 0.9
 PATIENCE = 10  # seconds, and times as long as the test takes, until it counts as hung
 

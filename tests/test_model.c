@@ -10,6 +10,7 @@
  */
 #include "support/calls.h"
 #include "support/host.h"
+#include "support/inside.h"
 #include "support/marked.h"
 #include "support/random.h"
 #include "support/unit.h"
@@ -596,6 +597,8 @@ static void check_tenant(struct tenant *tenant)
              stats.failure_events == tenant->host.of_type[JsMemoryFailure],
          "the events are not counted as they came");
     hold(stats.misuses == 0, "%zu misuses", (size_t)stats.misuses);
+    const char *fault = inside_fault(tenant->runtime, false);
+    hold(fault == NULL, "inside: %s", fault);
 }
 
 static void publish(void)

@@ -436,6 +436,7 @@ static void mappings_run_out(void **state)
     /* Where the limit cannot be read, or takes minutes to reach, or somebody maps beside us. */
     bool alone = !UNIT_SANITIZED && getenv("JSRTMEM_EMULATOR") == NULL;
     if (!alone || mapping_limit() == 0 || mapping_limit() > 300000) {
+        print_message("             not run: no limit to mappings that this process can reach\n");
         skip();
     }
     tally->refusals = 0;

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../support/inside.h"
 #include "../support/mmap_faults.h"
 #include "../support/poke.h"
 #include "jsrtmem.h"
@@ -494,6 +495,10 @@ static void check_tenant(struct tenant *tenant)
         REQUIRE(stats.allocate_events == tenant->events[JsMemoryAllocate]);
         REQUIRE(stats.free_events == tenant->events[JsMemoryFree]);
         REQUIRE(stats.failure_events == tenant->events[JsMemoryFailure]);
+    }
+    const char *fault = inside_fault(tenant->handle, true);
+    if (fault != NULL) {
+        fail(fault, __LINE__);
     }
 }
 

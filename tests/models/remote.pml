@@ -4,10 +4,11 @@
  *      freeing thread   map[object]: live -> queued   segment |= its bit   heap = marked
  *      heap's user      heap -> unmarked              segment -> 0         queued objects -> free
  *
- * A mark that is found set is left as it is. A thread whose object was taken in by others' marks makes its own
- * late, in whatever block and heap are there then: one that makes both for nothing comes along. Each object that a thread was told to have freed is taken
- * in once, by a drain that is going on or by the next one: nothing is left behind. Of two frees of one
- * object one succeeds.
+ * A mark that is found set is left as it is. A thread whose object was taken in by others' marks makes its
+ * own late, in whatever block and heap are there then: one that makes both for nothing comes along.
+ *
+ * Each object that a thread was told to have freed is taken in once, by a drain that is going on or by the
+ * next one: nothing is left behind. Of two frees of one object one succeeds.
  *
  * mutant SEGMENT_FIRST: the segment is marked before the object
  * mutant HEAP_FIRST: the heap is marked before the segment

@@ -3,7 +3,6 @@
 #include "../../src/heap.h"
 
 #include "poke.h"
-#include "unit.h"
 
 struct check {
     const struct jm_heap *heap;
@@ -396,15 +395,4 @@ const char *heap_check(const struct jm_heap *heap, unsigned parts, struct heap_w
         *walk = check.walk;
     }
     return fault;
-}
-
-struct heap_walk heap_check_at(const struct jm_heap *heap, unsigned parts, const char *file,
-                               int line)
-{
-    struct heap_walk walk;
-    const char *fault = heap_check(heap, parts, &walk);
-    if (fault != NULL) {
-        unit_fail(file, line, "the heap: %s", fault);
-    }
-    return walk;
 }

@@ -38,7 +38,7 @@ enum heap_part {
 /* Null where all is well, or what is wrong. `walk` may be null. Any thread, inside a child too. */
 const char *heap_check(const struct jm_heap *heap, unsigned parts, struct heap_walk *walk);
 
-/* The same as an assertion, which gives back what was found. */
+/* The same as an assertion of cmocka's, which gives back what was found. */
 struct heap_walk heap_check_at(const struct jm_heap *heap, unsigned parts, const char *file,
                                int line);
 #define assert_heap(heap, parts) heap_check_at((heap), (parts), __FILE__, __LINE__)
