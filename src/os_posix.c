@@ -11,7 +11,7 @@
 #include "os.h"
 
 #include "atomic.h"
-#include "thread.h"
+#include "os_orphans.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -106,46 +106,11 @@ bool jm_os_unmap(const struct jm_os_region *region)
     return munmap(region->address, region->size) == 0;
 }
 
-/* Regions that the OS would not take back when they were discarded. Nothing is mapped while half of the
- * places are taken, so that none is lost: a mapping discards a few regions at most. */
-#define MAX_ORPHANS 256
-
-static struct {
-    struct jm_lock lock;
-    struct jm_os_region regions[MAX_ORPHANS];
-    _Atomic(size_t) count;
-} orphans;
-
-/* False: there are too many of them to add more. */
-static bool retry_orphans(void)
-{
-    if (JM_LIKELY(jm_load_relaxed(&orphans.count) == 0)) {
-        return true;
-    }
-    jm_lock_take(&orphans.lock);
-    size_t kept = 0;
-    for (size_t i = 0; i < jm_load_relaxed(&orphans.count); i++) {
-        if (!jm_os_unmap(&orphans.regions[i])) {
-            orphans.regions[kept++] = orphans.regions[i];
-        }
-    }
-    jm_store_relaxed(&orphans.count, kept);
-    jm_lock_drop(&orphans.lock);
-    return kept < MAX_ORPHANS / 2;
-}
-
 void jm_os_discard(const struct jm_os_region *region)
 {
-    if (jm_os_unmap(region)) {
-        return;
+    if (!jm_os_unmap(region)) {
+        jm_orphans_keep(region);
     }
-    jm_lock_take(&orphans.lock);
-    size_t count = jm_load_relaxed(&orphans.count);
-    if (count < MAX_ORPHANS) {
-        orphans.regions[count] = *region;
-        jm_store_relaxed(&orphans.count, count + 1);
-    }
-    jm_lock_drop(&orphans.lock);
 }
 
 /* Reserves more than is needed and opens the aligned part: nothing is ever trimmed. */
@@ -169,7 +134,7 @@ static void *map_within_reservation(size_t size, size_t alignment, size_t offset
 void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
 {
     void *hint = NULL;
-    if (!retry_orphans()) {
+    if (!jm_orphans_retry(jm_os_unmap)) {
         return NULL;
     }
     for (int attempt = 0; attempt < ALIGN_ATTEMPTS; attempt++) {
@@ -190,7 +155,7 @@ void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_regio
 
 void *jm_os_reserve(size_t size)
 {
-    return retry_orphans() ? map_at(NULL, size, PROT_NONE, MAP_NORESERVE) : NULL;
+    return jm_orphans_retry(jm_os_unmap) ? map_at(NULL, size, PROT_NONE, MAP_NORESERVE) : NULL;
 }
 
 bool jm_os_commit(void *address, size_t size)

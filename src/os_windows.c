@@ -15,7 +15,8 @@
 #include "os.h"
 
 #include "atomic.h"
-#include "thread.h"
+#include "os_local.h"
+#include "os_orphans.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,43 +131,11 @@ bool jm_os_unmap(const struct jm_os_region *region)
     return VirtualFree(region->address, 0, MEM_RELEASE) != 0;
 }
 
-/* Regions that the OS would not take back when they were discarded. More than this are lost. */
-#define MAX_ORPHANS 64
-
-static struct {
-    struct jm_lock lock;
-    struct jm_os_region regions[MAX_ORPHANS];
-    _Atomic(size_t) count;
-} orphans;
-
-static void retry_orphans(void)
-{
-    if (JM_LIKELY(jm_load_relaxed(&orphans.count) == 0)) {
-        return;
-    }
-    jm_lock_take(&orphans.lock);
-    size_t kept = 0;
-    for (size_t i = 0; i < jm_load_relaxed(&orphans.count); i++) {
-        if (!jm_os_unmap(&orphans.regions[i])) {
-            orphans.regions[kept++] = orphans.regions[i];
-        }
-    }
-    jm_store_relaxed(&orphans.count, kept);
-    jm_lock_drop(&orphans.lock);
-}
-
 void jm_os_discard(const struct jm_os_region *region)
 {
-    if (jm_os_unmap(region)) {
-        return;
+    if (!jm_os_unmap(region)) {
+        jm_orphans_keep(region);
     }
-    jm_lock_take(&orphans.lock);
-    size_t count = jm_load_relaxed(&orphans.count);
-    if (count < MAX_ORPHANS) {
-        orphans.regions[count] = *region;
-        jm_store_relaxed(&orphans.count, count + 1);
-    }
-    jm_lock_drop(&orphans.lock);
 }
 
 /* Reserves `size` bytes and room to grow, or without. */
@@ -191,7 +160,9 @@ static void *reserve_around(size_t size, size_t alignment)
 
 void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
 {
-    retry_orphans();
+    if (!jm_orphans_retry(jm_os_unmap)) {
+        return NULL;
+    }
     bool starts_aligned = offset == 0 && alignment <= granularity();
     region->size = starts_aligned ? size : size + alignment;
     region->address = starts_aligned ? reserve_with_room(size) : reserve_around(size, alignment);
