@@ -182,16 +182,17 @@ JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
 JM_INLINE bool jm_arena_extend(struct jm_arena *arena, struct jm_place place, void *object,
                                unsigned old, unsigned code)
 {
-    uint64_t more = jm_class_live(code) - jm_class_live(old);
-    size_t bytes = (size_t)more << JM_GRANULE_BITS;
-    char *next = arena->span.next;
-    if ((char *)object + jm_class_bytes(old) != next || (size_t)(arena->span.end - next) < bytes) {
+    uint64_t was = jm_class_live(old);
+    uint64_t will = jm_class_live(code);
+    uint32_t bytes = (uint32_t)will << JM_GRANULE_BITS;
+    char *next = (char *)object + ((uint32_t)was << JM_GRANULE_BITS);
+    if (arena->span.next != next || (size_t)(arena->span.end - (char *)object) < bytes) {
         return false;
     }
-    arena->span.next = next + bytes;
+    arena->span.next = (char *)object + bytes;
     jm_store_relaxed(place.state, (uint8_t)code);
     jm_inspect_open(object, jm_class_bytes(code));
-    jm_count_owned(&place.unit->live, more);
+    jm_count_owned(&place.unit->live, will - was);
     return true;
 }
 

@@ -86,6 +86,12 @@ uint64_t jm_block_live(const struct jm_block *block)
     return live;
 }
 
+bool jm_block_unit_has_one(const void *pointer)
+{
+    const struct jm_unit *unit = jm_pagemap_unit(pointer);
+    return unit != NULL && live_in(unit) >> 32 == 1;
+}
+
 bool jm_block_turned_empty(const struct jm_block *block)
 {
     struct jm_unit *units = jm_pagemap_unit(block->start);

@@ -76,8 +76,8 @@ static struct jm_block *find_kept(const struct jm_heap *heap)
 bool jm_heap_leaves_empty(const struct jm_heap *heap, const void *pointer)
 {
     const struct jm_block *spare = heap->spare;
-    if (spare == NULL || jm_block_live(spare) != 0 || jm_quota_in_callback(&heap->supply.quota) ||
-        jm_heap_usable(heap, pointer) == 0) {
+    if (spare == NULL || !jm_block_unit_has_one(pointer) || jm_block_live(spare) != 0 ||
+        jm_quota_in_callback(&heap->supply.quota) || jm_heap_usable(heap, pointer) == 0) {
         return false;
     }
     const struct jm_block *block = jm_block_of(pointer);

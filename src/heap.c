@@ -327,21 +327,27 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
     return block == NULL ? 0 : jm_large_usable(block);
 }
 
+/* Frees what was a small object of class `code` a moment ago. False: it is that no more. Of frees that race
+ * without entering, one wins. */
+static bool free_small(struct jm_heap *heap, void *pointer, struct jm_place place, unsigned code)
+{
+    uint8_t live = (uint8_t)code;
+    if (!jm_swap_acquire(place.state, &live, (uint8_t)(code + JM_FREE))) {
+        return false;
+    }
+    jm_inspect_give(heap, pointer);
+    if (jm_arena_push(heap->arena, place, pointer, code)) {
+        jm_heap_note_empty(heap, jm_block_of(pointer));
+    }
+    return true;
+}
+
 bool jm_heap_free(struct jm_heap *heap, void *pointer)
 {
     struct jm_place place;
     unsigned code;
     if (find_small(heap, pointer, &place, &code)) {
-        /* Nobody may have queued it meanwhile: of frees that race without entering, one wins. */
-        uint8_t live = (uint8_t)code;
-        if (!jm_swap_acquire(place.state, &live, (uint8_t)(code + JM_FREE))) {
-            return false;
-        }
-        jm_inspect_give(heap, pointer);
-        if (jm_arena_push(heap->arena, place, pointer, code)) {
-            jm_heap_note_empty(heap, jm_block_of(pointer));
-        }
-        return true;
+        return free_small(heap, pointer, place, code);
     }
     struct jm_block *block = jm_large_find(heap, pointer);
     if (block == NULL) {
@@ -432,7 +438,7 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
     if (moved != NULL) {
         jm_inspect_open(pointer, jm_class_bytes(old));
         memcpy(moved, pointer, jm_class_bytes(old));
-        if (!jm_heap_free(heap, pointer)) {
+        if (!free_small(heap, pointer, place, old)) {
             /* Another thread freed it meanwhile, and it may have been taken in. */
             (void)jm_heap_free(heap, moved);
             return NULL;

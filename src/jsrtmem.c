@@ -372,7 +372,8 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
         if (old == code) {
             return fit(ptr, size); /* as it is */
         }
-        if (jm_is_live(old) && old < code && jm_arena_extend(arena, place, ptr, old, code)) {
+        bool grows = old != 0 && old < code; /* and is live: no greater state is less than a class */
+        if (grows && jm_arena_extend(arena, place, ptr, old, code)) {
             return fit(ptr, size);
         }
     }
