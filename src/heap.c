@@ -13,8 +13,8 @@
 
 /* A sweep is worth its walk when this part of the small blocks is free, and this part of them was cut
  * into objects since the last one. */
-#define SWEEP_FREE_DIVISOR 8
-#define SWEEP_CUT_DIVISOR 16
+#define SWEEP_FREE_DIVISOR 6
+#define SWEEP_CUT_DIVISOR 8
 
 /* Blocks that one slow path may count to publish what is live. */
 #define PUBLISH_BLOCKS 16
