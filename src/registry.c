@@ -28,22 +28,24 @@ static uintptr_t invert(uintptr_t odd)
 
 void jm_registry_init(void)
 {
-    uint64_t random[3];
-    jm_os_random(random, sizeof random);
-    uintptr_t multiplier = (uintptr_t)random[0] | 1;
+    struct {
+        uintptr_t multiplier, nowhere;
+        uint64_t seed;
+    } random;
+    jm_os_random(&random, sizeof random);
+    uintptr_t multiplier = random.multiplier | 1; /* odd numbers have an inverse */
     jm_store_relaxed(&jm_secret.multiplier, multiplier);
     jm_store_relaxed(&jm_secret.inverse, invert(multiplier));
     /* Of all values, 0 stands for an index that does not exist. */
-    uintptr_t nowhere = (uintptr_t)random[1] | (((uintptr_t)1 << JM_INDEX_BITS) - 1);
+    uintptr_t nowhere = random.nowhere | (((uintptr_t)1 << JM_INDEX_BITS) - 1);
     jm_store_relaxed(&jm_secret.mask, nowhere * multiplier);
-    registry.seed = random[2];
+    registry.seed = random.seed;
 }
 
 /* Where a slot's generations begin, and end: an even tag that cannot be guessed. */
-static uint32_t first_tag(enum jm_kind kind, uint32_t index)
+static uint32_t first_tag(uint32_t index)
 {
-    uint64_t number = (uint64_t)index * JM_KINDS + kind + 1;
-    return (uint32_t)(registry.seed * number >> 32) & TAG_MASK & ~1u;
+    return (uint32_t)(registry.seed * (index + 1u) >> 32) & TAG_MASK & ~1u;
 }
 
 static struct jm_slot *slot_at(enum jm_kind kind, size_t index)
@@ -66,7 +68,7 @@ static uint64_t next_head(uint64_t head, uint32_t first)
 void jm_registry_give(enum jm_kind kind, struct jm_slot *slot)
 {
     uint32_t tag = jm_load_relaxed(&slot->tag);
-    if (tag == first_tag(kind, slot->index)) {
+    if (tag == first_tag(slot->index)) {
         return; /* its generations have come round: retired */
     }
     uint64_t head = jm_load_relaxed(&registry.free[kind]);
@@ -118,7 +120,7 @@ static struct jm_slot *add_slot(enum jm_kind kind)
     }
     struct jm_slot *slot = slot_at(kind, index);
     slot->index = (uint32_t)index;
-    jm_store_relaxed(&slot->tag, first_tag(kind, slot->index));
+    jm_store_relaxed(&slot->tag, first_tag(slot->index));
     jm_store_release(&table->count, index + 1);
     return slot;
 }

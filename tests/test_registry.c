@@ -20,6 +20,8 @@
 #define CHUNK_SLOTS ((size_t)1 << JM_CHUNK_BITS)
 #define TAG_MASK ((uint32_t)(((uint64_t)1 << (JM_GENERATION_BITS + 1)) - 1))
 
+#define INDEX_MASK (((uintptr_t)1 << JM_INDEX_BITS) - 1)
+
 /* More than one chunk holds. */
 #define MANY 3000
 
@@ -65,8 +67,11 @@ static void each_process_has_secrets_of_its_own(void **state)
         jm_registry_init();
         assert_true(jm_load_relaxed(&jm_secret.multiplier) != multiplier);
         assert_true(jm_load_relaxed(&jm_secret.mask) != mask);
-        assert_int_equal(
-            jm_load_relaxed(&jm_secret.multiplier) * jm_load_relaxed(&jm_secret.inverse), 1);
+        uintptr_t inverse = jm_load_relaxed(&jm_secret.inverse);
+        assert_int_equal(jm_load_relaxed(&jm_secret.multiplier) * inverse, 1);
+        uintptr_t index = jm_load_relaxed(&jm_secret.mask) * inverse & INDEX_MASK; /* of 0 */
+        assert_int_equal(index, INDEX_MASK);
+        assert_true(index >= (uint64_t)JM_MAX_CHUNKS << JM_CHUNK_BITS);
     }
 }
 

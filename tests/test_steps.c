@@ -23,6 +23,7 @@ static worker *other;
 /* A runtime, and what takes its place after it was disposed. */
 struct scene {
     JsRuntimeHandle runtime, later;
+    JsRuntimeHandle created, kept; /* by the call, and meanwhile */
     JsContextRef context, later_context;
     void *object, *large;
     size_t usage;
@@ -196,6 +197,11 @@ static JsErrorCode ask_runtime(struct scene *scene)
     return jsrtmem_runtime_of(scene->object, &scene->out.pointer);
 }
 
+static JsErrorCode create(struct scene *scene)
+{
+    return JsCreateRuntime(ATTRIBUTES, NULL, &scene->created);
+}
+
 static JsErrorCode idle(struct scene *scene)
 {
     return JsIdle(&scene->out.number);
@@ -238,6 +244,7 @@ static const struct attempt attempts[] = {
     {"free a large object", free_large, false, false},
     {"ask for the size", ask_size, false, false},
     {"ask for the runtime", ask_runtime, false, false},
+    {"create", create, false, false},
     {"idle", idle, false, true},
 };
 
@@ -307,6 +314,15 @@ static JsErrorCode look_at_usage(struct scene *scene)
     return JsGetRuntimeMemoryUsage(scene->runtime, &scene->seen);
 }
 
+/* The slot that was free first is free again, and the one that came after it is not. */
+static JsErrorCode come_and_go(struct scene *scene)
+{
+    JsRuntimeHandle gone = NULL;
+    (void)JsCreateRuntime(ATTRIBUTES, NULL, &gone);
+    (void)JsCreateRuntime(ATTRIBUTES, NULL, &scene->kept);
+    return JsDisposeRuntime(gone);
+}
+
 static const struct event events[] = {
     {"it is disposed", dispose_and_create, NULL, JsErrorInvalidArgument},
     {"it is entered", enter, leave, JsErrorWrongThread},
@@ -319,6 +335,7 @@ static const struct event events[] = {
     {"it is collected", collect, NULL, JsNoError},
     {"its usage is read", look_at_usage, NULL, JsNoError},
     {"its peak is reset", reset_peak, NULL, JsNoError},
+    {"others come and go", come_and_go, NULL, JsNoError},
 };
 
 /* ---- The race ---- */
@@ -402,6 +419,22 @@ static bool told_right(const struct scene *scene)
     return function != get_data || scene->out.pointer == &scene->data;
 }
 
+/* Every runtime that is live has a slot of its own, and so has whoever comes next. */
+static void end_created(struct scene *scene)
+{
+    JsRuntimeHandle next = new_runtime();
+    JsRuntimeHandle last = new_runtime();
+
+    dispose(last);
+    dispose(next);
+    if (scene->created != NULL) {
+        dispose(scene->created);
+    }
+    if (scene->kept != NULL) {
+        dispose(scene->kept);
+    }
+}
+
 /* Ends what is left of a scene; all of it must be possible. */
 static void clear(struct scene *scene, const char *name)
 {
@@ -431,6 +464,7 @@ static void clear(struct scene *scene, const char *name)
     if (scene->later != NULL) {
         dispose(scene->later);
     }
+    end_created(scene);
 }
 
 static void race_at(const struct attempt *attempt, size_t i)
@@ -482,6 +516,19 @@ static void trace_all(void **state)
     }
 }
 
+/* Slots that wait to be used again, more than a scene needs. */
+static void make_room(void)
+{
+    JsRuntimeHandle runtimes[8];
+
+    for (size_t i = 0; i < COUNT_OF(runtimes); i++) {
+        runtimes[i] = new_runtime();
+    }
+    for (size_t i = 0; i < COUNT_OF(runtimes); i++) {
+        dispose(runtimes[i]);
+    }
+}
+
 int main(void)
 {
     struct CMUnitTest tests[1 + COUNT_OF(events)] = {cmocka_unit_test(trace_all)};
@@ -495,6 +542,7 @@ int main(void)
                                            (void *)(uintptr_t)&events[i]};
     }
     other = worker_start();
+    make_room();
     int failed = cmocka_run_group_tests_name("steps", tests, NULL, NULL);
     worker_stop(other);
     return failed;
