@@ -11,7 +11,7 @@ struct jm_secret jm_secret;
 /* Process state beside the tables. A free list's head is: changes << 32 | index + 1 of its first slot. */
 static struct {
     struct jm_lock lock; /* for growth */
-    uint64_t seed;
+    uint64_t seed, mixer;
     _Atomic(uint64_t) free[JM_KINDS];
     _Atomic(size_t) metadata;
 } registry;
@@ -30,7 +30,7 @@ void jm_registry_init(void)
 {
     struct {
         uintptr_t multiplier, nowhere;
-        uint64_t seed;
+        uint64_t seed, mixer;
     } random;
     jm_os_random(&random, sizeof random);
     uintptr_t multiplier = random.multiplier | 1; /* odd numbers have an inverse */
@@ -40,12 +40,16 @@ void jm_registry_init(void)
     uintptr_t nowhere = random.nowhere | (((uintptr_t)1 << JM_INDEX_BITS) - 1);
     jm_store_relaxed(&jm_secret.mask, nowhere * multiplier);
     registry.seed = random.seed;
+    registry.mixer = random.mixer | 1;
 }
 
-/* Where a slot's generations begin, and end: an even tag that cannot be guessed. */
+/* Where a slot's generations begin, and end: an even tag that cannot be guessed. Handles are linear in index
+ * and tag; so that sums of handles are none, tags are not linear in the index. */
 static uint32_t first_tag(uint32_t index)
 {
-    return (uint32_t)(registry.seed * (index + 1u) >> 32) & TAG_MASK & ~1u;
+    uint64_t x = (registry.seed + index) * registry.mixer;
+    x = (x ^ x >> 32) * registry.mixer;
+    return (uint32_t)(x >> 32) & TAG_MASK & ~1u;
 }
 
 static struct jm_slot *slot_at(enum jm_kind kind, size_t index)

@@ -57,6 +57,14 @@ static size_t count_live(enum jm_kind kind)
     return live;
 }
 
+/* The handle that a slot would have. */
+static uintptr_t encode(enum jm_kind kind, uintptr_t index, uint32_t tag)
+{
+    uintptr_t plain =
+        (uintptr_t)(tag >> 1) << (JM_INDEX_BITS + 1) | (uintptr_t)kind << JM_INDEX_BITS | index;
+    return plain * jm_load_relaxed(&jm_secret.multiplier) ^ jm_load_relaxed(&jm_secret.mask);
+}
+
 /* What a process's handles look like says nothing about another process's. */
 static void each_process_has_secrets_of_its_own(void **state)
 {
@@ -268,6 +276,8 @@ static void neighbours_and_mixtures_make_no_handle(void **state)
         }
         forge(handles[0][i] ^ handles[0][i + 1]);
         forge(handles[0][i] + (handles[0][i + 1] - handles[0][0]));
+        forge(2 * handles[0][i] - handles[0][i - 1]);
+        forge((handles[0][i] ^ handles[0][i - 1]) ^ handles[0][i + 1]);
         for (unsigned bits = 8; bits < HANDLE_BITS; bits += 8) {
             uintptr_t low = ((uintptr_t)1 << bits) - 1;
             uintptr_t mixed = (handles[0][i] & ~low) | (handles[0][i + 1] & low);
@@ -373,12 +383,18 @@ static void generations_go_round_once(void **state)
 static void first_generations_cannot_be_guessed(void **state)
 {
     size_t equal = 0;
+    size_t regular = 0; /* as far from the one before as from the one after, or nearly */
 
     (void)state;
-    for (size_t i = 0; i + 1 < MANY; i++) {
-        equal += jm_load_relaxed(&slots[0][i]->tag) == jm_load_relaxed(&slots[0][i + 1]->tag);
+    for (size_t i = 1; i + 1 < MANY; i++) {
+        uint32_t before = jm_load_relaxed(&slots[0][i - 1]->tag);
+        uint32_t here = jm_load_relaxed(&slots[0][i]->tag);
+        uint32_t after = jm_load_relaxed(&slots[0][i + 1]->tag);
+        equal += here == after;
+        regular += (((after - here) - (here - before) + 4) & TAG_MASK) <= 8;
     }
     assert_true(equal < (HANDLE_BITS == 32 ? 50 : 3));
+    assert_true(regular < (HANDLE_BITS == 32 ? 100 : 10));
 }
 
 static void slots_beyond_the_last_one_do_not_exist(void **state)
@@ -408,6 +424,7 @@ static void a_chunk_that_cannot_be_had_is_a_refusal(void **state)
         assert_int_equal(fake_os_refused(), 2);
         assert_int_equal(jm_registry_metadata(), metadata);
         assert_int_equal(jm_load_relaxed(&jm_tables[kind].count), index + 1);
+        assert_null(jm_registry_find(kind, encode(kind, index + 1, 1)).slot);
         fake_os_reset();
         struct jm_slot *slot = take(kind);
         assert_int_equal(slot->index, index + 1);
