@@ -125,7 +125,6 @@ static struct jm_block *cut_block(size_t size, bool *has_room)
     struct jm_block *block = jm_region_head_of(start);
     const size_t own = offsetof(struct jm_block, first);
     memset(&block->first, 0, offsetof(struct jm_block, arena) - own);
-    jm_store_relaxed(&block->queued, 0);
     block->region = (struct jm_os_region){start, size};
     block->charge = size;
     block->start = start;
@@ -327,8 +326,8 @@ static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *bl
     if (target.address == NULL) {
         return NULL;
     }
-    bool moved = false;
-    if (jm_pagemap_prepare(target.address, size)) { /* unreachable: near blocks, where a leaf is */
+    bool moved = jm_pagemap_prepare(target.address, size);
+    if (moved) { /* unreachable: or else, as near blocks there is a leaf */
         unlink_block(supply, block);
         unregister_block(block);
         jm_pagemap_wait();
