@@ -101,13 +101,13 @@ JM_INLINE struct jm_ref jm_registry_find(enum jm_kind kind, uintptr_t handle)
     uint32_t tag = (uint32_t)(plain >> (JM_INDEX_BITS + 1)) << 1 | 1;
     if (index >= jm_load_acquire(&jm_tables[kind].count) ||
         (plain >> JM_INDEX_BITS & 1) != (uintptr_t)kind) {
-        return (struct jm_ref){NULL, 0};
+        return (struct jm_ref){.slot = NULL};
     }
     char *chunk = jm_load_relaxed(&jm_tables[kind].chunks[index >> JM_CHUNK_BITS]);
     size_t offset = (index & ((1u << JM_CHUNK_BITS) - 1)) * jm_slot_sizes[kind];
     struct jm_slot *slot = (struct jm_slot *)(void *)(chunk + offset);
     if (jm_load_acquire(&slot->tag) != tag) {
-        return (struct jm_ref){NULL, 0};
+        return (struct jm_ref){.slot = NULL};
     }
     return (struct jm_ref){slot, tag};
 }

@@ -113,7 +113,7 @@ struct jm_run jm_sweep_find_hole(const struct jm_supply *supply, size_t granules
             return (struct jm_run){block, page - found, page};
         }
     }
-    return (struct jm_run){NULL, 0, 0};
+    return (struct jm_run){.block = NULL};
 }
 
 void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run)
