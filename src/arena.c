@@ -101,18 +101,39 @@ void jm_arena_open_span(struct jm_arena *arena, struct jm_block *block, size_t s
         (struct jm_span){jm_granule_address(block, start), jm_granule_address(block, end), block};
 }
 
+/* Notes what of the span was handed out. Returns the granule where the rest begins. */
+static uint32_t note_touched(const struct jm_span *span)
+{
+    uint32_t next = (uint32_t)jm_granule_of(span->block, span->next);
+    if (span->block->touched < next) {
+        span->block->touched = next;
+    }
+    return next;
+}
+
+bool jm_arena_retract(struct jm_arena *arena, struct jm_place place, void *object, unsigned old,
+                      unsigned code)
+{
+    if (arena->span.next != (char *)object + jm_class_bytes(old)) {
+        return false;
+    }
+    (void)note_touched(&arena->span);
+    arena->span.next = (char *)object + jm_class_bytes(code);
+    jm_inspect_close(arena->span.next, jm_class_bytes(old) - jm_class_bytes(code));
+    jm_store_relaxed(place.state, (uint8_t)code);
+    jm_count_owned(&place.unit->live, jm_class_live(code) - jm_class_live(old));
+    return true;
+}
+
 void jm_arena_retire_span(struct jm_arena *arena)
 {
     struct jm_block *block = arena->span.block;
     if (block == &jm_no_block) {
         return;
     }
-    uint32_t next = (uint32_t)jm_granule_of(block, arena->span.next);
+    uint32_t next = note_touched(&arena->span);
     uint32_t end = (uint32_t)jm_granule_of(block, arena->span.end);
     arena->span = jm_no_arena.span;
-    if (block->touched < next) {
-        block->touched = next;
-    }
     if (end == block->granules) {
         block->carved = next;
     } else {

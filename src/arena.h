@@ -196,6 +196,10 @@ JM_INLINE bool jm_arena_extend(struct jm_arena *arena, struct jm_place place, vo
     return true;
 }
 
+/* Shrinks a live object in front of the span, which gets the rest. False: it lies elsewhere. */
+bool jm_arena_retract(struct jm_arena *arena, struct jm_place place, void *object, unsigned old,
+                      unsigned code);
+
 /* The same as jm_arena_peek for any pointer into a small block of this arena's heap, in the region or not.
  * False: it is none. */
 bool jm_arena_find(struct jm_arena *arena, const void *pointer, struct jm_place *place);

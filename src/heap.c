@@ -411,6 +411,9 @@ static bool resize_in_place(struct jm_arena *arena, struct jm_place place, void 
     if (code >= old) {
         return code == old || jm_arena_extend(arena, place, pointer, old, code);
     }
+    if (jm_arena_retract(arena, place, pointer, old, code)) {
+        return true;
+    }
     struct jm_block *block = jm_block_of(pointer);
     size_t granule = jm_granule_of(block, pointer);
     jm_arena_split(arena, block, granule, old, granule, code);

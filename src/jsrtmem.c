@@ -372,7 +372,7 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
         if (old == code) {
             return fit(ptr, size); /* as it is */
         }
-        bool grows = old != 0 && old < code; /* and is live: no greater state is less than a class */
+        bool grows = old != 0 && old < code; /* and is live: other states are greater than all */
         if (grows && jm_arena_extend(arena, place, ptr, old, code)) {
             return fit(ptr, size);
         }

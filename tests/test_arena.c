@@ -223,6 +223,39 @@ static void an_object_extends_into_the_span_behind_it_only(void **state)
     held_count = 0;
 }
 
+static void an_object_shrinks_into_the_span_behind_it_only(void **state)
+{
+    (void)state;
+    struct held *first = hold(rig_alloc(&rig, 128));
+    struct held *second = hold(rig_alloc(&rig, 128));
+    const struct jm_block *block = jm_block_of(second->bytes);
+    struct jm_arena *arena = HEAP->arena;
+    struct jm_place place;
+    assert_true(jm_arena_find(arena, first->bytes, &place));
+    assert_false(jm_arena_retract(arena, place, first->bytes, 8, 4));
+    assert_true(jm_arena_find(arena, second->bytes, &place));
+    uint64_t live = jm_block_live(block);
+    char *next = arena->span.next;
+    assert_true(jm_arena_retract(arena, place, second->bytes, 8, 3));
+    assert_ptr_equal(arena->span.next, next - 5 * JM_GRANULE);
+    assert_int_equal(jm_block_live(block), live - 5);
+    assert_int_equal(jm_heap_usable(HEAP, second->bytes), 48);
+    (void)assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED); /* what it lost was written to */
+    assert_ptr_equal(rig_alloc(&rig, 16), next - 5 * JM_GRANULE);
+    jm_arena_retire_span(arena);
+    (void)assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
+    assert_false(jm_arena_retract(arena, place, second->bytes, 3, 1));
+    /* A heap's resize is one of these, or a split. */
+    enum jm_verdict verdict = JM_GRANTED;
+    unsigned char *object = rig_alloc(&rig, 512);
+    memset(object, 0xee, 512);
+    next = arena->span.next;
+    assert_ptr_equal(jm_heap_resize(HEAP, object, 16, &verdict), object);
+    assert_ptr_equal(arena->span.next, next - 31 * JM_GRANULE);
+    (void)assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
+    held_count = 0;
+}
+
 /* ---- Links that tenants write ---- */
 
 enum scribble {
@@ -454,6 +487,7 @@ int main(void)
         ARENA_TEST(a_whole_block_can_be_handed_out),
         ARENA_TEST(a_split_keeps_one_part_and_frees_the_rest),
         ARENA_TEST(an_object_extends_into_the_span_behind_it_only),
+        ARENA_TEST(an_object_shrinks_into_the_span_behind_it_only),
         ARENA_TEST(scribbled_links_heal),
         ARENA_TEST(a_list_ends_where_a_link_leads_nowhere),
         ARENA_TEST(the_object_that_waits_is_not_taken),
