@@ -171,7 +171,7 @@ static unsigned next_listed(const struct jm_arena *arena, unsigned code)
     return code;
 }
 
-/* Makes the smallest larger free object the span. */
+/* Makes the smallest free object of a class greater than `code` the span. */
 static bool span_from_free(struct jm_arena *arena, unsigned code)
 {
     unsigned larger = code;
@@ -209,7 +209,10 @@ bool jm_arena_choose_span(struct jm_arena *arena, unsigned code)
 {
     jm_arena_retire_span(arena);
     jm_arena_settle(arena);
-    return span_from_free(arena, code) || span_from_rest(arena, code);
+    /* Rather one with room for two: the next object will probably be like this one. */
+    unsigned twice = jm_class_within(2 * (size_t)jm_class_granules[code]);
+    return span_from_free(arena, twice) || span_from_free(arena, code) ||
+           span_from_rest(arena, code);
 }
 
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
