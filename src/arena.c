@@ -3,7 +3,7 @@
 struct jm_block jm_no_block;
 
 struct jm_arena jm_no_arena = {
-    .span = {NULL, NULL, &jm_no_block},
+    .span = {.block = &jm_no_block},
 };
 
 static void forget_pending(struct jm_arena *arena)
@@ -82,23 +82,17 @@ void jm_arena_clear_lists(struct jm_arena *arena)
     }
 }
 
-void *jm_arena_cut_found(struct jm_arena *arena, unsigned code)
-{
-    void *object = arena->span.next;
-    struct jm_place place;
-    if (!jm_arena_span_fits(arena, code)) {
-        return NULL;
-    }
-    bool found = jm_arena_find(arena, object, &place);
-    JM_CHECK(found); /* unreachable: spans lie in the arena's blocks */
-    jm_arena_cut_at(arena, place, code);
-    return object;
-}
-
 void jm_arena_open_span(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end)
 {
-    arena->span =
-        (struct jm_span){jm_granule_address(block, start), jm_granule_address(block, end), block};
+    uintptr_t base = (uintptr_t)block->start; /* its units lie side by side */
+    arena->span = (struct jm_span){
+        .next = jm_granule_address(block, start),
+        .end = jm_granule_address(block, end),
+        .block = block,
+        .states = (uintptr_t)block->map - (base >> JM_GRANULE_BITS),
+        .units =
+            (uintptr_t)jm_pagemap_unit(block->start) - (base >> JM_UNIT_BITS << JM_UNIT_ENTRY_BITS),
+    };
 }
 
 /* Notes what of the span was handed out. Returns the granule where the rest begins. */

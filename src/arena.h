@@ -27,9 +27,15 @@ struct jm_link {
     struct jm_link *next;
 };
 
+/* Objects are cut off its beginning. What the tables know of an address in it is found without a look-up:
+ *
+ *      state of the granule at `a`:  states + (a >> JM_GRANULE_BITS)
+ *      count of the unit of `a`:     units + (a >> JM_UNIT_BITS << JM_UNIT_ENTRY_BITS)
+ */
 struct jm_span {
     char *next, *end;
     struct jm_block *block;
+    uintptr_t states, units;
 };
 
 /* The object freed last. It enters its list with the next free: where an object is freed and handed out
@@ -150,31 +156,29 @@ JM_INLINE bool jm_arena_push(struct jm_arena *arena, struct jm_place place, void
     return JM_UNLIKELY(jm_discount_owned(&place.unit->live, jm_class_live(code)));
 }
 
-/* Takes the first bytes of the span as an object. */
-JM_INLINE void jm_arena_cut_at(struct jm_arena *arena, struct jm_place place, size_t code)
+/* The place of a granule of the span. */
+JM_INLINE struct jm_place jm_span_place(const struct jm_span *span, const void *pointer)
 {
-    uint64_t live = jm_class_live(code);
-    jm_inspect_open(arena->span.next, jm_class_bytes(code));
-    arena->span.next += (size_t)(uint32_t)live << JM_GRANULE_BITS;
-    jm_store_relaxed(place.state, (uint8_t)code);
-    jm_count_owned(&place.unit->live, live);
+    uintptr_t address = (uintptr_t)pointer;
+    uintptr_t unit = span->units + (address >> JM_UNIT_BITS << JM_UNIT_ENTRY_BITS);
+    uintptr_t state = span->states + (address >> JM_GRANULE_BITS);
+    return (struct jm_place){(struct jm_unit *)unit, (_Atomic(uint8_t) *)state};
 }
 
-JM_INLINE bool jm_arena_span_fits(const struct jm_arena *arena, size_t code)
-{
-    size_t granules = (uint32_t)jm_class_live(code);
-    return (size_t)(arena->span.end - arena->span.next) >= granules << JM_GRANULE_BITS;
-}
-
-/* Cuts an object off the span. NULL: the span is too short, or does not lie in the region. */
+/* Cuts an object off the span. NULL: the span is too short. */
 JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
 {
-    void *object = arena->span.next;
-    struct jm_place place;
-    if (!jm_arena_span_fits(arena, code) || !jm_arena_peek(arena, object, &place)) {
+    uint64_t live = jm_class_live(code);
+    uint32_t bytes = (uint32_t)live << JM_GRANULE_BITS;
+    char *object = arena->span.next;
+    if ((size_t)(arena->span.end - object) < bytes) {
         return NULL;
     }
-    jm_arena_cut_at(arena, place, code);
+    struct jm_place place = jm_span_place(&arena->span, object);
+    arena->span.next = object + bytes;
+    jm_inspect_open(object, bytes);
+    jm_store_relaxed(place.state, (uint8_t)code);
+    jm_count_owned(&place.unit->live, live);
     return object;
 }
 
@@ -215,9 +219,6 @@ void jm_arena_settle(struct jm_arena *arena);
 
 /* Pops where jm_arena_pop could not because of the place. A link that leads nowhere ends its list. */
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
-
-/* Cuts where jm_arena_cut could not because of the place. */
-void *jm_arena_cut_found(struct jm_arena *arena, unsigned code);
 
 /* Forgets all free objects; the map still knows them. */
 void jm_arena_clear_lists(struct jm_arena *arena);

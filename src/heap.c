@@ -232,11 +232,11 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
         object = jm_arena_pop_found(arena, code);
     }
     if (object == NULL) {
-        object = jm_arena_cut_found(arena, code);
+        object = jm_arena_cut(arena, code);
     }
     if (object == NULL && jm_arena_choose_span(arena, code)) {
         heap->cut += jm_arena_span_granules(arena);
-        object = jm_arena_cut_found(arena, code);
+        object = jm_arena_cut(arena, code);
     }
     return object;
 }

@@ -154,9 +154,9 @@ static JM_NOINLINE void *alloc_refill(JsRuntimeHandle runtime, size_t size, size
 
 /* The list of the class is of no use. A new object comes before the one that waits to be listed: what is
  * freed and taken in turns then has two. */
-static JM_NOINLINE void *alloc_new(JsRuntimeHandle runtime, size_t size, size_t code)
+static JM_NOINLINE void *alloc_new(JsRuntimeHandle runtime, size_t size, size_t code,
+                                   struct jm_arena *arena)
 {
-    struct jm_arena *arena = jm_current.arena;
     void *object = arena->free[code].next == NULL ? jm_arena_cut(arena, code) : NULL;
     return JM_LIKELY(object != NULL) ? object : alloc_refill(runtime, size, code);
 }
@@ -168,8 +168,9 @@ static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
         return alloc_slow(runtime, size);
     }
     unsigned code = jm_class_of_size(size);
-    void *object = jm_arena_pop(jm_current.arena, code);
-    return object != NULL ? object : alloc_new(runtime, size, code);
+    struct jm_arena *arena = jm_current.arena;
+    void *object = jm_arena_pop(arena, code);
+    return object != NULL ? object : alloc_new(runtime, size, code, arena);
 }
 
 JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
@@ -178,8 +179,9 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
         return fit(alloc_medium(runtime, size), size);
     }
     size_t code = jm_class_steps[(size + JM_GRANULE - 1) >> JM_GRANULE_BITS];
-    void *object = jm_arena_pop(jm_current.arena, code);
-    return fit(JM_LIKELY(object != NULL) ? object : alloc_new(runtime, size, code), size);
+    struct jm_arena *arena = jm_current.arena;
+    void *object = jm_arena_pop(arena, code);
+    return fit(JM_LIKELY(object != NULL) ? object : alloc_new(runtime, size, code, arena), size);
 }
 
 /* Not inlined, so that the common way stays as short as it is. */
