@@ -57,6 +57,32 @@ static size_t count_live(enum jm_kind kind)
     return live;
 }
 
+/* What the library asks the OS to have at once. */
+static size_t populated;
+void __wrap_jm_os_populate(void *address, size_t size);
+
+void __wrap_jm_os_populate(void *address, size_t size)
+{
+    assert_non_null(address);
+    populated += size;
+}
+
+/* The first chunk is had as it is touched, for hosts of a few runtimes; of the second on all is needed. */
+static void chunks_after_the_first_are_had_at_once(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < JM_KINDS; k++) {
+        populated = 0;
+        assert_true(take(kinds[k])->index < CHUNK_SLOTS - 1); /* nobody took many before */
+        while (jm_load_relaxed(&jm_tables[k].count) < CHUNK_SLOTS) {
+            (void)take(kinds[k]);
+        }
+        assert_int_equal(populated, 0);
+        assert_int_equal(take(kinds[k])->index, CHUNK_SLOTS);
+        assert_int_equal(populated, jm_align_up(CHUNK_SLOTS * jm_slot_sizes[k], jm_os_page_size()));
+    }
+}
+
 /* The handle that a slot would have. */
 static uintptr_t encode(enum jm_kind kind, uintptr_t index, uint32_t tag)
 {
@@ -591,6 +617,7 @@ int main(int argc, char **argv)
     (void)argv;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_process_has_secrets_of_its_own), /* before there are handles */
+        cmocka_unit_test(chunks_after_the_first_are_had_at_once),
         cmocka_unit_test(generations_begin_anywhere),
         cmocka_unit_test(a_handle_is_valid_from_publish_to_retract),
         MANY_TEST(handles_differ_and_lead_to_their_slots),
