@@ -174,7 +174,6 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
         if (object != NULL) {
             struct jm_block *block = jm_block_of(object);
             size_t start = jm_granule_of(block, object);
-            jm_store_relaxed(&block->map[start], 0);
             jm_inspect_close(object, jm_class_bytes(larger));
             (void)jm_discount_owned(&jm_pagemap_unit(object)->live, jm_class_live(larger));
             jm_arena_open_span(arena, block, start, start + jm_class_granules[larger]);
@@ -184,8 +183,8 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
     return false;
 }
 
-/* Makes what lies behind some block's objects the span. */
-static bool span_from_rest(struct jm_arena *arena, unsigned code)
+/* Makes what lies behind some block's objects the span, where an object of class `code` fits. */
+static void span_from_rest(struct jm_arena *arena, unsigned code)
 {
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
@@ -193,27 +192,25 @@ static bool span_from_rest(struct jm_arena *arena, unsigned code)
         if (granules - block->carved >= jm_class_granules[code]) {
             jm_arena_open_span(arena, block, block->carved, granules);
             block->carved = granules;
-            return true;
+            return;
         }
     }
-    return false;
 }
 
-bool jm_arena_choose_span(struct jm_arena *arena, unsigned code)
+void jm_arena_choose_span(struct jm_arena *arena, unsigned code)
 {
     jm_arena_retire_span(arena);
-    jm_arena_settle(arena);
     /* Rather one with room for two: the next object will probably be like this one. */
     unsigned twice = jm_class_within(2 * (size_t)jm_class_granules[code]);
-    return span_from_free(arena, twice) || span_from_free(arena, code) ||
-           span_from_rest(arena, code);
+    if (!span_from_free(arena, twice) && !span_from_free(arena, code)) {
+        span_from_rest(arena, code);
+    }
 }
 
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
 {
     jm_arena_retire_span(arena);
     uint32_t granules = (uint32_t)block->granules;
-    block->touched = block->touched < block->first ? block->first : block->touched;
     block->carved = granules;
     char *first = jm_granule_address(block, block->first);
     jm_inspect_supply(first, (size_t)(block->start + jm_block_size(block) - first));
@@ -236,7 +233,6 @@ void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start
                     size_t granule, unsigned code)
 {
     size_t end = start + jm_class_granules[old];
-    jm_store_relaxed(&block->map[start], 0);
     jm_store_relaxed(&block->map[granule], (uint8_t)code);
     count(block, granule, jm_class_live(code));
     count(block, start, 0 - jm_class_live(old));

@@ -224,8 +224,8 @@ void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
 void jm_arena_clear_lists(struct jm_arena *arena);
 
 /* Chooses a span that an object of class `code` fits into, out of a larger free object or the rest of a
- * block. False: there is none. */
-bool jm_arena_choose_span(struct jm_arena *arena, unsigned code);
+ * block; none where there is none. An object is to be cut off it at once. */
+void jm_arena_choose_span(struct jm_arena *arena, unsigned code);
 
 /* Puts the span's rest back: behind a block's objects, or among its free ones. */
 void jm_arena_retire_span(struct jm_arena *arena);

@@ -234,7 +234,8 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     if (object == NULL) {
         object = jm_arena_cut(arena, code);
     }
-    if (object == NULL && jm_arena_choose_span(arena, code)) {
+    if (object == NULL) {
+        jm_arena_choose_span(arena, code);
         heap->cut += jm_arena_span_granules(arena);
         object = jm_arena_cut(arena, code);
     }

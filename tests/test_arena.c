@@ -194,6 +194,76 @@ static void a_split_keeps_one_part_and_frees_the_rest(void **state)
     }
 }
 
+/* One object of class `larger` in a list, and no span. */
+static void *list_one(unsigned larger)
+{
+    void *object = rig_alloc(&rig, jm_class_bytes(larger));
+    jm_arena_retire_span(HEAP->arena);
+    jm_arena_clear_lists(HEAP->arena);
+    assert_true(jm_heap_free(HEAP, object));
+    jm_arena_settle(HEAP->arena);
+    return object;
+}
+
+static void a_larger_free_object_becomes_the_span_whatever_its_class(void **state)
+{
+    (void)state;
+    for (unsigned code = 1; code < JM_CLASSES; code += 3) {
+        for (unsigned larger = code + 1; larger <= JM_CLASSES; larger++) {
+            char *object = list_one(larger);
+            struct jm_arena *arena = HEAP->arena;
+            jm_arena_choose_span(arena, code);
+            assert_ptr_equal(arena->span.next, object);
+            assert_ptr_equal(arena->span.end, object + jm_class_bytes(larger));
+            assert_ptr_equal(jm_arena_cut(arena, code), object);
+            assert_true(jm_heap_free(HEAP, object));
+            jm_arena_retire_span(arena);
+            jm_sweep(arena);
+            (void)assert_heap(HEAP, HEAP_LISTS);
+            jm_heap_collect(HEAP);
+        }
+    }
+}
+
+static void of_two_larger_ones_that_with_room_for_two_becomes_the_span(void **state)
+{
+    (void)state;
+    unsigned char *small = rig_alloc(&rig, 80);
+    unsigned char *between = rig_alloc(&rig, 16);
+    unsigned char *large = rig_alloc(&rig, 160);
+    jm_arena_retire_span(HEAP->arena);
+    assert_true(jm_heap_free(HEAP, small) && jm_heap_free(HEAP, large));
+    jm_arena_settle(HEAP->arena);
+    jm_arena_choose_span(HEAP->arena, 4);
+    assert_ptr_equal(HEAP->arena->span.next, large);
+    assert_ptr_equal(jm_arena_cut(HEAP->arena, 4), large);
+    (void)assert_heap(HEAP, HEAP_LISTS);
+    assert_true(jm_heap_free(HEAP, between));
+}
+
+static void the_rest_of_a_block_becomes_the_span_where_it_just_fits(void **state)
+{
+    (void)state;
+    (void)rig_alloc(&rig, 16);
+    struct jm_arena *arena = HEAP->arena;
+    const struct jm_block *block = arena->span.block;
+    while (jm_arena_span_granules(arena) > 8) {
+        assert_non_null(jm_arena_cut(arena, 4));
+    }
+    while (jm_arena_span_granules(arena) > 4) {
+        assert_non_null(jm_arena_cut(arena, 1));
+    }
+    jm_arena_retire_span(arena);
+    assert_int_equal(block->carved, block->granules - 4);
+    jm_arena_choose_span(arena, 5);
+    assert_int_equal(jm_arena_span_granules(arena), 0);
+    jm_arena_choose_span(arena, 4);
+    assert_int_equal(jm_arena_span_granules(arena), 4);
+    assert_int_equal(block->carved, block->granules);
+    assert_non_null(jm_arena_cut(arena, 4));
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
 static void an_object_extends_into_the_span_behind_it_only(void **state)
 {
     (void)state;
@@ -486,6 +556,9 @@ int main(void)
         ARENA_TEST(whatever_is_done_the_blocks_stay_tiled),
         ARENA_TEST(a_whole_block_can_be_handed_out),
         ARENA_TEST(a_split_keeps_one_part_and_frees_the_rest),
+        ARENA_TEST(a_larger_free_object_becomes_the_span_whatever_its_class),
+        ARENA_TEST(of_two_larger_ones_that_with_room_for_two_becomes_the_span),
+        ARENA_TEST(the_rest_of_a_block_becomes_the_span_where_it_just_fits),
         ARENA_TEST(an_object_extends_into_the_span_behind_it_only),
         ARENA_TEST(an_object_shrinks_into_the_span_behind_it_only),
         ARENA_TEST(scribbled_links_heal),
