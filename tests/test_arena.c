@@ -293,6 +293,36 @@ static void an_object_extends_into_the_span_behind_it_only(void **state)
     held_count = 0;
 }
 
+static void an_object_extends_to_the_very_end_of_the_span(void **state)
+{
+    (void)state;
+    (void)rig_alloc(&rig, 16);
+    struct jm_arena *arena = HEAP->arena;
+    struct jm_place place;
+    while (jm_arena_span_granules(arena) > 8) {
+        assert_non_null(jm_arena_cut(arena, 1));
+    }
+    void *object = jm_arena_cut(arena, 4);
+    assert_true(jm_arena_find(arena, object, &place));
+    assert_false(jm_arena_extend(arena, place, object, 4, 9));
+    assert_true(jm_arena_extend(arena, place, object, 4, 8));
+    assert_int_equal(jm_arena_span_granules(arena), 0);
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
+static void the_object_that_waits_comes_before_the_rest_of_a_block(void **state)
+{
+    (void)state;
+    void *object = rig_alloc(&rig, 64);
+    struct jm_arena *arena = HEAP->arena;
+    jm_arena_retire_span(arena);
+    assert_true(jm_heap_free(HEAP, object));
+    assert_ptr_equal(arena->pending.link, object);
+    assert_null(arena->free[4].next);
+    assert_ptr_equal(jm_heap_refill(HEAP, 4), object);
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
 static void an_object_shrinks_into_the_span_behind_it_only(void **state)
 {
     (void)state;
@@ -560,6 +590,8 @@ int main(void)
         ARENA_TEST(of_two_larger_ones_that_with_room_for_two_becomes_the_span),
         ARENA_TEST(the_rest_of_a_block_becomes_the_span_where_it_just_fits),
         ARENA_TEST(an_object_extends_into_the_span_behind_it_only),
+        ARENA_TEST(an_object_extends_to_the_very_end_of_the_span),
+        ARENA_TEST(the_object_that_waits_comes_before_the_rest_of_a_block),
         ARENA_TEST(an_object_shrinks_into_the_span_behind_it_only),
         ARENA_TEST(scribbled_links_heal),
         ARENA_TEST(a_list_ends_where_a_link_leads_nowhere),
