@@ -334,7 +334,9 @@ static void every_call_is_refused(void **state)
     (void)state;
     assert_int_equal(child_run(run_point, &point), 0);
     assert_true(tally->calls > 100);
-    for (point.nth = 1; point.nth <= tally->calls; point.nth++) {
+    /* An emulator takes a second for a process, and has a few of the points. */
+    size_t step = getenv("JSRTMEM_EMULATOR") != NULL ? 10 : 1;
+    for (point.nth = 1; point.nth <= tally->calls; point.nth += step) {
         for (size_t mode = 0; mode < 2 * COUNT_OF(errors); mode++) {
             if (!all && mode / 2 != point.nth % COUNT_OF(errors)) {
                 continue;
