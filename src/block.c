@@ -88,8 +88,7 @@ uint64_t jm_block_live(const struct jm_block *block)
 
 bool jm_block_unit_has_one(const void *pointer)
 {
-    const struct jm_unit *unit = jm_pagemap_unit(pointer);
-    return unit != NULL && live_in(unit) >> 32 == 1;
+    return live_in(jm_pagemap_unit(pointer)) >> 32 == 1;
 }
 
 bool jm_block_turned_empty(const struct jm_block *block)

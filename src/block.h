@@ -132,7 +132,8 @@ static inline size_t jm_block_size(const struct jm_block *block)
 #define JM_PINNED ((uint64_t)1 << 62)
 uint64_t jm_block_live(const struct jm_block *block);
 
-/* True where one object starts in the unit of an address, and no other. */
+/* True where one small object starts in the unit of an address, and no other. pre: in some block, now or
+ * once. */
 bool jm_block_unit_has_one(const void *pointer);
 
 /* True where a block is empty of which a unit's count became 0. */

@@ -80,8 +80,7 @@ bool jm_heap_leaves_empty(const struct jm_heap *heap, const void *pointer)
         jm_quota_in_callback(&heap->supply.quota) || jm_heap_usable(heap, pointer) == 0) {
         return false;
     }
-    const struct jm_block *block = jm_block_of(pointer);
-    return !jm_block_is_large(block) && jm_block_live(block) >> 32 == 1;
+    return jm_block_live(jm_block_of(pointer)) >> 32 == 1;
 }
 
 void jm_heap_release_spare(struct jm_heap *heap)
