@@ -8,7 +8,7 @@ copy of the tree under DIRECTORY (build/mutate) each is compiled, with what incl
 ctests: first those that have the file's name, then from the quickest to the slowest, until one fails,
 crashes, or takes far longer than it should; --quick leaves out those that take longer than that. Mutants
 that do not compile, or of which the compiler makes the same code, are not counted; nor is what is for tools
-only: Valgrind, AddressSanitizer, probes; nor a line that says why no test reaches it (see coverage.sh).
+only: Valgrind, AddressSanitizer, probes.
 
 A mutant that no test can kill is listed in mutate_equivalent.txt, with the reason. Exit status: 1 where
 fewer than 90 % were killed, where a survivor is not in the list, or where the list is out of date: it has
@@ -269,7 +269,7 @@ def main():
     for file in arguments.files:
         with open(os.path.join(ROOT, "src", file), encoding="utf-8") as source:
             texts[file] = source.read()
-        mutants += [mutant for mutant in mutants_of(file, texts[file]) if "/* unreachable: " not in mutant.line]
+        mutants += mutants_of(file, texts[file])
     explained = {key: why for key, why in read_list().items() if key.split(":")[0] in texts}
     keys = {mutant.key() for mutant in mutants}
     problems = [f"listed, but no mutant: {key}" for key in explained if key not in keys]

@@ -89,10 +89,16 @@ struct place {
     unsigned state;
 };
 
-static struct place place_of(const void *object)
+static struct jm_place find(const void *object)
 {
     struct jm_place found;
     assert_true(jm_arena_find(HEAP->arena, object, &found));
+    return found;
+}
+
+static struct place place_of(const void *object)
+{
+    struct jm_place found = find(object);
     struct jm_block *block = jm_block_of(object);
     size_t granule = jm_granule_of(block, object);
     assert_ptr_equal(found.state, &block->map[granule]);
@@ -271,10 +277,8 @@ static void an_object_extends_into_the_span_behind_it_only(void **state)
     struct held *second = hold(rig_alloc(&rig, 64));
     const struct jm_block *block = jm_block_of(second->bytes);
     struct jm_arena *arena = HEAP->arena;
-    struct jm_place place;
-    assert_true(jm_arena_find(arena, first->bytes, &place));
-    assert_false(jm_arena_extend(arena, place, first->bytes, 4, 5));
-    assert_true(jm_arena_find(arena, second->bytes, &place));
+    struct jm_place place = find(second->bytes);
+    assert_false(jm_arena_extend(arena, find(first->bytes), first->bytes, 4, 5));
     uint64_t live = jm_block_live(block);
     char *next = arena->span.next;
     assert_true(jm_arena_extend(arena, place, second->bytes, 4, 8));
@@ -298,12 +302,11 @@ static void an_object_extends_to_the_very_end_of_the_span(void **state)
     (void)state;
     (void)rig_alloc(&rig, 16);
     struct jm_arena *arena = HEAP->arena;
-    struct jm_place place;
     while (jm_arena_span_granules(arena) > 8) {
         assert_non_null(jm_arena_cut(arena, 1));
     }
     void *object = jm_arena_cut(arena, 4);
-    assert_true(jm_arena_find(arena, object, &place));
+    struct jm_place place = find(object);
     assert_false(jm_arena_extend(arena, place, object, 4, 9));
     assert_true(jm_arena_extend(arena, place, object, 4, 8));
     assert_int_equal(jm_arena_span_granules(arena), 0);
@@ -330,10 +333,8 @@ static void an_object_shrinks_into_the_span_behind_it_only(void **state)
     struct held *second = hold(rig_alloc(&rig, 128));
     const struct jm_block *block = jm_block_of(second->bytes);
     struct jm_arena *arena = HEAP->arena;
-    struct jm_place place;
-    assert_true(jm_arena_find(arena, first->bytes, &place));
-    assert_false(jm_arena_retract(arena, place, first->bytes, 8, 4));
-    assert_true(jm_arena_find(arena, second->bytes, &place));
+    struct jm_place place = find(second->bytes);
+    assert_false(jm_arena_retract(arena, find(first->bytes), first->bytes, 8, 4));
     uint64_t live = jm_block_live(block);
     char *next = arena->span.next;
     assert_true(jm_arena_retract(arena, place, second->bytes, 8, 3));
