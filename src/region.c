@@ -10,6 +10,9 @@
 #define SIZES 9
 #define SIZE_MAX_BITS (JM_UNIT_BITS + SIZES - 1)
 
+/* Stretches of fewer than 2^4 units are cut far from each other, see below. */
+#define APART_BITS 4
+
 /* Less of the map is cleared faster than it is given back. */
 #define PURGE_MIN ((size_t)64 << 10)
 
@@ -113,36 +116,48 @@ static char *cut(unsigned order)
     return base + start;
 }
 
-static char *find(unsigned order);
+/* The first of the lists that has a stretch, from `order` on; SIZES if none has. */
+static unsigned next_listed(unsigned order)
+{
+    while (order < SIZES && stretches.free[order] == NULL) {
+        order++;
+    }
+    return order;
+}
+
+/* The largest stretches are lots. Their entries fill 4 KiB of the units' table. */
+static char *find_lot(void)
+{
+    return stretches.free[SIZES - 1] != NULL ? pop(SIZES - 1) : cut(SIZES - 1);
+}
 
 /*
- * Stretches of one unit come from 64 at once, neighbours last: what threads count in the entries of the
- * tenants' first units would else meet in cache lines.
+ * Cuts a lot into stretches whose order is less than APART_BITS, and lists all but the first, neighbours
+ * last: what threads count in the entries of their tenants' units would else meet in cache lines. Processors
+ * fetch more than the line that they need, so that entries are to be 2^APART_BITS * 16 == 256 bytes apart.
  */
-static char *find_unit(void)
+static void spread(char *lot, unsigned order)
 {
-    enum { UNITS = 64, APART = 4, ROW = UNITS / APART };
-    char *address = stretches.free[0] == NULL ? find(order_of(UNITS * JM_UNIT)) : NULL;
-    if (address == NULL) {
-        return stretches.free[0] == NULL ? cut(0) : pop(0);
+    const size_t count = (size_t)1 << (SIZES - 1 - order);
+    const size_t apart = (size_t)1 << (APART_BITS - order);
+    const size_t row = count / apart;
+    for (size_t i = count; i-- > 1;) {
+        size_t place = i % row * apart + i / row;
+        push(order, lot + (place << order << JM_UNIT_BITS));
     }
-    for (size_t i = UNITS; i-- > 1;) {
-        size_t place = i % ROW * APART + i / ROW;
-        push(0, address + (place << JM_UNIT_BITS));
-    }
-    return address;
 }
 
 /* pre: the lock is held. */
 static char *find(unsigned order)
 {
-    if (order == 0) {
-        return find_unit();
+    if (order < APART_BITS && stretches.free[order] == NULL) {
+        char *lot = find_lot();
+        if (lot != NULL) {
+            spread(lot, order);
+            return lot;
+        }
     }
-    unsigned larger = order;
-    while (larger < SIZES && stretches.free[larger] == NULL) {
-        larger++;
-    }
+    unsigned larger = next_listed(order);
     if (larger == SIZES) {
         return cut(order);
     }

@@ -1,0 +1,217 @@
+/*
+ * The region: stretches are aligned, disjoint and zero, those of different tenants count far from each
+ * other, and what is given back, refused or used up leaves it as good as before.
+ */
+#include "support/fake_os.h"
+#include "support/random.h"
+#include "support/unit.h"
+
+#include <string.h>
+
+#include "os.h"
+#include "region.h"
+#include "runtime.h"
+
+#define LARGEST ((size_t)4 << 20)
+
+/* Processors fetch cache lines in pairs, and ahead: what is this far apart does not meet. */
+#define FAR ((size_t)256)
+
+/* Of what was taken after each other. */
+#define ROW 16
+
+static int start(void **state)
+{
+    (void)state;
+    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+}
+
+static char *take(size_t size)
+{
+    bool has_room = false;
+    char *address = jm_region_take(size, &has_room);
+
+    assert_non_null(address);
+    assert_true(has_room);
+    return address;
+}
+
+static void give(char *address, size_t size)
+{
+    assert_true(jm_region_give(address, size));
+}
+
+static size_t smallest(void)
+{
+    return jm_small_block_min();
+}
+
+/* Bytes between the entries of two units. */
+static size_t distance(const char *one, const char *other)
+{
+    uintptr_t a = (uintptr_t)jm_region_unit_of(one);
+    uintptr_t b = (uintptr_t)jm_region_unit_of(other);
+
+    return a < b ? b - a : a - b;
+}
+
+/* Between the last unit of the one in front and the first of the other. */
+static size_t gap(const char *one, const char *other, size_t size)
+{
+    return one < other ? distance(one + size - 1, other) : distance(other + size - 1, one);
+}
+
+static void neighbours_in_time_count_far_apart(void **state)
+{
+    char *row[ROW];
+
+    (void)state;
+    for (size_t size = smallest(); size <= LARGEST; size *= 2) {
+        const size_t units = size / JM_UNIT;
+        const size_t apart =
+            units * sizeof(struct jm_unit) < FAR ? FAR : units * sizeof(struct jm_unit);
+
+        for (size_t i = 0; i < ROW; i++) {
+            row[i] = take(size);
+            for (size_t j = 0; j < i; j++) {
+                assert_true(distance(row[i], row[j]) >= apart);
+                assert_true(gap(row[i], row[j], size) >= sizeof(struct jm_unit));
+            }
+        }
+        for (size_t i = ROW; i-- > 0;) {
+            give(row[i], size);
+        }
+    }
+}
+
+/* The lot is used up before another one is begun, whatever the order. */
+static void a_lot_is_used_up(void **state)
+{
+    const size_t size = 2 * smallest();
+    const size_t count = LARGEST / size;
+    char *taken[LARGEST / JM_UNIT];
+    size_t inside = 0;
+
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        taken[i] = take(size);
+        uintptr_t lot = (uintptr_t)taken[0] & ~(LARGEST - 1);
+        inside += ((uintptr_t)taken[i] & ~(LARGEST - 1)) == lot;
+        for (size_t j = 0; j < i; j++) {
+            assert_ptr_not_equal(taken[i], taken[j]);
+        }
+    }
+    assert_int_equal(inside, count);
+    for (size_t i = count; i-- > 0;) {
+        give(taken[i], size);
+    }
+}
+
+#define LIVE 64
+
+static void stretches_are_aligned_disjoint_and_zero(void **state)
+{
+    struct {
+        char *address;
+        size_t size;
+    } live[LIVE] = {{NULL, 0}};
+    struct random random = random_seeded(3);
+    size_t metadata = jm_region_metadata();
+
+    (void)state;
+    for (unsigned i = 0; i < 4000; i++) {
+        size_t slot = random_below(&random, LIVE);
+        char *address = live[slot].address;
+        size_t size = live[slot].size;
+        if (address != NULL) {
+            assert_true(bytes_are(address, 64, (unsigned char)slot));
+            assert_true(bytes_are(address + size - 64, 64, (unsigned char)slot));
+            jm_store_relaxed(jm_region_state_of(address), 7);
+            give(address, size);
+            assert_int_equal(jm_load_relaxed(jm_region_state_of(address)), 0);
+            live[slot].address = NULL;
+            continue;
+        }
+        size = smallest() << random_below(&random, 7);
+        size = size > LARGEST ? LARGEST : size;
+        address = take(size);
+        assert_int_equal((uintptr_t)address % size, 0);
+        assert_true(jm_region_holds(address) && jm_region_holds(address + size - 1));
+        assert_true(bytes_are(address, 64, 0) && bytes_are(address + size - 64, 64, 0));
+        for (size_t j = 0; j < LIVE; j++) {
+            assert_true(live[j].address == NULL || address >= live[j].address + live[j].size ||
+                        live[j].address >= address + size);
+        }
+        memset(address, (int)slot, 64);
+        memset(address + size - 64, (int)slot, 64);
+        live[slot].address = address;
+        live[slot].size = size;
+    }
+    for (size_t i = 0; i < LIVE; i++) {
+        if (live[i].address != NULL) {
+            give(live[i].address, live[i].size);
+        }
+    }
+    assert_int_equal(jm_region_metadata(), metadata);
+}
+
+static void a_refusal_loses_nothing(void **state)
+{
+    const size_t size = smallest();
+    size_t metadata = jm_region_metadata();
+    bool has_room = false;
+
+    (void)state;
+    char *first = take(size);
+    give(first, size);
+    fake_os_refuse(FAKE_COMMIT, 1, false, 0);
+    assert_null(jm_region_take(size, &has_room));
+    assert_true(has_room);
+    assert_int_equal(fake_os_refused(), 1);
+    assert_int_equal(jm_region_metadata(), metadata);
+    assert_ptr_equal(take(size), first);
+    fake_os_refuse(FAKE_DECOMMIT, 1, false, 0);
+    first[5] = 5;
+    assert_false(jm_region_give(first, size));
+    assert_int_equal(first[5], 5);
+    fake_os_reset();
+    give(first, size);
+    assert_int_equal(jm_region_metadata(), metadata);
+}
+
+/* Last: address space that is cut is not joined again. Committed, the region is more than some machines
+ * promise: where one of them refuses, that was what could be seen there. */
+static void where_it_ends_there_is_no_room_and_what_comes_back_serves_again(void **state)
+{
+    static char *taken[((size_t)1 << JM_REGION_BITS) / LARGEST];
+    const size_t most = sizeof(taken) / sizeof(taken[0]);
+    bool has_room = true;
+    size_t count = 0;
+
+    (void)state;
+    while (count < most && (taken[count] = jm_region_take(LARGEST, &has_room)) != NULL) {
+        count++;
+    }
+    assert_true(count > 0 && count < most); /* the other tests' lots are cut up */
+    if (!has_room) {
+        while (jm_region_take(smallest(), &has_room) != NULL) {
+            /* what the lists have */
+        }
+        assert_false(has_room);
+        give(taken[0], LARGEST);
+        assert_ptr_equal(take(smallest()), taken[0]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(neighbours_in_time_count_far_apart),
+        cmocka_unit_test(a_lot_is_used_up),
+        cmocka_unit_test(stretches_are_aligned_disjoint_and_zero),
+        cmocka_unit_test(a_refusal_loses_nothing),
+        cmocka_unit_test(where_it_ends_there_is_no_room_and_what_comes_back_serves_again),
+    };
+
+    return cmocka_run_group_tests(tests, start, NULL);
+}
