@@ -56,8 +56,8 @@ struct jm_arena {
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 
 /* A block without granules, and an arena without blocks: they refuse every question. */
-extern struct jm_block jm_no_block;
-extern struct jm_arena jm_no_arena;
+extern JM_HIDDEN struct jm_block jm_no_block;
+extern JM_HIDDEN struct jm_arena jm_no_arena;
 
 #define JM_NO_GRANULE SIZE_MAX
 
@@ -127,6 +127,7 @@ JM_INLINE bool jm_arena_take(struct jm_link *list, struct jm_link *link, struct 
 JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
 {
     struct jm_link *list = &arena->free[code];
+    JM_PIN(list); /* some processors forward what was stored at once only where no index is added */
     struct jm_link *link = list->next;
     struct jm_place place;
     /* An old link may lead to the object that waits: it is free, but will be written into once more. */

@@ -25,6 +25,13 @@
 #define JM_HOT
 #endif
 
+/* Data that only the library's own files name: reached without a detour through the linker's tables. */
+#if defined(__GNUC__) && !defined(_WIN32)
+#define JM_HIDDEN __attribute__((visibility("hidden")))
+#else
+#define JM_HIDDEN
+#endif
+
 /* The convention of a host's callbacks; it differs from the default on 32-bit Windows only. */
 #if defined(_WIN32)
 #define JM_CALLBACK __stdcall

@@ -15,7 +15,7 @@ enum jm_diagnostic { JM_DIAGNOSE_MISUSE = 1, JM_DIAGNOSE_REFUSALS = 2, JM_DIAGNO
 #define JM_DIAGNOSE_ALL 7u
 
 /* Process state: the kinds that are on. Written by all. */
-extern _Atomic(unsigned) jm_diagnostics;
+extern JM_HIDDEN _Atomic(unsigned) jm_diagnostics;
 
 static inline bool jm_diagnoses(enum jm_diagnostic kind)
 {

@@ -96,7 +96,7 @@ JM_INLINE bool jm_inspect_is_closed(const void *address)
 #if defined(JM_VALGRIND)
 
 /* Process state: whether memcheck runs the process. Written before the first runtime exists. */
-extern bool jm_inspect_watched;
+extern JM_HIDDEN bool jm_inspect_watched;
 
 /* The requests themselves, out of the way of those who are not watched. */
 JM_COLD void jm_tell_begin(void);

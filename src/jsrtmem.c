@@ -140,8 +140,8 @@ static JM_NOINLINE void *alloc_slow(JsRuntimeHandle runtime, size_t size)
     return run(runtime, &request, HERE);
 }
 
-/* There may be room without asking anybody. */
-static JM_NOINLINE void *alloc_refill(JsRuntimeHandle runtime, size_t size, size_t code)
+/* The runtime is the current one. There may be room without asking anybody. */
+static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
 {
     struct jm_heap *heap = jm_current.heap;
     void *object = heap == NULL ? NULL : jm_heap_refill(heap, (unsigned)code);
@@ -149,16 +149,16 @@ static JM_NOINLINE void *alloc_refill(JsRuntimeHandle runtime, size_t size, size
         (void)jm_heap_free(heap, object); /* what a drain emptied goes while no event can lose it */
         object = NULL;
     }
-    return object != NULL ? object : alloc_slow(runtime, size);
+    return object != NULL ? object : alloc_slow((JsRuntimeHandle)jm_current.handle, size);
 }
 
 /* The list of the class is of no use. A new object comes before the one that waits to be listed: what is
  * freed and taken in turns then has two. */
-static JM_NOINLINE void *alloc_new(JsRuntimeHandle runtime, size_t size, size_t code,
-                                   struct jm_arena *arena)
+static JM_NOINLINE void *alloc_new(size_t code, size_t size)
 {
+    struct jm_arena *arena = jm_current.arena;
     void *object = arena->free[code].next == NULL ? jm_arena_cut(arena, code) : NULL;
-    return JM_LIKELY(object != NULL) ? object : alloc_refill(runtime, size, code);
+    return JM_LIKELY(object != NULL) ? object : alloc_refill(code, size);
 }
 
 /* A size that the table of steps does not know. */
@@ -168,9 +168,8 @@ static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
         return alloc_slow(runtime, size);
     }
     unsigned code = jm_class_of_size(size);
-    struct jm_arena *arena = jm_current.arena;
-    void *object = jm_arena_pop(arena, code);
-    return object != NULL ? object : alloc_new(runtime, size, code, arena);
+    void *object = jm_arena_pop(jm_current.arena, code);
+    return object != NULL ? object : alloc_new(code, size);
 }
 
 JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
@@ -179,9 +178,8 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
         return fit(alloc_medium(runtime, size), size);
     }
     size_t code = jm_class_steps[(size + JM_GRANULE - 1) >> JM_GRANULE_BITS];
-    struct jm_arena *arena = jm_current.arena;
-    void *object = jm_arena_pop(arena, code);
-    return fit(JM_LIKELY(object != NULL) ? object : alloc_new(runtime, size, code, arena), size);
+    void *object = jm_arena_pop(jm_current.arena, code);
+    return fit(JM_LIKELY(object != NULL) ? object : alloc_new(code, size), size);
 }
 
 /* Not inlined, so that the common way stays as short as it is. */

@@ -35,7 +35,7 @@ struct jm_leaf {
     _Atomic(struct jm_block *) blocks[(size_t)1 << JM_LEAF_BITS];
 };
 
-extern _Atomic(struct jm_leaf *) jm_pagemap_root[(size_t)1 << JM_ROOT_BITS];
+extern JM_HIDDEN _Atomic(struct jm_leaf *) jm_pagemap_root[(size_t)1 << JM_ROOT_BITS];
 
 /* What the map knows of an address outside of the region; NULL: nothing was ever registered near it. */
 static inline struct jm_leaf *jm_pagemap_leaf(const void *pointer)
@@ -95,8 +95,8 @@ size_t jm_pagemap_metadata(void);
 struct jm_reader_stripe {
     _Alignas(64) _Atomic(uint32_t) readers[2];
 };
-extern struct jm_reader_stripe jm_pagemap_stripes[JM_READER_STRIPES];
-extern _Atomic(uint32_t) jm_pagemap_epoch;
+extern JM_HIDDEN struct jm_reader_stripe jm_pagemap_stripes[JM_READER_STRIPES];
+extern JM_HIDDEN _Atomic(uint32_t) jm_pagemap_epoch;
 
 /* Begins reading blocks of others. They are looked up by a sequentially consistent load, which comes after
  * the count, as the change of the epoch does. Nothing until jm_pagemap_leave may block or call the host. */

@@ -63,7 +63,7 @@ struct jm_region {
     _Atomic(char *) base;
     _Atomic(size_t) granules; /* that the tables cover so far; 0: there is no region */
 };
-extern struct jm_region jm_region;
+extern JM_HIDDEN struct jm_region jm_region;
 
 /* The granule that starts at `pointer`, or one beyond the region where none does. */
 JM_INLINE size_t jm_region_granule(const char *base, const void *pointer)

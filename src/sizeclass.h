@@ -37,8 +37,8 @@ static_assert(JM_CLASSES < JM_FREE && JM_QUEUED + JM_CLASSES < JM_HOLE,
     X(14336) X(16384)
 /* clang-format on */
 
-extern const uint8_t jm_class_steps[65];                 /* by count of units: the step that fits */
-extern const uint16_t jm_class_granules[JM_CLASSES + 1]; /* by code */
+extern JM_HIDDEN const uint8_t jm_class_steps[65]; /* by count of units: the step that fits */
+extern JM_HIDDEN const uint16_t jm_class_granules[JM_CLASSES + 1]; /* by code */
 
 /* The smallest class of at least `granules`, at most JM_SMALL_GRANULES; 0 counts as 1. */
 JM_INLINE unsigned jm_class_of(size_t granules)
@@ -72,7 +72,7 @@ static inline unsigned jm_class_within(size_t granules)
 }
 
 /* What a live object counts in its block, by code: one object, and its granules. */
-extern const uint64_t jm_class_counts[JM_CLASSES + 1];
+extern JM_HIDDEN const uint64_t jm_class_counts[JM_CLASSES + 1];
 
 JM_INLINE uint64_t jm_class_live(size_t code)
 {
