@@ -70,7 +70,7 @@ struct jm_block {
     char *start;           /* granule 0. Constant */
     _Atomic(uint8_t) *map; /* shared, queued by all: the state of each granule. Constant */
     uint32_t carved;       /* granules below it hold objects, live, free or queued */
-    uint32_t touched;      /* granules from here on have never been written */
+    uint32_t touched;      /* the rest was never written. Without the span: carved <= touched */
     _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
     struct jm_block *previous;
     struct jm_os_region region; /* the mapping; in the region, the stretch */

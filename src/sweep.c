@@ -45,7 +45,6 @@ static void flush_run(struct sweep *sweep, struct jm_block *block, size_t start,
         block->carved = is_rest ? (uint32_t)block->granules : block->carved;
         block->touched = block->touched < block->carved ? block->carved : block->touched;
     } else if (is_rest) {
-        block->touched = block->touched < block->carved ? block->carved : block->touched;
         block->carved = (uint32_t)start;
     } else {
         jm_arena_free_run(sweep->arena, block, start, end);

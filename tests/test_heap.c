@@ -779,6 +779,7 @@ static void the_walk_sees_each_damage(void **state)
     DAMAGE(block->charge, size_t, block->charge + jm_os_page_size());
     DAMAGE(block->granules, size_t, block->granules - 1);
     DAMAGE(block->carved, uint32_t, block->carved - 1);
+    DAMAGE(block->touched, uint32_t, block->carved - 1);
     DAMAGE(block_of(queued)->queued, uint64_t, 0);
     DAMAGE(HEAP->queued, uint8_t, 0);
     DAMAGE(first->next, void *, NULL);

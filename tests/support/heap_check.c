@@ -124,6 +124,10 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     if (!span_seen) {
         return "the span does not start where an object ends";
     }
+    bool has_span = check->heap->arena->span.block == block;
+    if (!has_span && block->touched < block->carved) {
+        return "an object lies where nothing was touched";
+    }
     if (block->charge + holes != jm_block_size(block)) {
         return "a block is charged for more or less than what it has";
     }
