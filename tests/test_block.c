@@ -326,6 +326,22 @@ static void the_reserve_serves_like_the_os(void **state)
 }
 
 /* What the OS gives is no reason to touch what the reserve has of another size. */
+/* Its header may be where another one's was. */
+static void a_block_that_the_os_gives_again_is_untouched(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(0);
+    struct jm_block *block = small_block(jm_small_block_min());
+    char *start = block->start;
+    block->touched = block->carved = (uint32_t)block->granules;
+    assert_true(jm_block_release(SUPPLY, block, false));
+    block = small_block(jm_small_block_min());
+    assert_ptr_equal(block->start, start);
+    assert_int_equal(block->touched, 0);
+    assert_int_equal(block->carved, 0);
+    assert_true(jm_block_release(SUPPLY, block, false));
+}
+
 static void the_reserve_keeps_what_does_not_fit(void **state)
 {
     (void)state;
@@ -766,6 +782,7 @@ int main(void)
         BLOCK_TEST(a_limit_lowered_while_the_os_works_refuses),
         BLOCK_TEST(the_reserve_is_given_up_before_the_os_refuses),
         BLOCK_TEST(the_reserve_serves_like_the_os),
+        BLOCK_TEST(a_block_that_the_os_gives_again_is_untouched),
         BLOCK_TEST(the_reserve_keeps_what_does_not_fit),
         BLOCK_TEST(all_units_but_the_one_that_counts_most_are_pinned),
         BLOCK_TEST(a_free_is_told_when_the_block_is_gone),
