@@ -10,8 +10,8 @@
 #define SIZES 9
 #define SIZE_MAX_BITS (JM_UNIT_BITS + SIZES - 1)
 
-/* Stretches of fewer than 2^4 units are cut far from each other, see below. */
-#define APART_BITS 4
+/* Stretches of fewer units than have 256 bytes of entries are cut that far from each other, see below. */
+#define APART_BITS (8 - JM_UNIT_ENTRY_BITS)
 
 /* Less of the map is cleared faster than it is given back. */
 #define PURGE_MIN ((size_t)64 << 10)
@@ -116,25 +116,10 @@ static char *cut(unsigned order)
     return base + start;
 }
 
-/* The first of the lists that has a stretch, from `order` on; SIZES if none has. */
-static unsigned next_listed(unsigned order)
-{
-    while (order < SIZES && stretches.free[order] == NULL) {
-        order++;
-    }
-    return order;
-}
-
-/* The largest stretches are lots. Their entries fill 4 KiB of the units' table. */
-static char *find_lot(void)
-{
-    return stretches.free[SIZES - 1] != NULL ? pop(SIZES - 1) : cut(SIZES - 1);
-}
-
 /*
- * Cuts a lot into stretches whose order is less than APART_BITS, and lists all but the first, neighbours
- * last: what threads count in the entries of their tenants' units would else meet in cache lines. Processors
- * fetch more than the line that they need, so that entries are to be 2^APART_BITS * 16 == 256 bytes apart.
+ * Cuts a lot, which is a largest stretch, into those of an order below APART_BITS, and lists all but the first,
+ * neighbours last: what threads count in the entries of their tenants' units would else meet in cache lines.
+ * 64 bytes are not enough: processors fetch lines in pairs, and ahead.
  */
 static void spread(char *lot, unsigned order)
 {
@@ -151,13 +136,16 @@ static void spread(char *lot, unsigned order)
 static char *find(unsigned order)
 {
     if (order < APART_BITS && stretches.free[order] == NULL) {
-        char *lot = find_lot();
+        char *lot = find(SIZES - 1);
         if (lot != NULL) {
             spread(lot, order);
             return lot;
         }
     }
-    unsigned larger = next_listed(order);
+    unsigned larger = order;
+    while (larger < SIZES && stretches.free[larger] == NULL) {
+        larger++;
+    }
     if (larger == SIZES) {
         return cut(order);
     }

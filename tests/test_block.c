@@ -325,7 +325,6 @@ static void the_reserve_serves_like_the_os(void **state)
     assert_supply(&again, 1);
 }
 
-/* What the OS gives is no reason to touch what the reserve has of another size. */
 /* Its header may be where another one's was. */
 static void a_block_that_the_os_gives_again_is_untouched(void **state)
 {
@@ -342,6 +341,7 @@ static void a_block_that_the_os_gives_again_is_untouched(void **state)
     assert_true(jm_block_release(SUPPLY, block, false));
 }
 
+/* What the OS gives is no reason to touch what the reserve has of another size. */
 static void the_reserve_keeps_what_does_not_fit(void **state)
 {
     (void)state;
