@@ -1,5 +1,38 @@
 #include "inspect.h"
 
+#if defined(JM_ASAN)
+
+#include "thread.h"
+
+/* The tool has a lock of its own, which a forked child finds as it was. So nobody is in there then. */
+static struct jm_lock roots;
+
+void jm_inspect_add_root(const void *address, size_t size)
+{
+    jm_lock_take(&roots);
+    __lsan_register_root_region(address, size);
+    jm_lock_drop(&roots);
+}
+
+void jm_inspect_remove_root(const void *address, size_t size)
+{
+    jm_lock_take(&roots);
+    __lsan_unregister_root_region(address, size);
+    jm_lock_drop(&roots);
+}
+
+void jm_inspect_before_fork(void)
+{
+    jm_lock_take(&roots);
+}
+
+void jm_inspect_after_fork(void)
+{
+    jm_lock_drop(&roots);
+}
+
+#endif
+
 #if defined(JM_VALGRIND)
 
 #include <valgrind/memcheck.h>

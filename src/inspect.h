@@ -48,15 +48,11 @@ static inline bool jm_inspect_is_closed(const void *address)
 
 /* Objects may hold the only pointers to what libc's malloc gave: the search for leaks has to look there.
  * What is told here has to be taken back as it was told. */
-static inline void jm_inspect_add_root(const void *address, size_t size)
-{
-    __lsan_register_root_region(address, size);
-}
+void jm_inspect_add_root(const void *address, size_t size);
+void jm_inspect_remove_root(const void *address, size_t size);
 
-static inline void jm_inspect_remove_root(const void *address, size_t size)
-{
-    __lsan_unregister_root_region(address, size);
-}
+void jm_inspect_before_fork(void);
+void jm_inspect_after_fork(void);
 
 #else
 
@@ -80,6 +76,14 @@ JM_INLINE void jm_inspect_add_root(const void *address, size_t size)
 JM_INLINE void jm_inspect_remove_root(const void *address, size_t size)
 {
     (void)address, (void)size;
+}
+
+JM_INLINE void jm_inspect_before_fork(void)
+{
+}
+
+JM_INLINE void jm_inspect_after_fork(void)
+{
 }
 
 /* Without a tool nobody waits for it. */

@@ -475,10 +475,12 @@ static void before_fork(void)
     jm_reserve_before_fork();
     jm_region_before_fork();
     jm_pagemap_before_fork();
+    jm_inspect_before_fork();
 }
 
 static void drop_locks(void)
 {
+    jm_inspect_after_fork();
     jm_region_after_fork();
     jm_reserve_after_fork();
     jm_registry_after_fork();
