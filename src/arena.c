@@ -1,29 +1,22 @@
 #include "arena.h"
 
+#include <string.h>
+
 struct jm_block jm_no_block;
 
 struct jm_arena jm_no_arena = {
     .span = {.block = &jm_no_block},
 };
 
-static void forget_pending(struct jm_arena *arena)
-{
-    arena->pending = (struct jm_pending){&arena->nowhere, &arena->free[0]};
-}
-
-void jm_arena_settle(struct jm_arena *arena)
-{
-    jm_arena_list(arena->pending.list, arena->pending.link);
-    forget_pending(arena);
-}
-
 static struct jm_arena *copy_into(struct jm_block *block, const struct jm_arena *arena,
                                   struct jm_supply *supply)
 {
     struct jm_arena *copy = (struct jm_arena *)(void *)block->arena;
-    *copy = *arena;
+    size_t size = sizeof *arena - offsetof(struct jm_arena, mark);
+    JM_PIN(size); /* compilers make one instruction of a known size, which takes longer to begin */
+    jm_store_relaxed(&copy->live, jm_load_relaxed(&arena->live)); /* who comes late may read it */
+    memcpy(&copy->mark, &arena->mark, size);
     copy->supply = supply;
-    forget_pending(copy);
     jm_block_set_small_token(supply, copy);
     return copy;
 }
@@ -35,38 +28,33 @@ struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *bloc
 
 struct jm_arena *jm_arena_move(struct jm_arena *arena, struct jm_block *block)
 {
-    jm_arena_settle(arena);
     return copy_into(block, arena, arena->supply);
 }
 
-bool jm_arena_find(struct jm_arena *arena, const void *pointer, struct jm_place *place)
+jm_state *jm_arena_find(struct jm_arena *arena, const void *pointer)
 {
-    if (jm_arena_peek(arena, pointer, place)) {
-        return true;
+    jm_state *state;
+    if (jm_arena_peek(arena, pointer, &state)) {
+        return state;
     }
-    struct jm_unit *unit = jm_region_holds(pointer) ? NULL : jm_pagemap_unit(pointer);
-    if (unit == NULL || jm_load_relaxed(&unit->token) != arena) {
-        return false;
+    if (jm_region_holds(pointer)) {
+        return NULL;
+    }
+    jm_token *token = jm_pagemap_token(pointer);
+    if (token == NULL || jm_load_relaxed(token) != arena) {
+        return NULL;
     }
     struct jm_block *block = jm_pagemap_block(pointer);
     size_t granule = jm_granule_of(block, pointer);
-    if (granule >= block->granules) {
-        return false;
-    }
-    *place = (struct jm_place){unit, &block->map[granule]};
-    return true;
+    return granule < block->granules ? &block->map[granule] : NULL;
 }
 
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
 {
     struct jm_link *list = &arena->free[code];
-    if (list->next == NULL || list->next == arena->pending.link) {
-        jm_arena_settle(arena);
-    }
     struct jm_link *link = list->next;
-    struct jm_place place;
-    if (link == NULL ||
-        (jm_arena_find(arena, link, &place) && jm_arena_take(list, link, place, code))) {
+    jm_state *state = link == NULL ? NULL : jm_arena_find(arena, link);
+    if (link == NULL || (state != NULL && jm_arena_take(arena, list, link, state, code))) {
         return link;
     }
     list->next = NULL; /* what followed is still in the map */
@@ -76,7 +64,6 @@ void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
 
 void jm_arena_clear_lists(struct jm_arena *arena)
 {
-    forget_pending(arena);
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
         arena->free[code].next = NULL;
     }
@@ -84,14 +71,11 @@ void jm_arena_clear_lists(struct jm_arena *arena)
 
 void jm_arena_open_span(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end)
 {
-    uintptr_t base = (uintptr_t)block->start; /* its units lie side by side */
     arena->span = (struct jm_span){
         .next = jm_granule_address(block, start),
         .end = jm_granule_address(block, end),
         .block = block,
-        .states = (uintptr_t)block->map - (base >> JM_GRANULE_BITS),
-        .units =
-            (uintptr_t)jm_pagemap_unit(block->start) - (base >> JM_UNIT_BITS << JM_UNIT_ENTRY_BITS),
+        .states = (uintptr_t)block->map - ((uintptr_t)block->start >> JM_GRANULE_BITS),
     };
 }
 
@@ -105,7 +89,7 @@ static uint32_t note_touched(const struct jm_span *span)
     return next;
 }
 
-bool jm_arena_retract(struct jm_arena *arena, struct jm_place place, void *object, unsigned old,
+bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, unsigned old,
                       unsigned code)
 {
     if (arena->span.next != (char *)object + jm_class_bytes(old)) {
@@ -114,8 +98,8 @@ bool jm_arena_retract(struct jm_arena *arena, struct jm_place place, void *objec
     (void)note_touched(&arena->span);
     arena->span.next = (char *)object + jm_class_bytes(code);
     jm_inspect_close(arena->span.next, jm_class_bytes(old) - jm_class_bytes(code));
-    jm_store_relaxed(place.state, (uint8_t)code);
-    jm_count_owned(&place.unit->live, jm_class_live(code) - jm_class_live(old));
+    jm_store_relaxed(state, (uint8_t)code);
+    jm_count_owned(&arena->live, jm_class_live(code) - jm_class_live(old));
     return true;
 }
 
@@ -175,7 +159,7 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
             struct jm_block *block = jm_block_of(object);
             size_t start = jm_granule_of(block, object);
             jm_inspect_close(object, jm_class_bytes(larger));
-            (void)jm_discount_owned(&jm_pagemap_unit(object)->live, jm_class_live(larger));
+            jm_count_owned(&arena->live, 0 - jm_class_live(larger));
             jm_arena_open_span(arena, block, start, start + jm_class_granules[larger]);
             return true;
         }
@@ -217,25 +201,12 @@ void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
     jm_arena_open_span(arena, block, block->first, granules);
 }
 
-void jm_arena_close_block(struct jm_arena *arena)
-{
-    jm_arena_retire_span(arena);
-    jm_arena_settle(arena);
-}
-
-/* Changes what the unit of a granule counts. */
-static void count(const struct jm_block *block, size_t granule, uint64_t live)
-{
-    jm_count_owned(&jm_pagemap_unit(jm_granule_address(block, granule))->live, live);
-}
-
 void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned old,
                     size_t granule, unsigned code)
 {
     size_t end = start + jm_class_granules[old];
     jm_store_relaxed(&block->map[granule], (uint8_t)code);
-    count(block, granule, jm_class_live(code));
-    count(block, start, 0 - jm_class_live(old));
+    jm_count_owned(&arena->live, jm_class_live(code) - jm_class_live(old));
     jm_arena_free_run(arena, block, start, granule);
     jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);
 }

@@ -8,6 +8,8 @@
  *
  *      sum over blocks of carved - first granule == live + free + queued + (span.end - span.next)
  *
+ * Nothing is counted by block or by class: which blocks are empty, the state map tells whoever asks.
+ *
  * There is one list of free objects per class, linked through the objects themselves. A link is a
  * hint: whoever follows one asks the state map first whether it leads to a free object of this class.
  * Where it does not, the list ends there, and what it may have led to is found again by a sweep (see
@@ -27,30 +29,20 @@ struct jm_link {
     struct jm_link *next;
 };
 
-/* Objects are cut off its beginning. What the tables know of an address in it is found without a look-up:
- *
- *      state of the granule at `a`:  states + (a >> JM_GRANULE_BITS)
- *      count of the unit of `a`:     units + (a >> JM_UNIT_BITS << JM_UNIT_ENTRY_BITS)
- */
+/* Objects are cut off its beginning. The state of the granule at an address in it is found without a look-up,
+ * at states + (address >> JM_GRANULE_BITS). */
 struct jm_span {
     char *next, *end;
     struct jm_block *block;
-    uintptr_t states, units;
-};
-
-/* The object freed last. It enters its list with the next free: where an object is freed and handed out
- * again at once, the list's head is then known before the state map has told the object's class. */
-struct jm_pending {
-    struct jm_link *link; /* `nowhere`, in the list of class 0, where none waits */
-    struct jm_link *list;
+    uintptr_t states;
 };
 
 struct jm_arena {
-    struct jm_link free[JM_CLASSES + 1]; /* by code; `next` is the first object */
-    struct jm_pending pending;
+    _Atomic(uint64_t) live; /* granules << 32 | objects, queued ones included. Read by all */
+    uint64_t mark;          /* where less is live, blocks may be empty, see giveback.c */
     struct jm_span span;
+    struct jm_link free[JM_CLASSES + 1]; /* by code; `next` is the first object */
     struct jm_supply *supply;
-    struct jm_link nowhere;
     bool broken; /* free objects may be missing from the lists: sweep before growing */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
@@ -73,24 +65,17 @@ static inline void *jm_granule_address(const struct jm_block *block, size_t gran
     return block->start + (granule << JM_GRANULE_BITS);
 }
 
-/* What is known of a granule of the arena's blocks. */
-struct jm_place {
-    struct jm_unit *unit;
-    _Atomic(uint8_t) *state;
-};
-
-/* Looks a pointer up in the region. False: it is not there, or no granule of the arena's starts at it. */
-JM_INLINE bool jm_arena_peek(const struct jm_arena *arena, const void *pointer,
-                             struct jm_place *place)
+/* Finds the state of the granule that starts at a pointer into the region. False: it does not lie there, or
+ * no granule of the arena's starts at it. */
+JM_INLINE bool jm_arena_peek(const struct jm_arena *arena, const void *pointer, jm_state **state)
 {
     char *base = jm_load_relaxed(&jm_region.base);
     size_t granule = jm_region_granule(base, pointer);
     if (!jm_region_covers(granule)) {
         return false;
     }
-    place->unit = jm_region_unit(base, granule);
-    place->state = jm_region_state(base, granule);
-    return JM_LIKELY(jm_equals_pointer(&place->unit->token, arena));
+    *state = jm_region_state(base, granule);
+    return JM_LIKELY(jm_equals_pointer(jm_region_token(base, granule), arena));
 }
 
 /* Links lie in memory that is free: tools would report whoever else reads or writes there. */
@@ -110,16 +95,16 @@ JM_INLINE size_t jm_class_bytes(size_t code)
 }
 
 /* Takes the first object of a list, which a link led to. False: it is no free object of this class. */
-JM_INLINE bool jm_arena_take(struct jm_link *list, struct jm_link *link, struct jm_place place,
-                             size_t code)
+JM_INLINE bool jm_arena_take(struct jm_arena *arena, struct jm_link *list, struct jm_link *link,
+                             jm_state *state, size_t code)
 {
-    if (JM_UNLIKELY(!jm_equals_byte(place.state, (uint8_t)(code + JM_FREE)))) {
+    if (JM_UNLIKELY(!jm_equals_byte(state, (uint8_t)(code + JM_FREE)))) {
         return false;
     }
     list->next = jm_link_next(link);
-    jm_store_relaxed(place.state, (uint8_t)code);
+    jm_store_relaxed(state, (uint8_t)code);
     jm_inspect_open(link, jm_class_bytes(code));
-    jm_count_owned(&place.unit->live, jm_class_live(code));
+    jm_count_owned(&arena->live, jm_class_live(code));
     return true;
 }
 
@@ -129,12 +114,9 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
     struct jm_link *list = &arena->free[code];
     JM_PIN(list); /* some processors forward what was stored at once only where no index is added */
     struct jm_link *link = list->next;
-    struct jm_place place;
-    /* An old link may lead to the object that waits: it is free, but will be written into once more. */
-    if (JM_UNLIKELY(link == arena->pending.link)) {
-        return NULL;
-    }
-    bool taken = jm_arena_peek(arena, link, &place) && jm_arena_take(list, link, place, code);
+    jm_state *state;
+    bool taken =
+        jm_arena_peek(arena, link, &state) && jm_arena_take(arena, list, link, state, code);
     return taken ? link : NULL;
 }
 
@@ -144,79 +126,65 @@ JM_INLINE void jm_arena_list(struct jm_link *list, struct jm_link *link)
     list->next = link;
 }
 
-/* Frees a live object of class `code`. True where its block may be empty now. */
-JM_INLINE bool jm_arena_push(struct jm_arena *arena, struct jm_place place, void *object,
-                             size_t code)
+/* Frees a live object of class `code`. True where so little is live now that blocks may be empty. */
+JM_INLINE bool jm_arena_push(struct jm_arena *arena, jm_state *state, void *object, size_t code)
 {
-    struct jm_link *list = &arena->free[code];
-    JM_PIN(list);
-    jm_store_relaxed(place.state, (uint8_t)(code + JM_FREE));
+    jm_store_relaxed(state, (uint8_t)(code + JM_FREE));
     jm_inspect_close(object, jm_class_bytes(code));
-    jm_arena_list(arena->pending.list, arena->pending.link);
-    arena->pending = (struct jm_pending){object, list};
-    return JM_UNLIKELY(jm_discount_owned(&place.unit->live, jm_class_live(code)));
-}
-
-/* The place of a granule of the span. */
-JM_INLINE struct jm_place jm_span_place(const struct jm_span *span, const void *pointer)
-{
-    uintptr_t address = (uintptr_t)pointer;
-    uintptr_t unit = span->units + (address >> JM_UNIT_BITS << JM_UNIT_ENTRY_BITS);
-    uintptr_t state = span->states + (address >> JM_GRANULE_BITS);
-    return (struct jm_place){(struct jm_unit *)unit, (_Atomic(uint8_t) *)state};
+    jm_arena_list(&arena->free[code], object);
+    uint64_t live = jm_load_relaxed(&arena->live) - jm_class_live(code);
+    jm_store_relaxed(&arena->live, live);
+    return JM_UNLIKELY(live < arena->mark);
 }
 
 /* Cuts an object off the span. NULL: the span is too short. */
 JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
 {
     uint64_t live = jm_class_live(code);
-    uint32_t bytes = (uint32_t)live << JM_GRANULE_BITS;
+    size_t bytes = live >> 32 << JM_GRANULE_BITS;
     char *object = arena->span.next;
     if ((size_t)(arena->span.end - object) < bytes) {
         return NULL;
     }
-    struct jm_place place = jm_span_place(&arena->span, object);
+    jm_state *state = (jm_state *)(arena->span.states + ((uintptr_t)object >> JM_GRANULE_BITS));
     arena->span.next = object + bytes;
     jm_inspect_open(object, bytes);
-    jm_store_relaxed(place.state, (uint8_t)code);
-    jm_count_owned(&place.unit->live, live);
+    jm_store_relaxed(state, (uint8_t)code);
+    jm_count_owned(&arena->live, live);
     return object;
 }
 
 /* Grows a live object of class `old` into the span behind it. False: it is not there, or is too short. */
-JM_INLINE bool jm_arena_extend(struct jm_arena *arena, struct jm_place place, void *object,
-                               unsigned old, unsigned code)
+JM_INLINE bool jm_arena_extend(struct jm_arena *arena, jm_state *state, void *object, unsigned old,
+                               unsigned code)
 {
     uint64_t was = jm_class_live(old);
     uint64_t will = jm_class_live(code);
-    uint32_t bytes = (uint32_t)will << JM_GRANULE_BITS;
-    char *next = (char *)object + ((uint32_t)was << JM_GRANULE_BITS);
+    size_t bytes = will >> 32 << JM_GRANULE_BITS;
+    char *next = (char *)object + (was >> 32 << JM_GRANULE_BITS);
     if (arena->span.next != next || (size_t)(arena->span.end - (char *)object) < bytes) {
         return false;
     }
     arena->span.next = (char *)object + bytes;
-    jm_store_relaxed(place.state, (uint8_t)code);
+    jm_store_relaxed(state, (uint8_t)code);
     jm_inspect_open(object, jm_class_bytes(code));
-    jm_count_owned(&place.unit->live, will - was);
+    jm_count_owned(&arena->live, will - was);
     return true;
 }
 
 /* Shrinks a live object in front of the span, which gets the rest. False: it lies elsewhere. */
-bool jm_arena_retract(struct jm_arena *arena, struct jm_place place, void *object, unsigned old,
+bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, unsigned old,
                       unsigned code);
 
 /* The same as jm_arena_peek for any pointer into a small block of this arena's heap, in the region or not.
- * False: it is none. */
-bool jm_arena_find(struct jm_arena *arena, const void *pointer, struct jm_place *place);
+ * NULL: it is none. */
+jm_state *jm_arena_find(struct jm_arena *arena, const void *pointer);
 
 /* Makes an arena in `block`, which is its first. */
 struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *block);
 
 /* Moves an arena into another block of its heap. */
 struct jm_arena *jm_arena_move(struct jm_arena *arena, struct jm_block *block);
-
-/* Puts the object that waits into its list. */
-void jm_arena_settle(struct jm_arena *arena);
 
 /* Pops where jm_arena_pop could not because of the place. A link that leads nowhere ends its list. */
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
@@ -245,9 +213,6 @@ static inline uint32_t jm_arena_span_granules(const struct jm_arena *arena)
 
 /* Makes a new block the span. */
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block);
-
-/* Lets go of a block that is about to be released. Links to its objects stay behind: they lead nowhere. */
-void jm_arena_close_block(struct jm_arena *arena);
 
 /* Splits a live object in place, so that one of class `code` starts at `granule` within it; the rest
  * becomes free. `old` is the class it had at `start`. */

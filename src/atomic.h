@@ -25,8 +25,9 @@
 
 /*
  * The same for counters on the fast paths, in one instruction where the processor has it: compilers make
- * three of an atomic load, an addition and an atomic store. jm_discount_owned tells whether 0 is left.
- * jm_equals_*: a comparison with memory, of which they make two, with a register between.
+ * three of an atomic load, an addition and an atomic store.
+ * jm_equals_*, jm_exceeds: a comparison with memory, of which they make two, with a register between.
+ * jm_load_byte: a byte as an integer, which they extend twice.
  */
 #if defined(__SANITIZE_THREAD__)
 #define JM_THREAD_SANITIZER 1
@@ -36,6 +37,20 @@
 #endif
 #endif
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(JM_THREAD_SANITIZER)
+static inline unsigned jm_load_byte(const _Atomic(uint8_t) *object)
+{
+    unsigned value;
+    __asm__("movzbl %1, %0" : "=r"(value) : "m"(*object));
+    return value;
+}
+
+static inline bool jm_exceeds(const _Atomic(size_t) *object, size_t value)
+{
+    bool is_above;
+    __asm__("cmpq %2, %1" : "=@cca"(is_above) : "m"(*object), "r"(value));
+    return is_above;
+}
+
 static inline bool jm_equals_byte(const _Atomic(uint8_t) *object, uint8_t value)
 {
     bool is_equal;
@@ -54,14 +69,17 @@ static inline void jm_count_owned(_Atomic(uint64_t) *counter, uint64_t value)
 {
     __asm__ volatile("addq %1, %0" : "+m"(*counter) : "r"(value) : "cc");
 }
-
-static inline bool jm_discount_owned(_Atomic(uint64_t) *counter, uint64_t value)
-{
-    bool is_zero;
-    __asm__ volatile("subq %2, %0" : "+m"(*counter), "=@ccz"(is_zero) : "r"(value));
-    return is_zero;
-}
 #else
+static inline unsigned jm_load_byte(const _Atomic(uint8_t) *object)
+{
+    return jm_load_relaxed(object);
+}
+
+static inline bool jm_exceeds(const _Atomic(size_t) *object, size_t value)
+{
+    return jm_load_relaxed(object) > value;
+}
+
 static inline bool jm_equals_byte(const _Atomic(uint8_t) *object, uint8_t value)
 {
     return jm_load_relaxed(object) == value;
@@ -76,13 +94,6 @@ static inline void jm_count_owned(_Atomic(uint64_t) *counter, uint64_t value)
 {
     jm_add_owned(counter, value);
 }
-
-static inline bool jm_discount_owned(_Atomic(uint64_t) *counter, uint64_t value)
-{
-    uint64_t left = jm_load_relaxed(counter) - value;
-    jm_store_relaxed(counter, left);
-    return left == 0;
-}
 #endif
 
 /* Makes shared bytes zero, in no order. */
@@ -94,6 +105,18 @@ static inline void jm_zero_bytes(_Atomic(uint8_t) *bytes, size_t count)
     }
 #else
     memset((void *)bytes, 0, count);
+#endif
+}
+
+/* Copies shared bytes, in no order. */
+static inline void jm_copy_bytes(uint8_t *copy, const _Atomic(uint8_t) *bytes, size_t count)
+{
+#if defined(JM_THREAD_SANITIZER)
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = jm_load_relaxed(&bytes[i]);
+    }
+#else
+    memcpy(copy, (const void *)bytes, count);
 #endif
 }
 

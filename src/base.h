@@ -51,11 +51,11 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int line);
 #define JM_ASSERT(condition) ((void)0)
 #endif
 
-/* Keeps a pointer in one register, where the compiler would compute what it leads to twice. */
+/* Keeps a value in a register, and hides from the compiler how it came there. */
 #if defined(__GNUC__)
-#define JM_PIN(pointer) __asm__("" : "+r"(pointer))
+#define JM_PIN(value) __asm__("" : "+r"(value))
 #else
-#define JM_PIN(pointer) ((void)0)
+#define JM_PIN(value) ((void)0)
 #endif
 
 /* Rounds up to a power of two; the caller has made sure that the sum does not wrap. */

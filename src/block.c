@@ -44,7 +44,8 @@ static void register_block(struct jm_supply *supply, struct jm_block *block)
     if (jm_block_is_large(block)) {
         jm_pagemap_set(jm_block_object(block), 1, block, supply);
     } else {
-        jm_pagemap_set(block->start, jm_block_size(block), block, supply->small_token);
+        const void *token = jm_load_relaxed(&supply->small_token);
+        jm_pagemap_set(block->start, jm_block_size(block), block, token);
     }
 }
 
@@ -63,54 +64,6 @@ void jm_block_set_small_token(struct jm_supply *supply, const void *token)
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         jm_pagemap_set_token(block->start, jm_block_size(block), token);
     }
-}
-
-/* A small block's units lie side by side: it does not cross a leaf of the pointer map. */
-static size_t count_units(const struct jm_block *block)
-{
-    return jm_block_size(block) >> JM_UNIT_BITS;
-}
-
-static uint64_t live_in(const struct jm_unit *unit)
-{
-    return jm_load_relaxed(&unit->live) & ~JM_PINNED;
-}
-
-uint64_t jm_block_live(const struct jm_block *block)
-{
-    const struct jm_unit *unit = jm_pagemap_unit(block->start);
-    uint64_t live = 0;
-    for (size_t left = count_units(block); left > 0; left--) {
-        live += live_in(unit++);
-    }
-    return live;
-}
-
-bool jm_block_unit_has_one(const void *pointer)
-{
-    return live_in(jm_pagemap_unit(pointer)) >> 32 == 1;
-}
-
-bool jm_block_turned_empty(const struct jm_block *block)
-{
-    struct jm_unit *units = jm_pagemap_unit(block->start);
-    size_t count = count_units(block);
-    uint64_t any = 0;
-    for (size_t i = 0; i < count; i++) {
-        any |= jm_load_relaxed(&units[i].live);
-    }
-    if (any == 0) {
-        return true; /* and nothing is pinned */
-    }
-    size_t most = 0; /* the unit that will probably count longest */
-    for (size_t i = 1; i < count; i++) {
-        most = live_in(&units[i]) > live_in(&units[most]) ? i : most;
-    }
-    uint64_t pin = live_in(&units[most]) == 0 ? 0 : JM_PINNED;
-    for (size_t i = 0; i < count; i++) {
-        jm_store_relaxed(&units[i].live, live_in(&units[i]) | (i == most ? 0 : pin));
-    }
-    return pin == 0;
 }
 
 /* Cuts a small block from the region. NULL: the OS refused, or the region has no room. */

@@ -65,12 +65,13 @@ struct jm_block {
     _Atomic(uint32_t)
         segment_bits; /* shared: log2 of the granules in a 64th of the map. Constant */
 
-    uint32_t first;        /* granules from here on may hold objects. Constant */
-    size_t granules;       /* end of the objects; 0 in a large block. Constant */
-    char *start;           /* granule 0. Constant */
-    _Atomic(uint8_t) *map; /* shared, queued by all: the state of each granule. Constant */
-    uint32_t carved;       /* granules below it hold objects, live, free or queued */
-    uint32_t touched;      /* the rest was never written. Without the span: carved <= touched */
+    uint32_t first;   /* granules from here on may hold objects. Constant */
+    size_t granules;  /* end of the objects; 0 in a large block. Constant */
+    char *start;      /* granule 0. Constant */
+    jm_state *map;    /* shared, queued by all: the state of each granule. Constant */
+    uint32_t carved;  /* granules below it hold objects, live, free or queued */
+    uint32_t touched; /* the rest was never written. Without the span: carved <= touched */
+    uint32_t witness; /* a granule where an object was live when that was asked last */
     _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
     struct jm_block *previous;
     struct jm_os_region region; /* the mapping; in the region, the stretch */
@@ -99,7 +100,7 @@ struct jm_supply {
     struct jm_quota quota;
     uint64_t tenancy; /* with the address, tells runtimes apart that had the same slot */
     _Atomic(struct jm_block *) small, large; /* shared: lists of blocks */
-    const void *small_token;                 /* of the units of small blocks */
+    _Atomic(const void *) small_token;       /* shared: of small blocks, their arena; or null */
     _Atomic(size_t) block_count;             /* shared */
 };
 
@@ -119,25 +120,6 @@ static inline size_t jm_block_size(const struct jm_block *block)
 {
     return (block->granules << JM_GRANULE_BITS) + JM_PAD;
 }
-
-/*
- * What lives in a small block is counted by unit, so that calls on different objects seldom wait for each
- * other's count:
- *
- *      sum over units of live & ~JM_PINNED == objects << 32 | granules
- *
- * A count that becomes 0 is a sign that the block may be empty. So that few are, all units but one that
- * counts something are pinned, or else none is.
- */
-#define JM_PINNED ((uint64_t)1 << 62)
-uint64_t jm_block_live(const struct jm_block *block);
-
-/* True where one small object starts in the unit of an address, and no other. pre: in some block, now or
- * once. */
-bool jm_block_unit_has_one(const void *pointer);
-
-/* True where a block is empty of which a unit's count became 0. */
-bool jm_block_turned_empty(const struct jm_block *block);
 
 /* The granule that the first object of a small block outside of the region starts at. It is no matter of
  * pages: where those are large, the smallest block has one. */

@@ -1,27 +1,68 @@
 /*
- * Layer 3: giving blocks back. A heap keeps one empty small block. All others go at the end of the free
- * that emptied them or, where that was inside the host's callback, or on the way to an object that an
- * event could lose, at the beginning of the next operation.
+ * Layer 3: giving blocks back. A large block goes when its object does. Whether a small block is empty, its
+ * map tells, but to ask takes time; so the heap looks for such blocks when less is live than the arena's mark:
+ *
+ *      mark == min(half of what small blocks hold, live - an eighth of it)     in granules, at least 1
+ *      mark == 0                                                               where there is one block only
+ *
+ * `live` is what was live at the last look or, where blocks came since, after the last one came. So a heap of
+ * which half is in use is left alone, and one that shrinks is looked at eight times on its way.
+ *
+ * One empty small block is kept. The others go at the end of the free that passed the mark or, where that
+ * was inside the host's callback, or on the way to an object that an event could lose, at the beginning of
+ * the next operation.
  */
 #include "heap.h"
 #include "reserve.h"
 #include "sweep.h"
 
+/* The next look comes after this part of what is held was freed, and a block of the usual size. */
+#define LOOK_DIVISOR 8
+#define LOOK_MIN ((size_t)64 << 10)
+
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
 {
-    if (!jm_block_is_large(block) && !jm_block_turned_empty(block)) {
-        return;
-    }
     heap->emptied++;
-    if (jm_block_is_large(block)) {
-        block->next_empty = heap->empty_large;
-        heap->empty_large = block;
-        heap->untidy = true;
-    } else if (heap->spare == NULL || heap->spare == block || jm_block_live(heap->spare) != 0) {
-        heap->spare = block;
-    } else {
+    block->next_empty = heap->empty_large;
+    heap->empty_large = block;
+    heap->untidy = true;
+}
+
+/* A heap's mark, as it should be now. */
+static uint64_t find_mark(const struct jm_heap *heap)
+{
+    const struct jm_block *block = jm_load_relaxed(&heap->supply.small);
+    if (jm_load_relaxed(&block->next) == NULL) {
+        return 0;
+    }
+    size_t live = (size_t)(jm_load_relaxed(&heap->arena->live) >> 32) << JM_GRANULE_BITS;
+    size_t held = jm_load_relaxed(&heap->supply.quota.usage) - jm_load_relaxed(&heap->large_bytes);
+    size_t part = held / LOOK_DIVISOR < LOOK_MIN ? LOOK_MIN : held / LOOK_DIVISOR;
+    size_t mark = live > part ? live - part : JM_GRANULE;
+    mark = mark < held / 2 ? mark : held / 2;
+    return (uint64_t)(mark >> JM_GRANULE_BITS) << 32;
+}
+
+void jm_heap_raise_mark(struct jm_heap *heap)
+{
+    uint64_t mark = find_mark(heap);
+    if (mark > heap->arena->mark) {
+        heap->arena->mark = mark;
+    }
+}
+
+void jm_heap_look(struct jm_heap *heap)
+{
+    size_t empty = 0;
+    struct jm_block *block = jm_load_relaxed(&heap->supply.small);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        empty += jm_sweep_is_empty(block);
+    }
+    if (empty > 1) {
+        heap->emptied++;
         heap->untidy = heap->untidy_small = true;
     }
+    heap->arena->mark = find_mark(heap);
 }
 
 static struct jm_block *find_other_small(const struct jm_heap *heap, const struct jm_block *but)
@@ -33,7 +74,6 @@ static struct jm_block *find_other_small(const struct jm_heap *heap, const struc
 /* Takes a small block out of the arena, which moves out of it. */
 static void abandon_small(struct jm_heap *heap, struct jm_block *block)
 {
-    heap->spare = heap->spare == block ? NULL : heap->spare;
     if (block == heap->home) {
         struct jm_block *other = find_other_small(heap, block);
         if (other == NULL) {
@@ -43,7 +83,7 @@ static void abandon_small(struct jm_heap *heap, struct jm_block *block)
         }
         jm_heap_set_arena(heap, jm_arena_move(heap->arena, other), other);
     }
-    jm_arena_close_block(heap->arena);
+    jm_arena_retire_span(heap->arena);
 }
 
 /* Gives one empty small block back. False: the OS does not take it now. */
@@ -66,28 +106,11 @@ static struct jm_block *find_kept(const struct jm_heap *heap)
     struct jm_block *kept = NULL;
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        if (jm_block_live(block) == 0 && (kept == NULL || kept->charge < block->charge)) {
+        if ((kept == NULL || kept->charge < block->charge) && jm_sweep_is_empty(block)) {
             kept = block;
         }
     }
     return kept;
-}
-
-bool jm_heap_leaves_empty(const struct jm_heap *heap, const void *pointer)
-{
-    const struct jm_block *spare = heap->spare;
-    if (spare == NULL || !jm_block_unit_has_one(pointer) || jm_block_live(spare) != 0 ||
-        jm_quota_in_callback(&heap->supply.quota) || jm_heap_usable(heap, pointer) == 0) {
-        return false;
-    }
-    return jm_block_live(jm_block_of(pointer)) >> 32 == 1;
-}
-
-void jm_heap_release_spare(struct jm_heap *heap)
-{
-    if (!release_small(heap, heap->spare)) {
-        heap->untidy = heap->untidy_small = true;
-    }
 }
 
 /* Gives the empty small blocks back, but for one if `keep_one`. False: the OS did not take them all. The
@@ -97,10 +120,9 @@ static bool release_all_small(struct jm_heap *heap, bool keep_one)
     bool all = true;
     struct jm_block *kept = keep_one ? find_kept(heap) : NULL;
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
-    heap->spare = kept;
     while (block != NULL) {
         struct jm_block *next = jm_load_relaxed(&block->next);
-        if (block != kept && jm_block_live(block) == 0) {
+        if (block != kept && jm_sweep_is_empty(block)) {
             all = release_small(heap, block) && all;
         }
         block = next;
@@ -145,7 +167,6 @@ static void release_empties(struct jm_heap *heap, bool keep_one)
     } while (heap->emptied != emptied);
     heap->untidy_small = !small;
     heap->untidy = !(small && large);
-    jm_heap_publish(heap);
 }
 
 void jm_heap_tidy(struct jm_heap *heap)
@@ -166,11 +187,11 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes)
 /* Gives long runs of free pages back, if anything was freed or taken since the last time. */
 static void give_runs(struct jm_heap *heap)
 {
-    struct jm_census census = jm_sweep_census(&heap->supply);
-    if (heap->arena == NULL || jm_sweep_live_word(&census) == heap->given_live) {
+    uint64_t live = heap->arena == NULL ? 0 : jm_load_relaxed(&heap->arena->live);
+    if (heap->arena == NULL || live == heap->given_live) {
         return;
     }
-    heap->given_live = jm_sweep_live_word(&census);
+    heap->given_live = live;
     size_t given = jm_sweep_and_give(heap->arena);
     if (given != 0) {
         jm_quota_refund(&heap->supply.quota, given);
@@ -191,7 +212,7 @@ void jm_heap_release_all(struct jm_heap *heap)
         jm_arena_retire_span(heap->arena);
     }
     jm_heap_set_arena(heap, NULL, NULL);
-    heap->spare = heap->empty_large = heap->refused_large = NULL;
+    heap->empty_large = heap->refused_large = NULL;
     struct jm_block *block;
     while ((block = jm_load_relaxed(&heap->supply.small)) != NULL ||
            (block = jm_load_relaxed(&heap->supply.large)) != NULL) {

@@ -16,9 +16,6 @@
 #define SWEEP_FREE_DIVISOR 6
 #define SWEEP_CUT_DIVISOR 8
 
-/* Blocks that one slow path may count to publish what is live. */
-#define PUBLISH_BLOCKS 16
-
 JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena, NULL};
 
 void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle)
@@ -37,7 +34,7 @@ void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena, struct jm_b
 {
     heap->arena = arena;
     heap->home = home;
-    heap->supply.small_token = arena;
+    jm_store_release(&heap->supply.small_token, arena);
     if (jm_current.heap == heap) {
         jm_heap_make_current(heap, jm_current.handle);
     }
@@ -49,18 +46,17 @@ void jm_heap_reset(struct jm_heap *heap)
     heap->supply.tenancy++;
     jm_store_relaxed(&heap->supply.small, NULL);
     jm_store_relaxed(&heap->supply.large, NULL);
-    heap->supply.small_token = NULL;
+    jm_store_relaxed(&heap->supply.small_token, NULL);
     jm_store_relaxed(&heap->supply.block_count, 0);
     heap->arena = NULL;
-    heap->home = heap->spare = heap->empty_large = heap->refused_large = NULL;
+    heap->home = heap->empty_large = heap->refused_large = NULL;
     heap->swept_live = heap->given_live = 0;
     heap->cut = 0;
     heap->untidy = heap->untidy_small = false;
     heap->emptied = 0;
     jm_store_relaxed(&heap->queued, 0);
-    heap->unpublished = 0;
-    jm_store_relaxed(&heap->live_bytes, 0);
-    jm_store_relaxed(&heap->live_objects, 0);
+    jm_store_relaxed(&heap->large_bytes, 0);
+    jm_store_relaxed(&heap->large_objects, 0);
 }
 
 /* Makes a list whole again, of which only `next` can be trusted. Returns what its blocks are charged. */
@@ -81,8 +77,8 @@ static size_t mend_list(struct jm_heap *heap, struct jm_block *block)
 void jm_heap_forget(struct jm_heap *heap)
 {
     heap->arena = NULL;
-    heap->supply.small_token = NULL;
-    heap->home = heap->spare = heap->empty_large = heap->refused_large = NULL;
+    jm_store_relaxed(&heap->supply.small_token, NULL);
+    heap->home = heap->empty_large = heap->refused_large = NULL;
     jm_store_relaxed(&heap->supply.block_count, 0);
     size_t charge = mend_list(heap, jm_load_relaxed(&heap->supply.small));
     charge += mend_list(heap, jm_load_relaxed(&heap->supply.large));
@@ -91,36 +87,18 @@ void jm_heap_forget(struct jm_heap *heap)
 
 /* ---- Counting ---- */
 
-struct jm_live jm_heap_count_any(const struct jm_heap *heap)
+struct jm_live jm_heap_live_any(const struct jm_heap *heap)
 {
-    struct jm_live live = {0, 0};
-    size_t steps =
-        jm_load_relaxed(&heap->supply.block_count); /* lists that change may have no end */
-    const struct jm_block *block = jm_load_seq_cst(&heap->supply.small);
-    for (; block != NULL && steps > 0; block = jm_load_seq_cst(&block->next), steps--) {
-        uint64_t small = jm_block_live(block);
-        live.bytes += (size_t)(uint32_t)small << JM_GRANULE_BITS;
-        live.objects += (size_t)(small >> 32);
-    }
-    block = jm_load_seq_cst(&heap->supply.large);
-    for (; block != NULL && steps > 0; block = jm_load_seq_cst(&block->next), steps--) {
-        if (jm_load_relaxed(&block->state) != JM_LARGE_NONE) {
-            live.bytes += jm_large_usable(block);
-            live.objects++;
-        }
-    }
-    return live;
-}
-
-void jm_heap_publish(struct jm_heap *heap)
-{
-    if (++heap->unpublished < jm_load_relaxed(&heap->supply.block_count) / PUBLISH_BLOCKS) {
-        return;
-    }
-    struct jm_live live = jm_heap_count_any(heap);
-    jm_store_relaxed(&heap->live_bytes, live.bytes);
-    jm_store_relaxed(&heap->live_objects, live.objects);
-    heap->unpublished = 0;
+    const void *token;
+    uint64_t small;
+    do { /* until the arena stays where it is meanwhile */
+        token = jm_load_seq_cst(&heap->supply.small_token);
+        small = token == NULL ? 0 : jm_load_acquire(&((const struct jm_arena *)token)->live);
+    } while (token != jm_load_relaxed(&heap->supply.small_token));
+    return (struct jm_live){
+        .bytes = (small >> 32 << JM_GRANULE_BITS) + jm_load_relaxed(&heap->large_bytes),
+        .objects = (uint32_t)small + jm_load_relaxed(&heap->large_objects),
+    };
 }
 
 /* ---- Growing ---- */
@@ -171,7 +149,7 @@ static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *
     }
     jm_sweep_fill_hole(heap->arena, run);
     heap->cut += (uint32_t)(run.end - run.start);
-    jm_heap_publish(heap);
+    jm_heap_raise_mark(heap);
     return true;
 }
 
@@ -192,7 +170,7 @@ static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
     }
     jm_arena_open_block(heap->arena, block);
     heap->cut += jm_arena_span_granules(heap->arena);
-    jm_heap_publish(heap);
+    jm_heap_raise_mark(heap);
     return true;
 }
 
@@ -206,17 +184,17 @@ static bool sweep_if_worth(struct jm_heap *heap, unsigned code)
 {
     struct jm_arena *arena = heap->arena;
     jm_arena_retire_span(arena);
-    struct jm_census census = jm_sweep_census(&heap->supply);
-    size_t free = census.carved - census.live;
-    bool changed = jm_sweep_live_word(&census) != heap->swept_live;
-    bool plenty = free >= census.carved / SWEEP_FREE_DIVISOR &&
-                  heap->cut >= census.carved / SWEEP_CUT_DIVISOR;
+    uint64_t live = jm_load_relaxed(&arena->live);
+    size_t carved = jm_sweep_carved(&heap->supply);
+    size_t free = carved - (size_t)(live >> 32);
+    bool changed = live != heap->swept_live;
+    bool plenty = free >= carved / SWEEP_FREE_DIVISOR && heap->cut >= carved / SWEEP_CUT_DIVISOR;
     bool wanted = plenty || !jm_quota_allows(&heap->supply.quota, next_block(heap, code));
     if (!arena->broken && !(changed && wanted && free >= jm_class_granules[code])) {
         return false;
     }
     jm_sweep(arena);
-    heap->swept_live = jm_sweep_live_word(&census);
+    heap->swept_live = live;
     heap->cut = 0;
     return true;
 }
@@ -306,22 +284,20 @@ void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     return jm_inspect_take(heap, alloc_aligned(heap, alignment, size, verdict), size);
 }
 
-/* The place and class of a live small object of this heap. False: it is none. */
-static bool find_small(const struct jm_heap *heap, const void *pointer, struct jm_place *place,
-                       unsigned *code)
+/* The state of a live small object of this heap, and its class. NULL: it is none. */
+static jm_state *find_small(const struct jm_heap *heap, const void *pointer, unsigned *code)
 {
-    if (heap->arena == NULL || !jm_arena_find(heap->arena, pointer, place)) {
-        return false;
+    jm_state *state = heap->arena == NULL ? NULL : jm_arena_find(heap->arena, pointer);
+    if (state != NULL) {
+        *code = jm_load_relaxed(state);
     }
-    *code = jm_load_relaxed(place->state);
-    return jm_is_live(*code);
+    return state != NULL && jm_is_live(*code) ? state : NULL;
 }
 
 size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
 {
-    struct jm_place place;
     unsigned code;
-    if (find_small(heap, pointer, &place, &code)) {
+    if (find_small(heap, pointer, &code) != NULL) {
         return (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
     }
     const struct jm_block *block = jm_large_find(heap, pointer);
@@ -330,25 +306,25 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
 
 /* Frees what was a small object of class `code` a moment ago. False: it is that no more. Of frees that race
  * without entering, one wins. */
-static bool free_small(struct jm_heap *heap, void *pointer, struct jm_place place, unsigned code)
+static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state, unsigned code)
 {
     uint8_t live = (uint8_t)code;
-    if (!jm_swap_acquire(place.state, &live, (uint8_t)(code + JM_FREE))) {
+    if (!jm_swap_acquire(state, &live, (uint8_t)(code + JM_FREE))) {
         return false;
     }
     jm_inspect_give(heap, pointer);
-    if (jm_arena_push(heap->arena, place, pointer, code)) {
-        jm_heap_note_empty(heap, jm_block_of(pointer));
+    if (jm_arena_push(heap->arena, state, pointer, code)) {
+        jm_heap_look(heap);
     }
     return true;
 }
 
 bool jm_heap_free(struct jm_heap *heap, void *pointer)
 {
-    struct jm_place place;
     unsigned code;
-    if (find_small(heap, pointer, &place, &code)) {
-        return free_small(heap, pointer, place, code);
+    jm_state *state = find_small(heap, pointer, &code);
+    if (state != NULL) {
+        return free_small(heap, pointer, state, code);
     }
     struct jm_block *block = jm_large_find(heap, pointer);
     if (block == NULL) {
@@ -360,36 +336,17 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
     }
     jm_inspect_give(heap, pointer);
     jm_inspect_close(pointer, jm_large_usable(block));
+    jm_heap_count_large(heap, 0 - jm_large_usable(block), (size_t)-1);
     jm_heap_note_empty(heap, block);
     return true;
 }
 
 /* ---- Resizing ---- */
 
-/*
- * An object to move another one to. If that is the last one in its block, the block that is kept empty goes
- * first, while there is no new object that an event could lose.
- */
-static void *alloc_to_move(struct jm_heap *heap, const void *pointer, size_t size,
-                           enum jm_verdict *verdict)
-{
-    if (size <= JM_SMALL_MAX) {
-        void *object = jm_heap_alloc(heap, size, verdict); /* perhaps in the empty one */
-        if (object == NULL || !jm_heap_leaves_empty(heap, pointer)) {
-            return object;
-        }
-        (void)jm_heap_free(heap, object);
-        jm_heap_release_spare(heap);
-    } else if (jm_heap_leaves_empty(heap, pointer)) {
-        jm_heap_release_spare(heap);
-    }
-    return jm_heap_alloc(heap, size, verdict);
-}
-
 /* Moves an object's content into a new one. NULL: it stays where it was. */
 void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
-    void *moved = alloc_to_move(heap, pointer, size, verdict);
+    void *moved = jm_heap_alloc(heap, size, verdict);
     if (moved == NULL) {
         return NULL;
     }
@@ -406,43 +363,42 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
 }
 
 /* Changes the class of a small object where it lies. False: it has to move. */
-static bool resize_in_place(struct jm_arena *arena, struct jm_place place, void *pointer,
-                            unsigned old, unsigned code)
+static bool resize_in_place(struct jm_heap *heap, jm_state *state, void *pointer, unsigned old,
+                            unsigned code)
 {
+    struct jm_arena *arena = heap->arena;
     if (code >= old) {
-        return code == old || jm_arena_extend(arena, place, pointer, old, code);
+        return code == old || jm_arena_extend(arena, state, pointer, old, code);
     }
-    if (jm_arena_retract(arena, place, pointer, old, code)) {
-        return true;
+    if (!jm_arena_retract(arena, state, pointer, old, code)) {
+        struct jm_block *block = jm_block_of(pointer);
+        size_t granule = jm_granule_of(block, pointer);
+        jm_arena_split(arena, block, granule, old, granule, code);
     }
-    struct jm_block *block = jm_block_of(pointer);
-    size_t granule = jm_granule_of(block, pointer);
-    jm_arena_split(arena, block, granule, old, granule, code);
+    if (jm_load_relaxed(&arena->live) < arena->mark) {
+        jm_heap_look(heap);
+    }
     return true;
 }
 
 void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
 {
     struct jm_arena *arena = heap->arena;
-    struct jm_place place;
     unsigned old;
     unsigned code = jm_class_of_size(size);
-    if (!find_small(heap, pointer, &place, &old)) {
+    jm_state *state = find_small(heap, pointer, &old);
+    if (state == NULL) {
         return NULL;
     }
-    if (resize_in_place(arena, place, pointer, old, code)) {
+    if (resize_in_place(heap, state, pointer, old, code)) {
         return pointer;
     }
     void *moved = jm_arena_pop(arena, code);
     moved = moved != NULL ? moved : jm_heap_refill(heap, code);
-    if (moved != NULL && jm_heap_leaves_empty(heap, pointer)) {
-        (void)jm_heap_free(heap, moved);
-        return NULL;
-    }
     if (moved != NULL) {
         jm_inspect_open(pointer, jm_class_bytes(old));
         memcpy(moved, pointer, jm_class_bytes(old));
-        if (!free_small(heap, pointer, place, old)) {
+        if (!free_small(heap, pointer, state, old)) {
             /* Another thread freed it meanwhile, and it may have been taken in. */
             (void)jm_heap_free(heap, moved);
             return NULL;
@@ -453,11 +409,11 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
 
 static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
-    struct jm_place place;
     unsigned code;
-    if (find_small(heap, pointer, &place, &code)) {
+    jm_state *state = find_small(heap, pointer, &code);
+    if (state != NULL) {
         bool stays = size <= JM_SMALL_MAX &&
-                     resize_in_place(heap->arena, place, pointer, code, jm_class_of_size(size));
+                     resize_in_place(heap, state, pointer, code, jm_class_of_size(size));
         return stays ? pointer : jm_heap_move(heap, pointer, size, verdict);
     }
     struct jm_block *block = jm_large_find(heap, pointer);

@@ -20,17 +20,14 @@ struct jm_heap {
     _Atomic(uint8_t) queued;        /* set by all: JM_QUEUED_*: which lists have queued frees */
     struct jm_supply supply;        /* what the pointer map names as the owner */
     struct jm_block *home;          /* the block that the arena lies in */
-    struct jm_block *spare;         /* a small block that was empty when last seen, to be kept */
     struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
     struct jm_block *refused_large; /* and those that the OS would not take when last asked */
-    uint64_t swept_live;  /* what was live at the last sweep, to tell whether another may help */
-    uint64_t given_live;  /* and when long runs of free pages were last given back */
-    uint32_t cut;         /* granules of spans chosen and blocks opened since then */
-    uint32_t emptied;     /* counts blocks that became empty */
-    uint32_t unpublished; /* slow paths since live_bytes and live_objects were written */
+    uint64_t swept_live; /* what was live at the last sweep, to tell whether another may help */
+    uint64_t given_live; /* and when long runs of free pages were last given back */
+    uint32_t cut;        /* granules of spans chosen and blocks opened since then */
+    uint32_t emptied;    /* counts the times when blocks were found to be empty */
 
-    /* Written at slow paths, read by all. */
-    _Atomic(size_t) live_bytes, live_objects;
+    _Atomic(size_t) large_bytes, large_objects; /* of live large objects. Read by all */
 };
 
 /* The runtime that the calling thread entered last, for the fast paths. `handle` may equal what a caller
@@ -77,15 +74,14 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size);
 /* Moves an object's content into a new one of `size` bytes. NULL: it stays where it was. */
 void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 
-/* Notes that a block became empty or, where it is small, may have. */
+/* Notes that a large block became empty. */
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
 
-/* True where an object is the last one in its small block while another one is kept empty, outside of the
- * quota's callback. */
-bool jm_heap_leaves_empty(const struct jm_heap *heap, const void *pointer);
+/* Looks for small blocks that are empty: less is live than the arena's mark. */
+void jm_heap_look(struct jm_heap *heap);
 
-/* Gives the block that is kept empty back. pre: there is one; not in the quota's callback. */
-void jm_heap_release_spare(struct jm_heap *heap);
+/* Raises the mark, if need be, as more is held. */
+void jm_heap_raise_mark(struct jm_heap *heap);
 
 /* Gives back the blocks that wait for it, unless in the quota's callback. */
 void jm_heap_tidy(struct jm_heap *heap);
@@ -105,15 +101,18 @@ void jm_heap_forget(struct jm_heap *heap);
 /* Takes in what other threads freed. True if there was anything. */
 bool jm_heap_drain(struct jm_heap *heap);
 
-/* Publishes live_bytes and live_objects; with many blocks not each time, so that it stays cheap. */
-void jm_heap_publish(struct jm_heap *heap);
-
-/* What is live now, by walking the blocks: exact where nobody changes them meanwhile. Any thread may
- * call, between jm_pagemap_enter and jm_pagemap_leave or as the heap's user. */
+/* What is live now. Any thread may call, between jm_pagemap_enter and jm_pagemap_leave or as the heap's user. */
 struct jm_live {
     size_t bytes, objects;
 };
-struct jm_live jm_heap_count_any(const struct jm_heap *heap);
+struct jm_live jm_heap_live_any(const struct jm_heap *heap);
+
+/* Counts what is live of large objects, more or less. */
+static inline void jm_heap_count_large(struct jm_heap *heap, size_t bytes, size_t objects)
+{
+    jm_add_owned(&heap->large_bytes, bytes);
+    jm_add_owned(&heap->large_objects, objects);
+}
 
 /* Any thread, between jm_pagemap_enter and jm_pagemap_leave. */
 size_t jm_heap_usable_any(const void *pointer);

@@ -152,8 +152,7 @@ static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
     return object != NULL ? object : alloc_slow((JsRuntimeHandle)jm_current.handle, size);
 }
 
-/* The list of the class is of no use. A new object comes before the one that waits to be listed: what is
- * freed and taken in turns then has two. */
+/* The list of the class is of no use: most often, it is empty. */
 static JM_NOINLINE void *alloc_new(size_t code, size_t size)
 {
     struct jm_arena *arena = jm_current.arena;
@@ -161,7 +160,7 @@ static JM_NOINLINE void *alloc_new(size_t code, size_t size)
     return JM_LIKELY(object != NULL) ? object : alloc_refill(code, size);
 }
 
-/* A size that the table of steps does not know. */
+/* A size beyond the table. */
 static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
 {
     if (size > JM_SMALL_MAX || jm_current.handle != (uintptr_t)runtime) {
@@ -177,7 +176,7 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
     if (JM_UNLIKELY(size > JM_STEP_MAX || jm_current.handle != (uintptr_t)runtime)) {
         return fit(alloc_medium(runtime, size), size);
     }
-    size_t code = jm_class_steps[(size + JM_GRANULE - 1) >> JM_GRANULE_BITS];
+    size_t code = jm_class_sizes[size];
     void *object = jm_arena_pop(jm_current.arena, code);
     return fit(JM_LIKELY(object != NULL) ? object : alloc_new(code, size), size);
 }
@@ -250,10 +249,11 @@ static bool free_in(struct jm_heap *heap, void *pointer)
     return freed;
 }
 
-/* The block of what was freed may be empty: if it is the second one, one of them is given back. */
-static JM_NOINLINE JsErrorCode note_empty(struct jm_heap *heap, const void *freed)
+/* Less is live in the current heap: blocks that are empty are given back. */
+static JM_NOINLINE JsErrorCode look(void)
 {
-    jm_heap_note_empty(heap, jm_block_of(freed));
+    struct jm_heap *heap = jm_current.heap;
+    jm_heap_look(heap);
     if (heap->untidy) {
         (void)jm_runtime_settle(HERE);
         JM_OPERATION(operation);
@@ -271,15 +271,15 @@ static JM_COLD JsErrorCode refuse_free(const void *pointer)
     return JsErrorInvalidArgument;
 }
 
-/* Frees what starts at a place of the current heap. */
-JM_INLINE JsErrorCode free_small(struct jm_arena *arena, struct jm_place place, void *pointer)
+/* Frees what starts at a granule of the current heap. */
+JM_INLINE JsErrorCode free_small(struct jm_arena *arena, jm_state *state, void *pointer)
 {
-    size_t code = jm_load_relaxed(place.state);
-    if (JM_UNLIKELY(!jm_is_live((unsigned)code))) {
+    unsigned code = jm_load_byte(state);
+    if (JM_UNLIKELY(!jm_is_live(code))) {
         return refuse_free(pointer);
     }
-    if (jm_arena_push(arena, place, pointer, code)) {
-        return note_empty(jm_current.heap, pointer);
+    if (jm_arena_push(arena, state, pointer, code)) {
+        return look();
     }
     return JsNoError;
 }
@@ -290,10 +290,10 @@ static JM_NOINLINE JsErrorCode free_rest(void *pointer)
     if (pointer == NULL) {
         return JsNoError;
     }
-    struct jm_place place;
     bool in_region = jm_region_holds(pointer);
-    if (!in_region && jm_arena_find(jm_current.arena, pointer, &place)) {
-        return free_small(jm_current.arena, place, pointer);
+    jm_state *state = in_region ? NULL : jm_arena_find(jm_current.arena, pointer);
+    if (state != NULL) {
+        return free_small(jm_current.arena, state, pointer);
     }
     if (!jm_runtime_settle(HERE)) {
         return queue_free(pointer, true) ? JsNoError : refuse_free(pointer);
@@ -315,11 +315,8 @@ static JM_NOINLINE JsErrorCode free_slow(void *pointer)
 JM_HOT JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
 {
     struct jm_arena *arena = jm_current.arena;
-    struct jm_place place;
-    if (!jm_arena_peek(arena, ptr, &place)) {
-        return free_slow(ptr);
-    }
-    return free_small(arena, place, ptr);
+    jm_state *state;
+    return jm_arena_peek(arena, ptr, &state) ? free_small(arena, state, ptr) : free_slow(ptr);
 }
 
 /* ---- Resizing and asking ---- */
@@ -358,7 +355,6 @@ static JM_NOINLINE void *realloc_here(JsRuntimeHandle runtime, void *pointer, si
 
 JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t size)
 {
-    struct jm_place place;
     if (ptr == NULL) {
         return jsrtmem_alloc(runtime, size);
     }
@@ -367,13 +363,14 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
     }
     struct jm_arena *arena = jm_current.arena;
     unsigned code = jm_class_of_size(size);
-    if (jm_arena_peek(arena, ptr, &place)) {
-        unsigned old = jm_load_relaxed(place.state);
+    jm_state *state;
+    if (jm_arena_peek(arena, ptr, &state)) {
+        unsigned old = jm_load_relaxed(state);
         if (old == code) {
             return fit(ptr, size); /* as it is */
         }
         bool grows = old != 0 && old < code; /* and is live: other states are greater than all */
-        if (grows && jm_arena_extend(arena, place, ptr, old, code)) {
+        if (grows && jm_arena_extend(arena, state, ptr, old, code)) {
             return fit(ptr, size);
         }
     }
@@ -498,29 +495,6 @@ JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info)
     return hand_out(info, info->struct_size, &told, sizeof told);
 }
 
-/* What is live: counted where nobody changes it meanwhile, else as last published. */
-static struct jm_live live_of(const struct jm_runtime *runtime)
-{
-    if (jm_runtime_is_mine(runtime)) {
-        return jm_heap_count_any(&runtime->heap);
-    }
-    _Atomic(uint32_t) *readers = jm_pagemap_enter();
-    uint32_t uses = jm_load_acquire(&runtime->uses);
-    bool idle = jm_load_acquire(&runtime->owner) == 0;
-    struct jm_live live = {0, 0};
-    if (idle) {
-        live = jm_heap_count_any(&runtime->heap);
-        atomic_thread_fence(memory_order_acquire);
-        idle = jm_load_relaxed(&runtime->uses) == uses && jm_load_relaxed(&runtime->owner) == 0;
-    }
-    jm_pagemap_leave(readers);
-    if (!idle) {
-        live.bytes = jm_load_relaxed(&runtime->heap.live_bytes);
-        live.objects = jm_load_relaxed(&runtime->heap.live_objects);
-    }
-    return live;
-}
-
 JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stats *stats)
 {
     struct jm_ref ref = jm_runtime_find(runtime);
@@ -535,7 +509,9 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stat
     }
     const struct jm_heap *heap = &jm_runtime_at(ref)->heap;
     const struct jm_quota *quota = &heap->supply.quota;
-    struct jm_live live = live_of(jm_runtime_at(ref));
+    _Atomic(uint32_t) *readers = jm_pagemap_enter();
+    struct jm_live live = jm_heap_live_any(heap);
+    jm_pagemap_leave(readers);
     jsrtmem_stats told = {
         .usage = jm_load_relaxed(&quota->usage),
         .peak_usage = jm_load_relaxed(&quota->peak),

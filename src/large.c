@@ -38,14 +38,14 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
     if (block == NULL) {
         return NULL;
     }
-    jm_heap_publish(heap);
+    jm_heap_count_large(heap, jm_large_usable(block), 1);
     return show(block, 0);
 }
 
 struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
 {
-    const struct jm_unit *unit = jm_pagemap_unit(pointer);
-    if (unit == NULL || jm_load_relaxed(&unit->token) != &heap->supply) {
+    jm_token *token = jm_pagemap_token(pointer);
+    if (token == NULL || jm_load_relaxed(token) != &heap->supply) {
         return NULL;
     }
     struct jm_block *block = jm_pagemap_block(pointer);
@@ -58,8 +58,11 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size)
 {
     if (jm_block_is_resizable(block) && !jm_quota_in_callback(&heap->supply.quota)) {
-        (void)jm_block_shrink(&heap->supply, block, object_bytes(size));
-        jm_heap_publish(heap);
+        size_t less = jm_load_relaxed(&block->usable) - object_bytes(size);
+        jm_heap_count_large(heap, 0 - less, 0); /* before the host is told */
+        if (!jm_block_shrink(&heap->supply, block, object_bytes(size))) {
+            jm_heap_count_large(heap, less, 0);
+        }
     }
     return show(block, jm_large_usable(block));
 }
@@ -83,7 +86,7 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (grown == NULL) {
         return *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
     }
-    jm_heap_publish(heap);
+    jm_heap_count_large(heap, jm_large_usable(grown) - usable, 0);
     void *object = show(grown, usable);
     if (object != pointer) {
         jm_inspect_change(heap, pointer, object, old, size);

@@ -47,9 +47,7 @@ bool jm_pagemap_prepare(const void *address, size_t size)
 
 static void set_unit(const void *address, struct jm_block *block, const void *token)
 {
-    struct jm_unit *unit = jm_pagemap_unit(address);
-    jm_store_relaxed(&unit->live, 0);
-    jm_store_relaxed(&unit->token, token);
+    jm_store_relaxed(jm_pagemap_token(address), token);
     jm_store_release(jm_region_holds(address)
                          ? jm_region_block_of(address)
                          : &jm_pagemap_leaf(address)->blocks[jm_pagemap_index(address)],
@@ -66,7 +64,7 @@ void jm_pagemap_set(const void *address, size_t size, struct jm_block *block, co
 void jm_pagemap_set_token(const void *address, size_t size, const void *token)
 {
     for (size_t offset = 0; offset < size; offset += JM_UNIT) {
-        jm_store_relaxed(&jm_pagemap_unit((const char *)address + offset)->token, token);
+        jm_store_relaxed(jm_pagemap_token((const char *)address + offset), token);
     }
 }
 

@@ -22,8 +22,7 @@
 
 #if UINTPTR_MAX > 0xffffffffu
 #define JM_ADDRESS_BITS 48
-#define JM_LEAF_BITS \
-    16 /* a leaf is 1.5 MiB of which few pages are touched, for 1 GiB of addresses */
+#define JM_LEAF_BITS 16 /* a leaf is 1 MiB of which few pages are touched, for 1 GiB of addresses */
 #else
 #define JM_ADDRESS_BITS 32
 #define JM_LEAF_BITS 12
@@ -31,7 +30,7 @@
 #define JM_ROOT_BITS (JM_ADDRESS_BITS - JM_UNIT_BITS - JM_LEAF_BITS)
 
 struct jm_leaf {
-    struct jm_unit units[(size_t)1 << JM_LEAF_BITS];
+    jm_token tokens[(size_t)1 << JM_LEAF_BITS];
     _Atomic(struct jm_block *) blocks[(size_t)1 << JM_LEAF_BITS];
 };
 
@@ -49,14 +48,14 @@ static inline size_t jm_pagemap_index(const void *pointer)
     return (uintptr_t)pointer >> JM_UNIT_BITS & (((uintptr_t)1 << JM_LEAF_BITS) - 1);
 }
 
-/* The unit of an address, or NULL where there is none. */
-static inline struct jm_unit *jm_pagemap_unit(const void *pointer)
+/* The token of an address, or NULL where there is none. */
+static inline jm_token *jm_pagemap_token(const void *pointer)
 {
     if (jm_region_holds(pointer)) {
-        return jm_region_unit_of(pointer);
+        return jm_region_token_of(pointer);
     }
     struct jm_leaf *leaf = jm_pagemap_leaf(pointer);
-    return leaf == NULL ? NULL : &leaf->units[jm_pagemap_index(pointer)];
+    return leaf == NULL ? NULL : &leaf->tokens[jm_pagemap_index(pointer)];
 }
 
 /* The block that an address is registered for, or NULL. */

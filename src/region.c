@@ -10,8 +10,11 @@
 #define SIZES 9
 #define SIZE_MAX_BITS (JM_UNIT_BITS + SIZES - 1)
 
-/* Stretches of fewer units than have 256 bytes of entries are cut that far from each other, see below. */
-#define APART_BITS (8 - JM_UNIT_ENTRY_BITS)
+/* Stretches of fewer units than have two pages of heads, and of the map, are cut so far from each other. */
+#define APART_BITS 3
+static_assert(JM_HEAD_SIZE << APART_BITS == 8192 &&
+                  JM_UNIT >> JM_GRANULE_BITS << APART_BITS == 8192,
+              "two pages");
 
 /* Less of the map is cleared faster than it is given back. */
 #define PURGE_MIN ((size_t)64 << 10)
@@ -19,8 +22,8 @@
 struct jm_region jm_region;
 
 /*
- * Process state, under the lock: what was given back lies in one list per size, linked through `live` of the
- * stretches' units, which nobody else reads then. Stretches are split where a smaller one is needed, and
+ * Process state, under the lock: what was given back lies in one list per size, linked through their
+ * tokens: no arena is where a stretch is. Stretches are split where a smaller one is needed, and
  * never joined: of address space there is enough, and where it ends, blocks are mapped one by one.
  */
 static struct {
@@ -41,14 +44,14 @@ static unsigned order_of(size_t size)
 
 static void push(unsigned order, char *address)
 {
-    jm_store_relaxed(&jm_region_unit_of(address)->live, (uintptr_t)stretches.free[order]);
+    jm_store_relaxed(jm_region_token_of(address), stretches.free[order]);
     stretches.free[order] = address;
 }
 
 static char *pop(unsigned order)
 {
     char *address = stretches.free[order];
-    stretches.free[order] = (char *)(uintptr_t)jm_load_relaxed(&jm_region_unit_of(address)->live);
+    stretches.free[order] = (char *)(uintptr_t)jm_load_relaxed(jm_region_token_of(address));
     return address;
 }
 
@@ -56,7 +59,7 @@ void jm_region_init(void)
 {
     const size_t alignment = (size_t)1 << SIZE_MAX_BITS;
     const size_t tables =
-        JM_REGION_HEADS_SIZE + JM_REGION_BLOCKS_SIZE + JM_REGION_UNITS_SIZE + JM_REGION_MAP_SIZE;
+        JM_REGION_HEADS_SIZE + JM_REGION_BLOCKS_SIZE + JM_REGION_TOKENS_SIZE + JM_REGION_MAP_SIZE;
     char *space = jm_os_reserve(tables + ((size_t)1 << JM_REGION_BITS) + alignment);
     if (space != NULL) {
         uintptr_t base = jm_align_up((uintptr_t)space + tables, alignment);
@@ -70,8 +73,8 @@ void jm_region_init(void)
  * committed may cost memory at once, as where a process has locked its pages (mlockall). */
 static size_t growth(void)
 {
-    static_assert(sizeof(struct jm_block *) <= sizeof(struct jm_unit), "the smallest entries");
-    return jm_os_page_size() / sizeof(struct jm_block *) << JM_UNIT_BITS;
+    static_assert(sizeof(struct jm_block *) == sizeof(jm_token), "the smallest entries");
+    return jm_os_page_size() / sizeof(jm_token) << JM_UNIT_BITS;
 }
 
 /* Makes the tables cover [0, end) of the region. */
@@ -85,12 +88,12 @@ static bool cover(size_t end)
     size_t more = jm_align_up(end - covered, growth());
     size_t heads = (more >> JM_UNIT_BITS) * JM_HEAD_SIZE;
     size_t blocks = (more >> JM_UNIT_BITS) * sizeof(struct jm_block *);
-    size_t units = (more >> JM_UNIT_BITS) * sizeof(struct jm_unit);
+    size_t tokens = (more >> JM_UNIT_BITS) * sizeof(jm_token);
     size_t granules = more >> JM_GRANULE_BITS;
     char *start = jm_load_relaxed(&jm_region.base) + covered;
     if (!jm_os_commit(jm_region_head_of(start), heads) ||
         !jm_os_commit((void *)jm_region_block_of(start), blocks) ||
-        !jm_os_commit(jm_region_unit_of(start), units) ||
+        !jm_os_commit((void *)jm_region_token_of(start), tokens) ||
         !jm_os_commit((void *)jm_region_state_of(start), granules)) {
         return false;
     }
@@ -118,8 +121,8 @@ static char *cut(unsigned order)
 
 /*
  * Cuts a lot, which is a largest stretch, into those of an order below APART_BITS, and lists all but the first,
- * neighbours last: what threads count in the entries of their tenants' units would else meet in cache lines.
- * 64 bytes are not enough: processors fetch lines in pairs, and ahead.
+ * neighbours last: threads that use them at the same time would else wait for each other. What they write
+ * lies in heads and maps, and processors fetch cache lines ahead, and those of the next page.
  */
 static void spread(char *lot, unsigned order)
 {
@@ -160,7 +163,7 @@ static char *find(unsigned order)
 /* What the tables hold for a stretch. */
 static size_t metadata_of(size_t size)
 {
-    size_t unit = sizeof(struct jm_block *) + sizeof(struct jm_unit);
+    size_t unit = sizeof(struct jm_block *) + sizeof(jm_token);
     return JM_HEAD_SIZE + (size >> JM_UNIT_BITS) * unit + (size >> JM_GRANULE_BITS);
 }
 
@@ -192,7 +195,7 @@ bool jm_region_give(void *address, size_t size)
         return false;
     }
     size_t granules = size >> JM_GRANULE_BITS;
-    _Atomic(uint8_t) *map = jm_region_state_of(address);
+    jm_state *map = jm_region_state_of(address);
     if (granules < PURGE_MIN || !jm_os_purge((void *)map, granules)) {
         jm_zero_bytes(map, granules);
     }

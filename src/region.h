@@ -2,8 +2,8 @@
  * Layer 2: the region, one stretch of address space that the blocks of all runtimes are cut from, and the
  * tables that tell about each address in it, found by arithmetic alone:
  *
- *      | heads | blocks | units | state map: a byte per granule of 16 bytes | memory of the blocks ..... |
- *        one of each per 16 KiB                                              base               granules
+ *      | heads | blocks | tokens | state map: a byte per granule of 16 bytes | memory of the blocks .... |
+ *        one of each per 16 KiB                                               base              granules
  *
  * The head of a block is the place for its header: nothing that the allocator trusts lies in or beside the
  * memory of the blocks, which is the tenants'.
@@ -38,23 +38,21 @@ struct jm_block;
 #endif
 
 /*
- * What the fast paths need to know of a unit. Whoever wants to know whether it is his own compares the token,
- * and need not follow a pointer into what may be another's. Written by the thread that uses the runtime.
+ * Whose a unit is: the arena of a small block, the supply of a large one; or null. Whoever wants to know
+ * whether it is his own compares the token, and need not follow a pointer into what may be another's.
+ * Written by the thread that uses the runtime.
  */
-struct jm_unit {
-    _Atomic(const void *)
-        token;              /* the arena of a small block, the supply of a large one; or null */
-    _Atomic(uint64_t) live; /* of a small block: what starts in the unit, see block.h */
-};
-#define JM_UNIT_ENTRY_BITS 4
-static_assert(sizeof(struct jm_unit) == 1u << JM_UNIT_ENTRY_BITS, "log2 of its size");
+typedef _Atomic(const void *) jm_token;
+
+/* What a block's map holds for a granule, see block.h. */
+typedef _Atomic(uint8_t) jm_state;
 
 /* Room for a block's header. */
 #define JM_HEAD_SIZE ((size_t)1024)
 
 /* A multiple of every page size. */
 #define JM_REGION_MAP_SIZE ((size_t)1 << (JM_REGION_BITS - JM_GRANULE_BITS))
-#define JM_REGION_UNITS_SIZE (sizeof(struct jm_unit) << (JM_REGION_BITS - JM_UNIT_BITS))
+#define JM_REGION_TOKENS_SIZE (sizeof(jm_token) << (JM_REGION_BITS - JM_UNIT_BITS))
 #define JM_REGION_HEADS_SIZE (JM_HEAD_SIZE << (JM_REGION_BITS - JM_UNIT_BITS))
 #define JM_REGION_BLOCKS_SIZE (sizeof(struct jm_block *) << (JM_REGION_BITS - JM_UNIT_BITS))
 
@@ -74,21 +72,19 @@ JM_INLINE size_t jm_region_granule(const char *base, const void *pointer)
 
 JM_INLINE bool jm_region_covers(size_t granule)
 {
-    return JM_LIKELY(granule < jm_load_relaxed(&jm_region.granules));
+    return JM_LIKELY(jm_exceeds(&jm_region.granules, granule));
 }
 
 /* The tables' entries for a granule that the region covers. */
-JM_INLINE struct jm_unit *jm_region_unit(char *base, size_t granule)
+JM_INLINE jm_token *jm_region_token(char *base, size_t granule)
 {
-    /* A shift less than by the index of the entry. */
-    const unsigned shift = JM_UNIT_BITS - JM_GRANULE_BITS - JM_UNIT_ENTRY_BITS;
-    size_t offset = granule >> shift & ~(((size_t)1 << JM_UNIT_ENTRY_BITS) - 1);
-    return (struct jm_unit *)(void *)(base - JM_REGION_MAP_SIZE - JM_REGION_UNITS_SIZE + offset);
+    char *tokens = base - JM_REGION_MAP_SIZE - JM_REGION_TOKENS_SIZE;
+    return (jm_token *)(void *)tokens + (granule >> (JM_UNIT_BITS - JM_GRANULE_BITS));
 }
 
-JM_INLINE _Atomic(uint8_t) *jm_region_state(char *base, size_t granule)
+JM_INLINE jm_state *jm_region_state(char *base, size_t granule)
 {
-    return (_Atomic(uint8_t) *)(void *)(base - JM_REGION_MAP_SIZE + granule);
+    return (jm_state *)(void *)(base - JM_REGION_MAP_SIZE) + granule;
 }
 
 /* True where an address lies in the region, aligned or not. */
@@ -99,16 +95,16 @@ static inline bool jm_region_holds(const void *pointer)
 }
 
 /* The entries for any address that the region holds. */
-static inline struct jm_unit *jm_region_unit_of(const void *pointer)
+static inline jm_token *jm_region_token_of(const void *pointer)
 {
     char *base = jm_load_relaxed(&jm_region.base);
-    return jm_region_unit(base, ((uintptr_t)pointer - (uintptr_t)base) >> JM_GRANULE_BITS);
+    return jm_region_token(base, ((uintptr_t)pointer - (uintptr_t)base) >> JM_GRANULE_BITS);
 }
 
 static inline _Atomic(struct jm_block *) *jm_region_block_of(const void *pointer)
 {
     char *base = jm_load_relaxed(&jm_region.base);
-    char *blocks = base - JM_REGION_MAP_SIZE - JM_REGION_UNITS_SIZE - JM_REGION_BLOCKS_SIZE;
+    char *blocks = base - JM_REGION_MAP_SIZE - JM_REGION_TOKENS_SIZE - JM_REGION_BLOCKS_SIZE;
     return (_Atomic(struct jm_block *) *)(void *)blocks +
            (((uintptr_t)pointer - (uintptr_t)base) >> JM_UNIT_BITS);
 }
@@ -116,13 +112,13 @@ static inline _Atomic(struct jm_block *) *jm_region_block_of(const void *pointer
 static inline struct jm_block *jm_region_head_of(const void *pointer)
 {
     char *base = jm_load_relaxed(&jm_region.base);
-    char *heads = base - JM_REGION_MAP_SIZE - JM_REGION_UNITS_SIZE - JM_REGION_BLOCKS_SIZE -
+    char *heads = base - JM_REGION_MAP_SIZE - JM_REGION_TOKENS_SIZE - JM_REGION_BLOCKS_SIZE -
                   JM_REGION_HEADS_SIZE;
     size_t unit = ((uintptr_t)pointer - (uintptr_t)base) >> JM_UNIT_BITS;
     return (struct jm_block *)(void *)(heads + unit * JM_HEAD_SIZE);
 }
 
-static inline _Atomic(uint8_t) *jm_region_state_of(const void *pointer)
+static inline jm_state *jm_region_state_of(const void *pointer)
 {
     char *base = jm_load_relaxed(&jm_region.base);
     return jm_region_state(base, jm_region_granule(base, pointer));

@@ -24,7 +24,7 @@
 
 /* Where the state of a small block's granule is; NULL: none starts there, or the block is a large one. What
  * lies in the region is in a small one: its header need not be read. */
-JM_INLINE _Atomic(uint8_t) *find_state(const struct jm_block *block, const void *pointer)
+JM_INLINE jm_state *find_state(const struct jm_block *block, const void *pointer)
 {
     char *base = jm_load_relaxed(&jm_region.base);
     size_t granule = jm_region_granule(base, pointer);
@@ -44,7 +44,7 @@ static bool is_large_object(const struct jm_block *block, const void *pointer)
 
 size_t jm_heap_usable_in(const struct jm_block *block, const void *pointer)
 {
-    const _Atomic(uint8_t) *place = find_state(block, pointer);
+    const jm_state *place = find_state(block, pointer);
     if (place != NULL) {
         unsigned state = jm_load_relaxed(place);
         return jm_is_live(state) ? jm_class_bytes(state) : 0;
@@ -76,7 +76,7 @@ const char *jm_heap_fault_any(const void *pointer)
     if (jm_heap_usable_in(block, pointer) != 0) {
         return "which is an object of another runtime";
     }
-    const _Atomic(uint8_t) *place = find_state(block, pointer);
+    const jm_state *place = find_state(block, pointer);
     bool was_object = place != NULL ? jm_load_relaxed(place) != 0 : is_large_object(block, pointer);
     return was_object ? "which is freed already" : "where no object starts";
 }
@@ -101,7 +101,7 @@ static bool queue_large(struct jm_block *block, const void *pointer)
     return true;
 }
 
-static bool queue_small(struct jm_block *block, _Atomic(uint8_t) *place, const void *pointer)
+static bool queue_small(struct jm_block *block, jm_state *place, const void *pointer)
 {
     uint8_t state = jm_load_relaxed(place);
     if (!jm_is_live(state)) {
@@ -134,7 +134,7 @@ bool jm_heap_queue_free(struct jm_block *block, void *pointer)
     if (JM_UNLIKELY(jm_inspect_watched) && jm_heap_usable_in(block, pointer) != 0) {
         jm_inspect_give(jm_heap_of_block(block), pointer); /* before anybody can have it again */
     }
-    _Atomic(uint8_t) *place = find_state(block, pointer);
+    jm_state *place = find_state(block, pointer);
     return place != NULL ? queue_small(block, place, pointer) : queue_large(block, pointer);
 }
 
@@ -147,22 +147,19 @@ static void await_closed(const void *object)
     }
 }
 
-/* Takes in an object that is queued. `units` are the block's. */
-static void take_in(struct jm_heap *heap, struct jm_block *block, struct jm_unit *units,
-                    size_t granule, unsigned code)
+/* Takes in an object that is queued. */
+static void take_in(struct jm_heap *heap, struct jm_block *block, size_t granule, unsigned code)
 {
     void *object = jm_granule_address(block, granule);
-    struct jm_unit *unit = &units[granule >> (JM_UNIT_BITS - JM_GRANULE_BITS)];
     await_closed(object);
-    if (jm_arena_push(heap->arena, (struct jm_place){unit, &block->map[granule]}, object, code)) {
-        jm_heap_note_empty(heap, block);
+    if (jm_arena_push(heap->arena, &block->map[granule], object, code)) {
+        jm_heap_look(heap);
     }
 }
 
 /* Frees the queued objects of one 64th of a block's map. */
 static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned segment)
 {
-    struct jm_unit *units = jm_pagemap_unit(block->start);
     unsigned bits = jm_load_relaxed(&block->segment_bits);
     size_t granule = (size_t)segment << bits;
     size_t end = granule + ((size_t)1 << bits);
@@ -175,7 +172,7 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
         }
         unsigned code = jm_state_class(state);
         if (jm_is_queued(state)) {
-            take_in(heap, block, units, granule, code);
+            take_in(heap, block, granule, code);
         }
         granule += jm_class_granules[code];
     }
@@ -197,6 +194,7 @@ static void drain_large(struct jm_heap *heap, struct jm_block *block)
     if (jm_load_acquire(&block->state) == JM_LARGE_QUEUED) {
         await_closed(jm_block_object(block));
         jm_store_relaxed(&block->state, JM_LARGE_NONE);
+        jm_heap_count_large(heap, 0 - jm_large_usable(block), (size_t)-1);
         jm_heap_note_empty(heap, block);
     }
 }

@@ -35,13 +35,7 @@ static bool is_live(const struct jm_runtime *runtime)
 static bool try_take(struct jm_runtime *runtime)
 {
     uint64_t nobody = 0;
-    if (!jm_swap_acquire(&runtime->owner, &nobody, my_owner(false))) {
-        return false;
-    }
-    jm_add_owned(&runtime->uses, 1);
-    atomic_thread_fence(
-        memory_order_release); /* jsrtmem_get_stats sees the count before a change */
-    return true;
+    return jm_swap_acquire(&runtime->owner, &nobody, my_owner(false));
 }
 
 /* Makes `owner` agree with what the calling thread has left in the runtime. */

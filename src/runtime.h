@@ -19,8 +19,7 @@
 
 /* What entering and leaving touch lies in the first cache line. */
 struct jm_runtime {
-    struct jm_slot slot;    /* first: the registry knows nothing more */
-    _Atomic(uint32_t) uses; /* shared: counts changes of `owner` from 0 */
+    struct jm_slot slot; /* first: the registry knows nothing more */
     _Atomic(uint64_t) owner;
     uint32_t entries;
     bool disposing;         /* a dispose began, and may have been left by a jump */

@@ -17,7 +17,7 @@
 #define JM_SMALL_GRANULES ((size_t)16384)
 #define JM_SMALL_MAX (JM_SMALL_GRANULES << JM_GRANULE_BITS)
 
-/* The largest object whose class is its step: 1 KiB. */
+/* The largest object whose class is its step: 1 KiB. Its class is found by one look into a table. */
 #define JM_STEP_MAX ((size_t)64 << JM_GRANULE_BITS)
 
 static_assert(JM_CLASSES < JM_FREE && JM_QUEUED + JM_CLASSES < JM_HOLE,
@@ -37,6 +37,7 @@ static_assert(JM_CLASSES < JM_FREE && JM_QUEUED + JM_CLASSES < JM_HOLE,
     X(14336) X(16384)
 /* clang-format on */
 
+extern JM_HIDDEN const uint8_t jm_class_sizes[JM_STEP_MAX + 1]; /* by bytes: the class that fits */
 extern JM_HIDDEN const uint8_t jm_class_steps[65]; /* by count of units: the step that fits */
 extern JM_HIDDEN const uint16_t jm_class_granules[JM_CLASSES + 1]; /* by code */
 
@@ -71,7 +72,7 @@ static inline unsigned jm_class_within(size_t granules)
     return jm_class_granules[code] > granules ? code - 1 : code;
 }
 
-/* What a live object counts in its block, by code: one object, and its granules. */
+/* What a live object counts in its arena, by code: granules << 32 | 1 object. */
 extern JM_HIDDEN const uint64_t jm_class_counts[JM_CLASSES + 1];
 
 JM_INLINE uint64_t jm_class_live(size_t code)
@@ -81,17 +82,17 @@ JM_INLINE uint64_t jm_class_live(size_t code)
 
 static inline bool jm_is_live(unsigned state)
 {
-    return state - 1u < JM_CLASSES;
+    return (uint8_t)(state - 1) < JM_CLASSES;
 }
 
 static inline bool jm_is_free(unsigned state)
 {
-    return state - (JM_FREE + 1u) < JM_CLASSES;
+    return (uint8_t)(state - JM_FREE - 1) < JM_CLASSES;
 }
 
 static inline bool jm_is_queued(unsigned state)
 {
-    return state - (JM_QUEUED + 1u) < JM_CLASSES;
+    return (uint8_t)(state - JM_QUEUED - 1) < JM_CLASSES;
 }
 
 /* The class of any state byte but 0 and JM_HOLE. */

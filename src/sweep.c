@@ -124,16 +124,55 @@ void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run)
     jm_arena_open_span(arena, run.block, run.start, run.end);
 }
 
-struct jm_census jm_sweep_census(const struct jm_supply *supply)
+/* No branch, so that compilers make vectors of them. */
+JM_INLINE bool is_held(uint8_t state)
 {
-    struct jm_census census = {0, 0, 0};
+    bool is_live = jm_is_live(state);
+    bool is_queued = jm_is_queued(state);
+    return is_live | is_queued;
+}
+
+/* States that are looked at together. */
+#define STRIDE ((size_t)64)
+static_assert((JM_UNIT >> JM_GRANULE_BITS) % STRIDE == 0, "a map has whole strides");
+
+static bool stride_holds(const struct jm_block *block, size_t granule)
+{
+    uint8_t states[STRIDE];
+    uint8_t any = 0;
+    jm_copy_bytes(states, &block->map[granule], STRIDE);
+    for (size_t i = 0; i < STRIDE; i++) {
+        any |= is_held(states[i]);
+    }
+    return any != 0;
+}
+
+bool jm_sweep_is_empty(struct jm_block *block)
+{
+    if (is_held(jm_load_relaxed(&block->map[block->witness]))) {
+        return false;
+    }
+    size_t granule = block->first & ~(STRIDE - 1);
+    while (granule < block->carved && !stride_holds(block, granule)) {
+        granule += STRIDE;
+    }
+    if (granule >= block->carved) {
+        return true;
+    }
+    while (!is_held(jm_load_relaxed(&block->map[granule]))) {
+        granule++;
+    }
+    block->witness = (uint32_t)granule;
+    return false;
+}
+
+size_t jm_sweep_carved(const struct jm_supply *supply)
+{
+    size_t carved = 0;
     const struct jm_block *block = jm_load_relaxed(&supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        uint64_t live = jm_block_live(block);
         size_t holes = jm_block_size(block) - block->charge;
-        census.carved += block->carved - block->first - (holes >> JM_GRANULE_BITS);
-        census.live += (uint32_t)live;
-        census.objects += (size_t)(live >> 32);
+        carved += block->carved - block->first - (holes >> JM_GRANULE_BITS);
     }
-    return census;
+    return carved;
 }

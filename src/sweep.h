@@ -7,13 +7,6 @@
 
 #include "arena.h"
 
-/* What the small blocks add up to, in granules. Queued objects count as live. */
-struct jm_census {
-    size_t carved; /* live and free; no holes */
-    size_t live;
-    size_t objects; /* live */
-};
-
 /* post: no free object could be larger by taking from the next one; the span is retired. Queued objects
  * stay as they are. */
 void jm_sweep(struct jm_arena *arena);
@@ -34,13 +27,10 @@ struct jm_run jm_sweep_find_hole(const struct jm_supply *supply, size_t granules
 /* Makes a hole the span. pre: its pages were acquired. */
 void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run);
 
-/* What tells one state of a heap from another, most probably. */
-static inline uint64_t jm_sweep_live_word(const struct jm_census *census)
-{
-    return (uint64_t)census->objects << 32 ^ census->live;
-}
+/* True where no object of a small block is live or queued. */
+bool jm_sweep_is_empty(struct jm_block *block);
 
-/* Adds up the blocks' counters. pre: no span, or its rest counts as carved. */
-struct jm_census jm_sweep_census(const struct jm_supply *supply);
+/* Granules of objects, live, free or queued, in all small blocks. pre: no span, or its rest counts as carved. */
+size_t jm_sweep_carved(const struct jm_supply *supply);
 
 #endif

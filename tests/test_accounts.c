@@ -210,6 +210,46 @@ static void entered_runtimes_publish_their_objects_when_left(void **state)
     dispose(runtime);
 }
 
+static JsRuntimeHandle owned;
+
+static void look_at_stats(void *argument)
+{
+    jsrtmem_stats *stats = argument;
+
+    *stats = stats_of(owned);
+}
+
+/* Another thread sees it at once. */
+static void what_is_live_is_exact_while_a_runtime_is_in_use(void **state)
+{
+    void *objects[50];
+    jsrtmem_stats stats;
+    size_t bytes = 0;
+
+    (void)state;
+    owned = new_runtime();
+    worker *other = worker_start();
+    worker_run(other, look_at_stats, &stats);
+    assert_int_equal(stats.live_objects, 0);
+    assert_ok(jsrtmem_enter(owned));
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = new_object(owned, i == 30 ? MIB(1) : i * 50);
+        bytes += jsrtmem_usable_size(objects[i]);
+        worker_run(other, look_at_stats, &stats);
+        assert_int_equal(stats.live_objects, i + 1);
+        assert_int_equal(stats.live_bytes, bytes);
+    }
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        assert_ok(jsrtmem_free(objects[i]));
+        worker_run(other, look_at_stats, &stats);
+        assert_int_equal(stats.live_objects, COUNT_OF(objects) - 1 - i);
+    }
+    assert_int_equal(stats.live_bytes, 0);
+    assert_ok(jsrtmem_leave(owned));
+    worker_stop(other);
+    dispose(owned);
+}
+
 /* ---- statistics of the process -------------------------------------------------------------- */
 
 static void process_stats_add_up_the_live_runtimes(void **state)
@@ -345,6 +385,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(stats_follow_what_is_done),
         cmocka_unit_test(peak_starts_again_where_it_is_reset),
         cmocka_unit_test(entered_runtimes_publish_their_objects_when_left),
+        cmocka_unit_test(what_is_live_is_exact_while_a_runtime_is_in_use),
         cmocka_unit_test(process_stats_add_up_the_live_runtimes),
         cmocka_unit_test(reserve_keeps_to_its_limit),
         cmocka_unit_test(a_reserve_of_nothing_holds_nothing),

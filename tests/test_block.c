@@ -133,7 +133,6 @@ static void a_small_block_is_charged_registered_and_zero(void **state)
         assert_int_equal((uintptr_t)block->start % JM_UNIT, 0);
         assert_int_equal(block->granules << JM_GRANULE_BITS, size - JM_PAD);
         assert_int_equal((size >> JM_GRANULE_BITS) >> block->segment_bits, 64);
-        assert_int_equal(jm_block_live(block), 0);
         assert_true(bytes_are(block->start, size, 0) &&
                     bytes_are((void *)block->map, size / 16, 0));
         assert_supply(&block, 1);
@@ -351,41 +350,6 @@ static void the_reserve_keeps_what_does_not_fit(void **state)
     assert_int_equal(jm_reserve_bytes(), KIB(128));
     assert_int_equal(mapped(), KIB(128) + KIB(256));
     assert_supply(&other, 1);
-}
-
-/* ---- Counting by unit ---- */
-
-#define ONE ((uint64_t)1 << 32 | 4) /* an object of four granules */
-
-static void all_units_but_the_one_that_counts_most_are_pinned(void **state)
-{
-    (void)state;
-    struct jm_block *block = small_block(8 * jm_small_block_min());
-    struct jm_unit *units = jm_pagemap_unit(block->start);
-    size_t count = jm_block_size(block) / JM_UNIT;
-    for (size_t most = 0; most < count; most++) {
-        for (int alone = 0; alone < 2; alone++) {
-            for (size_t i = 0; i < count; i++) {
-                jm_store_relaxed(&units[i].live, i == most ? 3 * ONE : alone == 1 ? 0 : ONE);
-            }
-            for (int again = 0; again < 2; again++) { /* what is pinned changes nothing */
-                assert_false(jm_block_turned_empty(block));
-                for (size_t i = 0; i < count; i++) {
-                    bool is_pinned = (jm_load_relaxed(&units[i].live) & JM_PINNED) != 0;
-                    assert_int_equal(is_pinned, i != most);
-                }
-            }
-            assert_int_equal(jm_block_live(block), (3 + (alone == 1 ? 0 : count - 1)) * ONE);
-            for (size_t i = 0; i < count; i++) {
-                jm_store_relaxed(&units[i].live, jm_load_relaxed(&units[i].live) & JM_PINNED);
-            }
-            assert_true(jm_block_turned_empty(block));
-            for (size_t i = 0; i < count; i++) {
-                assert_int_equal(jm_load_relaxed(&units[i].live), 0);
-            }
-        }
-    }
-    assert_true(jm_block_turned_empty(block));
 }
 
 /* ---- Releasing ---- */
@@ -784,7 +748,6 @@ int main(void)
         BLOCK_TEST(the_reserve_serves_like_the_os),
         BLOCK_TEST(a_block_that_the_os_gives_again_is_untouched),
         BLOCK_TEST(the_reserve_keeps_what_does_not_fit),
-        BLOCK_TEST(all_units_but_the_one_that_counts_most_are_pinned),
         BLOCK_TEST(a_free_is_told_when_the_block_is_gone),
         BLOCK_TEST(a_block_that_the_os_does_not_take_stays),
         BLOCK_TEST(a_block_grows_by_the_difference),

@@ -49,8 +49,8 @@ static size_t leaf_size(void)
 
 static const void *token_of(uintptr_t address)
 {
-    const struct jm_unit *unit = jm_pagemap_unit(at(address));
-    return unit == NULL ? NULL : jm_load_relaxed(&unit->token);
+    const jm_token *token = jm_pagemap_token(at(address));
+    return token == NULL ? NULL : jm_load_relaxed(token);
 }
 
 static void any_address_has_an_answer(void **state)
@@ -150,8 +150,8 @@ static void addresses_beyond_the_map_are_refused(void **state)
     assert_false(jm_pagemap_prepare(at(end), JM_UNIT));
     assert_false(jm_pagemap_prepare(at(end - JM_UNIT), 2 * JM_UNIT));
     assert_false(jm_pagemap_prepare(at(UINTPTR_MAX - JM_UNIT + 1), JM_UNIT));
-    assert_null(jm_pagemap_unit(at(end)));
-    assert_null(jm_pagemap_unit(at(UINTPTR_MAX)));
+    assert_null(jm_pagemap_token(at(end)));
+    assert_null(jm_pagemap_token(at(UINTPTR_MAX)));
     assert_int_equal(jm_pagemap_metadata(), metadata);
     assert_true(jm_pagemap_prepare(at(end - JM_UNIT), JM_UNIT));
 #else

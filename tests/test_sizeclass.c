@@ -91,8 +91,8 @@ static void a_class_adds_one_object_and_its_granules(void **state)
     (void)state;
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
         uint64_t live = jm_class_live(code);
-        assert_int_equal(live >> 32, 1);
-        assert_int_equal((uint32_t)live, jm_class_granules[code]);
+        assert_int_equal(live >> 32, jm_class_granules[code]);
+        assert_int_equal((uint32_t)live, 1);
     }
 }
 

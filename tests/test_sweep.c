@@ -1,6 +1,6 @@
 /*
  * Sweeping: free neighbours become one, what lies at a block's end becomes its rest, queued objects stay,
- * and the census is what the maps say.
+ * and what is carved is what the maps say.
  */
 #include "support/heap_check.h"
 #include "support/random.h"
@@ -31,15 +31,13 @@ static struct heap_walk swept(void)
     struct heap_walk before = assert_heap(HEAP, HEAP_MAPS);
     jm_sweep(HEAP->arena);
     struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
-    struct jm_census census = jm_sweep_census(&HEAP->supply);
     assert_int_equal(walk.free_pairs, 0);
     assert_int_equal(walk.cut_lists, 0);
     assert_int_equal(walk.live_objects, before.live_objects);
     assert_int_equal(walk.live_bytes, before.live_bytes);
     assert_int_equal(walk.queued_objects, before.queued_objects);
-    assert_int_equal(census.objects, walk.live_objects);
-    assert_int_equal(census.live << JM_GRANULE_BITS, walk.live_bytes);
-    assert_int_equal(census.carved << JM_GRANULE_BITS, walk.live_bytes + walk.free_bytes);
+    assert_int_equal(jm_sweep_carved(&HEAP->supply) << JM_GRANULE_BITS,
+                     walk.live_bytes + walk.free_bytes);
     assert_ptr_equal(HEAP->arena->span.block, &jm_no_block);
     assert_false(HEAP->arena->broken);
     return walk;
@@ -63,6 +61,36 @@ static void neighbours_become_one(void **state)
     size_t usage = rig_usage(&rig);
     assert_ptr_equal(rig_alloc(&rig, (size_t)jm_class_granules[code] * 16), objects[8]);
     assert_int_equal(rig_usage(&rig), usage);
+}
+
+/* Whichever object is the last one, and whatever lies around it: small ones, large ones, the span, queued. */
+static void a_block_is_empty_where_nothing_is_held(void **state)
+{
+    enum { MANY = 200 };
+    void *objects[MANY];
+
+    (void)state;
+    for (size_t last = 0; last < MANY; last += 7) {
+        for (size_t i = 0; i < MANY; i++) {
+            objects[i] = rig_alloc(&rig, i % 20 == 0 ? 2000 : 16 + i);
+        }
+        struct jm_block *block = jm_block_of(objects[last]);
+        for (size_t i = 0; i < MANY; i++) {
+            assert_true(i == last || jm_heap_free(HEAP, objects[i]));
+        }
+        for (int again = 0; again < 2; again++) { /* what was found is looked at first */
+            assert_false(jm_sweep_is_empty(block));
+        }
+        assert_true(jm_heap_queue_free(block, objects[last]));
+        assert_false(jm_sweep_is_empty(block));
+        assert_true(jm_heap_drain(HEAP));
+        for (struct jm_block *each = jm_load_relaxed(&HEAP->supply.small); each != NULL;
+             each = jm_load_relaxed(&each->next)) {
+            assert_true(jm_sweep_is_empty(each));
+        }
+        jm_heap_collect(HEAP);
+        assert_int_equal(rig_usage(&rig), 0);
+    }
 }
 
 static void what_is_free_at_the_end_is_the_rest(void **state)
@@ -236,6 +264,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SWEEP_TEST(neighbours_become_one),
+        SWEEP_TEST(a_block_is_empty_where_nothing_is_held),
         SWEEP_TEST(what_is_free_at_the_end_is_the_rest),
         SWEEP_TEST(a_run_beyond_any_class_becomes_several),
         SWEEP_TEST(queued_objects_stay_between_free_ones),

@@ -42,7 +42,7 @@ static size_t note_pages(const char *address, size_t size, bool committed)
     const char *base = jm_load_relaxed(&jm_region.base);
     size_t changed = 0;
     if (!jm_region_holds(address)) {
-        size_t tables = JM_REGION_HEADS_SIZE + JM_REGION_BLOCKS_SIZE + JM_REGION_UNITS_SIZE +
+        size_t tables = JM_REGION_HEADS_SIZE + JM_REGION_BLOCKS_SIZE + JM_REGION_TOKENS_SIZE +
                         JM_REGION_MAP_SIZE;
         bool is_table = base != NULL && (uintptr_t)base - (uintptr_t)address <= tables;
         return is_table ? 0 : size;

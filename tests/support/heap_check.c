@@ -9,6 +9,8 @@ struct check {
     unsigned parts;
     struct heap_walk walk;
     size_t free[JM_CLASSES + 1]; /* by code, as the maps say */
+    uint64_t live;               /* what the maps say of small objects */
+    size_t large_bytes, large_objects;
 };
 
 static bool map_is_clear(const struct jm_block *block, size_t start, size_t end)
@@ -134,9 +136,7 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     if (!map_is_clear(block, 0, first) || !map_is_clear(block, block->carved, block->granules)) {
         return "the map knows objects where none can be";
     }
-    if (jm_block_live(block) != tiles.live) {
-        return "a block's counters are not what its map says";
-    }
+    check->live += tiles.live;
     check->walk.empty_small += tiles.live == 0;
     if ((tiles.segments & ~jm_load_relaxed(&block->queued)) != 0 ||
         (tiles.segments != 0 && !is_marked(check->heap, JM_QUEUED_SMALL))) {
@@ -179,8 +179,8 @@ static const char *check_small(struct check *check, const struct jm_block *block
         return "a small block's bounds";
     }
     for (size_t offset = 0; offset < jm_block_size(block); offset += JM_UNIT) {
-        const struct jm_unit *unit = jm_pagemap_unit(block->start + offset);
-        if (unit == NULL || jm_load_relaxed(&unit->token) != check->heap->arena ||
+        const jm_token *token = jm_pagemap_token(block->start + offset);
+        if (token == NULL || jm_load_relaxed(token) != check->heap->arena ||
             jm_pagemap_block(block->start + offset) != block) {
             return "a small block is not registered";
         }
@@ -202,11 +202,13 @@ static const char *check_large(struct check *check, const struct jm_block *block
 {
     unsigned state = jm_load_relaxed(&block->state);
     size_t usable = jm_load_relaxed(&block->usable);
-    const struct jm_unit *unit = jm_pagemap_unit(jm_block_object(block));
+    const jm_token *token = jm_pagemap_token(jm_block_object(block));
     check->walk.large_blocks++;
     if (state != JM_LARGE_NONE) {
         check->walk.live_objects++;
         check->walk.live_bytes += jm_large_usable(block);
+        check->large_bytes += jm_large_usable(block);
+        check->large_objects++;
         check->walk.queued_objects += state == JM_LARGE_QUEUED;
     }
     check->walk.empty_large += state == JM_LARGE_NONE;
@@ -216,7 +218,7 @@ static const char *check_large(struct check *check, const struct jm_block *block
     if (state > JM_LARGE_QUEUED || block->charge != usable + jm_os_page_size()) {
         return "a large block's state or size";
     }
-    if (unit == NULL || jm_load_relaxed(&unit->token) != &check->heap->supply ||
+    if (token == NULL || jm_load_relaxed(token) != &check->heap->supply ||
         jm_pagemap_block(jm_block_object(block)) != block || block->owner != &check->heap->supply) {
         return "a large block is not registered";
     }
@@ -272,6 +274,14 @@ static const char *check_blocks(struct check *check)
     if (fault != NULL) {
         return fault;
     }
+    const struct jm_arena *arena = check->heap->arena;
+    if ((arena == NULL ? 0 : jm_load_relaxed(&arena->live)) != check->live) {
+        return "the count of what is live is not what the maps say";
+    }
+    if (jm_load_relaxed(&check->heap->large_bytes) != check->large_bytes ||
+        jm_load_relaxed(&check->heap->large_objects) != check->large_objects) {
+        return "the count of large objects is not what the blocks say";
+    }
     if (found != jm_load_relaxed(&supply->block_count)) {
         return "the count of blocks is not what the lists say";
     }
@@ -293,7 +303,8 @@ static size_t count_empty(const struct jm_block *block, size_t most)
     return count;
 }
 
-/* Each large block without an object waits in one of two lists, each small one but the spare is known of. */
+/* Each large block without an object waits in one of two lists; small ones are looked for, all but one, where
+ * less is live than the mark. */
 static const char *check_empties(const struct check *check)
 {
     const struct jm_heap *heap = check->heap;
@@ -306,7 +317,8 @@ static const char *check_empties(const struct check *check)
     if (check->walk.empty_large != 0 && !heap->untidy) {
         return "empty large blocks that nobody looks for";
     }
-    return check->walk.empty_small <= 1 || (heap->untidy && heap->untidy_small)
+    bool is_known = check->walk.empty_small <= 1 || (heap->untidy && heap->untidy_small);
+    return is_known || check->live >= heap->arena->mark
                ? NULL
                : "empty small blocks that nobody looks for";
 }
@@ -324,9 +336,6 @@ static const char *check_arena(const struct check *check)
 {
     const struct jm_heap *heap = check->heap;
     const struct jm_arena *arena = heap->arena;
-    if (heap->spare != NULL && !is_own_small(check, heap->spare)) {
-        return "the spare block is none of the heap's";
-    }
     if (arena == NULL) {
         return heap->home == NULL && heap->supply.small_token == NULL
                    ? NULL
@@ -363,9 +372,6 @@ static const char *check_lists(struct check *check)
     for (unsigned code = 1; arena != NULL && code <= JM_CLASSES; code++) {
         size_t found = 0;
         const struct jm_link *link = arena->free[code].next;
-        if (arena->pending.list == &arena->free[code]) {
-            found += is_listed_rightly(check, arena->pending.link, code);
-        }
         for (; link != NULL && is_listed_rightly(check, link, code); link = jm_link_next(link)) {
             if (++found > check->free[code]) {
                 return "a list leads in a ring";

@@ -1,6 +1,6 @@
 /*
  * Holds a heap to the invariants that src/block.h, arena.h and heap.h state, from the outside: every
- * small block is tiled by its objects and the span without a gap; the counters are what the maps say;
+ * small block is tiled by its objects and the span without a gap; the counts are what the maps say;
  * the lists lead to free objects, each once, and to all of them where no block was given back; the
  * blocks are linked, registered and charged.
  *
