@@ -43,13 +43,22 @@ struct jm_arena {
     struct jm_span span;
     struct jm_link free[JM_CLASSES + 1]; /* by code; `next` is the first object */
     struct jm_supply *supply;
-    bool broken; /* free objects may be missing from the lists: sweep before growing */
+    uint64_t swept; /* what was live at the last sweep, to tell whether another may help */
+    uint64_t given; /* and when long runs of free pages were last given back */
+    uint32_t cut;   /* granules of spans chosen and blocks opened since the last sweep */
+    bool broken;    /* free objects may be missing from the lists: sweep before growing */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 
 /* A block without granules, and an arena without blocks: they refuse every question. */
 extern JM_HIDDEN struct jm_block jm_no_block;
 extern JM_HIDDEN struct jm_arena jm_no_arena;
+
+/* The block that an arena lies in. */
+static inline struct jm_block *jm_arena_home(const struct jm_arena *arena)
+{
+    return JM_CONTAINER((uintptr_t)arena, struct jm_block, arena);
+}
 
 #define JM_NO_GRANULE SIZE_MAX
 

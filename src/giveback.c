@@ -74,14 +74,14 @@ static struct jm_block *find_other_small(const struct jm_heap *heap, const struc
 /* Takes a small block out of the arena, which moves out of it. */
 static void abandon_small(struct jm_heap *heap, struct jm_block *block)
 {
-    if (block == heap->home) {
+    if (block == jm_arena_home(heap->arena)) {
         struct jm_block *other = find_other_small(heap, block);
         if (other == NULL) {
             jm_arena_retire_span(heap->arena);
-            jm_heap_set_arena(heap, NULL, NULL);
+            jm_heap_set_arena(heap, NULL);
             return;
         }
-        jm_heap_set_arena(heap, jm_arena_move(heap->arena, other), other);
+        jm_heap_set_arena(heap, jm_arena_move(heap->arena, other));
     }
     jm_arena_retire_span(heap->arena);
 }
@@ -94,7 +94,7 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
         return true;
     }
     if (heap->arena == NULL) {
-        jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block), block);
+        jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block));
     }
     heap->arena->broken = true; /* its objects are in no list */
     return false;
@@ -187,12 +187,12 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes)
 /* Gives long runs of free pages back, if anything was freed or taken since the last time. */
 static void give_runs(struct jm_heap *heap)
 {
-    uint64_t live = heap->arena == NULL ? 0 : jm_load_relaxed(&heap->arena->live);
-    if (heap->arena == NULL || live == heap->given_live) {
+    struct jm_arena *arena = heap->arena;
+    if (arena == NULL || arena->given == jm_load_relaxed(&arena->live)) {
         return;
     }
-    heap->given_live = live;
-    size_t given = jm_sweep_and_give(heap->arena);
+    arena->given = jm_load_relaxed(&arena->live);
+    size_t given = jm_sweep_and_give(arena);
     if (given != 0) {
         jm_quota_refund(&heap->supply.quota, given);
     }
@@ -211,7 +211,7 @@ void jm_heap_release_all(struct jm_heap *heap)
     if (heap->arena != NULL) {
         jm_arena_retire_span(heap->arena);
     }
-    jm_heap_set_arena(heap, NULL, NULL);
+    jm_heap_set_arena(heap, NULL);
     heap->empty_large = heap->refused_large = NULL;
     struct jm_block *block;
     while ((block = jm_load_relaxed(&heap->supply.small)) != NULL ||

@@ -30,10 +30,9 @@ void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle)
     jm_current.arena = usable ? heap->arena : &jm_no_arena;
 }
 
-void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena, struct jm_block *home)
+void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena)
 {
     heap->arena = arena;
-    heap->home = home;
     jm_store_release(&heap->supply.small_token, arena);
     if (jm_current.heap == heap) {
         jm_heap_make_current(heap, jm_current.handle);
@@ -49,9 +48,7 @@ void jm_heap_reset(struct jm_heap *heap)
     jm_store_relaxed(&heap->supply.small_token, NULL);
     jm_store_relaxed(&heap->supply.block_count, 0);
     heap->arena = NULL;
-    heap->home = heap->empty_large = heap->refused_large = NULL;
-    heap->swept_live = heap->given_live = 0;
-    heap->cut = 0;
+    heap->empty_large = heap->refused_large = NULL;
     heap->untidy = heap->untidy_small = false;
     heap->emptied = 0;
     jm_store_relaxed(&heap->queued, 0);
@@ -78,7 +75,7 @@ void jm_heap_forget(struct jm_heap *heap)
 {
     heap->arena = NULL;
     jm_store_relaxed(&heap->supply.small_token, NULL);
-    heap->home = heap->empty_large = heap->refused_large = NULL;
+    heap->empty_large = heap->refused_large = NULL;
     jm_store_relaxed(&heap->supply.block_count, 0);
     size_t charge = mend_list(heap, jm_load_relaxed(&heap->supply.small));
     charge += mend_list(heap, jm_load_relaxed(&heap->supply.large));
@@ -148,7 +145,7 @@ static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *
         return false;
     }
     jm_sweep_fill_hole(heap->arena, run);
-    heap->cut += (uint32_t)(run.end - run.start);
+    heap->arena->cut += (uint32_t)(run.end - run.start);
     jm_heap_raise_mark(heap);
     return true;
 }
@@ -166,10 +163,10 @@ static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
         return false;
     }
     if (heap->arena == NULL) {
-        jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block), block);
+        jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block));
     }
     jm_arena_open_block(heap->arena, block);
-    heap->cut += jm_arena_span_granules(heap->arena);
+    heap->arena->cut += jm_arena_span_granules(heap->arena);
     jm_heap_raise_mark(heap);
     return true;
 }
@@ -187,15 +184,15 @@ static bool sweep_if_worth(struct jm_heap *heap, unsigned code)
     uint64_t live = jm_load_relaxed(&arena->live);
     size_t carved = jm_sweep_carved(&heap->supply);
     size_t free = carved - (size_t)(live >> 32);
-    bool changed = live != heap->swept_live;
-    bool plenty = free >= carved / SWEEP_FREE_DIVISOR && heap->cut >= carved / SWEEP_CUT_DIVISOR;
+    bool changed = live != arena->swept;
+    bool plenty = free >= carved / SWEEP_FREE_DIVISOR && arena->cut >= carved / SWEEP_CUT_DIVISOR;
     bool wanted = plenty || !jm_quota_allows(&heap->supply.quota, next_block(heap, code));
     if (!arena->broken && !(changed && wanted && free >= jm_class_granules[code])) {
         return false;
     }
     jm_sweep(arena);
-    heap->swept_live = live;
-    heap->cut = 0;
+    arena->swept = live;
+    arena->cut = 0;
     return true;
 }
 
@@ -214,7 +211,7 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     }
     if (object == NULL) {
         jm_arena_choose_span(arena, code);
-        heap->cut += jm_arena_span_granules(arena);
+        arena->cut += jm_arena_span_granules(arena);
         object = jm_arena_cut(arena, code);
     }
     return object;

@@ -18,14 +18,10 @@ struct jm_heap {
     bool untidy;                    /* blocks wait to be given back */
     bool untidy_small;              /* small ones among them */
     _Atomic(uint8_t) queued;        /* set by all: JM_QUEUED_*: which lists have queued frees */
+    uint32_t emptied;               /* counts the times when blocks were found to be empty */
     struct jm_supply supply;        /* what the pointer map names as the owner */
-    struct jm_block *home;          /* the block that the arena lies in */
     struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
     struct jm_block *refused_large; /* and those that the OS would not take when last asked */
-    uint64_t swept_live; /* what was live at the last sweep, to tell whether another may help */
-    uint64_t given_live; /* and when long runs of free pages were last given back */
-    uint32_t cut;        /* granules of spans chosen and blocks opened since then */
-    uint32_t emptied;    /* counts the times when blocks were found to be empty */
 
     _Atomic(size_t) large_bytes, large_objects; /* of live large objects. Read by all */
 };
@@ -44,8 +40,8 @@ extern JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL;
 /* Points the fast paths at a heap, or at nothing (NULL). */
 void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle);
 
-/* Changes the arena and the block that it lies in; NULL: there is none. */
-void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena, struct jm_block *home);
+/* Changes the arena; NULL: there is none. */
+void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena);
 
 /* Makes a heap new. pre: it holds no block. */
 void jm_heap_reset(struct jm_heap *heap);

@@ -170,7 +170,8 @@ static void a_whole_block_can_be_handed_out(void **state)
     }
     struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS);
     assert_int_equal(walk.small_blocks, 2);
-    size_t room = jm_small_block_min() - JM_PAD - ((size_t)HEAP->home->first << JM_GRANULE_BITS);
+    size_t room = jm_small_block_min() - JM_PAD -
+                  ((size_t)jm_arena_home(HEAP->arena)->first << JM_GRANULE_BITS);
     assert_int_equal(walk.live_bytes, room + 16);
     assert_int_equal(walk.free_bytes, 0);
     assert_all_held();
@@ -473,7 +474,7 @@ static void links_to_a_closed_block_lead_nowhere(void **state)
     }
     struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS);
     assert_int_equal(walk.small_blocks, 2);
-    struct jm_block *home = HEAP->home;
+    struct jm_block *home = jm_arena_home(HEAP->arena);
     size_t apart = 0;
     for (size_t low = 0, high = count - 1; low < high; low++, high--) {
         void *two[] = {objects[low], objects[high]};
@@ -488,7 +489,7 @@ static void links_to_a_closed_block_lead_nowhere(void **state)
     }
     assert_true(apart > 20 && held_count > 20);
     jm_heap_collect(HEAP); /* the home goes: nothing lives there */
-    assert_true(HEAP->home != home);
+    assert_true(jm_arena_home(HEAP->arena) != home);
     walk = assert_heap(HEAP, HEAP_LISTS);
     assert_int_equal(walk.small_blocks, 1);
     assert_int_equal(walk.live_objects, held_count);

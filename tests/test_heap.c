@@ -114,7 +114,7 @@ static void the_largest_empty_block_is_the_one(void **state)
     free_many(NULL, NULL);
     jm_heap_tidy(HEAP);
     assert_int_equal(check().small_blocks, 1);
-    assert_ptr_equal(HEAP->home, largest);
+    assert_ptr_equal(jm_arena_home(HEAP->arena), largest);
 }
 
 static void the_arena_moves_when_its_home_goes(void **state)
@@ -123,18 +123,17 @@ static void the_arena_moves_when_its_home_goes(void **state)
     jm_heap_make_current(HEAP, 77);
     fill_blocks(4);
     for (int moves = 0; moves < 3; moves++) {
-        struct jm_block *home = HEAP->home;
+        struct jm_block *home = jm_arena_home(HEAP->arena);
         free_many(home, NULL);
         jm_heap_collect(HEAP);
-        assert_true(HEAP->home != NULL && HEAP->home != home);
-        assert_ptr_equal(HEAP->arena, HEAP->home->arena);
+        assert_true(HEAP->arena != NULL && jm_arena_home(HEAP->arena) != home);
         assert_ptr_equal(jm_current.arena, HEAP->arena);
         assert_int_equal(jm_current.handle, 77);
         assert_int_equal(check().small_blocks, (size_t)(3 - moves));
     }
     free_many(NULL, NULL);
     jm_heap_collect(HEAP);
-    assert_null(HEAP->home);
+    assert_null(HEAP->arena);
     assert_ptr_equal(jm_current.arena, &jm_no_arena);
     (void)rig_alloc(&rig, 16);
     assert_ptr_equal(jm_current.arena, HEAP->arena);
@@ -144,7 +143,7 @@ static void a_block_is_given_up_for_a_request_at_the_limit(void **state)
 {
     (void)state;
     fill_blocks(3);
-    struct jm_block *home = HEAP->home;
+    struct jm_block *home = jm_arena_home(HEAP->arena);
     free_many(NULL, home);
     jm_heap_tidy(HEAP);
     assert_int_equal(check().empty_small, 2);
@@ -458,9 +457,20 @@ static void what_is_no_object_is_not_touched(void **state)
     char *large = rig_alloc(&rig, MIB(1));
     char *freed = rig_alloc(&rig, 100);
     free_object(freed);
-    void *const bad[] = {NULL,       &local,      small + 1,       small + 16,     small - 16,
-                         freed,      large + 1,   large + 16,      large + 70000,  block_of(large),
-                         HEAP->home, HEAP->arena, small + JM_UNIT, HEAP->home->map};
+    void *const bad[] = {NULL,
+                         &local,
+                         small + 1,
+                         small + 16,
+                         small - 16,
+                         freed,
+                         large + 1,
+                         large + 16,
+                         large + 70000,
+                         block_of(large),
+                         jm_arena_home(HEAP->arena),
+                         HEAP->arena,
+                         small + JM_UNIT,
+                         jm_arena_home(HEAP->arena)->map};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         enum jm_verdict verdict = JM_GRANTED;
         if (bad[i] == large) { /* the OS may put it a unit behind the other one */
@@ -735,7 +745,6 @@ static void the_walk_sees_each_damage(void **state)
     DAMAGE(HEAP->supply.block_count, size_t, 1);
     DAMAGE(HEAP->supply.quota.usage, size_t, usage + 1);
     DAMAGE(HEAP->supply.small_token, void *, NULL);
-    DAMAGE(HEAP->home, void *, large);
     DAMAGE(HEAP->arena, void *, NULL);
     DAMAGE(arena->supply, void *, NULL);
     DAMAGE(arena->span.next, char *, arena->span.next + JM_GRANULE);

@@ -106,7 +106,7 @@ static void what_is_free_at_the_end_is_the_rest(void **state)
         assert_true(jm_heap_free(HEAP, objects[i]));
     }
     struct heap_walk walk = swept();
-    struct jm_block *block = HEAP->home;
+    struct jm_block *block = jm_arena_home(HEAP->arena);
     assert_int_equal(walk.free_objects, 0);
     assert_ptr_equal(jm_granule_address(block, block->carved), objects[10]);
     assert_true((unsigned char *)jm_granule_address(block, block->touched) >= objects[63] + 100);
@@ -131,7 +131,7 @@ static void a_run_beyond_any_class_becomes_several(void **state)
     enum jm_verdict verdict;
     struct jm_block *block = jm_block_acquire_small(&HEAP->supply, MIB(2), &verdict);
     assert_non_null(block);
-    jm_heap_set_arena(HEAP, jm_arena_create(&HEAP->supply, block), block);
+    jm_heap_set_arena(HEAP, jm_arena_create(&HEAP->supply, block));
     jm_arena_open_block(HEAP->arena, block);
     for (size_t i = 0; i < COUNT_OF(objects); i++) {
         objects[i] = rig_alloc(&rig, JM_SMALL_MAX);

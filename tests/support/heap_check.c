@@ -337,15 +337,10 @@ static const char *check_arena(const struct check *check)
     const struct jm_heap *heap = check->heap;
     const struct jm_arena *arena = heap->arena;
     if (arena == NULL) {
-        return heap->home == NULL && heap->supply.small_token == NULL
-                   ? NULL
-                   : "a home or a token without an arena";
+        return heap->supply.small_token == NULL ? NULL : "a token without an arena";
     }
-    if (!is_own_small(check, heap->home)) {
-        return "the arena's home is none of the heap's blocks";
-    }
-    if ((const void *)arena != heap->home->arena) {
-        return "the arena does not lie in its home";
+    if (!is_own_small(check, jm_arena_home(arena))) {
+        return "the arena lies in none of the heap's blocks";
     }
     if (arena->supply != &heap->supply) {
         return "the arena has another supply";
