@@ -121,7 +121,7 @@ JM_INLINE bool jm_arena_take(struct jm_arena *arena, struct jm_link *list, struc
 JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
 {
     struct jm_link *list = &arena->free[code];
-    JM_PIN(list); /* some processors forward what was stored at once only where no index is added */
+    JM_PIN(list);
     struct jm_link *link = list->next;
     jm_state *state;
     bool taken =
@@ -129,8 +129,11 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
     return taken ? link : NULL;
 }
 
+/* Some processors forward what was stored here to the next pop at once, but only where neither adds an index
+ * to an address: hence the pins. */
 JM_INLINE void jm_arena_list(struct jm_link *list, struct jm_link *link)
 {
+    JM_PIN(list);
     jm_link_set(link, list->next);
     list->next = link;
 }
