@@ -69,10 +69,10 @@ static inline uintptr_t jm_runtime_handle(const struct jm_runtime *runtime)
     return jm_registry_handle(JM_KIND_RUNTIME, &runtime->slot);
 }
 
-/* True while the calling thread uses the runtime. */
+/* True while the calling thread uses the runtime. pre: the thread has an id, or somebody uses it. */
 static inline bool jm_runtime_is_mine(const struct jm_runtime *runtime)
 {
-    return jm_thread.id != 0 && jm_load_relaxed(&runtime->owner) >> 1 == jm_thread.id;
+    return jm_load_relaxed(&runtime->owner) >> 1 == jm_thread.id;
 }
 
 /* True while another thread uses the runtime. */
