@@ -22,7 +22,6 @@
 
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
 {
-    heap->emptied++;
     block->next_empty = heap->empty_large;
     heap->empty_large = block;
     heap->untidy = true;

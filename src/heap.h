@@ -18,7 +18,7 @@ struct jm_heap {
     bool untidy;                    /* blocks wait to be given back */
     bool untidy_small;              /* small ones among them */
     _Atomic(uint8_t) queued;        /* set by all: JM_QUEUED_*: which lists have queued frees */
-    uint32_t emptied;               /* counts the times when blocks were found to be empty */
+    uint32_t emptied;               /* counts the times when small blocks were found empty */
     struct jm_supply supply;        /* what the pointer map names as the owner */
     struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
     struct jm_block *refused_large; /* and those that the OS would not take when last asked */

@@ -134,7 +134,7 @@ JM_INLINE bool is_held(uint8_t state)
 
 /* States that are looked at together. */
 #define STRIDE ((size_t)64)
-static_assert((JM_UNIT >> JM_GRANULE_BITS) % STRIDE == 0, "a map has whole strides");
+static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % STRIDE == 0, "objects begin at a stride");
 
 static bool stride_holds(const struct jm_block *block, size_t granule)
 {
@@ -152,7 +152,7 @@ bool jm_sweep_is_empty(struct jm_block *block)
     if (is_held(jm_load_relaxed(&block->map[block->witness]))) {
         return false;
     }
-    size_t granule = block->first & ~(STRIDE - 1);
+    size_t granule = block->first;
     while (granule < block->carved && !stride_holds(block, granule)) {
         granule += STRIDE;
     }

@@ -619,6 +619,50 @@ static void a_heap_that_shrinks_gives_back_as_it_goes(void **state)
     }
 }
 
+static size_t mark_of(size_t bytes)
+{
+    return bytes >> JM_GRANULE_BITS;
+}
+
+static void the_mark_lies_below_what_is_live(void **state)
+{
+    enum { PIECES = 400, PIECE = 8192 };
+    static void *objects[PIECES];
+
+    (void)state;
+    void *large = rig_alloc(&rig, MIB(3)); /* which does not count */
+    for (size_t i = 0; i < PIECES; i++) {
+        objects[i] = rig_alloc(&rig, PIECE);
+    }
+    size_t held = rig_usage(&rig) - jm_heap_live_any(HEAP).bytes + PIECES * PIECE;
+    assert_true(held / 8 > KIB(64) && held < 2 * PIECES * PIECE);
+    for (size_t i = 0; i < PIECES; i++) {
+        size_t live = (PIECES - i) * PIECE;
+        jm_heap_look(HEAP);
+        size_t mark = live > held / 8 ? live - held / 8 : JM_GRANULE;
+        mark = mark < held / 2 ? mark : held / 2;
+        require(HEAP->arena->mark == (uint64_t)mark_of(mark) << 32, "%zu live of %zu", live, held);
+        free_object(objects[i]);
+    }
+    /* Two blocks, of which one is empty: nothing to do. */
+    free_object(large);
+    jm_heap_collect(HEAP);
+    fill_blocks(2);
+    free_many(block_of(many[0]), NULL);
+    assert_int_equal(check().empty_small, 1);
+    jm_heap_look(HEAP);
+    assert_false(HEAP->untidy);
+    /* And no more is live than what may be freed before the next look. */
+    free_many(NULL, NULL);
+    jm_heap_collect(HEAP);
+    for (size_t live = 0; live < KIB(64); live += PIECE) {
+        (void)rig_alloc(&rig, PIECE);
+    }
+    assert_true(check().small_blocks > 1);
+    jm_heap_look(HEAP);
+    assert_int_equal(HEAP->arena->mark, (uint64_t)1 << 32);
+}
+
 /* What is half full or more is left alone. */
 static void a_heap_that_is_half_full_is_left_alone(void **state)
 {
@@ -852,6 +896,7 @@ int main(void)
         HEAP_TEST(a_forgotten_heap_can_be_released),
         HEAP_TEST(empty_blocks_are_looked_for_whatever_happens),
         HEAP_TEST(a_heap_that_shrinks_gives_back_as_it_goes),
+        HEAP_TEST(the_mark_lies_below_what_is_live),
         HEAP_TEST(a_heap_that_is_half_full_is_left_alone),
         HEAP_TEST(what_is_live_is_counted),
         HEAP_TEST(what_the_os_does_not_take_serves_again),

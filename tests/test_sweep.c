@@ -80,6 +80,7 @@ static void a_block_is_empty_where_nothing_is_held(void **state)
         }
         for (int again = 0; again < 2; again++) { /* what was found is looked at first */
             assert_false(jm_sweep_is_empty(block));
+            assert_int_equal(block->witness, jm_granule_of(block, objects[last]));
         }
         assert_true(jm_heap_queue_free(block, objects[last]));
         assert_false(jm_sweep_is_empty(block));
