@@ -30,11 +30,11 @@
 #define WARM_ROUNDS 10
 #define OPERATIONS 400
 
-/* How much of each the process may keep; sanitizers keep more, of their own. Blocks of each of four sizes are
+/* How much of each the process may keep; sanitizers keep more, of their own. Blocks of each of three sizes are
  * cut far apart from 4 MiB of addresses: half used, these are 32 mappings, which stay and serve again. */
 #if !defined(RSS_SLACK)
 #define RSS_SLACK ((size_t)4 << 20)
-#define MAPPING_SLACK ((size_t)4 * 32)
+#define MAPPING_SLACK ((size_t)3 * 32)
 #endif
 
 struct object {

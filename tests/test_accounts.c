@@ -184,7 +184,7 @@ static void peak_starts_again_where_it_is_reset(void **state)
     worker_stop(other);
 }
 
-static void entered_runtimes_publish_their_objects_when_left(void **state)
+static void what_is_live_stays_counted_when_a_runtime_is_left(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();
     void *objects[50];
@@ -384,7 +384,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_refusal_is_kept_until_the_next),
         cmocka_unit_test(stats_follow_what_is_done),
         cmocka_unit_test(peak_starts_again_where_it_is_reset),
-        cmocka_unit_test(entered_runtimes_publish_their_objects_when_left),
+        cmocka_unit_test(what_is_live_stays_counted_when_a_runtime_is_left),
         cmocka_unit_test(what_is_live_is_exact_while_a_runtime_is_in_use),
         cmocka_unit_test(process_stats_add_up_the_live_runtimes),
         cmocka_unit_test(reserve_keeps_to_its_limit),
