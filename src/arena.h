@@ -153,7 +153,7 @@ JM_INLINE bool jm_arena_push(struct jm_arena *arena, jm_state *state, void *obje
 JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
 {
     uint64_t live = jm_class_live(code);
-    size_t bytes = live >> 32 << JM_GRANULE_BITS;
+    size_t bytes = jm_live_bytes(live);
     char *object = arena->span.next;
     if ((size_t)(arena->span.end - object) < bytes) {
         return NULL;
@@ -172,8 +172,8 @@ JM_INLINE bool jm_arena_extend(struct jm_arena *arena, jm_state *state, void *ob
 {
     uint64_t was = jm_class_live(old);
     uint64_t will = jm_class_live(code);
-    size_t bytes = will >> 32 << JM_GRANULE_BITS;
-    char *next = (char *)object + (was >> 32 << JM_GRANULE_BITS);
+    size_t bytes = jm_live_bytes(will);
+    char *next = (char *)object + jm_live_bytes(was);
     if (arena->span.next != next || (size_t)(arena->span.end - (char *)object) < bytes) {
         return false;
     }

@@ -34,7 +34,7 @@ static uint64_t find_mark(const struct jm_heap *heap)
     if (jm_load_relaxed(&block->next) == NULL) {
         return 0;
     }
-    size_t live = (size_t)(jm_load_relaxed(&heap->arena->live) >> 32) << JM_GRANULE_BITS;
+    size_t live = jm_live_bytes(jm_load_relaxed(&heap->arena->live));
     size_t held = jm_load_relaxed(&heap->supply.quota.usage) - jm_load_relaxed(&heap->large_bytes);
     size_t part = held / LOOK_DIVISOR < LOOK_MIN ? LOOK_MIN : held / LOOK_DIVISOR;
     size_t mark = live > part ? live - part : JM_GRANULE;

@@ -93,7 +93,7 @@ struct jm_live jm_heap_live_any(const struct jm_heap *heap)
         small = token == NULL ? 0 : jm_load_acquire(&((const struct jm_arena *)token)->live);
     } while (token != jm_load_relaxed(&heap->supply.small_token));
     return (struct jm_live){
-        .bytes = (small >> 32 << JM_GRANULE_BITS) + jm_load_relaxed(&heap->large_bytes),
+        .bytes = jm_live_bytes(small) + jm_load_relaxed(&heap->large_bytes),
         .objects = (uint32_t)small + jm_load_relaxed(&heap->large_objects),
     };
 }

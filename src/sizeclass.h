@@ -80,6 +80,12 @@ JM_INLINE uint64_t jm_class_live(size_t code)
     return jm_class_counts[code];
 }
 
+/* The bytes of what is counted so. */
+JM_INLINE size_t jm_live_bytes(uint64_t live)
+{
+    return (size_t)(live >> 32) << JM_GRANULE_BITS;
+}
+
 static inline bool jm_is_live(unsigned state)
 {
     return (uint8_t)(state - 1) < JM_CLASSES;
