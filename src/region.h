@@ -32,7 +32,7 @@ struct jm_block;
 #define JM_UNIT ((size_t)1 << JM_UNIT_BITS)
 
 #if UINTPTR_MAX > 0xffffffffu
-#define JM_REGION_BITS 34 /* 16 GiB of blocks, and 3 GiB of tables, most of them never touched */
+#define JM_REGION_BITS 34 /* 16 GiB of blocks, and 2 GiB of tables, most of them never touched */
 #else
 #define JM_REGION_BITS 28
 #endif

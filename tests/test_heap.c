@@ -457,20 +457,10 @@ static void what_is_no_object_is_not_touched(void **state)
     char *large = rig_alloc(&rig, MIB(1));
     char *freed = rig_alloc(&rig, 100);
     free_object(freed);
-    void *const bad[] = {NULL,
-                         &local,
-                         small + 1,
-                         small + 16,
-                         small - 16,
-                         freed,
-                         large + 1,
-                         large + 16,
-                         large + 70000,
-                         block_of(large),
-                         jm_arena_home(HEAP->arena),
-                         HEAP->arena,
-                         small + JM_UNIT,
-                         jm_arena_home(HEAP->arena)->map};
+    struct jm_block *home = jm_arena_home(HEAP->arena);
+    void *const bad[] = {NULL,  &local,      small + 1,       small + 16,    small - 16,
+                         freed, large + 1,   large + 16,      large + 70000, block_of(large),
+                         home,  HEAP->arena, small + JM_UNIT, home->map};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         enum jm_verdict verdict = JM_GRANTED;
         if (bad[i] == large) { /* the OS may put it a unit behind the other one */

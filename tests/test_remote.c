@@ -98,22 +98,11 @@ static void what_is_no_object_is_not_queued(void **state)
     char *large = rig_alloc(&rig, MIB(1));
     char *freed = rig_alloc(&rig, 100);
     assert_true(jm_heap_free(HEAP, freed));
-    char *end = jm_arena_home(HEAP->arena)->start +
-                jm_block_size(jm_arena_home(HEAP->arena)); /* another block may begin there */
-    void *const bad[] = {NULL,
-                         &local,
-                         small + 1,
-                         small + 16,
-                         small - 16,
-                         freed,
-                         large + 1,
-                         large + 16,
-                         large + 70000,
-                         large - 16,
-                         jm_arena_home(HEAP->arena),
-                         HEAP->arena,
-                         end - 16,
-                         jm_arena_home(HEAP->arena)->map};
+    struct jm_block *home = jm_arena_home(HEAP->arena);
+    char *end = home->start + jm_block_size(home); /* another block may begin there */
+    void *const bad[] = {NULL,  &local,      small + 1,  small + 16,    small - 16,
+                         freed, large + 1,   large + 16, large + 70000, large - 16,
+                         home,  HEAP->arena, end - 16,   home->map};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         assert_false(queue(bad[i]));
         assert_int_equal(jm_heap_usable_any(bad[i]), 0);
