@@ -12,10 +12,10 @@ static struct jm_arena *copy_into(struct jm_block *block, const struct jm_arena 
                                   struct jm_supply *supply)
 {
     struct jm_arena *copy = (struct jm_arena *)(void *)block->arena;
-    size_t size = sizeof *arena - offsetof(struct jm_arena, mark);
+    size_t size = sizeof *arena - offsetof(struct jm_arena, span);
     JM_PIN(size); /* compilers make one instruction of a known size, which takes longer to begin */
     jm_store_relaxed(&copy->live, jm_load_relaxed(&arena->live)); /* who comes late may read it */
-    memcpy(&copy->mark, &arena->mark, size);
+    memcpy(&copy->span, &arena->span, size);
     copy->supply = supply;
     jm_block_set_small_token(supply, copy);
     return copy;
@@ -98,7 +98,7 @@ bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, uns
     (void)note_touched(&arena->span);
     arena->span.next = (char *)object + jm_class_bytes(code);
     jm_inspect_close(arena->span.next, jm_class_bytes(old) - jm_class_bytes(code));
-    jm_store_relaxed(state, (uint8_t)code);
+    jm_arena_change(state, old, code);
     jm_count_owned(&arena->live, jm_class_live(code) - jm_class_live(old));
     return true;
 }
@@ -201,11 +201,47 @@ void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
     jm_arena_open_span(arena, block, block->first, granules);
 }
 
+size_t jm_arena_end(const struct jm_arena *arena, const struct jm_block *block)
+{
+    bool is_rest =
+        arena->span.block == block && jm_granule_of(block, arena->span.end) == block->granules;
+    return is_rest ? jm_granule_of(block, arena->span.next) : block->carved;
+}
+
+/* The granule where a queued object ends. */
+static size_t end_of_queued(const struct jm_arena *arena, const struct jm_block *block,
+                            size_t granule)
+{
+    size_t span = arena->span.block == block ? jm_granule_of(block, arena->span.next) : 0;
+    size_t most = span > granule ? span : block->carved;
+    size_t end = granule + 1;
+    uint64_t states = 0;
+    while (end + sizeof states <= most) {
+        jm_copy_bytes((uint8_t *)&states, &block->map[end], sizeof states);
+        if (states != 0) {
+            break;
+        }
+        end += sizeof states;
+    }
+    while (end < most && jm_load_relaxed(&block->map[end]) == 0) {
+        end++;
+    }
+    return end;
+}
+
+unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *block,
+                           size_t granule)
+{
+    unsigned state = jm_load_relaxed(&block->map[granule]);
+    return state == JM_QUEUED ? jm_class_of(end_of_queued(arena, block, granule) - granule)
+                              : jm_state_class(state);
+}
+
 void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned old,
                     size_t granule, unsigned code)
 {
     size_t end = start + jm_class_granules[old];
-    jm_store_relaxed(&block->map[granule], (uint8_t)code);
+    jm_store_byte(&block->map[granule], jm_load_byte(&block->map[start]) + code - old);
     jm_count_owned(&arena->live, jm_class_live(code) - jm_class_live(old));
     jm_arena_free_run(arena, block, start, granule);
     jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);

@@ -39,14 +39,15 @@ struct jm_span {
 
 struct jm_arena {
     _Atomic(uint64_t) live; /* granules << 32 | objects, queued ones included. Read by all */
-    uint64_t mark;          /* where less is live, blocks may be empty, see giveback.c */
     struct jm_span span;
     struct jm_link free[JM_CLASSES + 1]; /* by code; `next` is the first object */
     struct jm_supply *supply;
-    uint64_t swept; /* what was live at the last sweep, to tell whether another may help */
-    uint64_t given; /* and when long runs of free pages were last given back */
-    uint32_t cut;   /* granules of spans chosen and blocks opened since the last sweep */
-    bool broken;    /* free objects may be missing from the lists: sweep before growing */
+    struct jm_block *doubtful; /* the one block that may be empty, see giveback.c; or null */
+    uint64_t swept;  /* what was live at the last sweep, to tell whether another may help */
+    uint64_t given;  /* and when long runs of free pages were last given back */
+    uint32_t cut;    /* granules of spans chosen and blocks opened since the last sweep */
+    uint32_t random; /* the state of a generator: what it gives is evenly spread, no more */
+    bool broken;     /* free objects may be missing from the lists: sweep before growing */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 
@@ -111,7 +112,7 @@ JM_INLINE bool jm_arena_take(struct jm_arena *arena, struct jm_link *list, struc
         return false;
     }
     list->next = jm_link_next(link);
-    jm_store_relaxed(state, (uint8_t)code);
+    jm_store_byte(state, (unsigned)code + JM_PLAIN);
     jm_inspect_open(link, jm_class_bytes(code));
     jm_count_owned(&arena->live, jm_class_live(code));
     return true;
@@ -138,15 +139,13 @@ JM_INLINE void jm_arena_list(struct jm_link *list, struct jm_link *link)
     list->next = link;
 }
 
-/* Frees a live object of class `code`. True where so little is live now that blocks may be empty. */
-JM_INLINE bool jm_arena_push(struct jm_arena *arena, jm_state *state, void *object, size_t code)
+/* Frees an object of class `code`. Who frees a witness looks for another one. */
+JM_INLINE void jm_arena_push(struct jm_arena *arena, jm_state *state, void *object, size_t code)
 {
-    jm_store_relaxed(state, (uint8_t)(code + JM_FREE));
+    jm_store_byte(state, (unsigned)code + JM_FREE);
     jm_inspect_close(object, jm_class_bytes(code));
     jm_arena_list(&arena->free[code], object);
-    uint64_t live = jm_load_relaxed(&arena->live) - jm_class_live(code);
-    jm_store_relaxed(&arena->live, live);
-    return JM_UNLIKELY(live < arena->mark);
+    jm_add_owned(&arena->live, 0 - jm_class_live(code));
 }
 
 /* Cuts an object off the span. NULL: the span is too short. */
@@ -161,9 +160,15 @@ JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
     jm_state *state = (jm_state *)(arena->span.states + ((uintptr_t)object >> JM_GRANULE_BITS));
     arena->span.next = object + bytes;
     jm_inspect_open(object, bytes);
-    jm_store_relaxed(state, (uint8_t)code);
+    jm_store_byte(state, (unsigned)code + JM_PLAIN);
     jm_count_owned(&arena->live, live);
     return object;
+}
+
+/* Gives a live object another class. */
+JM_INLINE void jm_arena_change(jm_state *state, unsigned old, unsigned code)
+{
+    jm_store_byte(state, jm_load_byte(state) + code - old);
 }
 
 /* Grows a live object of class `old` into the span behind it. False: it is not there, or is too short. */
@@ -178,7 +183,7 @@ JM_INLINE bool jm_arena_extend(struct jm_arena *arena, jm_state *state, void *ob
         return false;
     }
     arena->span.next = (char *)object + bytes;
-    jm_store_relaxed(state, (uint8_t)code);
+    jm_arena_change(state, old, code);
     jm_inspect_open(object, jm_class_bytes(code));
     jm_count_owned(&arena->live, will - was);
     return true;
@@ -226,8 +231,15 @@ static inline uint32_t jm_arena_span_granules(const struct jm_arena *arena)
 /* Makes a new block the span. */
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block);
 
+/* The class of the object that starts at a granule of the arena's, whatever its state. */
+unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *block,
+                           size_t granule);
+
+/* The granule of a block behind all objects. */
+size_t jm_arena_end(const struct jm_arena *arena, const struct jm_block *block);
+
 /* Splits a live object in place, so that one of class `code` starts at `granule` within it; the rest
- * becomes free. `old` is the class it had at `start`. */
+ * becomes free. `old` is the class it had at `start`, where a witness stays. */
 void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned old,
                     size_t granule, unsigned code);
 

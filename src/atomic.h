@@ -27,7 +27,7 @@
  * The same for counters on the fast paths, in one instruction where the processor has it: compilers make
  * three of an atomic load, an addition and an atomic store.
  * jm_equals_*, jm_exceeds: a comparison with memory, of which they make two, with a register between.
- * jm_load_byte: a byte as an integer, which they extend twice.
+ * jm_load_byte, jm_store_byte: a byte as an integer, which they extend once too often.
  */
 #if defined(__SANITIZE_THREAD__)
 #define JM_THREAD_SANITIZER 1
@@ -42,6 +42,11 @@ static inline unsigned jm_load_byte(const _Atomic(uint8_t) *object)
     unsigned value;
     __asm__("movzbl %1, %0" : "=r"(value) : "m"(*object));
     return value;
+}
+
+static inline void jm_store_byte(_Atomic(uint8_t) *object, unsigned value)
+{
+    __asm__ volatile("movb %b1, %0" : "=m"(*object) : "q"(value));
 }
 
 static inline bool jm_exceeds(const _Atomic(size_t) *object, size_t value)
@@ -73,6 +78,11 @@ static inline void jm_count_owned(_Atomic(uint64_t) *counter, uint64_t value)
 static inline unsigned jm_load_byte(const _Atomic(uint8_t) *object)
 {
     return jm_load_relaxed(object);
+}
+
+static inline void jm_store_byte(_Atomic(uint8_t) *object, unsigned value)
+{
+    jm_store_relaxed(object, (uint8_t)value);
 }
 
 static inline bool jm_exceeds(const _Atomic(size_t) *object, size_t value)

@@ -179,6 +179,8 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
         segment_bits++;
     }
     jm_store_relaxed(&block->segment_bits, segment_bits);
+    block->witness = 0;
+    block->has_witness = false;
     block->granules = (size - JM_PAD) >> JM_GRANULE_BITS;
     return admit(supply, block, verdict);
 }

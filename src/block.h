@@ -19,9 +19,11 @@
  * The map, not anything that lies in the objects, is the authority on what is an object:
  *
  *      0                         no object starts at this granule
- *      c                         a live object of size class c starts here
- *      c + JM_FREE               a free one
- *      c + JM_QUEUED             one that another thread freed, and its heap has not taken in yet
+ *      c + JM_FREE               a free object of size class c starts here
+ *      c + JM_PLAIN              a live one
+ *      c + JM_WITNESS            a live one that shows that its block is not empty, see witness.h
+ *      JM_QUEUED                 one that another thread freed, and its heap has not taken in yet: it ends
+ *                                where the next one starts, or the arena's span
  *      JM_HOLE                   a page starts here that was given back: not charged, to be asked for again
  *
  * Everything here runs on the thread that uses the runtime, unless said otherwise. Readers of the
@@ -35,10 +37,13 @@
 #include "pagemap.h"
 #include "quota.h"
 
-/* State bytes, see above. 3 * 85 = 255: three states of up to 84 classes fit beside 0. */
-#define JM_FREE 85
-#define JM_QUEUED 170
-#define JM_HOLE 255
+/* State bytes, see above. The fast paths ask for what is greater than JM_PLAIN; what holds a block without a
+ * witness is JM_QUEUED or greater, and has the highest bit. */
+#define JM_FREE 0
+#define JM_HOLE 80
+#define JM_WITNESS 82
+#define JM_QUEUED 168
+#define JM_PLAIN 170
 
 /* A small block's size: large enough to need few, small enough not to be pinned by one object. */
 #define JM_SMALL_BLOCK_MIN JM_UNIT
@@ -71,7 +76,9 @@ struct jm_block {
     jm_state *map;    /* shared, queued by all: the state of each granule. Constant */
     uint32_t carved;  /* granules below it hold objects, live, free or queued */
     uint32_t touched; /* the rest was never written. Without the span: carved <= touched */
-    uint32_t witness; /* a granule where an object was live when that was asked last */
+    uint32_t
+        witness; /* the granule where the witness starts or, where there is none, the last one did */
+    bool has_witness;
     _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
     struct jm_block *previous;
     struct jm_os_region region; /* the mapping; in the region, the stretch */

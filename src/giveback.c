@@ -1,24 +1,19 @@
 /*
- * Layer 3: giving blocks back. A large block goes when its object does. Whether a small block is empty, its
- * map tells, but to ask takes time; so the heap looks for such blocks when less is live than the arena's mark:
+ * Layer 3: giving blocks back. A large block goes when its object does. A small one is not empty while it has
+ * a witness (see witness.h). Of a heap's small blocks one at most has none, which is in doubt:
  *
- *      mark == min(half of what small blocks hold, live - an eighth of it)     in granules, at least 1
- *      mark == 0                                                               where there is one block only
+ *      a block is new, or its witness was freed and no other is found    it is in doubt
+ *      another one is in doubt already                                   a witness is looked for there;
+ *                                                                        where there is none, all are looked
+ *                                                                        at, and those that are empty go
  *
- * `live` is what was live at the last look or, where blocks came since, after the last one came. So a heap of
- * which half is in use is left alone, and one that shrinks is looked at eight times on its way.
- *
- * One empty small block is kept. The others go at the end of the free that passed the mark or, where that
- * was inside the host's callback, or on the way to an object that an event could lose, at the beginning of
- * the next operation.
+ * One empty block is kept. The others go at the end of the free or, where that was inside the host's
+ * callback, or on the way to an object that an event could lose, at the beginning of the next operation.
  */
 #include "heap.h"
 #include "reserve.h"
 #include "sweep.h"
-
-/* The next look comes after this part of what is held was freed, and a block of the usual size. */
-#define LOOK_DIVISOR 8
-#define LOOK_MIN ((size_t)64 << 10)
+#include "witness.h"
 
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
 {
@@ -27,41 +22,29 @@ void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
     heap->untidy = true;
 }
 
-/* A heap's mark, as it should be now. */
-static uint64_t find_mark(const struct jm_heap *heap)
+/* True where a small block is not empty: it has a witness from now on. */
+static bool is_used(struct jm_heap *heap, struct jm_block *block)
 {
-    const struct jm_block *block = jm_load_relaxed(&heap->supply.small);
-    if (jm_load_relaxed(&block->next) == NULL) {
-        return 0;
-    }
-    size_t live = jm_live_bytes(jm_load_relaxed(&heap->arena->live));
-    size_t held = jm_load_relaxed(&heap->supply.quota.usage) - jm_load_relaxed(&heap->large_bytes);
-    size_t part = held / LOOK_DIVISOR < LOOK_MIN ? LOOK_MIN : held / LOOK_DIVISOR;
-    size_t mark = live > part ? live - part : JM_GRANULE;
-    mark = mark < held / 2 ? mark : held / 2;
-    return (uint64_t)(mark >> JM_GRANULE_BITS) << 32;
+    return block->has_witness || jm_witness_find(heap->arena, block);
 }
 
-void jm_heap_raise_mark(struct jm_heap *heap)
+void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
 {
-    uint64_t mark = find_mark(heap);
-    if (mark > heap->arena->mark) {
-        heap->arena->mark = mark;
-    }
-}
-
-void jm_heap_look(struct jm_heap *heap)
-{
-    size_t empty = 0;
-    struct jm_block *block = jm_load_relaxed(&heap->supply.small);
-    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        empty += jm_sweep_is_empty(block);
-    }
-    if (empty > 1) {
+    struct jm_block *other = heap->arena->doubtful;
+    if (other == NULL || other == block || is_used(heap, other)) {
+        heap->arena->doubtful = block;
+    } else { /* which stays in doubt; all are looked at soon */
         heap->emptied++;
         heap->untidy = heap->untidy_small = true;
     }
-    heap->arena->mark = find_mark(heap);
+}
+
+void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
+{
+    block->has_witness = false;
+    if (!is_used(heap, block)) {
+        jm_heap_doubt(heap, block);
+    }
 }
 
 static struct jm_block *find_other_small(const struct jm_heap *heap, const struct jm_block *but)
@@ -70,7 +53,7 @@ static struct jm_block *find_other_small(const struct jm_heap *heap, const struc
     return block == but ? jm_load_relaxed(&block->next) : block;
 }
 
-/* Takes a small block out of the arena, which moves out of it. */
+/* Takes an empty small block out of the arena, which moves out of it. */
 static void abandon_small(struct jm_heap *heap, struct jm_block *block)
 {
     if (block == jm_arena_home(heap->arena)) {
@@ -89,6 +72,9 @@ static void abandon_small(struct jm_heap *heap, struct jm_block *block)
 static bool release_small(struct jm_heap *heap, struct jm_block *block)
 {
     abandon_small(heap, block);
+    if (heap->arena != NULL && heap->arena->doubtful == block) {
+        heap->arena->doubtful = NULL;
+    }
     if (jm_block_release(&heap->supply, block, false)) {
         return true;
     }
@@ -100,16 +86,37 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
 }
 
 /* The empty small block to keep: the largest. */
-static struct jm_block *find_kept(const struct jm_heap *heap)
+static struct jm_block *find_kept(struct jm_heap *heap)
 {
     struct jm_block *kept = NULL;
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        if ((kept == NULL || kept->charge < block->charge) && jm_sweep_is_empty(block)) {
+        if ((kept == NULL || kept->charge < block->charge) && !is_used(heap, block)) {
             kept = block;
         }
     }
     return kept;
+}
+
+bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer)
+{
+    struct jm_arena *arena = heap->arena;
+    if (arena == NULL || jm_quota_in_callback(&heap->supply.quota)) {
+        return false;
+    }
+    const jm_state *state = jm_arena_find(arena, pointer);
+    if (state == NULL || !jm_is_witness(jm_load_relaxed(state)) ||
+        jm_witness_pass_on(arena, jm_block_of(pointer))) {
+        return false;
+    }
+    return arena->doubtful != NULL && !is_used(heap, arena->doubtful);
+}
+
+void jm_heap_release_kept(struct jm_heap *heap)
+{
+    if (!release_small(heap, heap->arena->doubtful)) {
+        heap->untidy = heap->untidy_small = true;
+    }
 }
 
 /* Gives the empty small blocks back, but for one if `keep_one`. False: the OS did not take them all. The
@@ -118,10 +125,13 @@ static bool release_all_small(struct jm_heap *heap, bool keep_one)
 {
     bool all = true;
     struct jm_block *kept = keep_one ? find_kept(heap) : NULL;
+    if (heap->arena != NULL) {
+        heap->arena->doubtful = kept; /* the others go, or turn out to be in use */
+    }
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
     while (block != NULL) {
         struct jm_block *next = jm_load_relaxed(&block->next);
-        if (block != kept && jm_sweep_is_empty(block)) {
+        if (block != kept && !is_used(heap, block)) {
             all = release_small(heap, block) && all;
         }
         block = next;

@@ -146,7 +146,6 @@ static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *
     }
     jm_sweep_fill_hole(heap->arena, run);
     heap->arena->cut += (uint32_t)(run.end - run.start);
-    jm_heap_raise_mark(heap);
     return true;
 }
 
@@ -167,7 +166,7 @@ static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
     }
     jm_arena_open_block(heap->arena, block);
     heap->arena->cut += jm_arena_span_granules(heap->arena);
-    jm_heap_raise_mark(heap);
+    jm_heap_doubt(heap, block);
     return true;
 }
 
@@ -285,10 +284,9 @@ void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
 static jm_state *find_small(const struct jm_heap *heap, const void *pointer, unsigned *code)
 {
     jm_state *state = heap->arena == NULL ? NULL : jm_arena_find(heap->arena, pointer);
-    if (state != NULL) {
-        *code = jm_load_relaxed(state);
-    }
-    return state != NULL && jm_is_live(*code) ? state : NULL;
+    unsigned value = state == NULL ? 0 : jm_load_relaxed(state);
+    *code = jm_state_class(value);
+    return jm_is_live(value) ? state : NULL;
 }
 
 size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
@@ -301,17 +299,19 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
     return block == NULL ? 0 : jm_large_usable(block);
 }
 
-/* Frees what was a small object of class `code` a moment ago. False: it is that no more. Of frees that race
- * without entering, one wins. */
-static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state, unsigned code)
+/* Frees what was a live small object a moment ago. False: it is that no more. Of frees that race without
+ * entering, one wins. */
+static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state)
 {
-    uint8_t live = (uint8_t)code;
-    if (!jm_swap_acquire(state, &live, (uint8_t)(code + JM_FREE))) {
+    uint8_t live = jm_load_relaxed(state);
+    unsigned code = jm_state_class(live);
+    if (!jm_is_live(live) || !jm_swap_acquire(state, &live, (uint8_t)(code + JM_FREE))) {
         return false;
     }
     jm_inspect_give(heap, pointer);
-    if (jm_arena_push(heap->arena, state, pointer, code)) {
-        jm_heap_look(heap);
+    jm_arena_push(heap->arena, state, pointer, code);
+    if (jm_is_witness(live)) {
+        jm_heap_lose_witness(heap, jm_block_of(pointer));
     }
     return true;
 }
@@ -321,7 +321,7 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
     unsigned code;
     jm_state *state = find_small(heap, pointer, &code);
     if (state != NULL) {
-        return free_small(heap, pointer, state, code);
+        return free_small(heap, pointer, state);
     }
     struct jm_block *block = jm_large_find(heap, pointer);
     if (block == NULL) {
@@ -340,10 +340,30 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
 
 /* ---- Resizing ---- */
 
+/*
+ * An object to move another one to. If that is the last one in its block, the block that is kept empty goes
+ * first, while there is no new object that an event could lose.
+ */
+static void *alloc_to_move(struct jm_heap *heap, const void *pointer, size_t size,
+                           enum jm_verdict *verdict)
+{
+    if (size <= JM_SMALL_MAX) {
+        void *object = jm_heap_alloc(heap, size, verdict); /* perhaps in the empty one */
+        if (object == NULL || !jm_heap_leaves_empty(heap, pointer)) {
+            return object;
+        }
+        (void)jm_heap_free(heap, object);
+        jm_heap_release_kept(heap);
+    } else if (jm_heap_leaves_empty(heap, pointer)) {
+        jm_heap_release_kept(heap);
+    }
+    return jm_heap_alloc(heap, size, verdict);
+}
+
 /* Moves an object's content into a new one. NULL: it stays where it was. */
 void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
-    void *moved = jm_heap_alloc(heap, size, verdict);
+    void *moved = alloc_to_move(heap, pointer, size, verdict);
     if (moved == NULL) {
         return NULL;
     }
@@ -360,10 +380,9 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
 }
 
 /* Changes the class of a small object where it lies. False: it has to move. */
-static bool resize_in_place(struct jm_heap *heap, jm_state *state, void *pointer, unsigned old,
+static bool resize_in_place(struct jm_arena *arena, jm_state *state, void *pointer, unsigned old,
                             unsigned code)
 {
-    struct jm_arena *arena = heap->arena;
     if (code >= old) {
         return code == old || jm_arena_extend(arena, state, pointer, old, code);
     }
@@ -371,9 +390,6 @@ static bool resize_in_place(struct jm_heap *heap, jm_state *state, void *pointer
         struct jm_block *block = jm_block_of(pointer);
         size_t granule = jm_granule_of(block, pointer);
         jm_arena_split(arena, block, granule, old, granule, code);
-    }
-    if (jm_load_relaxed(&arena->live) < arena->mark) {
-        jm_heap_look(heap);
     }
     return true;
 }
@@ -387,15 +403,19 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
     if (state == NULL) {
         return NULL;
     }
-    if (resize_in_place(heap, state, pointer, old, code)) {
+    if (resize_in_place(arena, state, pointer, old, code)) {
         return pointer;
     }
     void *moved = jm_arena_pop(arena, code);
     moved = moved != NULL ? moved : jm_heap_refill(heap, code);
+    if (moved != NULL && jm_heap_leaves_empty(heap, pointer)) {
+        (void)jm_heap_free(heap, moved);
+        return NULL;
+    }
     if (moved != NULL) {
         jm_inspect_open(pointer, jm_class_bytes(old));
         memcpy(moved, pointer, jm_class_bytes(old));
-        if (!free_small(heap, pointer, state, old)) {
+        if (!free_small(heap, pointer, state)) {
             /* Another thread freed it meanwhile, and it may have been taken in. */
             (void)jm_heap_free(heap, moved);
             return NULL;
@@ -410,7 +430,7 @@ static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_ve
     jm_state *state = find_small(heap, pointer, &code);
     if (state != NULL) {
         bool stays = size <= JM_SMALL_MAX &&
-                     resize_in_place(heap, state, pointer, code, jm_class_of_size(size));
+                     resize_in_place(heap->arena, state, pointer, code, jm_class_of_size(size));
         return stays ? pointer : jm_heap_move(heap, pointer, size, verdict);
     }
     struct jm_block *block = jm_large_find(heap, pointer);

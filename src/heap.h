@@ -73,11 +73,18 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
 /* Notes that a large block became empty. */
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
 
-/* Looks for small blocks that are empty: less is live than the arena's mark. */
-void jm_heap_look(struct jm_heap *heap);
+/* Notes that a small block is new, and may stay empty. */
+void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block);
 
-/* Raises the mark, if need be, as more is held. */
-void jm_heap_raise_mark(struct jm_heap *heap);
+/* Notes that a small block has no witness any more. */
+void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block);
+
+/* True where a live object is the only one in its block, another small block is empty already, and blocks may
+ * be given back now. */
+bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer);
+
+/* Gives that other block back. pre: as above. */
+void jm_heap_release_kept(struct jm_heap *heap);
 
 /* Gives back the blocks that wait for it, unless in the quota's callback. */
 void jm_heap_tidy(struct jm_heap *heap);

@@ -249,19 +249,15 @@ static bool free_in(struct jm_heap *heap, void *pointer)
     return freed;
 }
 
-/* Less is live in the current heap: blocks that are empty are given back. */
-static JM_NOINLINE JsErrorCode look(void)
+/* Gives back what became empty in the current heap. */
+static JM_COLD void tidy_current(void)
 {
     struct jm_heap *heap = jm_current.heap;
-    jm_heap_look(heap);
-    if (heap->untidy) {
-        (void)jm_runtime_settle(HERE);
-        JM_OPERATION(operation);
-        (void)jm_operation_try(&operation, jm_runtime_of_heap(heap)); /* what is entered is ours */
-        jm_operation_tidy(&operation);
-        jm_operation_end(&operation);
-    }
-    return JsNoError;
+    (void)jm_runtime_settle(HERE);
+    JM_OPERATION(operation);
+    (void)jm_operation_try(&operation, jm_runtime_of_heap(heap)); /* what is entered is ours */
+    jm_operation_tidy(&operation);
+    jm_operation_end(&operation);
 }
 
 /* Refuses to free what is no live object. */
@@ -271,16 +267,30 @@ static JM_COLD JsErrorCode refuse_free(const void *pointer)
     return JsErrorInvalidArgument;
 }
 
+/* Frees a witness of the current heap; or refuses to, where there is no live object. */
+static JM_NOINLINE JsErrorCode free_witness(struct jm_arena *arena, jm_state *state, void *pointer)
+{
+    unsigned value = jm_load_byte(state);
+    if (!jm_is_witness(value)) {
+        return refuse_free(pointer);
+    }
+    struct jm_heap *heap = jm_current.heap;
+    jm_arena_push(arena, state, pointer, value - JM_WITNESS);
+    jm_heap_lose_witness(heap, jm_block_of(pointer));
+    if (JM_UNLIKELY(heap->untidy)) {
+        tidy_current();
+    }
+    return JsNoError;
+}
+
 /* Frees what starts at a granule of the current heap. */
 JM_INLINE JsErrorCode free_small(struct jm_arena *arena, jm_state *state, void *pointer)
 {
-    unsigned code = jm_load_byte(state);
-    if (JM_UNLIKELY(!jm_is_live(code))) {
-        return refuse_free(pointer);
+    unsigned value = jm_load_byte(state);
+    if (JM_UNLIKELY(!jm_is_plain(value))) {
+        return free_witness(arena, state, pointer);
     }
-    if (jm_arena_push(arena, state, pointer, code)) {
-        return look();
-    }
+    jm_arena_push(arena, state, pointer, value - JM_PLAIN);
     return JsNoError;
 }
 
@@ -366,11 +376,11 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
     jm_state *state;
     if (jm_arena_peek(arena, ptr, &state)) {
         unsigned old = jm_load_relaxed(state);
-        if (old == code) {
+        if (old == code + JM_PLAIN) {
             return fit(ptr, size); /* as it is */
         }
-        bool grows = old != 0 && old < code; /* and is live: other states are greater than all */
-        if (grows && jm_arena_extend(arena, state, ptr, old, code)) {
+        bool grows = jm_is_plain(old) && old < code + JM_PLAIN;
+        if (grows && jm_arena_extend(arena, state, ptr, old - JM_PLAIN, code)) {
             return fit(ptr, size);
         }
     }

@@ -4,8 +4,8 @@
  * A thread that frees marks the object in the state map, then the part of the map that it lies in, then
  * the heap. The heap's user clears the same marks in the opposite order, each before it reads the next:
  *
- *      freeing thread   map[granule]: c -> c + JM_QUEUED   block's queued |= segment   heap's |= list
- *      heap's user      heap's queued -> 0                 block's queued -> 0         map -> free
+ *      freeing thread   map[granule]: live -> JM_QUEUED   block's queued |= segment   heap's |= list
+ *      heap's user      heap's queued -> 0                block's queued -> 0         map -> free
  *
  * All steps are sequentially consistent, so a mark that is found set already will still be followed.
  * Nothing is written into the object. A block with queued objects has live ones: it is not released.
@@ -47,7 +47,7 @@ size_t jm_heap_usable_in(const struct jm_block *block, const void *pointer)
     const jm_state *place = find_state(block, pointer);
     if (place != NULL) {
         unsigned state = jm_load_relaxed(place);
-        return jm_is_live(state) ? jm_class_bytes(state) : 0;
+        return jm_is_live(state) ? jm_class_bytes(jm_state_class(state)) : 0;
     }
     bool is_live =
         is_large_object(block, pointer) && jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
@@ -104,14 +104,12 @@ static bool queue_large(struct jm_block *block, const void *pointer)
 static bool queue_small(struct jm_block *block, jm_state *place, const void *pointer)
 {
     uint8_t state = jm_load_relaxed(place);
-    if (!jm_is_live(state)) {
-        return false;
-    }
-    uint8_t queued = (uint8_t)(state + JM_QUEUED);
-    if (!atomic_compare_exchange_strong(place, &state, queued)) { /* unreachable: two free it */
-        return false; /* unreachable: by chance only, see test_stress.c */
-    }
-    jm_inspect_close(pointer, jm_class_bytes(state));
+    do { /* the heap's user may make it its block's witness meanwhile */
+        if (!jm_is_live(state)) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(place, &state, JM_QUEUED));
+    jm_inspect_close(pointer, jm_class_bytes(jm_state_class(state)));
     /* From here on the object keeps its block. Where two threads freed it, that may be another one than was
      * looked up before; and none, where the object has been taken in already. */
     block = jm_pagemap_block(pointer);
@@ -152,8 +150,9 @@ static void take_in(struct jm_heap *heap, struct jm_block *block, size_t granule
 {
     void *object = jm_granule_address(block, granule);
     await_closed(object);
-    if (jm_arena_push(heap->arena, &block->map[granule], object, code)) {
-        jm_heap_look(heap);
+    jm_arena_push(heap->arena, &block->map[granule], object, code);
+    if (block->has_witness && block->witness == granule) {
+        jm_heap_lose_witness(heap, block);
     }
 }
 
@@ -170,8 +169,8 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
             granule++;
             continue;
         }
-        unsigned code = jm_state_class(state);
-        if (jm_is_queued(state)) {
+        unsigned code = jm_arena_class_at(heap->arena, block, granule);
+        if (state == JM_QUEUED) {
             take_in(heap, block, granule, code);
         }
         granule += jm_class_granules[code];

@@ -20,8 +20,10 @@
 /* The largest object whose class is its step: 1 KiB. Its class is found by one look into a table. */
 #define JM_STEP_MAX ((size_t)64 << JM_GRANULE_BITS)
 
-static_assert(JM_CLASSES < JM_FREE && JM_QUEUED + JM_CLASSES < JM_HOLE,
-              "a state byte holds a class in one of three states, or tells a hole");
+static_assert(JM_FREE + JM_CLASSES < JM_HOLE && JM_HOLE < JM_WITNESS && JM_HOLE < 128 &&
+                  JM_WITNESS + JM_CLASSES < JM_QUEUED && 128 <= JM_QUEUED && JM_QUEUED < JM_PLAIN &&
+                  JM_PLAIN + JM_CLASSES <= UINT8_MAX,
+              "a state byte holds what it should");
 
 /* The classes' granules, in the order of their codes. */
 /* clang-format off */
@@ -86,9 +88,20 @@ JM_INLINE size_t jm_live_bytes(uint64_t live)
     return (size_t)(live >> 32) << JM_GRANULE_BITS;
 }
 
+/* A live object that is no witness: most are. */
+static inline bool jm_is_plain(unsigned state)
+{
+    return state > JM_PLAIN;
+}
+
+static inline bool jm_is_witness(unsigned state)
+{
+    return (uint8_t)(state - JM_WITNESS - 1) < JM_CLASSES;
+}
+
 static inline bool jm_is_live(unsigned state)
 {
-    return (uint8_t)(state - 1) < JM_CLASSES;
+    return jm_is_plain(state) || jm_is_witness(state);
 }
 
 static inline bool jm_is_free(unsigned state)
@@ -96,15 +109,10 @@ static inline bool jm_is_free(unsigned state)
     return (uint8_t)(state - JM_FREE - 1) < JM_CLASSES;
 }
 
-static inline bool jm_is_queued(unsigned state)
-{
-    return (uint8_t)(state - JM_QUEUED - 1) < JM_CLASSES;
-}
-
-/* The class of any state byte but 0 and JM_HOLE. */
+/* The class of a live or free object. */
 static inline unsigned jm_state_class(unsigned state)
 {
-    return state <= JM_FREE ? state : state <= JM_QUEUED ? state - JM_FREE : state - JM_QUEUED;
+    return state - (jm_is_plain(state) ? JM_PLAIN : jm_is_witness(state) ? JM_WITNESS : JM_FREE);
 }
 
 #endif

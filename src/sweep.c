@@ -57,7 +57,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
     size_t run = JM_NO_GRANULE;
     for (size_t granule = block->first; granule < end;) {
         unsigned state = jm_load_relaxed(&block->map[granule]);
-        unsigned code = jm_state_class(state);
+        unsigned code = jm_arena_class_at(sweep->arena, block, granule);
         JM_CHECK(code != 0);
         if (jm_is_free(state)) {
             jm_store_relaxed(&block->map[granule], 0);
@@ -122,48 +122,6 @@ void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run)
     jm_inspect_supply(jm_granule_address(run.block, run.start), (run.end - run.start)
                                                                     << JM_GRANULE_BITS);
     jm_arena_open_span(arena, run.block, run.start, run.end);
-}
-
-/* No branch, so that compilers make vectors of them. */
-JM_INLINE bool is_held(uint8_t state)
-{
-    bool is_live = jm_is_live(state);
-    bool is_queued = jm_is_queued(state);
-    return is_live | is_queued;
-}
-
-/* States that are looked at together. */
-#define STRIDE ((size_t)64)
-static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % STRIDE == 0, "objects begin at a stride");
-
-static bool stride_holds(const struct jm_block *block, size_t granule)
-{
-    uint8_t states[STRIDE];
-    uint8_t any = 0;
-    jm_copy_bytes(states, &block->map[granule], STRIDE);
-    for (size_t i = 0; i < STRIDE; i++) {
-        any |= is_held(states[i]);
-    }
-    return any != 0;
-}
-
-bool jm_sweep_is_empty(struct jm_block *block)
-{
-    if (is_held(jm_load_relaxed(&block->map[block->witness]))) {
-        return false;
-    }
-    size_t granule = block->first;
-    while (granule < block->carved && !stride_holds(block, granule)) {
-        granule += STRIDE;
-    }
-    if (granule >= block->carved) {
-        return true;
-    }
-    while (!is_held(jm_load_relaxed(&block->map[granule]))) {
-        granule++;
-    }
-    block->witness = (uint32_t)granule;
-    return false;
 }
 
 size_t jm_sweep_carved(const struct jm_supply *supply)

@@ -27,9 +27,6 @@ struct jm_run jm_sweep_find_hole(const struct jm_supply *supply, size_t granules
 /* Makes a hole the span. pre: its pages were acquired. */
 void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run);
 
-/* True where no object of a small block is live or queued. */
-bool jm_sweep_is_empty(struct jm_block *block);
-
 /* Granules of objects, live, free or queued, in all small blocks. pre: no span, or its rest counts as carved. */
 size_t jm_sweep_carved(const struct jm_supply *supply);
 

@@ -12,7 +12,7 @@ layer_of() {
     base | atomic) echo 0 ;;
     os | os_* | thread | inspect | probe | line) echo 1 ;;
     hook | quota | region | pagemap | reserve | block | diagnose) echo 2 ;;
-    sizeclass | arena | remote | heap | heap_* | sweep | large | giveback) echo 3 ;;
+    sizeclass | arena | remote | heap | heap_* | sweep | witness | large | giveback) echo 3 ;;
     registry | runtime | context | account) echo 4 ;;
     jsrt | jsrtmem) echo 5 ;;
     *) echo unknown ;;

@@ -394,6 +394,31 @@ static void at_most_one_empty_block_is_kept(void **state)
     assert_all_freed(&host);
 }
 
+/* However much is in use besides. */
+static void a_heap_in_use_gives_empty_blocks_back(void **state)
+{
+    enum { OBJECTS = 1000 };
+    static void *objects[OBJECTS];
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+
+    (void)state;
+    for (size_t i = 0; i < OBJECTS; i++) {
+        objects[i] = new_object(runtime, KIB(8));
+    }
+    size_t usage = usage_of(runtime);
+    for (size_t i = 0; i < OBJECTS * 4 / 10; i++) {
+        assert_ok(jsrtmem_free(objects[i]));
+    }
+    /* What is neither in use nor kept: the blocks at either end may be in use in part. */
+    size_t freed = OBJECTS * 4 / 10 * KIB(8);
+    require(usage - usage_of(runtime) >= freed - MIB(2), "%zu of %zu bytes went",
+            usage - usage_of(runtime), freed);
+    assert_balanced(&host);
+    dispose(runtime);
+    assert_all_freed(&host);
+}
+
 static bool answer_no_but_to_allocate(struct host *self, const struct host_event *event)
 {
     (void)self;
@@ -556,6 +581,7 @@ int main(void)
         UNIT_ROW("up to PTRDIFF_MAX: SIZE or OS", far_too_large_is_refused_by_size_or_by_the_os),
         UNIT_ROW("released: Free", released_by_collect),
         UNIT_ROW("at most one empty block is kept", at_most_one_empty_block_is_kept),
+        UNIT_ROW("the same with others in use", a_heap_in_use_gives_empty_blocks_back),
         UNIT_ROW("answers to Free and Failure", answers_to_free_and_failure_are_ignored),
         UNIT_ROW("grow and shrink: the difference", growing_and_shrinking_keep_the_balance),
         UNIT_ROW("shrink: Free", shrinking_a_large_object_gives_pages_back),

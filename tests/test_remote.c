@@ -146,7 +146,7 @@ static void marks_that_come_late_cost_a_look(void **state)
         return; /* there, the release waits for the thread */
     }
     _Atomic(uint8_t) *place = jm_region_state_of(object);
-    jm_store_relaxed(place, (uint8_t)(jm_load_relaxed(place) + JM_QUEUED));
+    jm_store_relaxed(place, JM_QUEUED);
     jm_store_relaxed(&block->queued, UINT64_MAX);
     jm_store_relaxed(&HEAP->queued, JM_QUEUED_SMALL);
     jm_heap_collect(HEAP);
@@ -209,7 +209,7 @@ static void marks_are_made_where_the_object_is(void **state)
     rig_make(&rig);
     if (in_region) { /* stopped so late that nobody has the memory */
         _Atomic(uint8_t) *place = jm_region_state_of(memories[0].start);
-        jm_store_relaxed(place, 1);
+        jm_store_relaxed(place, 1 + JM_PLAIN);
         assert_true(jm_heap_queue_free(memories[0].block, (void *)(uintptr_t)memories[0].start));
         jm_store_relaxed(place, 0);
     }

@@ -66,21 +66,22 @@ static void a_state_byte_says_one_thing(void **state)
     (void)state;
     assert_false(jm_is_live(0));
     assert_false(jm_is_free(0));
-    assert_false(jm_is_queued(0));
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
-        const unsigned states[3] = {code, code + JM_FREE, code + JM_QUEUED};
+        const unsigned states[3] = {code + JM_PLAIN, code + JM_FREE, code + JM_WITNESS};
         for (unsigned kind = 0; kind < 3; kind++) {
             unsigned value = states[kind];
             require(value < 256 && !used[value], "class %u: %u means something else too", code,
                     value);
             used[value] = true;
-            require(jm_is_live(value) == (kind == 0), "live(%u)", value);
+            require(jm_is_plain(value) == (kind == 0), "plain(%u)", value);
             require(jm_is_free(value) == (kind == 1), "free(%u)", value);
-            require(jm_is_queued(value) == (kind == 2), "queued(%u)", value);
+            require(jm_is_witness(value) == (kind == 2), "witness(%u)", value);
+            require(jm_is_live(value) == (kind != 1), "live(%u)", value);
             require(jm_state_class(value) == code, "the class of %u is not %u", value, code);
         }
     }
-    for (unsigned value = 0; value < 256; value++) {
+    assert_false(used[JM_QUEUED] || used[JM_HOLE]);
+    for (unsigned value = 0; value <= JM_PLAIN + JM_CLASSES; value++) {
         require(used[value] || !(jm_is_live(value) || jm_is_free(value)),
                 "%u is no encoding, yet live or free", value);
     }

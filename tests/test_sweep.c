@@ -63,37 +63,6 @@ static void neighbours_become_one(void **state)
     assert_int_equal(rig_usage(&rig), usage);
 }
 
-/* Whichever object is the last one, and whatever lies around it: small ones, large ones, the span, queued. */
-static void a_block_is_empty_where_nothing_is_held(void **state)
-{
-    enum { MANY = 200 };
-    void *objects[MANY];
-
-    (void)state;
-    for (size_t last = 0; last < MANY; last += 7) {
-        for (size_t i = 0; i < MANY; i++) {
-            objects[i] = rig_alloc(&rig, i % 20 == 0 ? 2000 : 16 + i);
-        }
-        struct jm_block *block = jm_block_of(objects[last]);
-        for (size_t i = 0; i < MANY; i++) {
-            assert_true(i == last || jm_heap_free(HEAP, objects[i]));
-        }
-        for (int again = 0; again < 2; again++) { /* what was found is looked at first */
-            assert_false(jm_sweep_is_empty(block));
-            assert_int_equal(block->witness, jm_granule_of(block, objects[last]));
-        }
-        assert_true(jm_heap_queue_free(block, objects[last]));
-        assert_false(jm_sweep_is_empty(block));
-        assert_true(jm_heap_drain(HEAP));
-        for (struct jm_block *each = jm_load_relaxed(&HEAP->supply.small); each != NULL;
-             each = jm_load_relaxed(&each->next)) {
-            assert_true(jm_sweep_is_empty(each));
-        }
-        jm_heap_collect(HEAP);
-        assert_int_equal(rig_usage(&rig), 0);
-    }
-}
-
 static void what_is_free_at_the_end_is_the_rest(void **state)
 {
     unsigned char *objects[64];
@@ -134,6 +103,7 @@ static void a_run_beyond_any_class_becomes_several(void **state)
     assert_non_null(block);
     jm_heap_set_arena(HEAP, jm_arena_create(&HEAP->supply, block));
     jm_arena_open_block(HEAP->arena, block);
+    jm_heap_doubt(HEAP, block);
     for (size_t i = 0; i < COUNT_OF(objects); i++) {
         objects[i] = rig_alloc(&rig, JM_SMALL_MAX);
     }
@@ -265,7 +235,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SWEEP_TEST(neighbours_become_one),
-        SWEEP_TEST(a_block_is_empty_where_nothing_is_held),
         SWEEP_TEST(what_is_free_at_the_end_is_the_rest),
         SWEEP_TEST(a_run_beyond_any_class_becomes_several),
         SWEEP_TEST(queued_objects_stay_between_free_ones),

@@ -10,6 +10,7 @@ struct check {
     struct heap_walk walk;
     size_t free[JM_CLASSES + 1]; /* by code, as the maps say */
     uint64_t live;               /* what the maps say of small objects */
+    size_t unknown;              /* small blocks that may be empty, and are not in doubt */
     size_t large_bytes, large_objects;
 };
 
@@ -42,19 +43,25 @@ struct tiles {
     uint64_t live;
     uint64_t segments;    /* that hold queued objects */
     size_t free_granules; /* of the free object that ends here, 0: none does */
+    size_t witnesses;
 };
 
 static const char *check_object(struct check *check, const struct jm_block *block, size_t granule,
                                 struct tiles *tiles)
 {
     unsigned state = jm_load_relaxed(&block->map[granule]);
-    unsigned code = jm_state_class(state);
+    unsigned code = jm_arena_class_at(check->heap->arena, block, granule);
     if (state == 0) {
         return "a granule below `carved` belongs to no object";
     }
-    if (code < 1 || code > JM_CLASSES) {
-        return "a state byte has no class";
+    if (!jm_is_free(state) && !jm_is_live(state) && state != JM_QUEUED) {
+        return "a state byte says nothing";
     }
+    bool is_witness = block->has_witness && block->witness == granule;
+    if (jm_is_witness(state) ? !is_witness : is_witness && state != JM_QUEUED) {
+        return "the witness is another one than the header says";
+    }
+    tiles->witnesses += is_witness;
     size_t granules = jm_class_granules[code];
     if (granules > block->carved - granule) {
         return "an object reaches beyond `carved`";
@@ -76,7 +83,7 @@ static const char *check_object(struct check *check, const struct jm_block *bloc
     tiles->live += jm_class_live(code);
     check->walk.live_objects++;
     check->walk.live_bytes += granules << JM_GRANULE_BITS;
-    if (jm_is_queued(state)) {
+    if (state == JM_QUEUED) {
         check->walk.queued_objects++;
         tiles->segments |= (uint64_t)1 << (granule >> block->segment_bits);
     }
@@ -92,7 +99,7 @@ static bool is_marked(const struct jm_heap *heap, unsigned list)
 static const char *check_tiles(struct check *check, const struct jm_block *block)
 {
     struct stretch span = span_in(check->heap, block);
-    struct tiles tiles = {0, 0, 0};
+    struct tiles tiles = {0, 0, 0, 0};
     size_t first = block->first;
     size_t granule = first;
     size_t holes = 0;
@@ -121,7 +128,7 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
         if (fault != NULL) {
             return fault;
         }
-        granule += jm_class_granules[jm_state_class(jm_load_relaxed(&block->map[granule]))];
+        granule += jm_class_granules[jm_arena_class_at(check->heap->arena, block, granule)];
     }
     if (!span_seen) {
         return "the span does not start where an object ends";
@@ -136,6 +143,11 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     if (!map_is_clear(block, 0, first) || !map_is_clear(block, block->carved, block->granules)) {
         return "the map knows objects where none can be";
     }
+    if (tiles.witnesses != block->has_witness) {
+        return "there is no witness where the header says";
+    }
+    bool in_doubt = check->heap->arena->doubtful == block;
+    check->unknown += !block->has_witness && !in_doubt;
     check->live += tiles.live;
     check->walk.empty_small += tiles.live == 0;
     if ((tiles.segments & ~jm_load_relaxed(&block->queued)) != 0 ||
@@ -303,8 +315,7 @@ static size_t count_empty(const struct jm_block *block, size_t most)
     return count;
 }
 
-/* Each large block without an object waits in one of two lists; small ones are looked for, all but one, where
- * less is live than the mark. */
+/* Each large block without an object waits in one of two lists; small ones are looked for, all but one. */
 static const char *check_empties(const struct check *check)
 {
     const struct jm_heap *heap = check->heap;
@@ -317,8 +328,8 @@ static const char *check_empties(const struct check *check)
     if (check->walk.empty_large != 0 && !heap->untidy) {
         return "empty large blocks that nobody looks for";
     }
-    bool is_known = check->walk.empty_small <= 1 || (heap->untidy && heap->untidy_small);
-    return is_known || check->live >= heap->arena->mark
+    bool is_known = check->walk.empty_small <= 1 && check->unknown == 0;
+    return is_known || (heap->untidy && heap->untidy_small)
                ? NULL
                : "empty small blocks that nobody looks for";
 }
@@ -341,6 +352,9 @@ static const char *check_arena(const struct check *check)
     }
     if (!is_own_small(check, jm_arena_home(arena))) {
         return "the arena lies in none of the heap's blocks";
+    }
+    if (arena->doubtful != NULL && !is_own_small(check, arena->doubtful)) {
+        return "the block in doubt is none of the heap's";
     }
     if (arena->supply != &heap->supply) {
         return "the arena has another supply";

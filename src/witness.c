@@ -1,0 +1,138 @@
+#include "witness.h"
+
+/* States that are looked at together; those of a block are a whole number of strides. */
+#define STRIDE ((size_t)32)
+static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % STRIDE == 0, "objects begin at a stride");
+
+/* Small objects are found near any place; large ones by going from one to the next. */
+#define STRIDES_NEAR 2
+#define STEPS_NEAR 16
+
+/* Evenly spread below `end`. */
+static size_t draw(struct jm_arena *arena, size_t end)
+{
+    arena->random = arena->random * 1664525u + 1013904223u;
+    return (size_t)((uint64_t)arena->random * end >> 32);
+}
+
+/* True for the state of an object that holds its block, but for the witness that there may be. */
+static bool holds(unsigned state)
+{
+    return state >= JM_QUEUED;
+}
+
+static bool stride_may_hold(const struct jm_block *block, size_t stride)
+{
+    uint64_t states[STRIDE / sizeof(uint64_t)];
+    jm_copy_bytes((uint8_t *)states, &block->map[stride * STRIDE], STRIDE);
+    return ((states[0] | states[1] | states[2] | states[3]) & 0x8080808080808080u) != 0;
+}
+
+static void take(struct jm_block *block, size_t granule)
+{
+    uint8_t state = jm_load_relaxed(&block->map[granule]);
+    if (state != JM_QUEUED) {
+        uint8_t marked = (uint8_t)(state - JM_PLAIN + JM_WITNESS);
+        /* Where another thread queues it just now, it is queued: it still holds the block. */
+        (void)jm_swap_acquire(&block->map[granule], &state, marked);
+    }
+    block->witness = (uint32_t)granule;
+    block->has_witness = true;
+}
+
+/* Takes the first object of a stride that holds the block. False: there is none. */
+static bool take_in_stride(struct jm_block *block, size_t stride)
+{
+    for (size_t granule = stride * STRIDE; granule < (stride + 1) * STRIDE; granule++) {
+        if (holds(jm_load_relaxed(&block->map[granule]))) {
+            take(block, granule);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The same from stride to stride. */
+static bool take_from(struct jm_block *block, size_t stride, size_t end)
+{
+    for (; stride < end; stride++) {
+        if (stride_may_hold(block, stride) && take_in_stride(block, stride)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where the next object, hole or span starts behind what starts at a granule. */
+static size_t next_start(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
+{
+    unsigned state = jm_load_relaxed(&block->map[granule]);
+    if (state == 0) { /* the span */
+        return jm_granule_of(block, arena->span.end);
+    }
+    size_t granules = state == JM_HOLE
+                          ? jm_os_page_size() >> JM_GRANULE_BITS
+                          : jm_class_granules[jm_arena_class_at(arena, block, granule)];
+    return granule + granules;
+}
+
+enum finding { FOUND, NONE, UNCLEAR };
+
+/* Goes from object to object, as far as the steps last, and takes the first that holds the block. */
+static enum finding take_between(const struct jm_arena *arena, struct jm_block *block, size_t start,
+                                 size_t end, unsigned *steps)
+{
+    for (; start < end; start = next_start(arena, block, start)) {
+        if (*steps == 0) {
+            return UNCLEAR;
+        }
+        if (holds(jm_load_relaxed(&block->map[start]))) {
+            take(block, start);
+            return FOUND;
+        }
+        --*steps;
+    }
+    return NONE;
+}
+
+/* Looks at a few objects, from the last witness on if an object starts there still. */
+static enum finding look_at_few(const struct jm_arena *arena, struct jm_block *block)
+{
+    size_t last = block->witness;
+    bool in_block = last >= block->first && last < block->carved;
+    size_t middle = in_block && jm_load_relaxed(&block->map[last]) != 0 ? last : block->first;
+    unsigned steps = STEPS_NEAR;
+    enum finding finding = take_between(arena, block, middle, block->carved, &steps);
+    return finding != NONE ? finding : take_between(arena, block, block->first, middle, &steps);
+}
+
+/* The search begins anywhere: objects are often freed in the order of their addresses, and a neighbour of the last
+ * witness would be the next to go. */
+bool jm_witness_find(struct jm_arena *arena, struct jm_block *block)
+{
+    size_t first = block->first / STRIDE;
+    size_t end = (jm_arena_end(arena, block) + STRIDE - 1) / STRIDE;
+    size_t anywhere = first + draw(arena, end - first);
+    size_t near = end - anywhere < STRIDES_NEAR ? end : anywhere + STRIDES_NEAR;
+    if (take_from(block, anywhere, near)) {
+        return true;
+    }
+    enum finding finding = look_at_few(arena, block);
+    if (finding != UNCLEAR) {
+        return finding == FOUND;
+    }
+    return take_from(block, near, end) || take_from(block, first, anywhere);
+}
+
+bool jm_witness_pass_on(struct jm_arena *arena, struct jm_block *block)
+{
+    jm_state *state = &block->map[block->witness];
+    if (!jm_witness_find(arena, block)) {
+        return false;
+    }
+    uint8_t marked = jm_load_relaxed(state);
+    if (jm_is_witness(marked)) { /* or queued, as it may be any time */
+        (void)jm_swap_acquire(state, &marked, (uint8_t)(marked - JM_WITNESS + JM_PLAIN));
+    }
+    return true;
+}

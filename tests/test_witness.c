@@ -1,0 +1,228 @@
+/*
+ * Witnesses: a small block has one as long as an object of it is live or queued, whichever that is and however
+ * it came to be the last one; to free objects in order is no reason to look for another one each time.
+ */
+#include "support/heap_check.h"
+#include "support/random.h"
+#include "support/rig.h"
+
+#include "sweep.h"
+#include "witness.h"
+
+static struct rig rig;
+#define HEAP (&rig.heap)
+
+static int make(void **state)
+{
+    (void)state;
+    rig_make(&rig);
+    return 0;
+}
+
+static int drop(void **state)
+{
+    (void)state;
+    rig_drop(&rig);
+    return 0;
+}
+
+static void free_object(void *object)
+{
+    assert_true(jm_heap_free(HEAP, object));
+}
+
+/* Makes a block look for a witness as if it had none. */
+static bool find_anew(struct jm_block *block)
+{
+    if (block->has_witness) {
+        jm_state *state = &block->map[block->witness];
+        jm_store_relaxed(state, (uint8_t)(jm_load_relaxed(state) - JM_WITNESS + JM_PLAIN));
+        block->has_witness = false;
+    }
+    return jm_witness_find(HEAP->arena, block);
+}
+
+static void *witness_of(const struct jm_block *block)
+{
+    assert_true(block->has_witness);
+    assert_true(jm_is_witness(jm_load_relaxed(&block->map[block->witness])));
+    return jm_granule_address(block, block->witness);
+}
+
+/* Whichever object is the last one, and whatever lies around it: small ones, large ones, the span. */
+static void what_is_left_is_found(void **state)
+{
+    enum { MANY = 200 };
+    void *objects[MANY];
+
+    (void)state;
+    for (size_t last = 0; last < MANY; last += 7) {
+        for (size_t i = 0; i < MANY; i++) {
+            objects[i] = rig_alloc(&rig, i % 20 == 0 ? 2000 : 16 + i);
+        }
+        struct jm_block *block = jm_block_of(objects[last]);
+        for (size_t i = 0; i < MANY; i++) {
+            assert_true(i == last || jm_heap_free(HEAP, objects[i]));
+        }
+        assert_true(find_anew(block));
+        assert_ptr_equal(witness_of(block), objects[last]);
+        assert_false(jm_witness_pass_on(HEAP->arena, block));
+        assert_ptr_equal(witness_of(block), objects[last]);
+        (void)assert_heap(HEAP, HEAP_MAPS);
+        free_object(objects[last]);
+        for (struct jm_block *each = jm_load_relaxed(&HEAP->supply.small); each != NULL;
+             each = jm_load_relaxed(&each->next)) {
+            assert_false(each->has_witness);
+            assert_false(jm_witness_find(HEAP->arena, each));
+        }
+        jm_heap_collect(HEAP);
+        assert_int_equal(rig_usage(&rig), 0);
+    }
+}
+
+/* From anywhere, in a large block too, with large objects, holes and the span. */
+static void it_is_found_in_blocks_of_all_kinds(void **state)
+{
+    enum { MANY = 3000 };
+    static void *objects[MANY];
+    struct random random = random_seeded(3);
+
+    (void)state;
+    for (int round = 0; round < 12; round++) {
+        for (size_t i = 0; i < MANY; i++) {
+            objects[i] = rig_alloc(&rig, random_size(&random, 8 + (unsigned)round));
+        }
+        size_t left = MANY;
+        while (left > 1) {
+            size_t i = random_below(&random, left);
+            free_object(objects[i]);
+            objects[i] = objects[--left];
+            if (left % 500 == 0) {
+                jm_heap_collect(HEAP); /* which makes holes */
+            }
+            if (random_chance(&random, 3)) {
+                struct jm_block *block = jm_block_of(objects[random_below(&random, left)]);
+                assert_true(jm_block_is_large(block) || find_anew(block));
+                (void)assert_heap(HEAP, HEAP_MAPS);
+            }
+        }
+        struct jm_block *last = jm_block_of(objects[0]);
+        assert_true(jm_block_is_large(last) || (find_anew(last) && witness_of(last) == objects[0]));
+        free_object(objects[0]);
+        jm_heap_collect(HEAP);
+        assert_int_equal(rig_usage(&rig), 0);
+    }
+}
+
+/* In whatever order they go. */
+static void few_of_many_are_the_witness_when_they_go(void **state)
+{
+    enum { MANY = 4000 };
+    static void *objects[MANY];
+
+    (void)state;
+    for (int order = 0; order < 3; order++) {
+        for (size_t i = 0; i < MANY; i++) {
+            objects[i] = rig_alloc(&rig, 16);
+        }
+        size_t changes = 0;
+        assert_true(find_anew(jm_block_of(objects[0])) &&
+                    find_anew(jm_block_of(objects[MANY - 1])));
+        for (size_t i = 0; i < MANY; i++) {
+            const size_t places[] = {i, MANY - 1 - i, i * 2639 % MANY};
+            void *object = objects[places[order]];
+            const struct jm_block *block = jm_block_of(object);
+            changes += block->has_witness && witness_of(block) == object;
+            free_object(object);
+        }
+        require(changes > 0 && changes < MANY / 10, "order %d: %zu changes", order, changes);
+    }
+}
+
+static void another_one_takes_over(void **state)
+{
+    (void)state;
+    void *objects[3];
+    for (size_t i = 0; i < 3; i++) {
+        objects[i] = rig_alloc(&rig, 100);
+    }
+    struct jm_block *block = jm_block_of(objects[0]);
+    assert_true(find_anew(block));
+    for (int i = 0; i < 10; i++) {
+        void *before = witness_of(block);
+        assert_true(jm_witness_pass_on(HEAP->arena, block));
+        assert_ptr_not_equal(witness_of(block), before);
+        (void)assert_heap(HEAP, HEAP_MAPS);
+    }
+    for (size_t left = 3; left > 0; left--) { /* and when it is freed */
+        void *witness = witness_of(block);
+        free_object(witness);
+        (void)assert_heap(HEAP, HEAP_MAPS);
+    }
+    assert_false(block->has_witness);
+}
+
+/* What another thread freed holds its block until it is taken in, as the witness too. */
+static void a_queued_object_can_be_it(void **state)
+{
+    (void)state;
+    void *objects[2] = {rig_alloc(&rig, 100), rig_alloc(&rig, 5000)};
+    struct jm_block *block = jm_block_of(objects[0]);
+    assert_true(find_anew(block));
+    for (size_t left = 2; left > 0; left--) {
+        void *witness = witness_of(block);
+        assert_true(jm_heap_queue_free(block, witness));
+        assert_true(block->has_witness);
+        (void)assert_heap(HEAP, HEAP_MAPS);
+        assert_true(jm_heap_drain(HEAP));
+        assert_int_equal(block->has_witness, left > 1);
+        (void)assert_heap(HEAP, HEAP_LISTS);
+    }
+    /* And one that is queued when a witness is looked for. */
+    void *object = rig_alloc(&rig, 300);
+    assert_true(jm_heap_queue_free(block, object));
+    assert_false(block->has_witness);
+    assert_true(jm_witness_find(HEAP->arena, block));
+    assert_ptr_equal(jm_granule_address(block, block->witness), object);
+    (void)assert_heap(HEAP, HEAP_MAPS);
+    assert_true(jm_heap_drain(HEAP));
+    assert_false(block->has_witness);
+}
+
+static void it_may_change_its_size(void **state)
+{
+    const size_t sizes[] = {100, 5000, 40, 40, 3000, 16, 9000, 200000, 64};
+    (void)state;
+    void *object = rig_alloc(&rig, 50);
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+            struct jm_block *block = jm_block_of(object);
+            assert_true(find_anew(block));
+            enum jm_verdict verdict = JM_GRANTED;
+            void *resized = round == 1 ? jm_heap_resize_here(HEAP, object, sizes[i]) : NULL;
+            object = resized != NULL ? resized : jm_heap_resize(HEAP, object, sizes[i], &verdict);
+            assert_non_null(object);
+            assert_true(jm_heap_usable(HEAP, object) >= sizes[i]);
+            (void)assert_heap(HEAP, HEAP_LISTS);
+            jm_heap_tidy(HEAP);
+            if (round == 2) {
+                (void)rig_alloc(&rig, sizes[i]); /* so that others can take over */
+            }
+        }
+    }
+}
+
+#define WITNESS_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITNESS_TEST(what_is_left_is_found),
+        WITNESS_TEST(it_is_found_in_blocks_of_all_kinds),
+        WITNESS_TEST(few_of_many_are_the_witness_when_they_go),
+        WITNESS_TEST(another_one_takes_over),
+        WITNESS_TEST(a_queued_object_can_be_it),
+        WITNESS_TEST(it_may_change_its_size),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
