@@ -408,7 +408,8 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
     }
     void *moved = jm_arena_pop(arena, code);
     moved = moved != NULL ? moved : jm_heap_refill(heap, code);
-    if (moved != NULL && jm_heap_leaves_empty(heap, pointer)) {
+    bool is_plain = jm_is_plain(jm_load_relaxed(state));
+    if (moved != NULL && !is_plain && jm_heap_leaves_empty(heap, pointer)) {
         (void)jm_heap_free(heap, moved);
         return NULL;
     }

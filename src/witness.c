@@ -1,11 +1,12 @@
 #include "witness.h"
 
-/* States that are looked at together; those of a block are a whole number of strides. */
-#define STRIDE ((size_t)32)
-static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % STRIDE == 0, "objects begin at a stride");
+/* States that are looked at together; those of a block are a whole number of words. */
+#define WORD sizeof(uint64_t)
+#define HIGH_BITS 0x8080808080808080u
+static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % WORD == 0, "objects begin at a word");
 
 /* Small objects are found near any place; large ones by going from one to the next. */
-#define STRIDES_NEAR 2
+#define WORDS_NEAR 8
 #define STEPS_NEAR 16
 
 /* Evenly spread below `end`. */
@@ -21,13 +22,6 @@ static bool holds(unsigned state)
     return state >= JM_QUEUED;
 }
 
-static bool stride_may_hold(const struct jm_block *block, size_t stride)
-{
-    uint64_t states[STRIDE / sizeof(uint64_t)];
-    jm_copy_bytes((uint8_t *)states, &block->map[stride * STRIDE], STRIDE);
-    return ((states[0] | states[1] | states[2] | states[3]) & 0x8080808080808080u) != 0;
-}
-
 static void take(struct jm_block *block, size_t granule)
 {
     uint8_t state = jm_load_relaxed(&block->map[granule]);
@@ -40,24 +34,37 @@ static void take(struct jm_block *block, size_t granule)
     block->has_witness = true;
 }
 
-/* Takes the first object of a stride that holds the block. False: there is none. */
-static bool take_in_stride(struct jm_block *block, size_t stride)
+/* The states of a word whose highest bit is set, the first one's lowest. */
+static uint64_t high_states(const struct jm_block *block, size_t word)
 {
-    for (size_t granule = stride * STRIDE; granule < (stride + 1) * STRIDE; granule++) {
-        if (holds(jm_load_relaxed(&block->map[granule]))) {
-            take(block, granule);
-            return true;
-        }
-    }
-    return false;
+    uint64_t states;
+    jm_copy_bytes((uint8_t *)&states, &block->map[word * WORD], WORD);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    states = __builtin_bswap64(states);
+#endif
+    return states & HIGH_BITS;
 }
 
-/* The same from stride to stride. */
-static bool take_from(struct jm_block *block, size_t stride, size_t end)
+/* Goes on over words without high states, many at a time. */
+static size_t skip(const struct jm_block *block, size_t word, size_t end)
 {
-    for (; stride < end; stride++) {
-        if (stride_may_hold(block, stride) && take_in_stride(block, stride)) {
-            return true;
+    while (word + 4 <= end && (high_states(block, word) | high_states(block, word + 1) |
+                               high_states(block, word + 2) | high_states(block, word + 3)) == 0) {
+        word += 4;
+    }
+    return word;
+}
+
+/* Takes the first object from word to word that holds the block. False: there is none. */
+static bool take_from(struct jm_block *block, size_t word, size_t end)
+{
+    for (word = skip(block, word, end); word < end; word++) {
+        for (uint64_t high = high_states(block, word); high != 0; high &= high - 1) {
+            size_t granule = word * WORD + (size_t)__builtin_ctzll(high) / 8;
+            if (holds(jm_load_relaxed(&block->map[granule]))) {
+                take(block, granule);
+                return true;
+            }
         }
     }
     return false;
@@ -110,10 +117,10 @@ static enum finding look_at_few(const struct jm_arena *arena, struct jm_block *b
  * witness would be the next to go. */
 bool jm_witness_find(struct jm_arena *arena, struct jm_block *block)
 {
-    size_t first = block->first / STRIDE;
-    size_t end = (jm_arena_end(arena, block) + STRIDE - 1) / STRIDE;
+    size_t first = block->first / WORD;
+    size_t end = (jm_arena_end(arena, block) + WORD - 1) / WORD;
     size_t anywhere = first + draw(arena, end - first);
-    size_t near = end - anywhere < STRIDES_NEAR ? end : anywhere + STRIDES_NEAR;
+    size_t near = end - anywhere < WORDS_NEAR ? end : anywhere + WORDS_NEAR;
     if (take_from(block, anywhere, near)) {
         return true;
     }
