@@ -401,7 +401,7 @@ CHAKRA_API JsSetRuntimeMemoryAllocationCallback(JsRuntimeHandle runtime, void *c
  * @param runtime the runtime.
  * @param callbackState passed to the callback; may be null.
  * @param beforeCollectCallback the callback, or null for none.
- * @return JsErrorInvalidArgument.
+ * @return JsErrorInvalidArgument, JsErrorOutOfMemory for a runtime's first callback.
  *
  * Threads: any, at any time, in callbacks too.
  */

@@ -34,7 +34,7 @@ void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
     if (other == NULL || other == block || is_used(heap, other)) {
         heap->arena->doubtful = block;
     } else { /* which stays in doubt; all are looked at soon */
-        heap->emptied++;
+        heap->emptied = true;
         heap->untidy = heap->untidy_small = true;
     }
 }
@@ -161,19 +161,18 @@ static bool release_all_large(struct jm_heap *heap)
 /* Until nothing more becomes empty: the host may free inside its callback. */
 static void release_empties(struct jm_heap *heap, bool keep_one)
 {
-    uint32_t emptied;
     bool small = true;
     bool large;
     /* Should the host leave its callback by a jump. */
     heap->untidy = true;
     heap->untidy_small |= !keep_one;
     do {
-        emptied = heap->emptied;
+        heap->emptied = false;
         if (heap->untidy_small) {
             small = release_all_small(heap, keep_one);
         }
         large = release_all_large(heap);
-    } while (heap->emptied != emptied);
+    } while (heap->emptied);
     heap->untidy_small = !small;
     heap->untidy = !(small && large);
 }

@@ -50,7 +50,7 @@ void jm_heap_reset(struct jm_heap *heap)
     heap->arena = NULL;
     heap->empty_large = heap->refused_large = NULL;
     heap->untidy = heap->untidy_small = false;
-    heap->emptied = 0;
+    heap->emptied = false;
     jm_store_relaxed(&heap->queued, 0);
     jm_store_relaxed(&heap->large_bytes, 0);
     jm_store_relaxed(&heap->large_objects, 0);
@@ -333,7 +333,7 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
     }
     jm_inspect_give(heap, pointer);
     jm_inspect_close(pointer, jm_large_usable(block));
-    jm_heap_count_large(heap, 0 - jm_large_usable(block), (size_t)-1);
+    jm_heap_count_large(heap, 0 - jm_large_usable(block), (uint32_t)-1);
     jm_heap_note_empty(heap, block);
     return true;
 }

@@ -14,16 +14,16 @@
 #define JM_QUEUED_LARGE 2
 
 struct jm_heap {
-    struct jm_arena *arena;         /* null without small blocks */
-    bool untidy;                    /* blocks wait to be given back */
-    bool untidy_small;              /* small ones among them */
-    _Atomic(uint8_t) queued;        /* set by all: JM_QUEUED_*: which lists have queued frees */
-    uint32_t emptied;               /* counts the times when small blocks were found empty */
-    struct jm_supply supply;        /* what the pointer map names as the owner */
-    struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
-    struct jm_block *refused_large; /* and those that the OS would not take when last asked */
-
-    _Atomic(size_t) large_bytes, large_objects; /* of live large objects. Read by all */
+    struct jm_arena *arena;  /* null without small blocks */
+    bool untidy;             /* blocks wait to be given back */
+    bool untidy_small;       /* small ones among them */
+    bool emptied;            /* more small blocks were found empty, while some are given back */
+    _Atomic(uint8_t) queued; /* set by all: JM_QUEUED_*: which lists have queued frees */
+    _Atomic(uint32_t) large_objects; /* live. Read by all */
+    struct jm_supply supply;         /* what the pointer map names as the owner */
+    struct jm_block *empty_large;    /* large blocks to be given back, linked by next_empty */
+    struct jm_block *refused_large;  /* and those that the OS would not take when last asked */
+    _Atomic(size_t) large_bytes;     /* of live large objects. Read by all */
 };
 
 /* The runtime that the calling thread entered last, for the fast paths. `handle` may equal what a caller
@@ -111,7 +111,7 @@ struct jm_live {
 struct jm_live jm_heap_live_any(const struct jm_heap *heap);
 
 /* Counts what is live of large objects, more or less. */
-static inline void jm_heap_count_large(struct jm_heap *heap, size_t bytes, size_t objects)
+static inline void jm_heap_count_large(struct jm_heap *heap, size_t bytes, uint32_t objects)
 {
     jm_add_owned(&heap->large_bytes, bytes);
     jm_add_owned(&heap->large_objects, objects);

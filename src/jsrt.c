@@ -188,8 +188,22 @@ CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *call
     if (error != JsNoError) {
         return error;
     }
-    return set_hook(ref, &jm_runtime_at(ref)->before_collect,
-                    (jm_hook_function)beforeCollectCallback, callbackState);
+    struct jm_notice *notice = jm_load_relaxed(&jm_runtime_at(ref)->notice);
+    if (notice == NULL && beforeCollectCallback != NULL) {
+        jm_runtime_unlock(ref);
+        if (!jm_runtime_add_notice(ref)) {
+            return JsErrorOutOfMemory;
+        }
+        if (!jm_runtime_lock(ref)) {       /* unreachable: disposed meanwhile, */
+            return JsErrorInvalidArgument; /* unreachable: by chance only, see test_steps.c */
+        }
+        notice = jm_load_relaxed(&jm_runtime_at(ref)->notice);
+    }
+    if (notice == NULL) { /* nothing was set */
+        jm_runtime_unlock(ref);
+        return JsNoError;
+    }
+    return set_hook(ref, &notice->hook, (jm_hook_function)beforeCollectCallback, callbackState);
 }
 
 /* ---- Contexts ---- */

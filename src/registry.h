@@ -35,7 +35,13 @@ static_assert(JM_INDEX_BITS + 1 + JM_GENERATION_BITS == sizeof(uintptr_t) * 8, "
 /* Slots of a kind: 16 million, or, where an index has few bits, all indexes but the last chunk's. */
 #define JM_MAX_CHUNKS (JM_INDEX_BITS > 24 ? 1 << 14 : (1 << (JM_INDEX_BITS - JM_CHUNK_BITS)) - 1)
 
-enum jm_kind { JM_KIND_RUNTIME = 0, JM_KIND_CONTEXT = 1, JM_KINDS };
+enum jm_kind {
+    JM_KIND_RUNTIME = 0,
+    JM_KIND_CONTEXT = 1,
+    JM_HANDLE_KINDS,                  /* the others have no handles */
+    JM_KIND_NOTICE = JM_HANDLE_KINDS, /* see runtime.h */
+    JM_KINDS
+};
 
 /* The head of every slot. */
 struct jm_slot {

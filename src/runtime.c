@@ -10,10 +10,12 @@
 
 static_assert(offsetof(struct jm_runtime, slot) == 0, "the registry casts");
 static_assert(offsetof(struct jm_context, slot) == 0, "the registry casts");
+static_assert(offsetof(struct jm_notice, slot) == 0, "the registry casts");
 
 const size_t jm_slot_sizes[JM_KINDS] = {
     (sizeof(struct jm_runtime) + 63) & ~(size_t)63,
     sizeof(struct jm_context),
+    sizeof(struct jm_notice),
 };
 
 /* Which hook of its runtime a call belongs to. */
@@ -155,7 +157,7 @@ static struct jm_runtime *runtime_of_call(struct jm_call *call)
 {
     struct jm_hook *hook = JM_CONTAINER(call, struct jm_hook, call);
     if (call->site == SITE_BEFORE_COLLECT) {
-        return JM_CONTAINER(hook, struct jm_runtime, before_collect);
+        return JM_CONTAINER(hook, struct jm_notice, hook)->runtime;
     }
     struct jm_quota *quota = JM_CONTAINER(hook, struct jm_quota, hook);
     struct jm_supply *supply = JM_CONTAINER(quota, struct jm_supply, quota);
@@ -187,7 +189,8 @@ bool jm_runtime_settle_slowly(uintptr_t here)
 void jm_runtime_abandon(struct jm_runtime *runtime, uintptr_t here)
 {
     struct jm_hook *event = &runtime->heap.supply.quota.hook;
-    struct jm_hook *hook = jm_hook_is_mine(event) ? event : &runtime->before_collect;
+    struct jm_notice *notice = jm_load_acquire(&runtime->notice);
+    struct jm_hook *hook = jm_hook_is_mine(event) || notice == NULL ? event : &notice->hook;
     (void)jm_runtime_settle(here);
     while (jm_hook_is_mine(hook)) {
         abandon_innermost();
@@ -315,40 +318,81 @@ bool jm_runtime_pop(struct jm_ref ref)
 
 /* ---- Collecting ---- */
 
+/* A notice that nobody has; NULL: no memory. */
+static struct jm_notice *take_notice(struct jm_runtime *runtime)
+{
+    struct jm_notice *notice = (struct jm_notice *)(void *)jm_registry_take(JM_KIND_NOTICE);
+    if (notice != NULL) {
+        notice->runtime = runtime;
+        notice->hook.call.site = SITE_BEFORE_COLLECT;
+        jm_hook_set(&notice->hook, NULL, NULL);
+        (void)jm_registry_publish(JM_KIND_NOTICE, &notice->slot); /* which counts its uses */
+    }
+    return notice;
+}
+
+static void give_notice(struct jm_notice *notice)
+{
+    if (notice != NULL) {
+        jm_registry_retract(&notice->slot);
+        jm_registry_give(JM_KIND_NOTICE, &notice->slot);
+    }
+}
+
+bool jm_runtime_add_notice(struct jm_ref ref)
+{
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    struct jm_notice *notice = take_notice(runtime);
+    if (notice == NULL) {
+        return false;
+    }
+    if (jm_runtime_lock(ref)) {
+        if (jm_load_relaxed(&runtime->notice) == NULL) {
+            jm_store_release(&runtime->notice, notice);
+            notice = NULL;
+        }
+        jm_runtime_unlock(ref);
+    }
+    give_notice(notice);
+    return true;
+}
+
 typedef void(JM_CALLBACK *collect_function)(void *state);
 
-struct notice {
+struct collect_call {
     struct jm_hook *hook;
     struct jm_pair pair;
 };
 
-static void end_notice(struct notice *notice)
+static void end_collect_call(struct collect_call *call)
 {
-    if (notice->pair.function != NULL) {
+    if (call->pair.function != NULL) {
         jm_inspect_begin();
-        (void)jm_hook_end(notice->hook, &notice->pair);
+        (void)jm_hook_end(call->hook, &call->pair);
     }
 }
 
-static JM_NOINLINE void call_before_collect(struct jm_runtime *runtime)
+static JM_NOINLINE void call_before_collect(struct jm_runtime *runtime, struct jm_hook *hook)
 {
-    struct jm_hook *hook = &runtime->before_collect;
-    __attribute__((cleanup(end_notice))) struct notice notice = {hook, {0}};
-    if (jm_hook_begin(hook, &notice.pair, (uintptr_t)__builtin_frame_address(0))) {
+    __attribute__((cleanup(end_collect_call))) struct collect_call call = {hook, {0}};
+    if (jm_hook_begin(hook, &call.pair, (uintptr_t)__builtin_frame_address(0))) {
         hook->call.asking = false;
         hook->call.operations = runtime->heap.supply.quota.operations;
         jm_inspect_end();
-        ((collect_function)notice.pair.function)(notice.pair.state);
+        ((collect_function)call.pair.function)(call.pair.state);
     }
 }
 
 void jm_runtime_collect(const struct jm_operation *operation)
 {
     struct jm_runtime *runtime = operation->runtime;
-    if (jm_hook_is_mine(&runtime->before_collect)) {
-        return;
+    struct jm_notice *notice = jm_load_acquire(&runtime->notice);
+    if (notice != NULL) {
+        if (jm_hook_is_mine(&notice->hook)) {
+            return;
+        }
+        call_before_collect(runtime, &notice->hook);
     }
-    call_before_collect(runtime);
     if (jm_operation_goes_on(operation)) {
         jm_heap_collect(&runtime->heap);
     }
@@ -360,9 +404,8 @@ static void reset(struct jm_runtime *runtime, uint32_t attributes)
 {
     jm_store_relaxed(&runtime->attributes, attributes);
     jm_heap_reset(&runtime->heap);
-    jm_hook_set(&runtime->before_collect, NULL, NULL);
+    jm_store_relaxed(&runtime->notice, NULL);
     runtime->heap.supply.quota.hook.call.site = SITE_EVENT;
-    runtime->before_collect.call.site = SITE_BEFORE_COLLECT;
     runtime->entries = 0;
     runtime->contexts = 0;
     runtime->disposing = false;
@@ -403,7 +446,10 @@ static bool take_from_gone(struct jm_runtime *runtime)
     runtime->entries = 0;
     runtime->heap.supply.quota.operations = 0;
     jm_hook_forget(&runtime->heap.supply.quota.hook);
-    jm_hook_forget(&runtime->before_collect);
+    struct jm_notice *notice = jm_load_relaxed(&runtime->notice);
+    if (notice != NULL) {
+        jm_hook_forget(&notice->hook);
+    }
     jm_heap_forget(&runtime->heap);
     return true;
 }
@@ -424,7 +470,9 @@ static void dispose(struct jm_runtime *runtime)
     jm_lock_take(jm_runtime_lock_of(runtime));
     jm_context_dispose_all(runtime);
     jm_registry_retract(&runtime->slot);
+    struct jm_notice *notice = jm_load_relaxed(&runtime->notice);
     jm_lock_drop(jm_runtime_lock_of(runtime));
+    give_notice(notice);
     jm_probe_dispose(runtime->heap.supply.quota.handle);
     jm_operation_end(&operation);
     jm_registry_give(JM_KIND_RUNTIME, &runtime->slot);

@@ -17,6 +17,13 @@
 #include "heap.h"
 #include "registry.h"
 
+/* The callback that JsCollectGarbage calls first. Few hosts set one: it lies apart. */
+struct jm_notice {
+    struct jm_slot slot; /* first: the registry knows nothing more */
+    struct jm_hook hook;
+    struct jm_runtime *runtime;
+};
+
 /* What entering and leaving touch lies in the first cache line. */
 struct jm_runtime {
     struct jm_slot slot; /* first: the registry knows nothing more */
@@ -25,7 +32,8 @@ struct jm_runtime {
     bool disposing;         /* a dispose began, and may have been left by a jump */
     _Atomic(bool) disabled; /* shared, written by all */
     struct jm_heap heap;
-    struct jm_hook before_collect;
+    _Atomic(struct jm_notice *)
+        notice;                   /* shared: null, or from the first callback until the dispose */
     _Atomic(uint32_t) attributes; /* shared: constant while live */
     uint32_t contexts;            /* under the lock: index + 1 of the first */
 };
@@ -92,6 +100,10 @@ static inline bool jm_runtime_in_event(const struct jm_runtime *runtime)
 {
     return jm_quota_in_callback(&runtime->heap.supply.quota);
 }
+
+/* Makes room for a runtime's before-collect callback, which it keeps. pre: its lock is not held. False: no
+ * memory. */
+bool jm_runtime_add_notice(struct jm_ref ref);
 
 /* A new runtime's handle; 0: no memory, or no handles. */
 uintptr_t jm_runtime_create(uint32_t attributes);

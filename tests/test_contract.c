@@ -315,6 +315,35 @@ static JsErrorCode set_note_collect(void *runtime, void *log)
     return JsSetRuntimeBeforeCollectCallback(runtime, log, note_collect);
 }
 
+/* Each runtime's own, however often it is set, and none where none was set. */
+static void before_collect_is_each_runtimes_own(void **state)
+{
+    enum { COUNT = 40, SETS = 3 };
+    static struct collect_log logs[COUNT];
+    JsRuntimeHandle runtimes[COUNT];
+
+    (void)state;
+    for (int round = 0; round < 3; round++) { /* with what the earlier ones left */
+        memset(logs, 0, sizeof(logs));
+        for (int i = 0; i < COUNT; i++) {
+            runtimes[i] = new_runtime();
+            assert_ok(JsSetRuntimeBeforeCollectCallback(runtimes[i], &logs[i], NULL));
+            for (int set = 0; i % 2 == 0 && set < SETS; set++) {
+                assert_ok(JsSetRuntimeBeforeCollectCallback(runtimes[i], &logs[i], note_collect));
+            }
+        }
+        for (int i = 0; i < COUNT; i++) {
+            assert_ok(JsCollectGarbage(runtimes[i]));
+            assert_int_equal(logs[i].calls, i % 2 == 0);
+        }
+        for (int i = 0; i < COUNT; i++) {
+            dispose(runtimes[i]);
+            assert_code(JsSetRuntimeBeforeCollectCallback(runtimes[i], NULL, note_collect),
+                        JsErrorInvalidArgument);
+        }
+    }
+}
+
 static void before_collect_is_set_from_any_thread(void **state)
 {
     worker *other = worker_start();
@@ -609,6 +638,8 @@ int main(void)
         UNIT_ROW("allocation callback (NULL, fn)", callback_with_null_state_is_called_with_null),
         UNIT_ROW("before-collect callback: synchronous",
                  before_collect_runs_at_once_and_without_a_context),
+        UNIT_ROW("before-collect callback: each runtime's own",
+                 before_collect_is_each_runtimes_own),
         UNIT_ROW("before-collect callback: any thread", before_collect_is_set_from_any_thread),
         UNIT_ROW("inside before-collect", inside_before_collect_only_dispose_is_refused),
         UNIT_ROW("JsDisposeRuntime: current here", dispose_is_refused_while_current_on_this_thread),

@@ -25,12 +25,17 @@
 /* More than one chunk holds. */
 #define MANY 3000
 
-static const enum jm_kind kinds[JM_KINDS] = {JM_KIND_RUNTIME, JM_KIND_CONTEXT};
+static const enum jm_kind kinds[JM_HANDLE_KINDS] = {JM_KIND_RUNTIME, JM_KIND_CONTEXT};
 
 static int start(void **state)
 {
     (void)state;
     return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+}
+
+static void CHAKRA_CALLBACK no_notice(void *state)
+{
+    (void)state;
 }
 
 static bool finds(enum jm_kind kind, uintptr_t handle)
@@ -71,7 +76,7 @@ void __wrap_jm_os_populate(void *address, size_t size)
 static void chunks_after_the_first_are_had_at_once(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < JM_KINDS; k++) {
+    for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         populated = 0;
         assert_true(take(kinds[k])->index < CHUNK_SLOTS - 1); /* nobody took many before */
         while (jm_load_relaxed(&jm_tables[k].count) < CHUNK_SLOTS) {
@@ -136,7 +141,7 @@ static void generations_begin_anywhere(void **state)
 static void a_handle_is_valid_from_publish_to_retract(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < JM_KINDS; i++) {
+    for (size_t i = 0; i < JM_HANDLE_KINDS; i++) {
         enum jm_kind kind = kinds[i];
         size_t live = count_live(kind);
         struct jm_slot *slot = take(kind);
@@ -161,13 +166,13 @@ static void a_handle_is_valid_from_publish_to_retract(void **state)
 }
 
 /* Many live handles of both kinds. */
-static struct jm_slot *slots[JM_KINDS][MANY];
-static uintptr_t handles[JM_KINDS][MANY];
+static struct jm_slot *slots[JM_HANDLE_KINDS][MANY];
+static uintptr_t handles[JM_HANDLE_KINDS][MANY];
 
 static int make_many(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < JM_KINDS; k++) {
+    for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         for (size_t i = 0; i < MANY; i++) {
             slots[k][i] = jm_registry_take(kinds[k]);
             if (slots[k][i] == NULL) {
@@ -182,7 +187,7 @@ static int make_many(void **state)
 static int drop_many(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < JM_KINDS; k++) {
+    for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         for (size_t i = 0; i < MANY; i++) {
             jm_registry_retract(slots[k][i]);
             jm_registry_give(kinds[k], slots[k][i]);
@@ -200,10 +205,10 @@ static int compare(const void *left, const void *right)
 
 static void handles_differ_and_lead_to_their_slots(void **state)
 {
-    static uintptr_t sorted[JM_KINDS * MANY];
+    static uintptr_t sorted[JM_HANDLE_KINDS * MANY];
 
     (void)state;
-    for (size_t k = 0; k < JM_KINDS; k++) {
+    for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         for (size_t i = 0; i < MANY; i++) {
             assert_ptr_equal(jm_registry_find(kinds[k], handles[k][i]).slot, slots[k][i]);
             sorted[k * MANY + i] = handles[k][i];
@@ -229,7 +234,7 @@ static void kinds_are_never_confused(void **state)
 static size_t accepted;
 static void forge(uintptr_t handle)
 {
-    for (size_t k = 0; k < JM_KINDS; k++) {
+    for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         struct jm_ref ref = jm_registry_find(kinds[k], handle);
         if (ref.slot != NULL) {
             accepted++;
@@ -275,7 +280,7 @@ static void random_values_are_no_handles(void **state)
 static void flipped_bits_make_no_handle(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < JM_KINDS; k++) {
+    for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         for (size_t i = 0; i < MANY; i++) {
             for (size_t bit = 0; bit < HANDLE_BITS; bit++) {
                 forge(handles[k][i] ^ (uintptr_t)1 << bit);
@@ -321,7 +326,7 @@ static void stale_handles_stay_stale(void **state)
     static uintptr_t old[GENERATIONS];
 
     (void)state;
-    for (size_t k = 0; k < JM_KINDS; k++) {
+    for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         struct jm_slot *slot = take(kinds[k]);
         jm_registry_publish(kinds[k], slot);
         jm_registry_retract(slot);
@@ -358,7 +363,7 @@ static struct jm_slot *take_fresh(enum jm_kind kind)
 static void a_slot_whose_generations_are_used_up_is_never_handed_out_again(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < JM_KINDS; k++) {
+    for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         enum jm_kind kind = kinds[k];
         struct jm_slot *worn = take_fresh(kind);
         uint32_t first = jm_load_relaxed(&worn->tag);
@@ -386,7 +391,7 @@ static void a_slot_whose_generations_are_used_up_is_never_handed_out_again(void 
 static void generations_go_round_once(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < JM_KINDS; k++) {
+    for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         enum jm_kind kind = kinds[k];
         struct jm_slot *slot = take_fresh(kind);
         /* Over the end of the numbers, which is not where the generations end. */
@@ -426,7 +431,7 @@ static void first_generations_cannot_be_guessed(void **state)
 static void slots_beyond_the_last_one_do_not_exist(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < JM_KINDS; k++) {
+    for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         size_t count = jm_load_relaxed(&jm_tables[k].count);
         assert_non_null(jm_registry_slot(kinds[k], count - 1));
         assert_null(jm_registry_slot(kinds[k], count));
@@ -437,7 +442,7 @@ static void slots_beyond_the_last_one_do_not_exist(void **state)
 static void a_chunk_that_cannot_be_had_is_a_refusal(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < JM_KINDS; k++) {
+    for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         enum jm_kind kind = kinds[k];
         size_t index = take_fresh(kind)->index;
         while ((index + 1) % CHUNK_SLOTS != 0) {
@@ -465,7 +470,7 @@ static void a_chunk_that_cannot_be_had_is_a_refusal(void **state)
 static void where_handles_run_out_nothing_is_handed_out(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < JM_KINDS; k++) {
+    for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         (void)take_fresh(kinds[k]);
         size_t count = jm_load_relaxed(&jm_tables[k].count);
         jm_store_relaxed(&jm_tables[k].count, (size_t)JM_MAX_CHUNKS << JM_CHUNK_BITS);
@@ -610,6 +615,45 @@ static void no_two_threads_get_one_new_slot(void **state)
     free(growth.taken);
 }
 
+/* The record of a callback that few hosts set is had when it is, kept to the dispose, and used again. */
+static void the_record_of_a_callback_comes_and_goes_with_it(void **state)
+{
+    enum { TIMES = 5000 };
+
+    (void)state;
+    struct jm_table *table = &jm_tables[JM_KIND_NOTICE];
+    assert_int_equal(jm_load_relaxed(&table->count), 0);
+    JsRuntimeHandle runtime = (JsRuntimeHandle)jm_runtime_create(0);
+    fake_os_refuse(FAKE_MAP, 1, true, 0);
+    assert_code(JsSetRuntimeBeforeCollectCallback(runtime, NULL, no_notice), JsErrorOutOfMemory);
+    assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, NULL));
+    assert_ok(JsCollectGarbage(runtime));
+    assert_int_equal(fake_os_refused(), 1);
+    fake_os_reset();
+    for (int round = 0; round < TIMES; round++) {
+        assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, no_notice));
+        assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, NULL));
+        assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, no_notice));
+        assert_ok(JsDisposeRuntime(runtime));
+        runtime = (JsRuntimeHandle)jm_runtime_create(0);
+    }
+    /* One, and what is worn out. */
+    const size_t uses = (size_t)1 << (JM_GENERATION_BITS < 30 ? JM_GENERATION_BITS : 30);
+    assert_in_range(jm_load_relaxed(&table->count), 1, 2 + TIMES / uses);
+    /* Of two that set the first one at a time, one is kept, and the other given back. */
+    struct jm_ref ref = jm_runtime_find(runtime);
+    assert_true(jm_runtime_add_notice(ref));
+    const struct jm_notice *notice = jm_load_relaxed(&jm_runtime_at(ref)->notice);
+    size_t live = count_live(JM_KIND_NOTICE);
+    assert_true(jm_runtime_add_notice(ref));
+    assert_ptr_equal(jm_load_relaxed(&jm_runtime_at(ref)->notice), notice);
+    assert_int_equal(count_live(JM_KIND_NOTICE), live);
+    /* Of a runtime that was disposed meanwhile, none is kept. */
+    assert_ok(JsDisposeRuntime(runtime));
+    assert_true(jm_runtime_add_notice(ref));
+    assert_int_equal(count_live(JM_KIND_NOTICE), 0);
+}
+
 #define MANY_TEST(function) cmocka_unit_test_setup_teardown(function, make_many, drop_many)
 
 int main(int argc, char **argv)
@@ -619,6 +663,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_process_has_secrets_of_its_own), /* before there are handles */
         cmocka_unit_test(chunks_after_the_first_are_had_at_once),
         cmocka_unit_test(generations_begin_anywhere),
+        cmocka_unit_test(the_record_of_a_callback_comes_and_goes_with_it),
         cmocka_unit_test(a_handle_is_valid_from_publish_to_retract),
         MANY_TEST(handles_differ_and_lead_to_their_slots),
         MANY_TEST(kinds_are_never_confused),
