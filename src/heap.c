@@ -152,9 +152,11 @@ static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *
 static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
 {
     jm_heap_make_room(heap, smallest_block(code));
-    struct jm_run hole = next_hole(heap, code);
-    if (hole.block != NULL) {
-        return fill_hole(heap, hole, verdict);
+    if (heap->arena != NULL) {
+        struct jm_run hole = next_hole(heap, code);
+        if (hole.block != NULL) {
+            return fill_hole(heap, hole, verdict);
+        }
     }
     size_t size = next_block(heap, code);
     struct jm_block *block = jm_block_acquire_small(&heap->supply, size, verdict);

@@ -440,7 +440,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime)
     if (jm_runtime_in_event(jm_runtime_at(ref))) {
         return JsErrorRuntimeInUse;
     }
-    switch (jm_runtime_push(ref)) {
+    switch (jm_runtime_push(ref, (uintptr_t)runtime)) {
     case JM_ENTERED:
         return JsNoError;
     case JM_ENTER_BUSY:

@@ -90,7 +90,7 @@ size_t jm_pagemap_metadata(void);
  * So what is unregistered in epoch k has no reader left in epoch k + 2. New readers do not hold up the
  * old ones' epoch. Counters: written by readers. Epoch: by whoever gives blocks back.
  */
-#define JM_READER_STRIPES 16
+#define JM_READER_STRIPES 8
 struct jm_reader_stripe {
     _Alignas(64) _Atomic(uint32_t) readers[2];
 };

@@ -82,19 +82,12 @@ bool jm_quota_charge_first(struct jm_quota *quota, size_t bytes)
     return true;
 }
 
-/* The user and whoever resets the peak may race: the peak is never left below the usage. */
-static void raise_peak(struct jm_quota *quota)
-{
-    size_t usage = jm_load_relaxed(&quota->usage);
-    size_t peak = jm_load_relaxed(&quota->peak);
-    while (usage > peak && !atomic_compare_exchange_weak(&quota->peak, &peak, usage)) {
-        usage = jm_load_relaxed(&quota->usage);
-    }
-}
-
 void jm_quota_confirm(struct jm_quota *quota, size_t bytes)
 {
-    raise_peak(quota);
+    size_t usage = jm_load_relaxed(&quota->usage);
+    if (usage > jm_load_relaxed(&quota->peak)) {
+        jm_store_release(&quota->peak, usage); /* nobody else raises it */
+    }
     jm_probe_acquire(quota->handle, bytes);
 }
 
@@ -112,12 +105,17 @@ bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
     return true;
 }
 
+/* The peak is never left below the usage: whoever charged meanwhile may have seen the old one. */
 void jm_quota_reset_peak(struct jm_quota *quota)
 {
     size_t peak = jm_load_relaxed(&quota->peak);
     while (!atomic_compare_exchange_weak(&quota->peak, &peak, jm_load_relaxed(&quota->usage))) {
     }
-    raise_peak(quota);
+    peak = jm_load_relaxed(&quota->peak);
+    size_t usage = jm_load_relaxed(&quota->usage);
+    while (usage > peak && !atomic_compare_exchange_weak(&quota->peak, &peak, usage)) {
+        usage = jm_load_relaxed(&quota->usage);
+    }
 }
 
 void jm_quota_fail(struct jm_quota *quota, size_t bytes)

@@ -140,7 +140,7 @@ static void trim_leftovers(void)
 static void trim(size_t limit)
 {
     trim_leftovers();
-    for (unsigned bin = BINS; bin-- > 0;) {
+    for (unsigned bin = BINS; bin-- > 0 && jm_load_relaxed(&reserve.bytes) > limit;) {
         trim_list(&reserve.bins[bin], limit);
     }
 }

@@ -28,11 +28,6 @@ static inline uint64_t my_owner(bool entered)
     return jm_thread.id << 1 | entered;
 }
 
-static bool is_live(const struct jm_runtime *runtime)
-{
-    return jm_load_acquire(&runtime->slot.tag) % 2 == 1;
-}
-
 /* Takes a runtime that nobody uses. False: somebody does. */
 static bool try_take(struct jm_runtime *runtime)
 {
@@ -105,8 +100,7 @@ enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtim
         if (!try_take(runtime)) {
             return JM_ACCESS_BUSY;
         }
-        bool usable = is_live(runtime) && !runtime->disposing; /* unreachable: disposed just now */
-        if (!usable) {
+        if (runtime->disposing) {
             jm_store_release(&runtime->owner, 0);
             return JM_ACCESS_BUSY;
         }
@@ -273,7 +267,7 @@ enum jm_access jm_runtime_enter(struct jm_ref ref)
     return access;
 }
 
-enum jm_entering jm_runtime_push(struct jm_ref ref)
+enum jm_entering jm_runtime_push(struct jm_ref ref, uintptr_t handle)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
     if (!jm_thread_reserve_frame()) {
@@ -290,7 +284,7 @@ enum jm_entering jm_runtime_push(struct jm_ref ref)
         *top = (struct jm_frame){runtime, 1};
         jm_thread.frame_count++;
     }
-    jm_runtime_refresh_current();
+    jm_heap_make_current(&runtime->heap, handle);
     return JM_ENTERED;
 }
 
@@ -419,10 +413,7 @@ uintptr_t jm_runtime_create(uint32_t attributes)
         return 0;
     }
     struct jm_runtime *runtime = (struct jm_runtime *)(void *)slot;
-    /* A free that came too late may be looking at the slot just now. */
-    for (unsigned attempt = 0; !try_take(runtime); attempt++) { /* unreachable: it looks */
-        jm_os_pause(attempt); /* unreachable: for a few steps, at a slot that is reused meanwhile */
-    }
+    jm_store_relaxed(&runtime->owner, JM_NEVER); /* or 0, where it was never used */
     reset(runtime, attributes);
     jm_inspect_create(&runtime->heap);
     uintptr_t handle = jm_registry_publish(JM_KIND_RUNTIME, slot);
@@ -436,8 +427,8 @@ uintptr_t jm_runtime_create(uint32_t attributes)
 static bool take_from_gone(struct jm_runtime *runtime)
 {
     uint64_t owner = jm_load_acquire(&runtime->owner);
-    bool gone = owner != 0 && jm_thread_is_gone(owner >> 1); /* unreachable: 0 since it was tried */
-    if (!gone) {
+    bool used = owner != 0 && owner != JM_NEVER; /* unreachable: changed since it was tried */
+    if (!used || !jm_thread_is_gone(owner >> 1)) {
         return false;
     }
     if (!jm_swap_acquire(&runtime->owner, &owner, my_owner(false))) { /* unreachable: two do it */
@@ -474,7 +465,9 @@ static void dispose(struct jm_runtime *runtime)
     jm_lock_drop(jm_runtime_lock_of(runtime));
     give_notice(notice);
     jm_probe_dispose(runtime->heap.supply.quota.handle);
-    jm_operation_end(&operation);
+    jm_inspect_end();
+    operation.runtime = NULL;
+    jm_store_release(&runtime->owner, JM_NEVER); /* a free that comes too late finds it in use */
     jm_registry_give(JM_KIND_RUNTIME, &runtime->slot);
 }
 

@@ -7,6 +7,7 @@
  *      owner == 0                            nobody uses it: entries == operations == 0
  *      owner == thread id << 1 | 1           entries > 0
  *      owner == thread id << 1               entries == 0, operations > 0
+ *      owner == JM_NEVER                     it is not live, or becomes so: nobody can use it
  *
  * Whoever changes `owner` from 0 owns everything in the runtime but what is marked as shared. An
  * operation of another thread waits for the end of an operation, never for an entry.
@@ -16,6 +17,8 @@
 
 #include "heap.h"
 #include "registry.h"
+
+#define JM_NEVER UINT64_MAX
 
 /* The callback that JsCollectGarbage calls first. Few hosts set one: it lies apart. */
 struct jm_notice {
@@ -153,7 +156,7 @@ void jm_runtime_refresh_current(void);
 
 /* Enters for jsrtmem_enter: a frame on the thread. NO_ROOM: no memory for it. */
 enum jm_entering { JM_ENTERED, JM_ENTER_STALE, JM_ENTER_BUSY, JM_ENTER_NO_ROOM };
-enum jm_entering jm_runtime_push(struct jm_ref ref);
+enum jm_entering jm_runtime_push(struct jm_ref ref, uintptr_t handle);
 
 /* Undoes the thread's last jm_runtime_push. False: that was not of this runtime. */
 bool jm_runtime_pop(struct jm_ref ref);
