@@ -99,7 +99,7 @@ bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, uns
     arena->span.next = (char *)object + jm_class_bytes(code);
     jm_inspect_close(arena->span.next, jm_class_bytes(old) - jm_class_bytes(code));
     jm_arena_change(state, old, code);
-    jm_count_owned(&arena->live, jm_class_live(code) - jm_class_live(old));
+    jm_add_owned(&arena->live, jm_class_live(code) - jm_class_live(old));
     return true;
 }
 
@@ -159,7 +159,7 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
             struct jm_block *block = jm_block_of(object);
             size_t start = jm_granule_of(block, object);
             jm_inspect_close(object, jm_class_bytes(larger));
-            jm_count_owned(&arena->live, 0 - jm_class_live(larger));
+            jm_add_owned(&arena->live, 0 - jm_class_live(larger));
             jm_arena_open_span(arena, block, start, start + jm_class_granules[larger]);
             return true;
         }
@@ -242,7 +242,7 @@ void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start
 {
     size_t end = start + jm_class_granules[old];
     jm_store_byte(&block->map[granule], jm_load_byte(&block->map[start]) + code - old);
-    jm_count_owned(&arena->live, jm_class_live(code) - jm_class_live(old));
+    jm_add_owned(&arena->live, jm_class_live(code) - jm_class_live(old));
     jm_arena_free_run(arena, block, start, granule);
     jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);
 }

@@ -111,10 +111,12 @@ JM_INLINE bool jm_arena_take(struct jm_arena *arena, struct jm_link *list, struc
     if (JM_UNLIKELY(!jm_equals_byte(state, (uint8_t)(code + JM_FREE)))) {
         return false;
     }
+    size_t live = code + JM_PLAIN;
+    JM_PIN(live);
     list->next = jm_link_next(link);
-    jm_store_byte(state, (unsigned)code + JM_PLAIN);
+    jm_store_byte(state, (unsigned)live);
     jm_inspect_open(link, jm_class_bytes(code));
-    jm_count_owned(&arena->live, jm_class_live(code));
+    jm_add_owned(&arena->live, jm_class_live(code));
     return true;
 }
 
@@ -142,7 +144,7 @@ JM_INLINE void jm_arena_list(struct jm_link *list, struct jm_link *link)
 /* Frees an object of class `code`. Who frees a witness looks for another one. */
 JM_INLINE void jm_arena_push(struct jm_arena *arena, jm_state *state, void *object, size_t code)
 {
-    jm_store_byte(state, (unsigned)code + JM_FREE);
+    jm_store_byte(state, (unsigned)(code + JM_FREE));
     jm_inspect_close(object, jm_class_bytes(code));
     jm_arena_list(&arena->free[code], object);
     jm_add_owned(&arena->live, 0 - jm_class_live(code));
@@ -160,8 +162,8 @@ JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
     jm_state *state = (jm_state *)(arena->span.states + ((uintptr_t)object >> JM_GRANULE_BITS));
     arena->span.next = object + bytes;
     jm_inspect_open(object, bytes);
-    jm_store_byte(state, (unsigned)code + JM_PLAIN);
-    jm_count_owned(&arena->live, live);
+    jm_store_byte(state, (unsigned)(code + JM_PLAIN));
+    jm_add_owned(&arena->live, live);
     return object;
 }
 
@@ -185,7 +187,7 @@ JM_INLINE bool jm_arena_extend(struct jm_arena *arena, jm_state *state, void *ob
     arena->span.next = (char *)object + bytes;
     jm_arena_change(state, old, code);
     jm_inspect_open(object, jm_class_bytes(code));
-    jm_count_owned(&arena->live, will - was);
+    jm_add_owned(&arena->live, will - was);
     return true;
 }
 

@@ -24,9 +24,8 @@
 #define jm_add_owned(object, value) jm_store_relaxed((object), jm_load_relaxed(object) + (value))
 
 /*
- * The same for counters on the fast paths, in one instruction where the processor has it: compilers make
- * three of an atomic load, an addition and an atomic store.
- * jm_equals_*, jm_exceeds: a comparison with memory, of which they make two, with a register between.
+ * For the fast paths, in one instruction where the processor has it:
+ * jm_equals_*, jm_exceeds: a comparison with memory, of which compilers make two, with a register between.
  * jm_load_byte, jm_store_byte: a byte as an integer, which they extend once too often.
  */
 #if defined(__SANITIZE_THREAD__)
@@ -69,11 +68,6 @@ static inline bool jm_equals_pointer(const _Atomic(const void *) *object, const 
     __asm__("cmpq %2, %1" : "=@cce"(is_equal) : "m"(*object), "r"(value));
     return is_equal;
 }
-
-static inline void jm_count_owned(_Atomic(uint64_t) *counter, uint64_t value)
-{
-    __asm__ volatile("addq %1, %0" : "+m"(*counter) : "r"(value) : "cc");
-}
 #else
 static inline unsigned jm_load_byte(const _Atomic(uint8_t) *object)
 {
@@ -98,11 +92,6 @@ static inline bool jm_equals_byte(const _Atomic(uint8_t) *object, uint8_t value)
 static inline bool jm_equals_pointer(const _Atomic(const void *) *object, const void *value)
 {
     return jm_load_relaxed(object) == value;
-}
-
-static inline void jm_count_owned(_Atomic(uint64_t) *counter, uint64_t value)
-{
-    jm_add_owned(counter, value);
 }
 #endif
 
