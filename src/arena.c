@@ -89,8 +89,8 @@ static uint32_t note_touched(const struct jm_span *span)
     return next;
 }
 
-bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, unsigned old,
-                      unsigned code)
+bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, unsigned kind,
+                      unsigned old, unsigned code)
 {
     if (arena->span.next != (char *)object + jm_class_bytes(old)) {
         return false;
@@ -98,7 +98,7 @@ bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, uns
     (void)note_touched(&arena->span);
     arena->span.next = (char *)object + jm_class_bytes(code);
     jm_inspect_close(arena->span.next, jm_class_bytes(old) - jm_class_bytes(code));
-    jm_arena_change(state, old, code);
+    jm_store_byte(state, code + kind);
     jm_add_owned(&arena->live, jm_class_live(code) - jm_class_live(old));
     return true;
 }
@@ -237,11 +237,11 @@ unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *
                               : jm_state_class(state);
 }
 
-void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned old,
-                    size_t granule, unsigned code)
+void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned kind,
+                    unsigned old, size_t granule, unsigned code)
 {
     size_t end = start + jm_class_granules[old];
-    jm_store_byte(&block->map[granule], jm_load_byte(&block->map[start]) + code - old);
+    jm_store_byte(&block->map[granule], code + kind);
     jm_add_owned(&arena->live, jm_class_live(code) - jm_class_live(old));
     jm_arena_free_run(arena, block, start, granule);
     jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);

@@ -167,15 +167,14 @@ JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
     return object;
 }
 
-/* Gives a live object another class. */
-JM_INLINE void jm_arena_change(jm_state *state, unsigned old, unsigned code)
-{
-    jm_store_byte(state, jm_load_byte(state) + code - old);
-}
+/*
+ * A live object changes its class from `old` to `code`; `kind` is JM_PLAIN, or JM_WITNESS, as it was when it was
+ * seen live: where another thread frees it meanwhile, it is live again, and the map as it should be.
+ */
 
-/* Grows a live object of class `old` into the span behind it. False: it is not there, or is too short. */
-JM_INLINE bool jm_arena_extend(struct jm_arena *arena, jm_state *state, void *object, unsigned old,
-                               unsigned code)
+/* Grows it into the span behind it. False: it is not there, or is too short. */
+JM_INLINE bool jm_arena_extend(struct jm_arena *arena, jm_state *state, void *object, unsigned kind,
+                               unsigned old, unsigned code)
 {
     uint64_t was = jm_class_live(old);
     uint64_t will = jm_class_live(code);
@@ -185,15 +184,15 @@ JM_INLINE bool jm_arena_extend(struct jm_arena *arena, jm_state *state, void *ob
         return false;
     }
     arena->span.next = (char *)object + bytes;
-    jm_arena_change(state, old, code);
+    jm_store_byte(state, code + kind);
     jm_inspect_open(object, jm_class_bytes(code));
     jm_add_owned(&arena->live, will - was);
     return true;
 }
 
-/* Shrinks a live object in front of the span, which gets the rest. False: it lies elsewhere. */
-bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, unsigned old,
-                      unsigned code);
+/* Shrinks it in front of the span, which gets the rest. False: it lies elsewhere. */
+bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, unsigned kind,
+                      unsigned old, unsigned code);
 
 /* The same as jm_arena_peek for any pointer into a small block of this arena's heap, in the region or not.
  * NULL: it is none. */
@@ -240,9 +239,8 @@ unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *
 /* The granule of a block behind all objects. */
 size_t jm_arena_end(const struct jm_arena *arena, const struct jm_block *block);
 
-/* Splits a live object in place, so that one of class `code` starts at `granule` within it; the rest
- * becomes free. `old` is the class it had at `start`, where a witness stays. */
-void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned old,
-                    size_t granule, unsigned code);
+/* Splits it in place, from granule `start` on, so that what is left starts at `granule`; the rest becomes free. */
+void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned kind,
+                    unsigned old, size_t granule, unsigned code);
 
 #endif

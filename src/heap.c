@@ -269,7 +269,8 @@ static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     struct jm_block *block = jm_block_of(object);
     size_t granule = jm_granule_of(block, object);
     void *aligned = (void *)jm_align_up((uintptr_t)object, alignment);
-    jm_arena_split(heap->arena, block, granule, wide_code, jm_granule_of(block, aligned), code);
+    jm_arena_split(heap->arena, block, granule, JM_PLAIN, wide_code, jm_granule_of(block, aligned),
+                   code);
     return aligned;
 }
 
@@ -282,32 +283,31 @@ void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     return jm_inspect_take(heap, alloc_aligned(heap, alignment, size, verdict), size);
 }
 
-/* The state of a live small object of this heap, and its class. NULL: it is none. */
-static jm_state *find_small(const struct jm_heap *heap, const void *pointer, unsigned *code)
+/* Where the state of a live small object of this heap is, and the state. NULL: it is none. */
+static jm_state *find_small(const struct jm_heap *heap, const void *pointer, unsigned *live)
 {
     jm_state *state = heap->arena == NULL ? NULL : jm_arena_find(heap->arena, pointer);
-    unsigned value = state == NULL ? 0 : jm_load_relaxed(state);
-    *code = jm_state_class(value);
-    return jm_is_live(value) ? state : NULL;
+    *live = state == NULL ? 0 : jm_load_relaxed(state);
+    return jm_is_live(*live) ? state : NULL;
 }
 
 size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
 {
-    unsigned code;
-    if (find_small(heap, pointer, &code) != NULL) {
-        return (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
+    unsigned live;
+    if (find_small(heap, pointer, &live) != NULL) {
+        return jm_class_bytes(jm_state_class(live));
     }
     const struct jm_block *block = jm_large_find(heap, pointer);
     return block == NULL ? 0 : jm_large_usable(block);
 }
 
-/* Frees what was a live small object a moment ago. False: it is that no more. Of frees that race without
- * entering, one wins. */
-static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state)
+/* Frees what was a live small object of class `code` a moment ago. False: it is that no more. Of frees that race
+ * without entering, one wins. */
+static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state, unsigned code)
 {
     uint8_t live = jm_load_relaxed(state);
-    unsigned code = jm_state_class(live);
-    if (!jm_is_live(live) || !jm_swap_acquire(state, &live, (uint8_t)(code + JM_FREE))) {
+    bool is_live = jm_is_live(live) && jm_state_class(live) == code;
+    if (!is_live || !jm_swap_acquire(state, &live, (uint8_t)(code + JM_FREE))) {
         return false;
     }
     jm_inspect_give(heap, pointer);
@@ -320,10 +320,10 @@ static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state)
 
 bool jm_heap_free(struct jm_heap *heap, void *pointer)
 {
-    unsigned code;
-    jm_state *state = find_small(heap, pointer, &code);
+    unsigned live;
+    jm_state *state = find_small(heap, pointer, &live);
     if (state != NULL) {
-        return free_small(heap, pointer, state);
+        return free_small(heap, pointer, state, jm_state_class(live));
     }
     struct jm_block *block = jm_large_find(heap, pointer);
     if (block == NULL) {
@@ -381,17 +381,19 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
     return moved;
 }
 
-/* Changes the class of a small object where it lies. False: it has to move. */
-static bool resize_in_place(struct jm_arena *arena, jm_state *state, void *pointer, unsigned old,
+/* Changes the class of a small object where it lies; `live` is its state. False: it has to move. */
+static bool resize_in_place(struct jm_arena *arena, jm_state *state, unsigned live, void *pointer,
                             unsigned code)
 {
+    unsigned old = jm_state_class(live);
+    unsigned kind = live - old;
     if (code >= old) {
-        return code == old || jm_arena_extend(arena, state, pointer, old, code);
+        return code == old || jm_arena_extend(arena, state, pointer, kind, old, code);
     }
-    if (!jm_arena_retract(arena, state, pointer, old, code)) {
+    if (!jm_arena_retract(arena, state, pointer, kind, old, code)) {
         struct jm_block *block = jm_block_of(pointer);
         size_t granule = jm_granule_of(block, pointer);
-        jm_arena_split(arena, block, granule, old, granule, code);
+        jm_arena_split(arena, block, granule, kind, old, granule, code);
     }
     return true;
 }
@@ -399,13 +401,13 @@ static bool resize_in_place(struct jm_arena *arena, jm_state *state, void *point
 void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
 {
     struct jm_arena *arena = heap->arena;
-    unsigned old;
+    unsigned live;
     unsigned code = jm_class_of_size(size);
-    jm_state *state = find_small(heap, pointer, &old);
+    jm_state *state = find_small(heap, pointer, &live);
     if (state == NULL) {
         return NULL;
     }
-    if (resize_in_place(arena, state, pointer, old, code)) {
+    if (resize_in_place(arena, state, live, pointer, code)) {
         return pointer;
     }
     void *moved = jm_arena_pop(arena, code);
@@ -416,9 +418,10 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
         return NULL;
     }
     if (moved != NULL) {
+        unsigned old = jm_state_class(live);
         jm_inspect_open(pointer, jm_class_bytes(old));
         memcpy(moved, pointer, jm_class_bytes(old));
-        if (!free_small(heap, pointer, state)) {
+        if (!free_small(heap, pointer, state, old)) {
             /* Another thread freed it meanwhile, and it may have been taken in. */
             (void)jm_heap_free(heap, moved);
             return NULL;
@@ -429,11 +432,11 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
 
 static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
-    unsigned code;
-    jm_state *state = find_small(heap, pointer, &code);
+    unsigned live;
+    jm_state *state = find_small(heap, pointer, &live);
     if (state != NULL) {
         bool stays = size <= JM_SMALL_MAX &&
-                     resize_in_place(heap->arena, state, pointer, code, jm_class_of_size(size));
+                     resize_in_place(heap->arena, state, live, pointer, jm_class_of_size(size));
         return stays ? pointer : jm_heap_move(heap, pointer, size, verdict);
     }
     struct jm_block *block = jm_large_find(heap, pointer);

@@ -380,7 +380,7 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
             return fit(ptr, size); /* as it is */
         }
         bool grows = jm_is_plain(old) && old < code + JM_PLAIN;
-        if (grows && jm_arena_extend(arena, state, ptr, old - JM_PLAIN, code)) {
+        if (grows && jm_arena_extend(arena, state, ptr, JM_PLAIN, old - JM_PLAIN, code)) {
             return fit(ptr, size);
         }
     }

@@ -191,8 +191,8 @@ static void a_split_keeps_one_part_and_frees_the_rest(void **state)
             size_t shift = code % 3 == 0 ? 0 : code % 3 == 1 ? spare / 2 : spare;
             assert_int_equal(place.state, old + JM_PLAIN);
             uint64_t live = jm_load_relaxed(&HEAP->arena->live);
-            jm_arena_split(HEAP->arena, place.block, place.granule, old, place.granule + shift,
-                           code);
+            jm_arena_split(HEAP->arena, place.block, place.granule, JM_PLAIN, old,
+                           place.granule + shift, code);
             assert_int_equal(jm_load_relaxed(&HEAP->arena->live),
                              live - jm_class_live(old) + jm_class_live(code));
             (void)assert_heap(HEAP, HEAP_LISTS);
@@ -282,21 +282,21 @@ static void an_object_extends_into_the_span_behind_it_only(void **state)
     struct held *second = hold(rig_alloc(&rig, 64));
     struct jm_arena *arena = HEAP->arena;
     jm_state *state_of = find(second->bytes);
-    assert_false(jm_arena_extend(arena, find(first->bytes), first->bytes, 4, 5));
+    assert_false(jm_arena_extend(arena, find(first->bytes), first->bytes, JM_PLAIN, 4, 5));
     uint64_t live = live_now();
     char *next = arena->span.next;
-    assert_true(jm_arena_extend(arena, state_of, second->bytes, 4, 8));
+    assert_true(jm_arena_extend(arena, state_of, second->bytes, JM_PLAIN, 4, 8));
     assert_ptr_equal(arena->span.next, next + 4 * JM_GRANULE);
     assert_int_equal(live_now(), live + 4);
     assert_int_equal(jm_heap_usable(HEAP, second->bytes), 128);
     assert_held(second);
     /* Not beyond the span's end. */
     unsigned most = jm_class_within(jm_arena_span_granules(arena) + 8);
-    assert_false(jm_arena_extend(arena, state_of, second->bytes, 8, most + 1));
-    assert_true(jm_arena_extend(arena, state_of, second->bytes, 8, most));
+    assert_false(jm_arena_extend(arena, state_of, second->bytes, JM_PLAIN, 8, most + 1));
+    assert_true(jm_arena_extend(arena, state_of, second->bytes, JM_PLAIN, 8, most));
     (void)assert_heap(HEAP, HEAP_LISTS);
     jm_arena_retire_span(arena);
-    assert_false(jm_arena_extend(arena, state_of, second->bytes, most, most + 1));
+    assert_false(jm_arena_extend(arena, state_of, second->bytes, JM_PLAIN, most, most + 1));
     (void)assert_heap(HEAP, HEAP_LISTS);
     held_count = 0;
 }
@@ -311,8 +311,8 @@ static void an_object_extends_to_the_very_end_of_the_span(void **state)
     }
     void *object = jm_arena_cut(arena, 4);
     jm_state *state_of = find(object);
-    assert_false(jm_arena_extend(arena, state_of, object, 4, 9));
-    assert_true(jm_arena_extend(arena, state_of, object, 4, 8));
+    assert_false(jm_arena_extend(arena, state_of, object, JM_PLAIN, 4, 9));
+    assert_true(jm_arena_extend(arena, state_of, object, JM_PLAIN, 4, 8));
     assert_int_equal(jm_arena_span_granules(arena), 0);
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
@@ -324,10 +324,10 @@ static void an_object_shrinks_into_the_span_behind_it_only(void **state)
     struct held *second = hold(rig_alloc(&rig, 128));
     struct jm_arena *arena = HEAP->arena;
     jm_state *state_of = find(second->bytes);
-    assert_false(jm_arena_retract(arena, find(first->bytes), first->bytes, 8, 4));
+    assert_false(jm_arena_retract(arena, find(first->bytes), first->bytes, JM_PLAIN, 8, 4));
     uint64_t live = live_now();
     char *next = arena->span.next;
-    assert_true(jm_arena_retract(arena, state_of, second->bytes, 8, 3));
+    assert_true(jm_arena_retract(arena, state_of, second->bytes, JM_PLAIN, 8, 3));
     assert_ptr_equal(arena->span.next, next - 5 * JM_GRANULE);
     assert_int_equal(live_now(), live - 5);
     assert_int_equal(jm_heap_usable(HEAP, second->bytes), 48);
@@ -335,7 +335,7 @@ static void an_object_shrinks_into_the_span_behind_it_only(void **state)
     assert_ptr_equal(rig_alloc(&rig, 16), next - 5 * JM_GRANULE);
     jm_arena_retire_span(arena);
     (void)assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
-    assert_false(jm_arena_retract(arena, state_of, second->bytes, 3, 1));
+    assert_false(jm_arena_retract(arena, state_of, second->bytes, JM_PLAIN, 3, 1));
     /* A heap's resize is one of these, or a split. */
     enum jm_verdict verdict = JM_GRANTED;
     unsigned char *object = rig_alloc(&rig, 512);
