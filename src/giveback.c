@@ -85,19 +85,6 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
     return false;
 }
 
-/* The empty small block to keep: the largest. */
-static struct jm_block *find_kept(struct jm_heap *heap)
-{
-    struct jm_block *kept = NULL;
-    struct jm_block *block = jm_load_relaxed(&heap->supply.small);
-    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        if ((kept == NULL || kept->charge < block->charge) && !is_used(heap, block)) {
-            kept = block;
-        }
-    }
-    return kept;
-}
-
 bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer)
 {
     struct jm_arena *arena = heap->arena;
@@ -119,22 +106,38 @@ void jm_heap_release_kept(struct jm_heap *heap)
     }
 }
 
+/* Of an empty small block and the one in doubt, the smaller where both are empty, which is to go; the other is in
+ * doubt then. NULL: none has to. */
+static struct jm_block *choose_going(struct jm_heap *heap, struct jm_block *block)
+{
+    struct jm_block *other = heap->arena->doubtful;
+    if (other == NULL || other == block || is_used(heap, other)) {
+        heap->arena->doubtful = block;
+        return NULL;
+    }
+    if (other->charge >= block->charge) {
+        return block;
+    }
+    heap->arena->doubtful = block;
+    return other;
+}
+
 /* Gives the empty small blocks back, but for one if `keep_one`. False: the OS did not take them all. The
  * host cannot change the list: inside its callback no block comes or goes. */
 static bool release_all_small(struct jm_heap *heap, bool keep_one)
 {
     bool all = true;
-    struct jm_block *kept = keep_one ? find_kept(heap) : NULL;
-    if (heap->arena != NULL) {
-        heap->arena->doubtful = kept; /* the others go, or turn out to be in use */
-    }
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
     while (block != NULL) {
         struct jm_block *next = jm_load_relaxed(&block->next);
-        if (block != kept && !is_used(heap, block)) {
-            all = release_small(heap, block) && all;
+        struct jm_block *going = NULL;
+        if (!is_used(heap, block)) {
+            going = keep_one ? choose_going(heap, block) : block;
         }
-        block = next;
+        if (going != NULL) {
+            all = release_small(heap, going) && all;
+        }
+        block = going == block ? next : jm_load_relaxed(&block->next);
     }
     return all;
 }

@@ -151,9 +151,17 @@ static void take_in(struct jm_heap *heap, struct jm_block *block, size_t granule
     void *object = jm_granule_address(block, granule);
     await_closed(object);
     jm_arena_push(heap->arena, &block->map[granule], object, code);
-    if (block->has_witness && block->witness == granule) {
-        jm_heap_lose_witness(heap, block);
+    if (block->witness == granule) {
+        block->has_witness = false;
     }
+}
+
+/* True where one of eight states may be JM_QUEUED. */
+static bool may_be_queued(uint64_t states)
+{
+    const uint64_t ones = UINT64_MAX / 255;
+    uint64_t others = states ^ ones * JM_QUEUED; /* a zero byte where one is */
+    return ((others - ones) & ~others & ones << 7) != 0;
 }
 
 /* Frees the queued objects of one 64th of a block's map. */
@@ -162,29 +170,31 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
     unsigned bits = jm_load_relaxed(&block->segment_bits);
     size_t granule = (size_t)segment << bits;
     size_t end = granule + ((size_t)1 << bits);
-    end = end < block->granules ? end : block->granules;
-    while (granule < end) {
-        unsigned state = jm_load_seq_cst(&block->map[granule]);
-        if (state == 0 || state == JM_HOLE) {
-            granule++;
-            continue;
+    for (; granule < end; granule += sizeof(uint64_t)) {
+        uint64_t states;
+        jm_copy_bytes((uint8_t *)&states, &block->map[granule], sizeof states);
+        for (size_t i = 0; may_be_queued(states) && i < sizeof states; i++) {
+            if (jm_load_relaxed(&block->map[granule + i]) == JM_QUEUED) {
+                unsigned code = jm_arena_class_at(heap->arena, block, granule + i);
+                take_in(heap, block, granule + i, code);
+            }
         }
-        unsigned code = jm_arena_class_at(heap->arena, block, granule);
-        if (state == JM_QUEUED) {
-            take_in(heap, block, granule, code);
-        }
-        granule += jm_class_granules[code];
     }
 }
 
 static void drain_small(struct jm_heap *heap, struct jm_block *block)
 {
-    uint64_t segments = jm_load_seq_cst(&block->queued);
-    if (segments != 0) {
-        segments = atomic_exchange(&block->queued, 0);
+    if (jm_load_seq_cst(&block->queued) == 0) {
+        return;
     }
+    bool had_witness = block->has_witness;
+    uint64_t segments = atomic_exchange(&block->queued, 0);
+    atomic_thread_fence(memory_order_seq_cst); /* before the map is read */
     for (; segments != 0; segments &= segments - 1) {
         drain_segment(heap, block, (unsigned)__builtin_ctzll(segments));
+    }
+    if (had_witness && !block->has_witness) {
+        jm_heap_lose_witness(heap, block); /* once for all that came */
     }
 }
 
