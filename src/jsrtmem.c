@@ -363,7 +363,7 @@ static JM_NOINLINE void *realloc_here(JsRuntimeHandle runtime, void *pointer, si
     return object != NULL ? object : realloc_slow(runtime, pointer, size);
 }
 
-JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t size)
+JM_HOT JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t size)
 {
     if (ptr == NULL) {
         return jsrtmem_alloc(runtime, size);
