@@ -31,10 +31,10 @@ static bool is_used(struct jm_heap *heap, struct jm_block *block)
 void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
 {
     struct jm_block *other = heap->arena->doubtful;
+    heap->emptied = true;
     if (other == NULL || other == block || is_used(heap, other)) {
         heap->arena->doubtful = block;
     } else { /* which stays in doubt; all are looked at soon */
-        heap->emptied = true;
         heap->untidy = heap->untidy_small = true;
     }
 }

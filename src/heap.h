@@ -17,7 +17,7 @@ struct jm_heap {
     struct jm_arena *arena;  /* null without small blocks */
     bool untidy;             /* blocks wait to be given back */
     bool untidy_small;       /* small ones among them */
-    bool emptied;            /* more small blocks were found empty, while some are given back */
+    bool emptied;            /* a small block came into doubt, while others are given back */
     _Atomic(uint8_t) queued; /* set by all: JM_QUEUED_*: which lists have queued frees */
     _Atomic(uint32_t) large_objects; /* live. Read by all */
     struct jm_supply supply;         /* what the pointer map names as the owner */

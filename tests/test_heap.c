@@ -226,6 +226,34 @@ static void what_is_emptied_while_blocks_go_goes_along(void **state)
     assert_int_equal(rig_usage(&rig), 0);
 }
 
+static void *last_object;
+
+static void free_last(struct rig *self, unsigned event)
+{
+    (void)event;
+    self->inside = NULL;
+    free_object(last_object);
+}
+
+/* The same where it lies in a block that was looked at already. */
+static void what_is_emptied_behind_a_collect_goes_along(void **state)
+{
+    (void)state;
+    fill_blocks(2);
+    struct jm_block *first = jm_load_relaxed(&HEAP->supply.small);
+    assert_ptr_equal(block_of(many[many_count - 1]), first);
+    last_object = many[many_count - 1];
+    for (size_t i = 0; i + 1 < many_count; i++) {
+        free_object(many[i]);
+    }
+    rig_forget(&rig);
+    rig.inside = free_last;
+    jm_heap_collect(HEAP);
+    assert_null(rig.inside);
+    assert_log(&rig, "FF");
+    assert_int_equal(rig_usage(&rig), 0);
+}
+
 static jmp_buf out;
 
 static void leave_by_a_jump(struct rig *self, unsigned event)
@@ -896,6 +924,7 @@ int main(void)
         HEAP_TEST(a_block_is_given_up_for_a_request_at_the_limit),
         HEAP_TEST(what_is_emptied_inside_a_callback_goes_at_the_next_use),
         HEAP_TEST(what_is_emptied_while_blocks_go_goes_along),
+        HEAP_TEST(what_is_emptied_behind_a_collect_goes_along),
         HEAP_TEST(a_jump_out_of_a_collect_forgets_no_empty_block),
         HEAP_TEST(small_objects_change_in_place_where_they_can),
         HEAP_TEST(the_rest_of_any_block_serves),
