@@ -174,7 +174,7 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
         uint64_t states;
         jm_copy_bytes((uint8_t *)&states, &block->map[granule], sizeof states);
         for (size_t i = 0; may_be_queued(states) && i < sizeof states; i++) {
-            if (jm_load_relaxed(&block->map[granule + i]) == JM_QUEUED) {
+            if (jm_load_acquire(&block->map[granule + i]) == JM_QUEUED) {
                 unsigned code = jm_arena_class_at(heap->arena, block, granule + i);
                 take_in(heap, block, granule + i, code);
             }
