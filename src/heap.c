@@ -301,13 +301,13 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
     return block == NULL ? 0 : jm_large_usable(block);
 }
 
-/* Frees what was a live small object of class `code` a moment ago. False: it is that no more. Of frees that race
- * without entering, one wins. */
-static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state, unsigned code)
+/* Frees what was a live small object a moment ago. False: it is that no more. Of frees that race without
+ * entering, one wins. */
+static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state)
 {
     uint8_t live = jm_load_relaxed(state);
-    bool is_live = jm_is_live(live) && jm_state_class(live) == code;
-    if (!is_live || !jm_swap_acquire(state, &live, (uint8_t)(code + JM_FREE))) {
+    unsigned code = jm_state_class(live);
+    if (!jm_is_live(live) || !jm_swap_acquire(state, &live, (uint8_t)(code + JM_FREE))) {
         return false;
     }
     jm_inspect_give(heap, pointer);
@@ -323,7 +323,7 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
     unsigned live;
     jm_state *state = find_small(heap, pointer, &live);
     if (state != NULL) {
-        return free_small(heap, pointer, state, jm_state_class(live));
+        return free_small(heap, pointer, state);
     }
     struct jm_block *block = jm_large_find(heap, pointer);
     if (block == NULL) {
@@ -421,8 +421,9 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
         unsigned old = jm_state_class(live);
         jm_inspect_open(pointer, jm_class_bytes(old));
         memcpy(moved, pointer, jm_class_bytes(old));
-        if (!free_small(heap, pointer, state, old)) {
-            /* Another thread freed it meanwhile, and it may have been taken in. */
+        if (!free_small(heap, pointer, state)) {
+            /* Another thread freed it meanwhile, and it may have been taken in; `moved`, which is larger, lies
+             * elsewhere. */
             (void)jm_heap_free(heap, moved);
             return NULL;
         }

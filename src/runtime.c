@@ -427,8 +427,8 @@ uintptr_t jm_runtime_create(uint32_t attributes)
 static bool take_from_gone(struct jm_runtime *runtime)
 {
     uint64_t owner = jm_load_acquire(&runtime->owner);
-    bool used = owner != 0 && owner != JM_NEVER; /* unreachable: changed since it was tried */
-    if (!used || !jm_thread_is_gone(owner >> 1)) {
+    bool used = owner != 0 && owner != JM_NEVER;   /* unreachable: changed since it was tried */
+    if (!used || !jm_thread_is_gone(owner >> 1)) { /* unreachable: the first */
         return false;
     }
     if (!jm_swap_acquire(&runtime->owner, &owner, my_owner(false))) { /* unreachable: two do it */

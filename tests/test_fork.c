@@ -275,6 +275,60 @@ static void a_child_disposes_what_another_thread_was_asked_about(void **state)
     gate_delete(asked.leave);
 }
 
+static void CHAKRA_CALLBACK stay_before_collect(void *state)
+{
+    struct asked *self = state;
+
+    gate_open(self->inside);
+    gate_wait(self->leave);
+}
+
+static void collect_in(void *argument)
+{
+    struct asked *self = argument;
+
+    (void)JsCollectGarbage(self->runtime);
+}
+
+static int collections;
+
+static void CHAKRA_CALLBACK count_collection(void *state)
+{
+    (void)state;
+    collections++;
+}
+
+/* The same in the middle of a before-collect callback; what it leaves behind serves the next runtime. */
+static int dispose_and_set_anew(void *argument)
+{
+    struct asked *asked = argument;
+    JsRuntimeHandle runtime;
+
+    CHILD_CHECK(JsDisposeRuntime(asked->runtime) == JsNoError);
+    CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsNoError);
+    CHILD_CHECK(JsSetRuntimeBeforeCollectCallback(runtime, NULL, count_collection) == JsNoError);
+    CHILD_CHECK(JsCollectGarbage(runtime) == JsNoError && collections == 1);
+    CHILD_CHECK(JsDisposeRuntime(runtime) == JsNoError);
+    return use_new_runtime();
+}
+
+static void a_child_disposes_what_another_thread_was_collecting(void **state)
+{
+    struct asked asked = {new_runtime(), gate_new(), gate_new(), NULL};
+    worker *other = worker_start();
+
+    (void)state;
+    assert_ok(JsSetRuntimeBeforeCollectCallback(asked.runtime, &asked, stay_before_collect));
+    worker_post(other, collect_in, &asked);
+    gate_wait(asked.inside);
+    assert_int_equal(child_run(dispose_and_set_anew, &asked), 0);
+    gate_open(asked.leave);
+    worker_stop(other);
+    dispose(asked.runtime);
+    gate_delete(asked.inside);
+    gate_delete(asked.leave);
+}
+
 static int fork_again(void *argument)
 {
     CHILD_CHECK(use_new_runtime() == 0);
@@ -327,6 +381,7 @@ int main(void)
         cmocka_unit_test(a_child_disposes_what_another_thread_had_a_context_of),
         cmocka_unit_test(a_child_of_a_busy_process_works),
         cmocka_unit_test(a_child_disposes_what_another_thread_was_asked_about),
+        cmocka_unit_test(a_child_disposes_what_another_thread_was_collecting),
         cmocka_unit_test(a_grandchild_works),
         cmocka_unit_test(a_child_made_inside_a_callback_works),
     };
