@@ -6,7 +6,8 @@
  *                [--samples FILE] [--callgrind]
  *
  * Every measurement is a process of its own: round by round, workload by workload, one allocator
- * after the other, so that a slow minute of the machine hits all alike.
+ * after the other, so that a slow minute of the machine hits all alike; and another one first in each
+ * round: who comes first in a virtual machine may have to get its memory back from the host.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -280,11 +281,13 @@ static void run_all(const struct command *command)
     for (round = 0; round < results.rounds; round++) {
         for (w = 0; w < count; w++) {
             for (i = 0; i < results.contender_count; i++) {
+                const size_t next = (i + round) % results.contender_count;
+
                 if (terminal) {
                     show_progress(done, all, start, round, workloads[w],
-                                  results.contenders[i].title);
+                                  results.contenders[next].title);
                 }
-                run_one(command, workloads[w], i);
+                run_one(command, workloads[w], next);
                 done++;
             }
         }
