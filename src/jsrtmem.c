@@ -171,7 +171,7 @@ static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
     return object != NULL ? object : alloc_new(code, size);
 }
 
-JM_HOT inline JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
+JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
 {
     if (JM_UNLIKELY(size > JM_STEP_MAX || jm_current.handle != (uintptr_t)runtime)) {
         return fit(alloc_medium(runtime, size), size);
@@ -322,7 +322,7 @@ static JM_NOINLINE JsErrorCode free_slow(void *pointer)
     return queued ? JsNoError : free_rest(pointer);
 }
 
-JM_HOT inline JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
+JM_HOT JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
 {
     struct jm_arena *arena = jm_current.arena;
     jm_state *state;
