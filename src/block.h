@@ -55,6 +55,11 @@ static inline size_t jm_small_block_min(void)
     return jm_align_up(JM_SMALL_BLOCK_MIN, jm_os_page_size());
 }
 
+static inline size_t jm_page_granules(void)
+{
+    return jm_os_page_size() >> JM_GRANULE_BITS;
+}
+
 /* Room for the arena that one of a heap's small blocks holds. */
 #define JM_ARENA_SPACE ((size_t)768)
 

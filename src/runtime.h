@@ -154,7 +154,8 @@ void jm_runtime_drop_entry(struct jm_runtime *runtime);
 /* Points the fast paths at what the thread entered last. */
 void jm_runtime_refresh_current(void);
 
-/* Enters for jsrtmem_enter: a frame on the thread. NO_ROOM: no memory for it. */
+/* Enters for jsrtmem_enter, by a handle and what it was found as: a frame on the thread. NO_ROOM: no memory for
+ * it. */
 enum jm_entering { JM_ENTERED, JM_ENTER_STALE, JM_ENTER_BUSY, JM_ENTER_NO_ROOM };
 enum jm_entering jm_runtime_push(struct jm_ref ref, uintptr_t handle);
 

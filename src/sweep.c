@@ -3,14 +3,9 @@
 /* Shorter runs of free pages are kept: they serve again soon, and a host is not asked for each page. */
 #define HOLE_MIN ((size_t)64 << 10)
 
-static size_t page_granules(void)
-{
-    return jm_os_page_size() >> JM_GRANULE_BITS;
-}
-
 static void mark_pages(struct jm_block *block, size_t start, size_t end, unsigned state)
 {
-    for (size_t granule = start; granule < end; granule += page_granules()) {
+    for (size_t granule = start; granule < end; granule += jm_page_granules()) {
         jm_store_relaxed(&block->map[granule], (uint8_t)state);
     }
 }
@@ -25,8 +20,8 @@ struct sweep {
 /* Makes the pages of a run holes, and its ends free objects. False: it is too short, or the OS refused. */
 static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
 {
-    size_t first = jm_align_up(start, page_granules());
-    size_t last = end & ~(page_granules() - 1);
+    size_t first = jm_align_up(start, jm_page_granules());
+    size_t last = end & ~(jm_page_granules() - 1);
     if (last < first + (HOLE_MIN >> JM_GRANULE_BITS) || !jm_block_give_pages(block, first, last)) {
         return false;
     }
@@ -66,7 +61,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
             flush_run(sweep, block, run, granule);
             run = JM_NO_GRANULE;
         }
-        granule += state == JM_HOLE ? page_granules() : jm_class_granules[code];
+        granule += state == JM_HOLE ? jm_page_granules() : jm_class_granules[code];
     }
     if (run != JM_NO_GRANULE || end < block->granules) {
         flush_run(sweep, block, run == JM_NO_GRANULE ? end : run, end);
@@ -98,15 +93,15 @@ size_t jm_sweep_and_give(struct jm_arena *arena)
 
 struct jm_run jm_sweep_find_hole(const struct jm_supply *supply, size_t granules)
 {
-    size_t wanted = jm_align_up(granules, page_granules());
+    size_t wanted = jm_align_up(granules, jm_page_granules());
     struct jm_block *block = jm_load_relaxed(&supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         size_t found = 0;
         size_t page = 0;
         while (block->charge < jm_block_size(block) && page < block->granules && found < wanted) {
             bool is_hole = jm_load_relaxed(&block->map[page]) == JM_HOLE;
-            page += page_granules();
-            found = is_hole ? found + page_granules() : 0;
+            page += jm_page_granules();
+            found = is_hole ? found + jm_page_granules() : 0;
         }
         if (found >= wanted) {
             return (struct jm_run){block, page - found, page};

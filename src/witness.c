@@ -80,7 +80,7 @@ static size_t next_start(const struct jm_arena *arena, const struct jm_block *bl
         return jm_granule_of(block, arena->span.end);
     }
     size_t granules = state == JM_HOLE
-                          ? jm_os_page_size() >> JM_GRANULE_BITS
+                          ? jm_page_granules()
                           : jm_class_granules[jm_arena_class_at(arena, block, granule)];
     return granule + granules;
 }

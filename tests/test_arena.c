@@ -9,22 +9,8 @@
 
 #include "sweep.h"
 
-static struct rig rig;
+RIG_OF_EACH_TEST
 #define HEAP (&rig.heap)
-
-static int make(void **state)
-{
-    (void)state;
-    rig_make(&rig);
-    return 0;
-}
-
-static int drop(void **state)
-{
-    (void)state;
-    rig_drop(&rig);
-    return 0;
-}
 
 /* ---- Objects that the test holds: overlaps show in their bytes ---- */
 

@@ -8,22 +8,8 @@
 
 #include <pthread.h>
 
-static struct rig rig;
+RIG_OF_EACH_TEST
 #define HEAP (&rig.heap)
-
-static int make(void **state)
-{
-    (void)state;
-    rig_make(&rig);
-    return 0;
-}
-
-static int drop(void **state)
-{
-    (void)state;
-    rig_drop(&rig);
-    return 0;
-}
 
 static bool queue(void *object)
 {

@@ -8,22 +8,8 @@
 
 #include "sweep.h"
 
-static struct rig rig;
+RIG_OF_EACH_TEST
 #define HEAP (&rig.heap)
-
-static int make(void **state)
-{
-    (void)state;
-    rig_make(&rig);
-    return 0;
-}
-
-static int drop(void **state)
-{
-    (void)state;
-    rig_drop(&rig);
-    return 0;
-}
 
 /* Sweeps, and holds the result to what a sweep promises. */
 static struct heap_walk swept(void)

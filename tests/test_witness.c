@@ -6,25 +6,10 @@
 #include "support/random.h"
 #include "support/rig.h"
 
-#include "sweep.h"
 #include "witness.h"
 
-static struct rig rig;
+RIG_OF_EACH_TEST
 #define HEAP (&rig.heap)
-
-static int make(void **state)
-{
-    (void)state;
-    rig_make(&rig);
-    return 0;
-}
-
-static int drop(void **state)
-{
-    (void)state;
-    rig_drop(&rig);
-    return 0;
-}
 
 static void free_object(void *object)
 {

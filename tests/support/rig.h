@@ -98,6 +98,24 @@ static inline void *rig_alloc(struct rig *self, size_t size)
     return object;
 }
 
+/* The file's own `rig`, and the set-up `make` and tear-down `drop` that give each test a new heap in it. */
+#define RIG_OF_EACH_TEST          \
+    static struct rig rig;        \
+                                  \
+    static int make(void **state) \
+    {                             \
+        (void)state;              \
+        rig_make(&rig);           \
+        return 0;                 \
+    }                             \
+                                  \
+    static int drop(void **state) \
+    {                             \
+        (void)state;              \
+        rig_drop(&rig);           \
+        return 0;                 \
+    }
+
 /* The heap of a runtime. */
 static inline struct jm_heap *heap_of(JsRuntimeHandle runtime)
 {
