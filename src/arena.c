@@ -215,13 +215,11 @@ static size_t end_of_queued(const struct jm_arena *arena, const struct jm_block 
     size_t span = arena->span.block == block ? jm_granule_of(block, arena->span.next) : 0;
     size_t most = span > granule ? span : block->carved;
     size_t end = granule + 1;
-    uint64_t states = 0;
-    while (end + sizeof states <= most) {
-        jm_copy_bytes((uint8_t *)&states, &block->map[end], sizeof states);
+    for (; end + JM_WORD <= most; end += JM_WORD) {
+        uint64_t states = jm_load_states(block->map, end);
         if (states != 0) {
-            break;
+            return end + jm_first_state(states);
         }
-        end += sizeof states;
     }
     while (end < most && jm_load_relaxed(&block->map[end]) == 0) {
         end++;

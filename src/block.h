@@ -66,6 +66,24 @@ static inline size_t jm_page_granules(void)
 /* What separates the last object from whatever lies behind the block: never handed out. */
 #define JM_PAD ((size_t)64)
 
+/* Eight states from a granule of a map on, the first one's lowest. */
+#define JM_WORD sizeof(uint64_t)
+static inline uint64_t jm_load_states(const jm_state *map, size_t granule)
+{
+    uint64_t states;
+    jm_copy_bytes((uint8_t *)&states, &map[granule], JM_WORD);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    states = __builtin_bswap64(states);
+#endif
+    return states;
+}
+
+/* Which of such states the lowest bit set belongs to. pre: there is one. */
+static inline size_t jm_first_state(uint64_t states)
+{
+    return (size_t)__builtin_ctzll(states) / 8;
+}
+
 struct jm_supply;
 
 struct jm_block {

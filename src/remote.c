@@ -156,12 +156,12 @@ static void take_in(struct jm_heap *heap, struct jm_block *block, size_t granule
     }
 }
 
-/* True where one of eight states may be JM_QUEUED. */
-static bool may_be_queued(uint64_t states)
+/* Bits of those of eight states that are JM_QUEUED and, perhaps, of others above one that is. */
+static uint64_t queued_states(uint64_t states)
 {
     const uint64_t ones = UINT64_MAX / 255;
     uint64_t others = states ^ ones * JM_QUEUED; /* a zero byte where one is */
-    return ((others - ones) & ~others & ones << 7) != 0;
+    return (others - ones) & ~others & ones << 7;
 }
 
 /* Frees the queued objects of one 64th of a block's map. */
@@ -170,13 +170,12 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
     unsigned bits = jm_load_relaxed(&block->segment_bits);
     size_t granule = (size_t)segment << bits;
     size_t end = granule + ((size_t)1 << bits);
-    for (; granule < end; granule += sizeof(uint64_t)) {
-        uint64_t states;
-        jm_copy_bytes((uint8_t *)&states, &block->map[granule], sizeof states);
-        for (size_t i = 0; may_be_queued(states) && i < sizeof states; i++) {
-            if (jm_load_acquire(&block->map[granule + i]) == JM_QUEUED) {
-                unsigned code = jm_arena_class_at(heap->arena, block, granule + i);
-                take_in(heap, block, granule + i, code);
+    for (; granule < end; granule += JM_WORD) {
+        uint64_t queued = queued_states(jm_load_states(block->map, granule));
+        for (; queued != 0; queued &= queued - 1) {
+            size_t place = granule + jm_first_state(queued);
+            if (jm_load_acquire(&block->map[place]) == JM_QUEUED) {
+                take_in(heap, block, place, jm_arena_class_at(heap->arena, block, place));
             }
         }
     }

@@ -1,7 +1,7 @@
 #include "witness.h"
 
-/* States that are looked at together; those of a block are a whole number of words. */
-#define WORD sizeof(uint64_t)
+/* The states of a block are a whole number of words. */
+#define WORD JM_WORD
 #define HIGH_BITS 0x8080808080808080u
 static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % WORD == 0, "objects begin at a word");
 
@@ -36,15 +36,10 @@ static void take(struct jm_block *block, size_t granule)
     block->has_witness = true;
 }
 
-/* The states of a word whose highest bit is set, the first one's lowest. */
+/* The states of a word whose highest bit is set. */
 static uint64_t high_states(const struct jm_block *block, size_t word)
 {
-    uint64_t states;
-    jm_copy_bytes((uint8_t *)&states, &block->map[word * WORD], WORD);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    states = __builtin_bswap64(states);
-#endif
-    return states & HIGH_BITS;
+    return jm_load_states(block->map, word * WORD) & HIGH_BITS;
 }
 
 /* Goes on over words without high states, many at a time. */
@@ -62,7 +57,7 @@ static bool take_from(struct jm_block *block, size_t word, size_t end)
 {
     for (word = skip(block, word, end); word < end; word++) {
         for (uint64_t high = high_states(block, word); high != 0; high &= high - 1) {
-            size_t granule = word * WORD + (size_t)__builtin_ctzll(high) / 8;
+            size_t granule = word * WORD + jm_first_state(high);
             if (holds(jm_load_relaxed(&block->map[granule]))) {
                 take(block, granule);
                 return true;
