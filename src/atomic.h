@@ -119,6 +119,13 @@ static inline void jm_copy_bytes(uint8_t *copy, const _Atomic(uint8_t) *bytes, s
 #endif
 }
 
+/* A sequentially consistent fence behind a locked instruction, which some processors have in it already. */
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__)) && !defined(JM_THREAD_SANITIZER)
+#define jm_fence_after_swap() atomic_signal_fence(memory_order_seq_cst)
+#else
+#define jm_fence_after_swap() atomic_thread_fence(memory_order_seq_cst)
+#endif
+
 /* Strong compare-and-swap: acquire on success of `expected` -> `desired`. */
 #define jm_swap_acquire(object, expected, desired)                                                 \
     atomic_compare_exchange_strong_explicit((object), (expected), (desired), memory_order_acquire, \

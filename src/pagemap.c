@@ -86,12 +86,18 @@ static bool has_readers(uint32_t epoch)
 bool jm_pagemap_is_quiet(void)
 {
     uint32_t readers = 0;
-    atomic_thread_fence(memory_order_seq_cst); /* who begins after finds nothing */
+    jm_fence_after_swap(); /* who begins after finds nothing */
     for (int stripe = 0; stripe < JM_READER_STRIPES; stripe++) {
         readers |= jm_load_seq_cst(&jm_pagemap_stripes[stripe].readers[0]);
         readers |= jm_load_seq_cst(&jm_pagemap_stripes[stripe].readers[1]);
     }
     return readers == 0;
+}
+
+uint32_t jm_pagemap_since(void)
+{
+    atomic_thread_fence(memory_order_seq_cst); /* who begins after finds nothing */
+    return jm_load_seq_cst(&jm_pagemap_epoch);
 }
 
 uint32_t jm_pagemap_advance(void)
@@ -108,10 +114,7 @@ uint32_t jm_pagemap_advance(void)
 
 void jm_pagemap_wait(void)
 {
-    if (jm_pagemap_is_quiet()) {
-        return;
-    }
-    uint32_t since = jm_load_seq_cst(&jm_pagemap_epoch);
+    uint32_t since = jm_pagemap_since();
     for (unsigned attempt = 0; !jm_pagemap_is_over(since, jm_pagemap_advance()); attempt++) {
         jm_os_pause(attempt);
     }

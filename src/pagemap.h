@@ -134,10 +134,14 @@ JM_INLINE void jm_pagemap_leave(_Atomic(uint32_t) *readers)
     }
 }
 
+/* The epoch that what is unregistered now waits from. */
+uint32_t jm_pagemap_since(void);
+
 /* Ends epochs as far as readers allow, at most two. Returns the epoch then. */
 uint32_t jm_pagemap_advance(void);
 
-/* True where nobody reads at all, so that of what was unregistered before no reader is left either. */
+/* True where nobody reads at all, so that of what was unregistered before no reader is left either. pre: the
+ * caller took a lock since. */
 bool jm_pagemap_is_quiet(void);
 
 /* True where no reader is left of what was unregistered in epoch `since` or before. */

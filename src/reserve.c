@@ -202,14 +202,23 @@ static void keep(struct jm_block *block, struct jm_block **list)
     jm_lock_drop(&reserve.lock);
 }
 
+/* Keeps a block that can be used again, unless somebody may read it or the bound does not allow it. */
+static bool keep_at_once(struct jm_block *block)
+{
+    jm_lock_take(&reserve.lock);
+    bool kept = jm_pagemap_is_quiet() && fits(block->charge);
+    if (kept) {
+        push(&reserve.bins[bin_of(block->charge)], block);
+    }
+    jm_lock_drop(&reserve.lock);
+    return kept;
+}
+
 /* True once nobody reads a block any more that was unregistered; false if others wait longer than a few
  * steps. */
 static bool wait_for_readers(struct jm_block *block)
 {
-    if (JM_LIKELY(jm_pagemap_is_quiet())) {
-        return true;
-    }
-    uint32_t since = block->retired = jm_load_seq_cst(&jm_pagemap_epoch);
+    uint32_t since = block->retired = jm_pagemap_since();
     size_t room = jm_load_relaxed(&reserve.limit);
     bool full = jm_load_relaxed(&reserve.bytes) > room + JM_RESERVE_WAITING_MAX;
     for (unsigned attempt = 0; !jm_pagemap_is_over(since, jm_pagemap_advance()); attempt++) {
@@ -224,12 +233,15 @@ static bool wait_for_readers(struct jm_block *block)
 bool jm_reserve_give(struct jm_block *block, bool must)
 {
     jm_reserve_settle();
+    bool reusable = !jm_block_is_large(block) && block->charge == jm_block_size(block) &&
+                    block->charge <= JM_RESERVE_BLOCK_MAX;
+    if (reusable && keep_at_once(block)) {
+        return true;
+    }
     if (!wait_for_readers(block)) {
         keep(block, &reserve.leftovers);
         return true;
     }
-    bool reusable = !jm_block_is_large(block) && block->charge == jm_block_size(block) &&
-                    block->charge <= JM_RESERVE_BLOCK_MAX;
     if (!reusable || !fits(block->charge)) {
         if (return_block(block)) {
             return true;
