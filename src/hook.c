@@ -2,17 +2,22 @@
 
 #include "os.h"
 
-static struct jm_pair read_pair(const struct jm_hook *hook)
+/* Reads the pair. False: it is being written. */
+JM_INLINE bool try_read(const struct jm_hook *hook, struct jm_pair *pair)
 {
-    for (unsigned attempt = 0;; attempt++) {
-        uint32_t version = jm_load_acquire(&hook->version);
-        struct jm_pair pair = {jm_load_relaxed(&hook->function), jm_load_relaxed(&hook->state), 0};
-        atomic_thread_fence(memory_order_acquire);
-        if (version % 2 == 0 && jm_load_relaxed(&hook->version) == version) {
-            return pair;
-        }
-        jm_os_pause(attempt);
-    }
+    uint32_t version = jm_load_acquire(&hook->version);
+    pair->function = jm_load_relaxed(&hook->function);
+    pair->state = jm_load_relaxed(&hook->state);
+    atomic_thread_fence(memory_order_acquire);
+    return version % 2 == 0 && jm_load_relaxed(&hook->version) == version;
+}
+
+static JM_COLD void read_contended(const struct jm_hook *hook, struct jm_pair *pair)
+{
+    unsigned attempt = 0;
+    do {
+        jm_os_pause(attempt++);
+    } while (!try_read(hook, pair));
 }
 
 bool jm_hook_begin(struct jm_hook *hook, struct jm_pair *pair, uintptr_t mark)
@@ -22,7 +27,9 @@ bool jm_hook_begin(struct jm_hook *hook, struct jm_pair *pair, uintptr_t mark)
     jm_store_relaxed(&hook->call.thread, jm_thread.id);
     jm_store_relaxed(&hook->turn, turn);
     atomic_thread_fence(memory_order_seq_cst); /* the turn is taken before the pair is read */
-    *pair = read_pair(hook);
+    if (JM_UNLIKELY(!try_read(hook, pair))) {
+        read_contended(hook, pair);
+    }
     pair->turn = turn;
     if (pair->function == NULL) {
         jm_store_relaxed(&hook->call.thread, 0);
@@ -72,14 +79,22 @@ bool jm_hook_was_left(const struct jm_hook *hook, uintptr_t here)
     return here > hook->call.mark && jm_os_on_stack(here, hook->call.mark);
 }
 
-void jm_hook_set(struct jm_hook *hook, jm_hook_function function, void *state)
+void jm_hook_reset(struct jm_hook *hook)
+{
+    jm_store_relaxed(&hook->function, NULL);
+    jm_store_relaxed(&hook->state, NULL);
+    jm_store_relaxed(&hook->version, 0);
+}
+
+bool jm_hook_set(struct jm_hook *hook, jm_hook_function function, void *state)
 {
     uint32_t version = jm_load_relaxed(&hook->version);
     jm_store_relaxed(&hook->version, version + 1);
     atomic_thread_fence(memory_order_release);
     jm_store_relaxed(&hook->function, function);
     jm_store_relaxed(&hook->state, state);
-    jm_store_release(&hook->version, version + 2);
+    jm_store_release(&hook->version, version + 2 == 0 ? 2 : version + 2);
+    return version != 0;
 }
 
 void jm_hook_quiesce(const struct jm_hook *hook)

@@ -36,7 +36,7 @@ struct jm_hook {
     struct jm_call call;
     _Atomic(jm_hook_function) function; /* written under the runtime's lock */
     _Atomic(void *) state;              /* written under the runtime's lock */
-    _Atomic(uint32_t) version;          /* odd while the pair is being written */
+    _Atomic(uint32_t) version;          /* odd while the pair is being written; 0: it never was */
     _Atomic(uint32_t) turn;             /* written by the calling thread */
 };
 
@@ -74,8 +74,12 @@ static inline bool jm_hook_is_mine(const struct jm_hook *hook)
 /* True where a frame at `here` shows that the host left this call without returning from it. */
 bool jm_hook_was_left(const struct jm_hook *hook, uintptr_t here);
 
-/* Changes the pair. pre: the runtime's lock is held. */
-void jm_hook_set(struct jm_hook *hook, jm_hook_function function, void *state);
+/* Makes a hook new: there is no pair, and there was none. pre: nobody calls or changes it. */
+void jm_hook_reset(struct jm_hook *hook);
+
+/* Changes the pair. pre: the runtime's lock is held. Returns whether there may have been another one, which
+ * may still be in use. */
+bool jm_hook_set(struct jm_hook *hook, jm_hook_function function, void *state);
 
 /* Waits until a call that may still use the pair before the last change has ended. pre: no lock is
  * held, and the thread is inside no callback. */

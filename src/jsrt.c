@@ -160,9 +160,9 @@ CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit)
 static JsErrorCode set_hook(struct jm_ref ref, struct jm_hook *hook, jm_hook_function function,
                             void *state)
 {
-    jm_hook_set(hook, function, function == NULL ? NULL : state);
+    bool had_pair = jm_hook_set(hook, function, function == NULL ? NULL : state);
     jm_runtime_unlock(ref);
-    if (jm_thread.calls == NULL) {
+    if (had_pair && jm_thread.calls == NULL) {
         jm_hook_quiesce(hook);
     }
     return JsNoError;

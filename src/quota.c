@@ -11,7 +11,7 @@ void jm_quota_reset(struct jm_quota *quota)
     for (int event = 0; event < JM_EVENTS; event++) {
         jm_store_relaxed(&quota->events[event], 0);
     }
-    jm_hook_set(&quota->hook, NULL, NULL);
+    jm_hook_reset(&quota->hook);
     quota->operations = 0;
 }
 

@@ -319,7 +319,7 @@ static struct jm_notice *take_notice(struct jm_runtime *runtime)
     if (notice != NULL) {
         notice->runtime = runtime;
         notice->hook.call.site = SITE_BEFORE_COLLECT;
-        jm_hook_set(&notice->hook, NULL, NULL);
+        jm_hook_reset(&notice->hook);
         (void)jm_registry_publish(JM_KIND_NOTICE, &notice->slot); /* which counts its uses */
     }
     return notice;

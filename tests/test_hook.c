@@ -318,6 +318,24 @@ static void quiesce_lasts_as_long_as_the_call(void **state)
     gate_delete(wait.changed);
 }
 
+static void a_change_tells_whether_an_older_pair_may_be_in_use(void **state)
+{
+    static struct jm_hook hook;
+    struct jm_pair pair;
+
+    (void)state;
+    assert_false(jm_hook_set(&hook, NULL, NULL)); /* none was ever set */
+    assert_true(jm_hook_set(&hook, nothing, &pair));
+    jm_hook_reset(&hook);
+    assert_false(jm_hook_begin(&hook, &pair, here()));
+    assert_false(jm_hook_set(&hook, nothing, NULL));
+    assert_true(jm_hook_set(&hook, NULL, NULL)); /* what was before NULL may be in use still */
+    assert_true(jm_hook_set(&hook, NULL, NULL));
+    jm_store_relaxed(&hook.version, UINT32_MAX - 1); /* after two thousand million changes */
+    assert_true(jm_hook_set(&hook, nothing, NULL));
+    assert_true(jm_hook_set(&hook, NULL, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +349,7 @@ int main(void)
         cmocka_unit_test(forgetting_leaves_a_hook_that_works),
         cmocka_unit_test(pairs_are_swapped_in_one_piece_and_waited_for),
         cmocka_unit_test(quiesce_lasts_as_long_as_the_call),
+        cmocka_unit_test(a_change_tells_whether_an_older_pair_may_be_in_use),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }
