@@ -12,10 +12,9 @@ static struct jm_arena *copy_into(struct jm_block *block, const struct jm_arena 
                                   struct jm_supply *supply)
 {
     struct jm_arena *copy = (struct jm_arena *)(void *)block->arena;
-    size_t size = sizeof *arena - offsetof(struct jm_arena, span);
+    size_t size = sizeof *arena;
     JM_PIN(size); /* compilers make one instruction of a known size, which takes longer to begin */
-    jm_store_relaxed(&copy->live, jm_load_relaxed(&arena->live)); /* who comes late may read it */
-    memcpy(&copy->span, &arena->span, size);
+    memcpy(copy, arena, size);
     copy->supply = supply;
     jm_block_set_small_token(supply, copy);
     return copy;
@@ -54,7 +53,7 @@ void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
     struct jm_link *list = &arena->free[code];
     struct jm_link *link = list->next;
     jm_state *state = link == NULL ? NULL : jm_arena_find(arena, link);
-    if (link == NULL || (state != NULL && jm_arena_take(arena, list, link, state, code))) {
+    if (link == NULL || (state != NULL && jm_arena_take(list, link, state, code))) {
         return link;
     }
     list->next = NULL; /* what followed is still in the map */
@@ -71,6 +70,7 @@ void jm_arena_clear_lists(struct jm_arena *arena)
 
 void jm_arena_open_span(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end)
 {
+    arena->freed |= JM_FREED_SINCE_GIVING;
     arena->span = (struct jm_span){
         .next = jm_granule_address(block, start),
         .end = jm_granule_address(block, end),
@@ -99,7 +99,7 @@ bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, uns
     arena->span.next = (char *)object + jm_class_bytes(code);
     jm_inspect_close(arena->span.next, jm_class_bytes(old) - jm_class_bytes(code));
     jm_store_byte(state, code + kind);
-    jm_add_owned(&arena->live, jm_class_live(code) - jm_class_live(old));
+    arena->freed = JM_FREED_SINCE_SWEEP | JM_FREED_SINCE_GIVING;
     return true;
 }
 
@@ -159,7 +159,6 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
             struct jm_block *block = jm_block_of(object);
             size_t start = jm_granule_of(block, object);
             jm_inspect_close(object, jm_class_bytes(larger));
-            jm_add_owned(&arena->live, 0 - jm_class_live(larger));
             jm_arena_open_span(arena, block, start, start + jm_class_granules[larger]);
             return true;
         }
@@ -240,7 +239,7 @@ void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start
 {
     size_t end = start + jm_class_granules[old];
     jm_store_byte(&block->map[granule], code + kind);
-    jm_add_owned(&arena->live, jm_class_live(code) - jm_class_live(old));
+    arena->freed = JM_FREED_SINCE_SWEEP | JM_FREED_SINCE_GIVING;
     jm_arena_free_run(arena, block, start, granule);
     jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);
 }

@@ -8,7 +8,7 @@
  *
  *      sum over blocks of carved - first granule == live + free + queued + (span.end - span.next)
  *
- * Nothing is counted by block or by class: which blocks are empty, the state map tells whoever asks.
+ * Nothing is counted: what is live and which blocks are empty, the state map tells whoever asks.
  *
  * There is one list of free objects per class, linked through the objects themselves. A link is a
  * hint: whoever follows one asks the state map first whether it leads to a free object of this class.
@@ -37,17 +37,19 @@ struct jm_span {
     uintptr_t states;
 };
 
+/* Whom an arena tells that objects were freed since it was done with them last. */
+#define JM_FREED_SINCE_SWEEP 1
+#define JM_FREED_SINCE_GIVING 2 /* or a span opened */
+
 struct jm_arena {
-    _Atomic(uint64_t) live; /* granules << 32 | objects, queued ones included. Read by all */
     struct jm_span span;
     struct jm_link free[JM_CLASSES + 1]; /* by code; `next` is the first object */
     struct jm_supply *supply;
     struct jm_block *doubtful; /* the one block that may be empty, see giveback.c; or null */
-    uint64_t swept;  /* what was live at the last sweep, to tell whether another may help */
-    uint64_t given;  /* and when long runs of free pages were last given back */
-    uint32_t cut;    /* granules of spans chosen and blocks opened since the last sweep */
-    uint32_t random; /* the state of a generator: what it gives is evenly spread, no more */
-    bool broken;     /* free objects may be missing from the lists: sweep before growing */
+    uint32_t cut;              /* granules of spans chosen and blocks opened since the last sweep */
+    uint32_t random;           /* see jm_arena_draw */
+    uint8_t freed;             /* JM_FREED_SINCE_* */
+    bool broken; /* free objects may be missing from the lists: sweep before growing */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 
@@ -99,14 +101,9 @@ JM_UNCHECKED void jm_link_set(struct jm_link *link, struct jm_link *next)
     link->next = next;
 }
 
-JM_INLINE size_t jm_class_bytes(size_t code)
-{
-    return (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
-}
-
 /* Takes the first object of a list, which a link led to. False: it is no free object of this class. */
-JM_INLINE bool jm_arena_take(struct jm_arena *arena, struct jm_link *list, struct jm_link *link,
-                             jm_state *state, size_t code)
+JM_INLINE bool jm_arena_take(struct jm_link *list, struct jm_link *link, jm_state *state,
+                             size_t code)
 {
     if (JM_UNLIKELY(!jm_equals_byte(state, (uint8_t)(code + JM_FREE)))) {
         return false;
@@ -116,7 +113,6 @@ JM_INLINE bool jm_arena_take(struct jm_arena *arena, struct jm_link *list, struc
     list->next = jm_link_next(link);
     jm_store_byte(state, (unsigned)live);
     jm_inspect_open(link, jm_class_bytes(code));
-    jm_add_owned(&arena->live, jm_class_live(code));
     return true;
 }
 
@@ -127,8 +123,7 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
     JM_PIN(list);
     struct jm_link *link = list->next;
     jm_state *state;
-    bool taken =
-        jm_arena_peek(arena, link, &state) && jm_arena_take(arena, list, link, state, code);
+    bool taken = jm_arena_peek(arena, link, &state) && jm_arena_take(list, link, state, code);
     return taken ? link : NULL;
 }
 
@@ -147,14 +142,13 @@ JM_INLINE void jm_arena_push(struct jm_arena *arena, jm_state *state, void *obje
     jm_store_byte(state, (unsigned)(code + JM_FREE));
     jm_inspect_close(object, jm_class_bytes(code));
     jm_arena_list(&arena->free[code], object);
-    jm_add_owned(&arena->live, 0 - jm_class_live(code));
+    arena->freed = JM_FREED_SINCE_SWEEP | JM_FREED_SINCE_GIVING;
 }
 
 /* Cuts an object off the span. NULL: the span is too short. */
 JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
 {
-    uint64_t live = jm_class_live(code);
-    size_t bytes = jm_live_bytes(live);
+    size_t bytes = jm_class_bytes(code);
     char *object = arena->span.next;
     if ((size_t)(arena->span.end - object) < bytes) {
         return NULL;
@@ -163,7 +157,6 @@ JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
     arena->span.next = object + bytes;
     jm_inspect_open(object, bytes);
     jm_store_byte(state, (unsigned)(code + JM_PLAIN));
-    jm_add_owned(&arena->live, live);
     return object;
 }
 
@@ -176,17 +169,14 @@ JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
 JM_INLINE bool jm_arena_extend(struct jm_arena *arena, jm_state *state, void *object, unsigned kind,
                                unsigned old, unsigned code)
 {
-    uint64_t was = jm_class_live(old);
-    uint64_t will = jm_class_live(code);
-    size_t bytes = jm_live_bytes(will);
-    char *next = (char *)object + jm_live_bytes(was);
+    size_t bytes = jm_class_bytes(code);
+    char *next = (char *)object + jm_class_bytes(old);
     if (arena->span.next != next || (size_t)(arena->span.end - (char *)object) < bytes) {
         return false;
     }
     arena->span.next = (char *)object + bytes;
     jm_store_byte(state, code + kind);
     jm_inspect_open(object, jm_class_bytes(code));
-    jm_add_owned(&arena->live, will - was);
     return true;
 }
 
@@ -222,6 +212,13 @@ void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t st
 
 /* Makes granules that hold nothing the span. pre: the last one was retired. */
 void jm_arena_open_span(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end);
+
+/* A number below `end`; they are evenly spread, no more. */
+static inline size_t jm_arena_draw(struct jm_arena *arena, size_t end)
+{
+    arena->random = arena->random * 1664525u + 1013904223u;
+    return (size_t)((uint64_t)arena->random * end >> 32);
+}
 
 /* The granules of the span. */
 static inline uint32_t jm_arena_span_granules(const struct jm_arena *arena)

@@ -199,10 +199,10 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes)
 static void give_runs(struct jm_heap *heap)
 {
     struct jm_arena *arena = heap->arena;
-    if (arena == NULL || arena->given == jm_load_relaxed(&arena->live)) {
+    if (arena == NULL || (arena->freed & JM_FREED_SINCE_GIVING) == 0) {
         return;
     }
-    arena->given = jm_load_relaxed(&arena->live);
+    arena->freed &= ~JM_FREED_SINCE_GIVING & UINT8_MAX;
     size_t given = jm_sweep_and_give(arena);
     if (given != 0) {
         jm_quota_refund(&heap->supply.quota, given);

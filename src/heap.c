@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "large.h"
-#include "sweep.h"
 
 /* A heap that grows takes a block of this part of what it holds: its slack stays under an eighth. */
 #define GROWTH_DIVISOR 8
@@ -15,6 +14,9 @@
  * into objects since the last one. */
 #define SWEEP_FREE_DIVISOR 6
 #define SWEEP_CUT_DIVISOR 8
+
+/* To ask how much is free takes as long as a sweep where there is no more than this. */
+#define SWEEP_ANYWAY ((size_t)32 << 10 >> JM_GRANULE_BITS)
 
 JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena, NULL};
 
@@ -52,8 +54,6 @@ void jm_heap_reset(struct jm_heap *heap)
     heap->untidy = heap->untidy_small = false;
     heap->emptied = false;
     jm_store_relaxed(&heap->queued, 0);
-    jm_store_relaxed(&heap->large_bytes, 0);
-    jm_store_relaxed(&heap->large_objects, 0);
 }
 
 /* Makes a list whole again, of which only `next` can be trusted. Returns what its blocks are charged. */
@@ -86,16 +86,15 @@ void jm_heap_forget(struct jm_heap *heap)
 
 struct jm_live jm_heap_live_any(const struct jm_heap *heap)
 {
-    const void *token;
-    uint64_t small;
-    do { /* until the arena stays where it is meanwhile */
-        token = jm_load_seq_cst(&heap->supply.small_token);
-        small = token == NULL ? 0 : jm_load_acquire(&((const struct jm_arena *)token)->live);
-    } while (token != jm_load_relaxed(&heap->supply.small_token));
-    return (struct jm_live){
-        .bytes = jm_live_bytes(small) + jm_load_relaxed(&heap->large_bytes),
-        .objects = (uint32_t)small + jm_load_relaxed(&heap->large_objects),
-    };
+    struct jm_live live = jm_sweep_live(&heap->supply);
+    const struct jm_block *block = jm_load_acquire(&heap->supply.large);
+    for (; block != NULL; block = jm_load_acquire(&block->next)) {
+        if (jm_load_relaxed(&block->state) == JM_LARGE_LIVE) {
+            live.bytes += jm_large_usable(block);
+            live.objects++;
+        }
+    }
+    return live;
 }
 
 /* ---- Growing ---- */
@@ -175,24 +174,32 @@ static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
 /* ---- Small objects ---- */
 
 /*
- * Sweeps if that is worth it: where lists are broken; where much is free, but in other sizes than those
- * in demand; and, if anything was freed since the last time, before a block is asked for in vain.
+ * Whether a sweep may help: where much is free, but in other sizes than those in demand; and, before a block is
+ * asked for in vain, where anything is. Never where nothing was freed.
  */
+static bool is_sweep_worth(struct jm_heap *heap, unsigned code)
+{
+    struct jm_arena *arena = heap->arena;
+    size_t carved = jm_sweep_carved(&heap->supply);
+    bool due = arena->cut >= carved / SWEEP_CUT_DIVISOR;
+    bool last = !jm_quota_allows(&heap->supply.quota, next_block(heap, code));
+    if ((arena->freed & JM_FREED_SINCE_SWEEP) == 0 || !(due || last)) {
+        return false;
+    }
+    return last || carved <= SWEEP_ANYWAY ||
+           jm_sweep_guess_free(arena, carved) >= carved / SWEEP_FREE_DIVISOR;
+}
+
+/* Sweeps if that is worth it, or where lists are broken. */
 static bool sweep_if_worth(struct jm_heap *heap, unsigned code)
 {
     struct jm_arena *arena = heap->arena;
     jm_arena_retire_span(arena);
-    uint64_t live = jm_load_relaxed(&arena->live);
-    size_t carved = jm_sweep_carved(&heap->supply);
-    size_t free = carved - (size_t)(live >> 32);
-    bool changed = live != arena->swept;
-    bool plenty = free >= carved / SWEEP_FREE_DIVISOR && arena->cut >= carved / SWEEP_CUT_DIVISOR;
-    bool wanted = plenty || !jm_quota_allows(&heap->supply.quota, next_block(heap, code));
-    if (!arena->broken && !(changed && wanted && free >= jm_class_granules[code])) {
+    if (!arena->broken && !is_sweep_worth(heap, code)) {
         return false;
     }
     jm_sweep(arena);
-    arena->swept = live;
+    arena->freed &= ~JM_FREED_SINCE_SWEEP & UINT8_MAX;
     arena->cut = 0;
     return true;
 }
@@ -335,7 +342,6 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
     }
     jm_inspect_give(heap, pointer);
     jm_inspect_close(pointer, jm_large_usable(block));
-    jm_heap_count_large(heap, 0 - jm_large_usable(block), (uint32_t)-1);
     jm_heap_note_empty(heap, block);
     return true;
 }

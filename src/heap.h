@@ -8,22 +8,20 @@
 #ifndef JM_HEAP_H
 #define JM_HEAP_H
 
-#include "arena.h"
+#include "sweep.h"
 
 #define JM_QUEUED_SMALL 1
 #define JM_QUEUED_LARGE 2
 
 struct jm_heap {
-    struct jm_arena *arena;  /* null without small blocks */
-    bool untidy;             /* blocks wait to be given back */
-    bool untidy_small;       /* small ones among them */
-    bool emptied;            /* a small block came into doubt, while others are given back */
-    _Atomic(uint8_t) queued; /* set by all: JM_QUEUED_*: which lists have queued frees */
-    _Atomic(uint32_t) large_objects; /* live. Read by all */
-    struct jm_supply supply;         /* what the pointer map names as the owner */
-    struct jm_block *empty_large;    /* large blocks to be given back, linked by next_empty */
-    struct jm_block *refused_large;  /* and those that the OS would not take when last asked */
-    _Atomic(size_t) large_bytes;     /* of live large objects. Read by all */
+    struct jm_arena *arena;         /* null without small blocks */
+    bool untidy;                    /* blocks wait to be given back */
+    bool untidy_small;              /* small ones among them */
+    bool emptied;                   /* a small block came into doubt, while others are given back */
+    _Atomic(uint8_t) queued;        /* set by all: JM_QUEUED_*: which lists have queued frees */
+    struct jm_supply supply;        /* what the pointer map names as the owner */
+    struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
+    struct jm_block *refused_large; /* and those that the OS would not take when last asked */
 };
 
 /* The runtime that the calling thread entered last, for the fast paths. `handle` may equal what a caller
@@ -104,20 +102,8 @@ void jm_heap_forget(struct jm_heap *heap);
 /* Takes in what other threads freed. True if there was anything. */
 bool jm_heap_drain(struct jm_heap *heap);
 
-/* What is live now. Any thread may call, between jm_pagemap_enter and jm_pagemap_leave or as the heap's user. */
-struct jm_live {
-    size_t bytes, objects;
-};
-struct jm_live jm_heap_live_any(const struct jm_heap *heap);
-
-/* Counts what is live of large objects, more or less. */
-static inline void jm_heap_count_large(struct jm_heap *heap, size_t bytes, uint32_t objects)
-{
-    jm_add_owned(&heap->large_bytes, bytes);
-    jm_add_owned(&heap->large_objects, objects);
-}
-
 /* Any thread, between jm_pagemap_enter and jm_pagemap_leave. */
+struct jm_live jm_heap_live_any(const struct jm_heap *heap); /* what is live now */
 size_t jm_heap_usable_any(const void *pointer);
 struct jm_heap *jm_heap_of_any(const void *pointer); /* of a live object; NULL: it is none */
 const char *

@@ -35,11 +35,7 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
     size_t bytes = object_bytes(size);
     jm_heap_make_room(heap, bytes + jm_os_page_size());
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
-    if (block == NULL) {
-        return NULL;
-    }
-    jm_heap_count_large(heap, jm_large_usable(block), 1);
-    return show(block, 0);
+    return block == NULL ? NULL : show(block, 0);
 }
 
 struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
@@ -58,11 +54,7 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size)
 {
     if (jm_block_is_resizable(block) && !jm_quota_in_callback(&heap->supply.quota)) {
-        size_t less = jm_load_relaxed(&block->usable) - object_bytes(size);
-        jm_heap_count_large(heap, 0 - less, 0); /* before the host is told */
-        if (!jm_block_shrink(&heap->supply, block, object_bytes(size))) {
-            jm_heap_count_large(heap, less, 0);
-        }
+        (void)jm_block_shrink(&heap->supply, block, object_bytes(size));
     }
     return show(block, jm_large_usable(block));
 }
@@ -86,7 +78,6 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (grown == NULL) {
         return *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
     }
-    jm_heap_count_large(heap, jm_large_usable(grown) - usable, 0);
     void *object = show(grown, usable);
     if (object != pointer) {
         jm_inspect_change(heap, pointer, object, old, size);

@@ -202,7 +202,6 @@ static void drain_large(struct jm_heap *heap, struct jm_block *block)
     if (jm_load_acquire(&block->state) == JM_LARGE_QUEUED) {
         await_closed(jm_block_object(block));
         jm_store_relaxed(&block->state, JM_LARGE_NONE);
-        jm_heap_count_large(heap, 0 - jm_large_usable(block), (uint32_t)-1);
         jm_heap_note_empty(heap, block);
     }
 }

@@ -21,7 +21,3 @@ const uint8_t jm_class_sizes[JM_STEP_MAX + 1] = {1, FOR_STEPS(GRANULE)};
 #define COUNT(granules) granules,
 
 const uint16_t jm_class_granules[JM_CLASSES + 1] = {0, JM_FOR_CLASSES(COUNT)};
-
-#define LIVE(granules) ((uint64_t)(granules) << 32) + 1,
-
-const uint64_t jm_class_counts[JM_CLASSES + 1] = {0, JM_FOR_CLASSES(LIVE)};

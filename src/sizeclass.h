@@ -74,18 +74,9 @@ static inline unsigned jm_class_within(size_t granules)
     return jm_class_granules[code] > granules ? code - 1 : code;
 }
 
-/* What a live object counts in its arena, by code: granules << 32 | 1 object. */
-extern JM_HIDDEN const uint64_t jm_class_counts[JM_CLASSES + 1];
-
-JM_INLINE uint64_t jm_class_live(size_t code)
+JM_INLINE size_t jm_class_bytes(size_t code)
 {
-    return jm_class_counts[code];
-}
-
-/* The bytes of what is counted so. */
-JM_INLINE size_t jm_live_bytes(uint64_t live)
-{
-    return (size_t)(live >> 32) << JM_GRANULE_BITS;
+    return (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
 }
 
 /* A live object that is no witness: most are. */

@@ -3,6 +3,10 @@
 /* Shorter runs of free pages are kept: they serve again soon, and a host is not asked for each page. */
 #define HOLE_MIN ((size_t)64 << 10)
 
+/* What is free is guessed from so many parts of the map at most, a cache line each. */
+#define PART ((size_t)64)
+#define PARTS_MAX 64
+
 static void mark_pages(struct jm_block *block, size_t start, size_t end, unsigned state)
 {
     for (size_t granule = start; granule < end; granule += jm_page_granules()) {
@@ -119,6 +123,49 @@ void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run)
     jm_arena_open_span(arena, run.block, run.start, run.end);
 }
 
+/* What each state counts, if live: granules << 32 | 1 object. */
+static void weigh_states(uint64_t *weights)
+{
+    for (unsigned state = 0; state <= UINT8_MAX; state++) {
+        bool live = jm_is_live(state);
+        weights[state] = live ? (uint64_t)jm_class_granules[jm_state_class(state)] << 32 | 1 : 0;
+    }
+}
+
+/* All eight, whatever they are: which of them are live no processor foresees. */
+JM_INLINE uint64_t weigh_word(uint64_t states, const uint64_t *weights)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < JM_WORD; i++) {
+        sum += weights[(uint8_t)(states >> 8 * i)];
+    }
+    return sum;
+}
+
+static uint64_t weigh_block(const struct jm_block *block, const uint64_t *weights)
+{
+    uint64_t sum = 0;
+    for (size_t granule = block->first; granule < block->granules; granule += JM_WORD) {
+        uint64_t states = jm_load_states(block->map, granule);
+        sum += states == 0 ? 0 : weigh_word(states, weights);
+    }
+    return sum;
+}
+
+struct jm_live jm_sweep_live(const struct jm_supply *supply)
+{
+    uint64_t weights[UINT8_MAX + 1];
+    struct jm_live live = {0, 0};
+    const struct jm_block *block = jm_load_acquire(&supply->small);
+    weigh_states(weights);
+    for (; block != NULL; block = jm_load_acquire(&block->next)) {
+        uint64_t sum = weigh_block(block, weights);
+        live.bytes += (size_t)(sum >> 32) << JM_GRANULE_BITS;
+        live.objects += (uint32_t)sum;
+    }
+    return live;
+}
+
 size_t jm_sweep_carved(const struct jm_supply *supply)
 {
     size_t carved = 0;
@@ -128,4 +175,35 @@ size_t jm_sweep_carved(const struct jm_supply *supply)
         carved += block->carved - block->first - (holes >> JM_GRANULE_BITS);
     }
     return carved;
+}
+
+/* Granules of the free objects that start in a part of the map. */
+static size_t free_in(const struct jm_block *block, size_t granule)
+{
+    size_t granules = 0;
+    for (size_t end = granule + PART; granule < end; granule += JM_WORD) {
+        uint64_t states = jm_low_states(jm_load_states(block->map, granule));
+        for (; states != 0; states = jm_next_states(states)) {
+            unsigned state = jm_state_in(states);
+            granules += jm_is_free(state) ? jm_class_granules[jm_state_class(state)] : 0;
+        }
+    }
+    return granules;
+}
+
+size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved)
+{
+    size_t step = PART;
+    while (carved / step > PARTS_MAX) {
+        step *= 2;
+    }
+    size_t granules = 0;
+    const struct jm_block *block = jm_load_relaxed(&arena->supply->small);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        size_t start = block->first + jm_arena_draw(arena, step / PART) * PART;
+        for (; start < block->carved; start += step) {
+            granules += free_in(block, start);
+        }
+    }
+    return granules * (step / PART);
 }

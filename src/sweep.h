@@ -1,6 +1,7 @@
 /*
  * Layer 3: sweeping. Walks the state maps of a heap's small blocks, joins neighbouring free objects, and
- * makes all free lists anew. The map alone decides: it also mends lists that a stray write broke.
+ * makes all free lists anew. The map alone decides: it also mends lists that a stray write broke. What is
+ * live or free, too, is read from the maps: the fast paths count nothing.
  */
 #ifndef JM_SWEEP_H
 #define JM_SWEEP_H
@@ -29,5 +30,15 @@ void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run);
 
 /* Granules of objects, live, free or queued, in all small blocks. pre: no span, or its rest counts as carved. */
 size_t jm_sweep_carved(const struct jm_supply *supply);
+
+/* Those of them that are free, more or less. */
+size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved);
+
+/* What is live in all small blocks, which is what no thread has freed. Any thread may call, between
+ * jm_pagemap_enter and jm_pagemap_leave or as the heap's user. */
+struct jm_live {
+    size_t bytes, objects;
+};
+struct jm_live jm_sweep_live(const struct jm_supply *supply);
 
 #endif

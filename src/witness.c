@@ -5,18 +5,9 @@
 #define HIGH_BITS 0x8080808080808080u
 static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % WORD == 0, "objects begin at a word");
 
-/* Small objects, of which there is more than one in so many granules, are found near any place; large ones by
- * going from one to the next. */
-#define SMALL_GRANULES 64
+/* Small objects are found near any place; large ones by going from one to the next. */
 #define WORDS_NEAR 8
 #define STEPS_NEAR 16
-
-/* Evenly spread below `end`. */
-static size_t draw(struct jm_arena *arena, size_t end)
-{
-    arena->random = arena->random * 1664525u + 1013904223u;
-    return (size_t)((uint64_t)arena->random * end >> 32);
-}
 
 /* True for the state of an object that holds its block, but for the witness that there may be. */
 static bool holds(unsigned state)
@@ -110,25 +101,16 @@ static enum finding look_at_few(const struct jm_arena *arena, struct jm_block *b
     return finding != NONE ? finding : take_between(arena, block, block->first, middle, &steps);
 }
 
-static bool are_small(const struct jm_arena *arena)
-{
-    uint64_t live = jm_load_relaxed(&arena->live);
-    return live >> 32 < (uint64_t)SMALL_GRANULES * (uint32_t)live;
-}
-
 /* The search begins anywhere: objects are often freed in the order of their addresses, and a neighbour of the last
  * witness would be the next to go. */
 bool jm_witness_find(struct jm_arena *arena, struct jm_block *block)
 {
     size_t first = block->first / WORD;
     size_t end = (jm_arena_end(arena, block) + WORD - 1) / WORD;
-    size_t anywhere = first + draw(arena, end - first);
-    size_t near = anywhere;
-    if (are_small(arena)) {
-        near = end - anywhere < WORDS_NEAR ? end : anywhere + WORDS_NEAR;
-        if (take_from(block, anywhere, near)) {
-            return true;
-        }
+    size_t anywhere = first + jm_arena_draw(arena, end - first);
+    size_t near = end - anywhere < WORDS_NEAR ? end : anywhere + WORDS_NEAR;
+    if (take_from(block, anywhere, near)) {
+        return true;
     }
     enum finding finding = look_at_few(arena, block);
     if (finding != UNCLEAR) {

@@ -250,6 +250,35 @@ static void what_is_live_is_exact_while_a_runtime_is_in_use(void **state)
     dispose(owned);
 }
 
+static void free_elsewhere(void *argument)
+{
+    assert_ok(jsrtmem_free(argument));
+}
+
+/* What another thread freed is not live any more, though it is not taken in yet. */
+static void what_is_queued_is_not_live(void **state)
+{
+    const size_t sizes[] = {100, MIB(1)};
+
+    (void)state;
+    owned = new_runtime();
+    worker *other = worker_start();
+    assert_ok(jsrtmem_enter(owned));
+    void *kept = new_object(owned, 50);
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        void *object = new_object(owned, sizes[i]);
+        size_t usage = stats_of(owned).usage;
+        assert_int_equal(stats_of(owned).live_objects, 2);
+        worker_run(other, free_elsewhere, object);
+        assert_int_equal(stats_of(owned).live_objects, 1);
+        assert_int_equal(stats_of(owned).live_bytes, jsrtmem_usable_size(kept));
+        assert_int_equal(stats_of(owned).usage, usage);
+    }
+    assert_ok(jsrtmem_leave(owned));
+    worker_stop(other);
+    dispose(owned);
+}
+
 /* ---- statistics of the process -------------------------------------------------------------- */
 
 static void process_stats_add_up_the_live_runtimes(void **state)
@@ -386,6 +415,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(peak_starts_again_where_it_is_reset),
         cmocka_unit_test(what_is_live_stays_counted_when_a_runtime_is_left),
         cmocka_unit_test(what_is_live_is_exact_while_a_runtime_is_in_use),
+        cmocka_unit_test(what_is_queued_is_not_live),
         cmocka_unit_test(process_stats_add_up_the_live_runtimes),
         cmocka_unit_test(reserve_keeps_to_its_limit),
         cmocka_unit_test(a_reserve_of_nothing_holds_nothing),

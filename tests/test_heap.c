@@ -795,6 +795,7 @@ static void the_walk_sees_each_damage(void **state)
     struct jm_link *freed = rig_alloc(&rig, 100);
     struct jm_link *listed = rig_alloc(&rig, 100);
     char *queued = rig_alloc(&rig, 200);
+    (void)rig_alloc(&rig, 100); /* a queued object ends where the next one starts, or the span */
     free_object(listed);
     free_object(freed);
     assert_true(jm_heap_queue_free(block_of(queued), queued));
@@ -814,9 +815,6 @@ static void the_walk_sees_each_damage(void **state)
     DAMAGE(block->map[granule], uint8_t, 165);
     DAMAGE(block->map[granule], uint8_t, JM_HOLE);
     DAMAGE(block->map[granule + 1], uint8_t, 1);
-    DAMAGE(arena->live, uint64_t, jm_load_relaxed(&arena->live) + 1);
-    DAMAGE(HEAP->large_bytes, size_t, 0);
-    DAMAGE(HEAP->large_objects, size_t, 0);
     DAMAGE(block->has_witness, bool, !block->has_witness);
     DAMAGE(block->witness, uint32_t, block->witness + 1);
     DAMAGE(arena->doubtful, void *, large);

@@ -87,16 +87,6 @@ static void a_state_byte_says_one_thing(void **state)
     }
 }
 
-static void a_class_adds_one_object_and_its_granules(void **state)
-{
-    (void)state;
-    for (unsigned code = 1; code <= JM_CLASSES; code++) {
-        uint64_t live = jm_class_live(code);
-        assert_int_equal(live >> 32, jm_class_granules[code]);
-        assert_int_equal((uint32_t)live, 1);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -105,7 +95,6 @@ int main(void)
         cmocka_unit_test(waste_is_an_eighth_at_most),
         cmocka_unit_test(the_largest_class_within_a_stretch),
         cmocka_unit_test(a_state_byte_says_one_thing),
-        cmocka_unit_test(a_class_adds_one_object_and_its_granules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

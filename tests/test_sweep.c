@@ -215,6 +215,99 @@ static void a_sweep_comes_before_a_refusal(void **state)
     (void)swept();
 }
 
+static void *many[40000];
+
+/* Objects of 16 bytes to 1 KiB, until the heap holds `usage` bytes. Returns how many. */
+static size_t fill(size_t usage)
+{
+    struct random random = random_seeded(usage);
+    size_t count = 0;
+    while (rig_usage(&rig) < usage) {
+        require(count < COUNT_OF(many), "more than %zu objects", count);
+        many[count++] = rig_alloc(&rig, 16 + random_below(&random, 1009));
+    }
+    return count;
+}
+
+/* What is guessed to be free, in bytes, and what is. */
+static void guess(size_t *guessed, size_t *real)
+{
+    jm_arena_retire_span(HEAP->arena);
+    *real = assert_heap(HEAP, HEAP_LISTS).free_bytes;
+    size_t carved = jm_sweep_carved(&HEAP->supply);
+    *guessed = jm_sweep_guess_free(HEAP->arena, carved) << JM_GRANULE_BITS;
+}
+
+static void what_is_free_is_guessed(void **state)
+{
+    size_t guessed;
+    size_t real;
+
+    (void)state;
+    for (size_t i = 0; i < 60; i++) {
+        many[i] = rig_alloc(&rig, 8 * i);
+    }
+    for (size_t i = 0; i < 60; i += 3) {
+        assert_true(jm_heap_free(HEAP, many[i]));
+    }
+    /* So little is looked at whole. */
+    guess(&guessed, &real);
+    assert_true(real > KIB(1));
+    assert_int_equal(guessed, real);
+    rig_drop(&rig);
+    rig_make(&rig);
+
+    size_t count = fill(MIB(8));
+    guess(&guessed, &real);
+    assert_true(guessed < MIB(8) / 20); /* rests of spans */
+    for (size_t i = 0; i < count; i += 4) {
+        assert_true(jm_heap_free(HEAP, many[i]));
+    }
+    for (int i = 0; i < 100; i++) { /* other parts each time */
+        guess(&guessed, &real);
+        assert_true(guessed > real / 3 && guessed < 2 * real);
+    }
+}
+
+/* Where nothing was freed, no heap is walked. */
+static void who_only_allocates_is_not_swept(void **state)
+{
+    (void)state;
+    (void)fill(MIB(1));
+    const struct jm_arena *arena = HEAP->arena;
+    assert_int_equal(arena->freed & JM_FREED_SINCE_SWEEP, 0);
+    uint32_t cut = arena->cut;
+    (void)fill(MIB(2));
+    assert_true(HEAP->arena == arena && arena->cut > cut + (MIB(1) >> (JM_GRANULE_BITS + 1)));
+    assert_true(jm_heap_free(HEAP, many[0]));
+    assert_int_not_equal(arena->freed & JM_FREED_SINCE_SWEEP, 0);
+    for (size_t i = 1; i < 1000; i++) {
+        assert_true(jm_heap_free(HEAP, many[i]));
+    }
+    (void)rig_alloc(&rig, KIB(100));
+    (void)rig_alloc(&rig, KIB(100));
+    assert_int_equal(arena->freed & JM_FREED_SINCE_SWEEP, 0); /* swept at last */
+}
+
+/* Though nothing was freed since the last time. */
+static void what_was_taken_and_is_not_used_is_given_back(void **state)
+{
+    (void)state;
+    (void)fill(MIB(2));
+    jm_heap_collect(HEAP);
+    rig_forget(&rig);
+    jm_heap_collect(HEAP);
+    assert_log(&rig, "");
+    while (rig.bytes < KIB(128) || rig.count == 0) {
+        rig_forget(&rig);
+        (void)rig_alloc(&rig, 500);
+    }
+    assert_log(&rig, "A");
+    jm_heap_collect(HEAP);
+    assert_log(&rig, "F");
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
 #define SWEEP_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
 
 int main(void)
@@ -227,6 +320,9 @@ int main(void)
         SWEEP_TEST(a_sweep_at_any_time_keeps_what_lives),
         SWEEP_TEST(what_was_freed_small_serves_large),
         SWEEP_TEST(a_sweep_comes_before_a_refusal),
+        SWEEP_TEST(what_is_free_is_guessed),
+        SWEEP_TEST(who_only_allocates_is_not_swept),
+        SWEEP_TEST(what_was_taken_and_is_not_used_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

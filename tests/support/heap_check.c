@@ -9,9 +9,8 @@ struct check {
     unsigned parts;
     struct heap_walk walk;
     size_t free[JM_CLASSES + 1]; /* by code, as the maps say */
-    uint64_t live;               /* what the maps say of small objects */
+    struct jm_live live;         /* without what is queued */
     size_t unknown;              /* small blocks that may be empty, and are not in doubt */
-    size_t large_bytes, large_objects;
 };
 
 static bool map_is_clear(const struct jm_block *block, size_t start, size_t end)
@@ -40,7 +39,7 @@ static struct stretch span_in(const struct jm_heap *heap, const struct jm_block 
 
 /* The objects of one block while it is walked. */
 struct tiles {
-    uint64_t live;
+    size_t held;          /* objects, live or queued */
     uint64_t segments;    /* that hold queued objects */
     size_t free_granules; /* of the free object that ends here, 0: none does */
     size_t witnesses;
@@ -80,12 +79,15 @@ static const char *check_object(struct check *check, const struct jm_block *bloc
         return NULL;
     }
     tiles->free_granules = 0;
-    tiles->live += jm_class_live(code);
     check->walk.live_objects++;
     check->walk.live_bytes += granules << JM_GRANULE_BITS;
+    tiles->held++;
     if (state == JM_QUEUED) {
         check->walk.queued_objects++;
         tiles->segments |= (uint64_t)1 << (granule >> block->segment_bits);
+    } else {
+        check->live.bytes += granules << JM_GRANULE_BITS;
+        check->live.objects++;
     }
     return NULL;
 }
@@ -148,8 +150,7 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     }
     bool in_doubt = check->heap->arena->doubtful == block;
     check->unknown += !block->has_witness && !in_doubt;
-    check->live += tiles.live;
-    check->walk.empty_small += tiles.live == 0;
+    check->walk.empty_small += tiles.held == 0;
     if ((tiles.segments & ~jm_load_relaxed(&block->queued)) != 0 ||
         (tiles.segments != 0 && !is_marked(check->heap, JM_QUEUED_SMALL))) {
         return "a queued object is marked in the map only";
@@ -219,9 +220,11 @@ static const char *check_large(struct check *check, const struct jm_block *block
     if (state != JM_LARGE_NONE) {
         check->walk.live_objects++;
         check->walk.live_bytes += jm_large_usable(block);
-        check->large_bytes += jm_large_usable(block);
-        check->large_objects++;
         check->walk.queued_objects += state == JM_LARGE_QUEUED;
+    }
+    if (state == JM_LARGE_LIVE) {
+        check->live.bytes += jm_large_usable(block);
+        check->live.objects++;
     }
     check->walk.empty_large += state == JM_LARGE_NONE;
     if (state == JM_LARGE_QUEUED && !is_marked(check->heap, JM_QUEUED_LARGE)) {
@@ -286,13 +289,9 @@ static const char *check_blocks(struct check *check)
     if (fault != NULL) {
         return fault;
     }
-    const struct jm_arena *arena = check->heap->arena;
-    if ((arena == NULL ? 0 : jm_load_relaxed(&arena->live)) != check->live) {
-        return "the count of what is live is not what the maps say";
-    }
-    if (jm_load_relaxed(&check->heap->large_bytes) != check->large_bytes ||
-        jm_load_relaxed(&check->heap->large_objects) != check->large_objects) {
-        return "the count of large objects is not what the blocks say";
+    struct jm_live live = jm_heap_live_any(check->heap);
+    if (live.bytes != check->live.bytes || live.objects != check->live.objects) {
+        return "what counts as live is not what the maps say";
     }
     if (found != jm_load_relaxed(&supply->block_count)) {
         return "the count of blocks is not what the lists say";
