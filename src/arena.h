@@ -122,6 +122,7 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
     struct jm_link *list = &arena->free[code];
     JM_PIN(list);
     struct jm_link *link = list->next;
+    JM_PIN(link); /* where it is returned */
     jm_state *state;
     bool taken = jm_arena_peek(arena, link, &state) && jm_arena_take(list, link, state, code);
     return taken ? link : NULL;

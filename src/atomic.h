@@ -26,7 +26,8 @@
 /*
  * For the fast paths, in one instruction where the processor has it:
  * jm_equals_*, jm_exceeds: a comparison with memory, of which compilers make two, with a register between.
- * jm_load_byte, jm_store_byte: a byte as an integer, which they extend once too often.
+ * jm_load_byte, jm_store_byte: a byte as an integer, which they extend once too often;
+ * jm_exceeds_by: a comparison, and how much of a byte is beyond, if any.
  */
 #if defined(__SANITIZE_THREAD__)
 #define JM_THREAD_SANITIZER 1
@@ -36,16 +37,23 @@
 #endif
 #endif
 #if defined(__GNUC__) && defined(__x86_64__) && !defined(JM_THREAD_SANITIZER)
-static inline unsigned jm_load_byte(const _Atomic(uint8_t) *object)
+static inline size_t jm_load_byte(const _Atomic(uint8_t) *object)
 {
-    unsigned value;
-    __asm__("movzbl %1, %0" : "=r"(value) : "m"(*object));
+    size_t value;
+    __asm__("movzbl %1, %k0" : "=r"(value) : "m"(*object));
     return value;
 }
 
 static inline void jm_store_byte(_Atomic(uint8_t) *object, unsigned value)
 {
     __asm__ volatile("movb %b1, %0" : "=m"(*object) : "q"(value));
+}
+
+static inline bool jm_exceeds_by(size_t *value, unsigned constant)
+{
+    bool is_above;
+    __asm__("subl %2, %k0" : "+r"(*value), "=@cca"(is_above) : "ri"(constant));
+    return is_above;
 }
 
 static inline bool jm_exceeds(const _Atomic(size_t) *object, size_t value)
@@ -69,7 +77,7 @@ static inline bool jm_equals_pointer(const _Atomic(const void *) *object, const 
     return is_equal;
 }
 #else
-static inline unsigned jm_load_byte(const _Atomic(uint8_t) *object)
+static inline size_t jm_load_byte(const _Atomic(uint8_t) *object)
 {
     return jm_load_relaxed(object);
 }
@@ -77,6 +85,13 @@ static inline unsigned jm_load_byte(const _Atomic(uint8_t) *object)
 static inline void jm_store_byte(_Atomic(uint8_t) *object, unsigned value)
 {
     jm_store_relaxed(object, (uint8_t)value);
+}
+
+static inline bool jm_exceeds_by(size_t *value, unsigned constant)
+{
+    bool is_above = *value > constant;
+    *value -= constant;
+    return is_above;
 }
 
 static inline bool jm_exceeds(const _Atomic(size_t) *object, size_t value)

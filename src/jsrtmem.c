@@ -270,7 +270,7 @@ static JM_COLD JsErrorCode refuse_free(const void *pointer)
 /* Frees a witness of the current heap; or refuses to, where there is no live object. */
 static JM_NOINLINE JsErrorCode free_witness(struct jm_arena *arena, jm_state *state, void *pointer)
 {
-    unsigned value = jm_load_byte(state);
+    unsigned value = jm_load_relaxed(state);
     if (!jm_is_witness(value)) {
         return refuse_free(pointer);
     }
@@ -286,11 +286,11 @@ static JM_NOINLINE JsErrorCode free_witness(struct jm_arena *arena, jm_state *st
 /* Frees what starts at a granule of the current heap. */
 JM_INLINE JsErrorCode free_small(struct jm_arena *arena, jm_state *state, void *pointer)
 {
-    unsigned value = jm_load_byte(state);
-    if (JM_UNLIKELY(!jm_is_plain(value))) {
+    size_t code = jm_load_byte(state);
+    if (JM_UNLIKELY(!jm_exceeds_by(&code, JM_PLAIN))) {
         return free_witness(arena, state, pointer);
     }
-    jm_arena_push(arena, state, pointer, value - JM_PLAIN);
+    jm_arena_push(arena, state, pointer, code);
     return JsNoError;
 }
 
