@@ -452,17 +452,26 @@ JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime)
     }
 }
 
+/* What is not the innermost runtime that the thread entered is not left. */
+static JM_NOINLINE JsErrorCode refuse_leave(JsRuntimeHandle runtime)
+{
+    struct jm_ref ref = jm_runtime_find(runtime);
+    bool in_event = ref.slot != NULL && jm_runtime_in_event(jm_runtime_at(ref));
+    return in_event ? JsErrorRuntimeInUse : JsErrorInvalidArgument;
+}
+
 JSRTMEM_API(JsErrorCode) jsrtmem_leave(JsRuntimeHandle runtime)
 {
     (void)jm_runtime_settle(HERE);
-    struct jm_ref ref = jm_runtime_find(runtime);
-    if (ref.slot == NULL) {
-        return JsErrorInvalidArgument;
+    const struct jm_runtime *entered = jm_runtime_innermost((uintptr_t)runtime);
+    if (entered == NULL) {
+        return refuse_leave(runtime);
     }
-    if (jm_runtime_in_event(jm_runtime_at(ref))) {
+    if (jm_runtime_in_event(entered)) {
         return JsErrorRuntimeInUse;
     }
-    return jm_runtime_pop(ref) ? JsNoError : JsErrorInvalidArgument;
+    jm_runtime_pop();
+    return JsNoError;
 }
 
 JSRTMEM_API(JsErrorCode) jsrtmem_abandon(JsRuntimeHandle runtime)

@@ -47,22 +47,23 @@ static void settle_owner(struct jm_runtime *runtime)
     }
 }
 
-/* Makes the runtime the calling thread's, where it is not yet. GRANTED: see settle_owner. */
-static enum jm_access take(struct jm_ref ref)
+/* What a thread that has just taken a runtime may do: where not GRANTED, it is nobody's again. */
+static enum jm_access admit(struct jm_ref ref)
+{
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    bool live = jm_registry_holds(ref);
+    if (JM_LIKELY(live && !runtime->disposing)) {
+        return JM_ACCESS_GRANTED;
+    }
+    jm_store_release(&runtime->owner, 0);
+    return live ? JM_ACCESS_BUSY : JM_ACCESS_STALE;
+}
+
+/* Takes a runtime that somebody else uses, or did a moment ago. */
+static JM_NOINLINE enum jm_access take_contended(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
     for (unsigned attempt = 0;; attempt++) {
-        if (jm_runtime_is_mine(runtime)) {
-            return jm_registry_holds(ref) ? JM_ACCESS_GRANTED : JM_ACCESS_STALE;
-        }
-        if (try_take(runtime)) {
-            bool live = jm_registry_holds(ref);
-            if (live && !runtime->disposing) {
-                return JM_ACCESS_GRANTED;
-            }
-            jm_store_release(&runtime->owner, 0);
-            return live ? JM_ACCESS_BUSY : JM_ACCESS_STALE;
-        }
         uint64_t owner = jm_load_acquire(&runtime->owner);
         if (!jm_registry_holds(ref)) { /* unreachable: disposed just now */
             return JM_ACCESS_STALE;    /* unreachable: within a few steps */
@@ -72,7 +73,20 @@ static enum jm_access take(struct jm_ref ref)
             return JM_ACCESS_BUSY;
         }
         jm_os_pause(attempt);
+        if (try_take(runtime)) {
+            return admit(ref);
+        }
     }
+}
+
+/* Makes the runtime the calling thread's, where it is not yet. GRANTED: see settle_owner. */
+static enum jm_access take(struct jm_ref ref)
+{
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    if (jm_runtime_is_mine(runtime)) {
+        return jm_registry_holds(ref) ? JM_ACCESS_GRANTED : JM_ACCESS_STALE;
+    }
+    return JM_LIKELY(try_take(runtime)) ? admit(ref) : take_contended(ref);
 }
 
 /* ---- Operations ---- */
@@ -236,18 +250,23 @@ void jm_runtime_unlock(struct jm_ref ref)
 
 /* ---- Entering ---- */
 
+/* The thread's innermost frame. NULL: there is none. */
+static struct jm_frame *innermost(void)
+{
+    size_t count = jm_thread.frame_count;
+    return count == 0 ? NULL : &jm_thread.frames[count - 1];
+}
+
 void jm_runtime_refresh_current(void)
 {
-    struct jm_runtime *runtime = NULL;
-    if (jm_thread.frame_count > 0) {
-        runtime = jm_thread.frames[jm_thread.frame_count - 1].runtime;
+    const struct jm_frame *top = innermost();
+    if (top != NULL) {
+        jm_heap_make_current(&top->runtime->heap, top->handle);
     } else if (jm_thread.context != 0) {
-        runtime = jm_load_relaxed(&jm_context_at(jm_context_current())->runtime);
-    }
-    if (runtime == NULL) {
-        jm_heap_make_current(NULL, 0);
-    } else {
+        struct jm_runtime *runtime = jm_load_relaxed(&jm_context_at(jm_context_current())->runtime);
         jm_heap_make_current(&runtime->heap, jm_runtime_handle(runtime));
+    } else {
+        jm_heap_make_current(NULL, 0);
     }
 }
 
@@ -261,15 +280,15 @@ enum jm_access jm_runtime_enter(struct jm_ref ref)
 {
     enum jm_access access = take(ref);
     if (access == JM_ACCESS_GRANTED) {
-        jm_runtime_at(ref)->entries++;
-        settle_owner(jm_runtime_at(ref));
+        struct jm_runtime *runtime = jm_runtime_at(ref);
+        runtime->entries++;
+        jm_store_relaxed(&runtime->owner, my_owner(true));
     }
     return access;
 }
 
 enum jm_entering jm_runtime_push(struct jm_ref ref, uintptr_t handle)
 {
-    struct jm_runtime *runtime = jm_runtime_at(ref);
     if (!jm_thread_reserve_frame()) {
         return JM_ENTER_NO_ROOM;
     }
@@ -277,37 +296,32 @@ enum jm_entering jm_runtime_push(struct jm_ref ref, uintptr_t handle)
     if (access != JM_ACCESS_GRANTED) {
         return access == JM_ACCESS_STALE ? JM_ENTER_STALE : JM_ENTER_BUSY;
     }
-    struct jm_frame *top = &jm_thread.frames[jm_thread.frame_count];
-    if (jm_thread.frame_count > 0 && top[-1].runtime == runtime) {
-        top[-1].count++;
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    struct jm_frame *top = innermost();
+    if (top != NULL && top->runtime == runtime) {
+        top->count++;
     } else {
-        *top = (struct jm_frame){runtime, 1};
-        jm_thread.frame_count++;
+        jm_thread.frames[jm_thread.frame_count++] = (struct jm_frame){runtime, handle, 1};
     }
     jm_heap_make_current(&runtime->heap, handle);
     return JM_ENTERED;
 }
 
-/* Undoes the innermost entry. pre: there is one. */
-static void pop_frame(void)
+struct jm_runtime *jm_runtime_innermost(uintptr_t handle)
 {
-    struct jm_frame *top = &jm_thread.frames[jm_thread.frame_count - 1];
+    const struct jm_frame *top = innermost();
+    return top != NULL && top->handle == handle ? top->runtime : NULL;
+}
+
+void jm_runtime_pop(void)
+{
+    struct jm_frame *top = innermost();
     struct jm_runtime *runtime = top->runtime;
     if (--top->count == 0) {
         jm_thread.frame_count--;
     }
     jm_runtime_refresh_current();
     jm_runtime_drop_entry(runtime);
-}
-
-bool jm_runtime_pop(struct jm_ref ref)
-{
-    size_t count = jm_thread.frame_count;
-    if (count == 0 || jm_thread.frames[count - 1].runtime != jm_runtime_at(ref)) {
-        return false;
-    }
-    pop_frame();
-    return true;
 }
 
 /* ---- Collecting ---- */
@@ -494,7 +508,7 @@ static void on_thread_exit(void)
         abandon_innermost();
     }
     while (jm_thread.frame_count > 0) {
-        pop_frame();
+        jm_runtime_pop();
     }
     (void)jm_context_set_current((struct jm_ref){NULL, 0});
     jm_thread_reset();

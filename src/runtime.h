@@ -159,8 +159,11 @@ void jm_runtime_refresh_current(void);
 enum jm_entering { JM_ENTERED, JM_ENTER_STALE, JM_ENTER_BUSY, JM_ENTER_NO_ROOM };
 enum jm_entering jm_runtime_push(struct jm_ref ref, uintptr_t handle);
 
-/* Undoes the thread's last jm_runtime_push. False: that was not of this runtime. */
-bool jm_runtime_pop(struct jm_ref ref);
+/* The runtime of the thread's last jm_runtime_push that was not undone, if it has this handle; or null. */
+struct jm_runtime *jm_runtime_innermost(uintptr_t handle);
+
+/* Undoes that push. pre: there is one. */
+void jm_runtime_pop(void);
 
 /* Runs the before-collect callback, then gives every empty block back. */
 void jm_runtime_collect(const struct jm_operation *operation);

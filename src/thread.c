@@ -43,6 +43,16 @@ void jm_thread_forked(void)
     jm_store_relaxed(&threads.survivor, jm_thread.id);
 }
 
+/* Gives back the mapping of frames that are not inline. */
+static void discard_frames(void)
+{
+    if (jm_thread.frame_capacity > JM_INLINE_FRAMES) {
+        size_t bytes = jm_thread.frame_capacity * sizeof(struct jm_frame);
+        struct jm_os_region region = {jm_thread.frames, jm_align_up(bytes, jm_os_page_size())};
+        jm_os_discard(&region);
+    }
+}
+
 bool jm_thread_grow_frames(void)
 {
     size_t old_size = jm_thread.frame_capacity * sizeof(struct jm_frame);
@@ -53,9 +63,7 @@ bool jm_thread_grow_frames(void)
         return false;
     }
     memcpy(frames, jm_thread.frames, jm_thread.frame_count * sizeof(struct jm_frame));
-    if (jm_thread.frames != jm_thread.inline_frames) {
-        jm_os_discard(&(struct jm_os_region){jm_thread.frames, old_size});
-    }
+    discard_frames();
     jm_thread.frames = frames;
     jm_thread.frame_capacity = size / sizeof(struct jm_frame);
     return true;
@@ -63,11 +71,7 @@ bool jm_thread_grow_frames(void)
 
 void jm_thread_reset(void)
 {
-    if (jm_thread.frame_capacity > JM_INLINE_FRAMES) {
-        size_t size =
-            jm_align_up(jm_thread.frame_capacity * sizeof(struct jm_frame), jm_os_page_size());
-        jm_os_discard(&(struct jm_os_region){jm_thread.frames, size});
-    }
+    discard_frames();
     jm_thread.frames = NULL;
     jm_thread.frame_count = jm_thread.frame_capacity = 0;
     jm_thread.id = 0;

@@ -20,6 +20,7 @@ typedef uint64_t jm_thread_id;
 /* Runtimes that the thread entered, innermost last; equal neighbours are counted, not repeated. */
 struct jm_frame {
     struct jm_runtime *runtime;
+    uintptr_t handle;
     size_t count;
 };
 

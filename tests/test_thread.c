@@ -103,7 +103,7 @@ static size_t fill_frames(size_t depth)
 {
     while (jm_thread.frame_count < depth && jm_thread_reserve_frame()) {
         jm_thread.frames[jm_thread.frame_count] =
-            (struct jm_frame){frame_mark(jm_thread.frame_count), jm_thread.frame_count};
+            (struct jm_frame){frame_mark(jm_thread.frame_count), 0, jm_thread.frame_count};
         jm_thread.frame_count++;
     }
     return jm_thread.frame_count;
