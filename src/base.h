@@ -58,6 +58,13 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int line);
 #define JM_PIN(value) ((void)0)
 #endif
 
+/* Has a cache line fetched that will be written, wherever it may be. */
+#if defined(__GNUC__)
+#define JM_PREFETCH(address) __builtin_prefetch((address), 1)
+#else
+#define JM_PREFETCH(address) ((void)(address))
+#endif
+
 /* Rounds up to a power of two; the caller has made sure that the sum does not wrap. */
 static inline size_t jm_align_up(size_t value, size_t alignment)
 {

@@ -145,10 +145,10 @@ enum jm_large_state { JM_LARGE_NONE = 0, JM_LARGE_LIVE, JM_LARGE_QUEUED };
 
 /* What a runtime holds from the OS:  quota.usage == sum of charge over the blocks. */
 struct jm_supply {
+    _Atomic(const void *) small_token; /* shared: of small blocks, their arena; or null */
     struct jm_quota quota;
     uint64_t tenancy; /* with the address, tells runtimes apart that had the same slot */
     _Atomic(struct jm_block *) small, large; /* shared: lists of blocks */
-    _Atomic(const void *) small_token;       /* shared: of small blocks, their arena; or null */
     _Atomic(size_t) block_count;             /* shared */
 };
 

@@ -68,7 +68,7 @@ void jm_hook_forget(struct jm_hook *hook);
 /* True while the calling thread is inside this hook. */
 static inline bool jm_hook_is_mine(const struct jm_hook *hook)
 {
-    return jm_thread.id != 0 && jm_load_relaxed(&hook->call.thread) == jm_thread.id;
+    return jm_thread.calls != NULL && jm_load_relaxed(&hook->call.thread) == jm_thread.id;
 }
 
 /* True where a frame at `here` shows that the host left this call without returning from it. */

@@ -287,11 +287,21 @@ enum jm_access jm_runtime_enter(struct jm_ref ref)
     return access;
 }
 
+/* Has the lists of small objects fetched, while others wait for the stores of the runtime that was left before. */
+static void prefetch_lists(const struct jm_runtime *runtime)
+{
+    const char *arena = jm_load_relaxed(&runtime->heap.supply.small_token);
+    for (size_t line = 0; line < 4; line++) {
+        JM_PREFETCH(arena + 64 * line);
+    }
+}
+
 enum jm_entering jm_runtime_push(struct jm_ref ref, uintptr_t handle)
 {
     if (!jm_thread_reserve_frame()) {
         return JM_ENTER_NO_ROOM;
     }
+    prefetch_lists(jm_runtime_at(ref));
     enum jm_access access = jm_runtime_enter(ref);
     if (access != JM_ACCESS_GRANTED) {
         return access == JM_ACCESS_STALE ? JM_ENTER_STALE : JM_ENTER_BUSY;
