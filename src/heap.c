@@ -8,11 +8,12 @@
 #define GROWTH_DIVISOR 8
 
 /* All blocks but the first have this much: what comes and goes in a steady loop stays in one. */
-#define GROWTH_MIN ((size_t)64 << 10)
+#define GROWTH_MIN ((size_t)128 << 10)
 
 /* A sweep is worth its walk when this part of the small blocks is free, and this part of them was cut
- * into objects since the last one. */
-#define SWEEP_FREE_DIVISOR 6
+ * into objects since the last one. Where less is free, what it joins is soon in pieces again: a heap that is
+ * swept more often grows larger. */
+#define SWEEP_FREE_DIVISOR 3
 #define SWEEP_CUT_DIVISOR 8
 
 /* To ask how much is free takes as long as a sweep where there is no more than this. */
