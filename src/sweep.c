@@ -1,5 +1,7 @@
 #include "sweep.h"
 
+#include <string.h>
+
 /* Shorter runs of free pages are kept: they serve again soon, and a host is not asked for each page. */
 #define HOLE_MIN ((size_t)64 << 10)
 
@@ -123,12 +125,13 @@ void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run)
     jm_arena_open_span(arena, run.block, run.start, run.end);
 }
 
-/* What each state counts, if live: granules << 32 | 1 object. */
+/* What each state counts: granules << 32 | 1 object where it is a live one's, else 0. */
 static void weigh_states(uint64_t *weights)
 {
-    for (unsigned state = 0; state <= UINT8_MAX; state++) {
-        bool live = jm_is_live(state);
-        weights[state] = live ? (uint64_t)jm_class_granules[jm_state_class(state)] << 32 | 1 : 0;
+    memset(weights, 0, (UINT8_MAX + 1) * sizeof *weights);
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        uint64_t weight = (uint64_t)jm_class_granules[code] << 32 | 1;
+        weights[JM_PLAIN + code] = weights[JM_WITNESS + code] = weight;
     }
 }
 
