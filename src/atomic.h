@@ -51,8 +51,10 @@ static inline void jm_store_byte(_Atomic(uint8_t) *object, unsigned value)
 
 static inline bool jm_exceeds_by(size_t *value, unsigned constant)
 {
+    size_t rest = *value;
     bool is_above;
-    __asm__("subl %2, %k0" : "+r"(*value), "=@cca"(is_above) : "ri"(constant));
+    __asm__("subl %2, %k0" : "+r"(rest), "=@cca"(is_above) : "ri"(constant));
+    *value = rest;
     return is_above;
 }
 

@@ -156,7 +156,8 @@ static void take_in(struct jm_heap *heap, struct jm_block *block, size_t granule
     }
 }
 
-/* Bits of those of eight states that are JM_QUEUED and, perhaps, of others above one that is. */
+/* A bit of each of eight states that is JM_QUEUED. What a borrow could add above one is no state. */
+static_assert(JM_QUEUED % 2 == 0 && JM_QUEUED + 1 < JM_PLAIN + 1, "JM_QUEUED ^ 1 is no state");
 static uint64_t queued_states(uint64_t states)
 {
     const uint64_t ones = UINT64_MAX / 255;
@@ -174,9 +175,8 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
         uint64_t queued = queued_states(jm_load_states(block->map, granule));
         for (; queued != 0; queued &= queued - 1) {
             size_t place = granule + jm_first_state(queued);
-            if (jm_load_acquire(&block->map[place]) == JM_QUEUED) {
-                take_in(heap, block, place, jm_arena_class_at(heap->arena, block, place));
-            }
+            (void)jm_load_acquire(&block->map[place]); /* with all that was done before the free */
+            take_in(heap, block, place, jm_arena_class_at(heap->arena, block, place));
         }
     }
 }

@@ -45,7 +45,6 @@ try {
 struct tries {
     JsMemoryEventType type; /* the event in which to try, once */
     bool done;
-    bool entered;         /* by jsrtmem_enter: then leave is tried */
     JsContextRef own;     /* a context of the runtime that is not current */
     JsContextRef foreign; /* a context of another runtime; null: none is tried */
     JsContextRef created; /* must stay as it is */
@@ -77,9 +76,7 @@ static bool try_refused_calls(struct host *self, const struct host_event *event)
     note_try(tries, "JsCreateContext", JsCreateContext(runtime, &tries->created));
     note_try(tries, "JsSetCurrentContext(own)", JsSetCurrentContext(tries->own));
     note_try(tries, "jsrtmem_enter", jsrtmem_enter(runtime));
-    if (tries->entered) {
-        note_try(tries, "jsrtmem_leave", jsrtmem_leave(runtime));
-    }
+    note_try(tries, "jsrtmem_leave", jsrtmem_leave(runtime)); /* entered or not */
     if (tries->foreign != NULL) {
         note_try(tries, "JsSetCurrentContext(foreign)", JsSetCurrentContext(tries->foreign));
         note_try(tries, "JsSetCurrentContext(null)", JsSetCurrentContext(JS_INVALID_REFERENCE));
@@ -127,7 +124,7 @@ static void refused_calls_with_a_current_context(void **state)
         assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, count_collects));
         provoke(&host, tries.type);
         assert_int_equal(collects, tries.type == JsMemoryFailure ? 0 : 1);
-        check_tries(&tries, 8);
+        check_tries(&tries, 9);
         assert_int_equal(tries.tick, 77);
         assert_ptr_equal(current_context(), current);
         assert_balanced(&host);
@@ -146,7 +143,7 @@ static void refused_calls_while_entered(void **state)
     for (unsigned type = 0; type < ALL_EVENTS; type++) {
         struct host host;
         JsRuntimeHandle runtime = host_new_runtime(&host);
-        struct tries tries = {.type = (JsMemoryEventType)type, .created = &tries, .entered = true};
+        struct tries tries = {.type = (JsMemoryEventType)type, .created = &tries};
 
         tries.own = new_context(runtime);
         host_set_hook(&host, try_refused_calls, &tries);
@@ -174,7 +171,7 @@ static void refused_calls_without_entering(void **state)
         tries.own = new_context(runtime);
         host_set_hook(&host, try_refused_calls, &tries);
         provoke(&host, tries.type);
-        check_tries(&tries, 5);
+        check_tries(&tries, 6);
         assert_null(current_context());
         assert_code(jsrtmem_leave(runtime), JsErrorInvalidArgument);
         assert_balanced(&host);
