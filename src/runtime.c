@@ -307,11 +307,12 @@ enum jm_entering jm_runtime_push(struct jm_ref ref, uintptr_t handle)
         return access == JM_ACCESS_STALE ? JM_ENTER_STALE : JM_ENTER_BUSY;
     }
     struct jm_runtime *runtime = jm_runtime_at(ref);
-    struct jm_frame *top = innermost();
-    if (top != NULL && top->runtime == runtime) {
-        top->count++;
+    struct jm_frame *top = &jm_thread.frames[jm_thread.frame_count];
+    if (jm_thread.frame_count > 0 && top[-1].runtime == runtime) {
+        top[-1].count++;
     } else {
-        jm_thread.frames[jm_thread.frame_count++] = (struct jm_frame){runtime, handle, 1};
+        *top = (struct jm_frame){runtime, handle, 1};
+        jm_thread.frame_count++;
     }
     jm_heap_make_current(&runtime->heap, handle);
     return JM_ENTERED;
