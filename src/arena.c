@@ -99,7 +99,7 @@ bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, uns
     arena->span.next = (char *)object + jm_class_bytes(code);
     jm_inspect_close(arena->span.next, jm_class_bytes(old) - jm_class_bytes(code));
     jm_store_byte(state, code + kind);
-    arena->freed = JM_FREED_SINCE_SWEEP | JM_FREED_SINCE_GIVING;
+    jm_arena_note_freed(arena);
     return true;
 }
 
@@ -239,7 +239,7 @@ void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start
 {
     size_t end = start + jm_class_granules[old];
     jm_store_byte(&block->map[granule], code + kind);
-    arena->freed = JM_FREED_SINCE_SWEEP | JM_FREED_SINCE_GIVING;
+    jm_arena_note_freed(arena);
     jm_arena_free_run(arena, block, start, granule);
     jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);
 }

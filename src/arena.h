@@ -137,13 +137,19 @@ JM_INLINE void jm_arena_list(struct jm_link *list, struct jm_link *link)
     list->next = link;
 }
 
+/* Notes that there is more free than before. */
+JM_INLINE void jm_arena_note_freed(struct jm_arena *arena)
+{
+    arena->freed = JM_FREED_SINCE_SWEEP | JM_FREED_SINCE_GIVING;
+}
+
 /* Frees an object of class `code`. Who frees a witness looks for another one. */
 JM_INLINE void jm_arena_push(struct jm_arena *arena, jm_state *state, void *object, size_t code)
 {
     jm_store_byte(state, (unsigned)(code + JM_FREE));
     jm_inspect_close(object, jm_class_bytes(code));
     jm_arena_list(&arena->free[code], object);
-    arena->freed = JM_FREED_SINCE_SWEEP | JM_FREED_SINCE_GIVING;
+    jm_arena_note_freed(arena);
 }
 
 /* Cuts an object off the span. NULL: the span is too short. */

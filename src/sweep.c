@@ -5,7 +5,7 @@
 /* Shorter runs of free pages are kept: they serve again soon, and a host is not asked for each page. */
 #define HOLE_MIN ((size_t)64 << 10)
 
-/* What is free is guessed from so many parts of the map at most, a cache line each. */
+/* What is free is guessed from so many parts of the map, a cache line each, and at most one more a block. */
 #define PART ((size_t)64)
 #define PARTS_MAX 64
 

@@ -1,9 +1,10 @@
 #include "witness.h"
 
-/* The states of a block are a whole number of words. */
-#define WORD JM_WORD
+/* The highest bit of each of eight states. */
 #define HIGH_BITS 0x8080808080808080u
-static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % WORD == 0, "objects begin at a word");
+
+/* The states of a block are a whole number of words. */
+static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % JM_WORD == 0, "objects begin at a word");
 
 /* Small objects are found near any place; large ones by going from one to the next. */
 #define WORDS_NEAR 8
@@ -30,7 +31,7 @@ static void take(struct jm_block *block, size_t granule)
 /* The states of a word whose highest bit is set. */
 static uint64_t high_states(const struct jm_block *block, size_t word)
 {
-    return jm_load_states(block->map, word * WORD) & HIGH_BITS;
+    return jm_load_states(block->map, word * JM_WORD) & HIGH_BITS;
 }
 
 /* Goes on over words without high states, many at a time. */
@@ -48,7 +49,7 @@ static bool take_from(struct jm_block *block, size_t word, size_t end)
 {
     for (word = skip(block, word, end); word < end; word++) {
         for (uint64_t high = high_states(block, word); high != 0; high &= high - 1) {
-            size_t granule = word * WORD + jm_first_state(high);
+            size_t granule = word * JM_WORD + jm_first_state(high);
             if (holds(jm_load_relaxed(&block->map[granule]))) {
                 take(block, granule);
                 return true;
@@ -105,8 +106,8 @@ static enum finding look_at_few(const struct jm_arena *arena, struct jm_block *b
  * witness would be the next to go. */
 bool jm_witness_find(struct jm_arena *arena, struct jm_block *block)
 {
-    size_t first = block->first / WORD;
-    size_t end = (jm_arena_end(arena, block) + WORD - 1) / WORD;
+    size_t first = block->first / JM_WORD;
+    size_t end = (jm_arena_end(arena, block) + JM_WORD - 1) / JM_WORD;
     size_t anywhere = first + jm_arena_draw(arena, end - first);
     size_t near = end - anywhere < WORDS_NEAR ? end : anywhere + WORDS_NEAR;
     if (take_from(block, anywhere, near)) {

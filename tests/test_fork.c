@@ -256,23 +256,40 @@ static int use_what_was_in_use(void *argument)
     return use_new_runtime();
 }
 
+static struct asked new_asked(void)
+{
+    return (struct asked){new_runtime(), gate_new(), gate_new(), NULL};
+}
+
+/* Forks while another thread is inside the callback that `job` leads to. */
+static void fork_inside(struct asked *asked, void (*job)(void *), int (*in_child)(void *))
+{
+    worker *other = worker_start();
+
+    worker_post(other, job, asked);
+    gate_wait(asked->inside);
+    assert_int_equal(child_run(in_child, asked), 0);
+    gate_open(asked->leave);
+    worker_stop(other);
+}
+
+static void drop_asked(struct asked *asked)
+{
+    dispose(asked->runtime);
+    gate_delete(asked->inside);
+    gate_delete(asked->leave);
+}
+
 static void a_child_disposes_what_another_thread_was_asked_about(void **state)
 {
-    struct asked asked = {new_runtime(), gate_new(), gate_new(), NULL};
-    worker *other = worker_start();
+    struct asked asked = new_asked();
 
     (void)state;
     assert_ok(JsSetRuntimeMemoryAllocationCallback(asked.runtime, &asked, stay_inside));
-    worker_post(other, ask_the_host, &asked);
-    gate_wait(asked.inside);
-    assert_int_equal(child_run(use_what_was_in_use, &asked), 0);
-    gate_open(asked.leave);
-    worker_stop(other);
+    fork_inside(&asked, ask_the_host, use_what_was_in_use);
     assert_non_null(asked.object);
     assert_ok(JsSetRuntimeMemoryAllocationCallback(asked.runtime, NULL, NULL));
-    dispose(asked.runtime);
-    gate_delete(asked.inside);
-    gate_delete(asked.leave);
+    drop_asked(&asked);
 }
 
 static void CHAKRA_CALLBACK stay_before_collect(void *state)
@@ -314,19 +331,12 @@ static int dispose_and_set_anew(void *argument)
 
 static void a_child_disposes_what_another_thread_was_collecting(void **state)
 {
-    struct asked asked = {new_runtime(), gate_new(), gate_new(), NULL};
-    worker *other = worker_start();
+    struct asked asked = new_asked();
 
     (void)state;
     assert_ok(JsSetRuntimeBeforeCollectCallback(asked.runtime, &asked, stay_before_collect));
-    worker_post(other, collect_in, &asked);
-    gate_wait(asked.inside);
-    assert_int_equal(child_run(dispose_and_set_anew, &asked), 0);
-    gate_open(asked.leave);
-    worker_stop(other);
-    dispose(asked.runtime);
-    gate_delete(asked.inside);
-    gate_delete(asked.leave);
+    fork_inside(&asked, collect_in, dispose_and_set_anew);
+    drop_asked(&asked);
 }
 
 static int fork_again(void *argument)
