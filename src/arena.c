@@ -70,7 +70,6 @@ void jm_arena_clear_lists(struct jm_arena *arena)
 
 void jm_arena_open_span(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end)
 {
-    arena->freed |= JM_FREED_SINCE_GIVING;
     arena->span = (struct jm_span){
         .next = jm_granule_address(block, start),
         .end = jm_granule_address(block, end),
@@ -99,7 +98,6 @@ bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, uns
     arena->span.next = (char *)object + jm_class_bytes(code);
     jm_inspect_close(arena->span.next, jm_class_bytes(old) - jm_class_bytes(code));
     jm_store_byte(state, code + kind);
-    jm_arena_note_freed(arena);
     return true;
 }
 
@@ -147,6 +145,11 @@ static unsigned next_listed(const struct jm_arena *arena, unsigned code)
         code++;
     }
     return code;
+}
+
+bool jm_arena_lists_nothing(const struct jm_arena *arena)
+{
+    return next_listed(arena, 1) > JM_CLASSES;
 }
 
 /* Makes the smallest free object of a class greater than `code` the span. */
@@ -239,7 +242,6 @@ void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start
 {
     size_t end = start + jm_class_granules[old];
     jm_store_byte(&block->map[granule], code + kind);
-    jm_arena_note_freed(arena);
     jm_arena_free_run(arena, block, start, granule);
     jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);
 }

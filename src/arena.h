@@ -37,10 +37,6 @@ struct jm_span {
     uintptr_t states;
 };
 
-/* Whom an arena tells that objects were freed since it was done with them last. */
-#define JM_FREED_SINCE_SWEEP 1
-#define JM_FREED_SINCE_GIVING 2 /* or a span opened */
-
 struct jm_arena {
     struct jm_span span;
     struct jm_link free[JM_CLASSES + 1]; /* by code; `next` is the first object */
@@ -48,7 +44,6 @@ struct jm_arena {
     struct jm_block *doubtful; /* the one block that may be empty, see giveback.c; or null */
     uint32_t cut;              /* granules of spans chosen and blocks opened since the last sweep */
     uint32_t random;           /* see jm_arena_draw */
-    uint8_t freed;             /* JM_FREED_SINCE_* */
     bool broken; /* free objects may be missing from the lists: sweep before growing */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
@@ -137,19 +132,12 @@ JM_INLINE void jm_arena_list(struct jm_link *list, struct jm_link *link)
     list->next = link;
 }
 
-/* Notes that there is more free than before. */
-JM_INLINE void jm_arena_note_freed(struct jm_arena *arena)
-{
-    arena->freed = JM_FREED_SINCE_SWEEP | JM_FREED_SINCE_GIVING;
-}
-
 /* Frees an object of class `code`. Who frees a witness looks for another one. */
 JM_INLINE void jm_arena_push(struct jm_arena *arena, jm_state *state, void *object, size_t code)
 {
     jm_store_byte(state, (unsigned)(code + JM_FREE));
     jm_inspect_close(object, jm_class_bytes(code));
     jm_arena_list(&arena->free[code], object);
-    jm_arena_note_freed(arena);
 }
 
 /* Cuts an object off the span. NULL: the span is too short. */
@@ -203,6 +191,9 @@ struct jm_arena *jm_arena_move(struct jm_arena *arena, struct jm_block *block);
 
 /* Pops where jm_arena_pop could not because of the place. A link that leads nowhere ends its list. */
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
+
+/* True where no list has an object. */
+bool jm_arena_lists_nothing(const struct jm_arena *arena);
 
 /* Forgets all free objects; the map still knows them. */
 void jm_arena_clear_lists(struct jm_arena *arena);

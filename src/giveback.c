@@ -195,15 +195,15 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes)
     }
 }
 
-/* Gives long runs of free pages back, if anything was freed or taken since the last time. */
+/* Gives long runs of free pages back, if anything changed since the last time. */
 static void give_runs(struct jm_heap *heap)
 {
     struct jm_arena *arena = heap->arena;
-    if (arena == NULL || (arena->freed & JM_FREED_SINCE_GIVING) == 0) {
+    if (arena == NULL || (heap->done & JM_DONE_GIVING) != 0) {
         return;
     }
-    arena->freed &= ~JM_FREED_SINCE_GIVING & UINT8_MAX;
     size_t given = jm_sweep_and_give(arena);
+    jm_heap_note_done(heap, JM_DONE_GIVING);
     if (given != 0) {
         jm_quota_refund(&heap->supply.quota, given);
     }

@@ -27,19 +27,36 @@ void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle)
         heap = NULL;
         handle = 0;
     }
-    bool usable = heap != NULL && heap->arena != NULL;
+    bool usable = heap != NULL && heap->arena != NULL && heap->done == 0;
     jm_current.heap = heap;
     jm_current.handle = handle;
     jm_current.arena = usable ? heap->arena : &jm_no_arena;
+}
+
+static void refresh_current(struct jm_heap *heap)
+{
+    if (jm_current.heap == heap) {
+        jm_heap_make_current(heap, jm_current.handle);
+    }
 }
 
 void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena)
 {
     heap->arena = arena;
     jm_store_release(&heap->supply.small_token, arena);
-    if (jm_current.heap == heap) {
-        jm_heap_make_current(heap, jm_current.handle);
-    }
+    refresh_current(heap);
+}
+
+void jm_heap_note_done(struct jm_heap *heap, uint8_t done)
+{
+    heap->done |= done;
+    refresh_current(heap);
+}
+
+void jm_heap_forget_done(struct jm_heap *heap)
+{
+    heap->done = 0;
+    refresh_current(heap);
 }
 
 void jm_heap_reset(struct jm_heap *heap)
@@ -54,6 +71,7 @@ void jm_heap_reset(struct jm_heap *heap)
     heap->empty_large = heap->refused_large = NULL;
     heap->untidy = heap->untidy_small = false;
     heap->emptied = false;
+    heap->done = 0;
     jm_store_relaxed(&heap->queued, 0);
 }
 
@@ -176,19 +194,21 @@ static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
 
 /*
  * Whether a sweep may help: where much is free, but in other sizes than those in demand; and, before a block is
- * asked for in vain, where anything is. Never where nothing was freed.
+ * asked for in vain, where anything is. Not again while nothing changes.
  */
 static bool is_sweep_worth(struct jm_heap *heap, unsigned code)
 {
     struct jm_arena *arena = heap->arena;
-    size_t carved = jm_sweep_carved(&heap->supply);
-    bool due = arena->cut >= carved / SWEEP_CUT_DIVISOR;
-    bool last = !jm_quota_allows(&heap->supply.quota, next_block(heap, code));
-    if ((arena->freed & JM_FREED_SINCE_SWEEP) == 0 || !(due || last)) {
+    if (heap->done != 0 || jm_arena_lists_nothing(arena)) {
         return false;
     }
-    return last || carved <= SWEEP_ANYWAY ||
-           jm_sweep_guess_free(arena, carved) >= carved / SWEEP_FREE_DIVISOR;
+    if (!jm_quota_allows(&heap->supply.quota, next_block(heap, code))) {
+        return true;
+    }
+    size_t carved = jm_sweep_carved(&heap->supply);
+    bool due = arena->cut >= carved / SWEEP_CUT_DIVISOR;
+    return due && (carved <= SWEEP_ANYWAY ||
+                   jm_sweep_guess_free(arena, carved) >= carved / SWEEP_FREE_DIVISOR);
 }
 
 /* Sweeps if that is worth it, or where lists are broken. */
@@ -200,7 +220,7 @@ static bool sweep_if_worth(struct jm_heap *heap, unsigned code)
         return false;
     }
     jm_sweep(arena);
-    arena->freed &= ~JM_FREED_SINCE_SWEEP & UINT8_MAX;
+    jm_heap_note_done(heap, JM_DONE_SWEEP);
     arena->cut = 0;
     return true;
 }
@@ -223,28 +243,23 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
         arena->cut += jm_arena_span_granules(arena);
         object = jm_arena_cut(arena, code);
     }
+    if (object != NULL) {
+        jm_heap_note_change(heap);
+    }
     return object;
 }
 
 static void *alloc_small(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
 {
-    void *object = heap->arena == NULL ? NULL : jm_arena_pop(heap->arena, code);
-    while (object == NULL) {
-        object = jm_heap_refill(heap, code);
-        if (object != NULL) {
-            break;
-        }
-        if (heap->arena != NULL && sweep_if_worth(heap, code)) {
+    for (;;) {
+        void *object = jm_heap_refill(heap, code);
+        if (object == NULL && heap->arena != NULL && sweep_if_worth(heap, code)) {
             object = jm_heap_refill(heap, code);
-            if (object != NULL) {
-                break;
-            }
         }
-        if (!grow(heap, code, verdict)) {
-            return NULL;
+        if (object != NULL || !grow(heap, code, verdict)) {
+            return object;
         }
     }
-    return object;
 }
 
 /* ---- Objects of both kinds ---- */
@@ -320,6 +335,7 @@ static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state)
     }
     jm_inspect_give(heap, pointer);
     jm_arena_push(heap->arena, state, pointer, code);
+    jm_heap_note_change(heap);
     if (jm_is_witness(live)) {
         jm_heap_lose_witness(heap, jm_block_of(pointer));
     }
@@ -389,36 +405,39 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
 }
 
 /* Changes the class of a small object where it lies; `live` is its state. False: it has to move. */
-static bool resize_in_place(struct jm_arena *arena, jm_state *state, unsigned live, void *pointer,
+static bool resize_in_place(struct jm_heap *heap, jm_state *state, unsigned live, void *pointer,
                             unsigned code)
 {
+    struct jm_arena *arena = heap->arena;
     unsigned old = jm_state_class(live);
     unsigned kind = live - old;
-    if (code >= old) {
-        return code == old || jm_arena_extend(arena, state, pointer, kind, old, code);
+    if (code == old) {
+        return true;
     }
-    if (!jm_arena_retract(arena, state, pointer, kind, old, code)) {
+    if (code > old && !jm_arena_extend(arena, state, pointer, kind, old, code)) {
+        return false;
+    }
+    if (code < old && !jm_arena_retract(arena, state, pointer, kind, old, code)) {
         struct jm_block *block = jm_block_of(pointer);
         size_t granule = jm_granule_of(block, pointer);
         jm_arena_split(arena, block, granule, kind, old, granule, code);
     }
+    jm_heap_note_change(heap);
     return true;
 }
 
 void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
 {
-    struct jm_arena *arena = heap->arena;
     unsigned live;
     unsigned code = jm_class_of_size(size);
     jm_state *state = find_small(heap, pointer, &live);
     if (state == NULL) {
         return NULL;
     }
-    if (resize_in_place(arena, state, live, pointer, code)) {
+    if (resize_in_place(heap, state, live, pointer, code)) {
         return pointer;
     }
-    void *moved = jm_arena_pop(arena, code);
-    moved = moved != NULL ? moved : jm_heap_refill(heap, code);
+    void *moved = jm_heap_refill(heap, code);
     bool is_plain = jm_is_plain(jm_load_relaxed(state));
     if (moved != NULL && !is_plain && jm_heap_leaves_empty(heap, pointer)) {
         (void)jm_heap_free(heap, moved);
@@ -444,7 +463,7 @@ static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_ve
     jm_state *state = find_small(heap, pointer, &live);
     if (state != NULL) {
         bool stays = size <= JM_SMALL_MAX &&
-                     resize_in_place(heap->arena, state, live, pointer, jm_class_of_size(size));
+                     resize_in_place(heap, state, live, pointer, jm_class_of_size(size));
         return stays ? pointer : jm_heap_move(heap, pointer, size, verdict);
     }
     struct jm_block *block = jm_large_find(heap, pointer);

@@ -13,10 +13,16 @@
 #define JM_QUEUED_SMALL 1
 #define JM_QUEUED_LARGE 2
 
+/* What a heap has done since any of its small objects was allocated, freed or resized last; where that is
+ * anything, the fast paths are off, so that the next one is noticed. */
+#define JM_DONE_SWEEP 1
+#define JM_DONE_GIVING 2 /* long runs of free pages back, and swept */
+
 struct jm_heap {
     struct jm_arena *arena;         /* null without small blocks */
     bool untidy;                    /* blocks wait to be given back */
     bool untidy_small;              /* small ones among them */
+    uint8_t done;                   /* JM_DONE_* */
     bool emptied;                   /* a small block came into doubt, while others are given back */
     _Atomic(uint8_t) queued;        /* set by all: JM_QUEUED_*: which lists have queued frees */
     struct jm_supply supply;        /* what the pointer map names as the owner */
@@ -37,6 +43,16 @@ extern JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL;
 
 /* Points the fast paths at a heap, or at nothing (NULL). */
 void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle);
+
+/* Notes what was done, and that a small object was allocated, freed or resized. */
+void jm_heap_note_done(struct jm_heap *heap, uint8_t done);
+void jm_heap_forget_done(struct jm_heap *heap);
+static inline void jm_heap_note_change(struct jm_heap *heap)
+{
+    if (JM_UNLIKELY(heap->done != 0)) {
+        jm_heap_forget_done(heap);
+    }
+}
 
 /* Changes the arena; NULL: there is none. */
 void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena);

@@ -151,6 +151,7 @@ static void take_in(struct jm_heap *heap, struct jm_block *block, size_t granule
     void *object = jm_granule_address(block, granule);
     await_closed(object);
     jm_arena_push(heap->arena, &block->map[granule], object, code);
+    jm_heap_note_change(heap);
     if (block->witness == granule) {
         block->has_witness = false;
     }

@@ -275,18 +275,59 @@ static void who_only_allocates_is_not_swept(void **state)
     (void)state;
     (void)fill(MIB(1));
     const struct jm_arena *arena = HEAP->arena;
-    assert_int_equal(arena->freed & JM_FREED_SINCE_SWEEP, 0);
     uint32_t cut = arena->cut;
     size_t count = fill(MIB(2));
     assert_true(HEAP->arena == arena && arena->cut > cut + (MIB(1) >> (JM_GRANULE_BITS + 1)));
-    assert_true(jm_heap_free(HEAP, many[0]));
-    assert_int_not_equal(arena->freed & JM_FREED_SINCE_SWEEP, 0);
-    for (size_t i = 1; i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         assert_true(jm_heap_free(HEAP, many[i]));
     }
     (void)rig_alloc(&rig, KIB(100));
     (void)rig_alloc(&rig, KIB(100));
-    assert_int_equal(arena->freed & JM_FREED_SINCE_SWEEP, 0); /* swept at last */
+    assert_true(arena->cut < cut); /* swept at last */
+}
+
+/* Asks for more than there is. True if the heap was swept for that. */
+static bool is_swept_in_vain(void)
+{
+    const uint32_t cut = 123456;
+    enum jm_verdict verdict = JM_GRANTED;
+    HEAP->arena->cut = cut;
+    assert_null(jm_heap_alloc(HEAP, KIB(64), &verdict));
+    assert_int_equal(verdict, JM_REFUSED_LIMIT);
+    return HEAP->arena->cut != cut;
+}
+
+/* Until something changes, which is noticed though no fast path tells. */
+static void a_heap_at_its_limit_is_swept_once(void **state)
+{
+    void *objects[8];
+
+    (void)state;
+    rig_set_limit(&rig, jm_small_block_min());
+    jm_heap_make_current(HEAP, 77);
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, 1000);
+    }
+    assert_true(jm_heap_free(HEAP, objects[1]));
+    assert_ptr_equal(jm_current.arena, HEAP->arena);
+    assert_true(is_swept_in_vain());
+    assert_ptr_equal(jm_current.arena, &jm_no_arena);
+    assert_false(is_swept_in_vain());
+    jm_heap_collect(HEAP);
+    assert_false(is_swept_in_vain());
+
+    assert_true(jm_heap_free(HEAP, objects[3]));
+    assert_ptr_equal(jm_current.arena, HEAP->arena);
+    assert_true(is_swept_in_vain());
+    assert_non_null(rig_alloc(&rig, 1000));
+    assert_true(is_swept_in_vain());
+    assert_ptr_equal(jm_heap_resize_here(HEAP, objects[5], 100), objects[5]);
+    assert_true(is_swept_in_vain());
+    assert_true(jm_heap_queue_free(jm_block_of(objects[6]), objects[6]));
+    assert_true(is_swept_in_vain());
+    assert_false(is_swept_in_vain());
+    jm_heap_make_current(NULL, 0);
+    (void)swept();
 }
 
 /* Though nothing was freed since the last time. */
@@ -322,6 +363,7 @@ int main(void)
         SWEEP_TEST(a_sweep_comes_before_a_refusal),
         SWEEP_TEST(what_is_free_is_guessed),
         SWEEP_TEST(who_only_allocates_is_not_swept),
+        SWEEP_TEST(a_heap_at_its_limit_is_swept_once),
         SWEEP_TEST(what_was_taken_and_is_not_used_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
