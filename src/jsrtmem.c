@@ -427,7 +427,18 @@ JSRTMEM_API(JsErrorCode) jsrtmem_runtime_of(const void *ptr, JsRuntimeHandle *ru
 
 /* ---- Entering ---- */
 
-JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime)
+JM_INLINE JsErrorCode enter(struct jm_ref ref, JsRuntimeHandle runtime)
+{
+    static const JsErrorCode errors[] = {
+        [JM_ACCESS_GRANTED] = JsNoError,
+        [JM_ACCESS_STALE] = JsErrorInvalidArgument,
+        [JM_ACCESS_BUSY] = JsErrorWrongThread,
+        [JM_ACCESS_NO_ROOM] = JsErrorOutOfMemory,
+    };
+    return errors[jm_runtime_push(ref, (uintptr_t)runtime)];
+}
+
+static JM_NOINLINE JsErrorCode enter_slow(JsRuntimeHandle runtime)
 {
     bool ready = jm_runtime_settle(HERE);
     struct jm_ref ref = jm_runtime_find(runtime);
@@ -437,40 +448,39 @@ JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime)
     if (!ready) {
         return JsErrorOutOfMemory;
     }
-    if (jm_runtime_in_event(jm_runtime_at(ref))) {
-        return JsErrorRuntimeInUse;
-    }
-    switch (jm_runtime_push(ref, (uintptr_t)runtime)) {
-    case JM_ENTERED:
-        return JsNoError;
-    case JM_ENTER_BUSY:
-        return JsErrorWrongThread;
-    case JM_ENTER_NO_ROOM:
-        return JsErrorOutOfMemory;
-    default:
-        return JsErrorInvalidArgument;
-    }
+    return jm_runtime_in_event(jm_runtime_at(ref)) ? JsErrorRuntimeInUse : enter(ref, runtime);
 }
 
-/* What is not the innermost runtime that the thread entered is not left. */
-static JM_NOINLINE JsErrorCode refuse_leave(JsRuntimeHandle runtime)
+JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime)
 {
     struct jm_ref ref = jm_runtime_find(runtime);
-    bool in_event = ref.slot != NULL && jm_runtime_in_event(jm_runtime_at(ref));
-    return in_event ? JsErrorRuntimeInUse : JsErrorInvalidArgument;
+    bool is_fast = ref.slot != NULL && jm_runtime_is_settled();
+    return is_fast ? enter(ref, runtime) : enter_slow(runtime);
+}
+
+/* Inside a callback, or where the innermost runtime that the thread entered is another one. */
+static JM_NOINLINE JsErrorCode leave_slow(JsRuntimeHandle runtime)
+{
+    (void)jm_runtime_settle(HERE);
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot != NULL && jm_runtime_in_event(jm_runtime_at(ref))) {
+        return JsErrorRuntimeInUse;
+    }
+    struct jm_frame *top = jm_thread_innermost();
+    if (top == NULL || top->handle != (uintptr_t)runtime) {
+        return JsErrorInvalidArgument;
+    }
+    jm_runtime_pop(top);
+    return JsNoError;
 }
 
 JSRTMEM_API(JsErrorCode) jsrtmem_leave(JsRuntimeHandle runtime)
 {
-    (void)jm_runtime_settle(HERE);
-    const struct jm_runtime *entered = jm_runtime_innermost((uintptr_t)runtime);
-    if (entered == NULL) {
-        return refuse_leave(runtime);
+    struct jm_frame *top = jm_thread_innermost();
+    if (JM_UNLIKELY(!jm_runtime_is_settled() || top == NULL || top->handle != (uintptr_t)runtime)) {
+        return leave_slow(runtime);
     }
-    if (jm_runtime_in_event(entered)) {
-        return JsErrorRuntimeInUse;
-    }
-    jm_runtime_pop();
+    jm_runtime_pop(top);
     return JsNoError;
 }
 

@@ -79,12 +79,18 @@ static JM_NOINLINE enum jm_access take_contended(struct jm_ref ref)
     }
 }
 
+/* What the thread that uses a runtime may do. */
+static inline enum jm_access revisit(struct jm_ref ref)
+{
+    return jm_registry_holds(ref) ? JM_ACCESS_GRANTED : JM_ACCESS_STALE;
+}
+
 /* Makes the runtime the calling thread's, where it is not yet. GRANTED: see settle_owner. */
 static enum jm_access take(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
     if (jm_runtime_is_mine(runtime)) {
-        return jm_registry_holds(ref) ? JM_ACCESS_GRANTED : JM_ACCESS_STALE;
+        return revisit(ref);
     }
     return JM_LIKELY(try_take(runtime)) ? admit(ref) : take_contended(ref);
 }
@@ -250,16 +256,9 @@ void jm_runtime_unlock(struct jm_ref ref)
 
 /* ---- Entering ---- */
 
-/* The thread's innermost frame. NULL: there is none. */
-static struct jm_frame *innermost(void)
-{
-    size_t count = jm_thread.frame_count;
-    return count == 0 ? NULL : &jm_thread.frames[count - 1];
-}
-
 void jm_runtime_refresh_current(void)
 {
-    const struct jm_frame *top = innermost();
+    const struct jm_frame *top = jm_thread_innermost();
     if (top != NULL) {
         jm_heap_make_current(&top->runtime->heap, top->handle);
     } else if (jm_thread.context != 0) {
@@ -276,19 +275,24 @@ void jm_runtime_drop_entry(struct jm_runtime *runtime)
     settle_owner(runtime);
 }
 
+/* Adds an entry of the runtime's user. */
+static inline void add_entry(struct jm_runtime *runtime)
+{
+    runtime->entries++;
+    jm_store_relaxed(&runtime->owner, my_owner(true));
+}
+
 enum jm_access jm_runtime_enter(struct jm_ref ref)
 {
     enum jm_access access = take(ref);
     if (access == JM_ACCESS_GRANTED) {
-        struct jm_runtime *runtime = jm_runtime_at(ref);
-        runtime->entries++;
-        jm_store_relaxed(&runtime->owner, my_owner(true));
+        add_entry(jm_runtime_at(ref));
     }
     return access;
 }
 
 /* Has the lists of small objects fetched, while others wait for the stores of the runtime that was left before. */
-static void prefetch_lists(const struct jm_runtime *runtime)
+static inline void prefetch_lists(const struct jm_runtime *runtime)
 {
     const char *arena = jm_load_relaxed(&runtime->heap.supply.small_token);
     for (size_t line = 0; line < 4; line++) {
@@ -296,18 +300,15 @@ static void prefetch_lists(const struct jm_runtime *runtime)
     }
 }
 
-enum jm_entering jm_runtime_push(struct jm_ref ref, uintptr_t handle)
+/* Notes on the thread that it may enter a runtime. pre: there is room for a frame. */
+JM_INLINE enum jm_access push(struct jm_ref ref, uintptr_t handle, enum jm_access access)
 {
-    if (!jm_thread_reserve_frame()) {
-        return JM_ENTER_NO_ROOM;
-    }
-    prefetch_lists(jm_runtime_at(ref));
-    enum jm_access access = jm_runtime_enter(ref);
-    if (access != JM_ACCESS_GRANTED) {
-        return access == JM_ACCESS_STALE ? JM_ENTER_STALE : JM_ENTER_BUSY;
+    if (JM_UNLIKELY(access != JM_ACCESS_GRANTED)) {
+        return access;
     }
     struct jm_runtime *runtime = jm_runtime_at(ref);
     struct jm_frame *top = &jm_thread.frames[jm_thread.frame_count];
+    add_entry(runtime);
     if (jm_thread.frame_count > 0 && top[-1].runtime == runtime) {
         top[-1].count++;
     } else {
@@ -315,23 +316,52 @@ enum jm_entering jm_runtime_push(struct jm_ref ref, uintptr_t handle)
         jm_thread.frame_count++;
     }
     jm_heap_make_current(&runtime->heap, handle);
-    return JM_ENTERED;
+    return JM_ACCESS_GRANTED;
 }
 
-struct jm_runtime *jm_runtime_innermost(uintptr_t handle)
+static JM_NOINLINE enum jm_access push_contended(struct jm_ref ref, uintptr_t handle)
 {
-    const struct jm_frame *top = innermost();
-    return top != NULL && top->handle == handle ? top->runtime : NULL;
+    return push(ref, handle, take_contended(ref));
 }
 
-void jm_runtime_pop(void)
+static JM_COLD enum jm_access push_in_new_room(struct jm_ref ref, uintptr_t handle)
 {
-    struct jm_frame *top = innermost();
+    return jm_thread_grow_frames() ? jm_runtime_push(ref, handle) : JM_ACCESS_NO_ROOM;
+}
+
+/* What is pushed onto the stack in here has to be written before the runtime is taken: nothing is. */
+enum jm_access jm_runtime_push(struct jm_ref ref, uintptr_t handle)
+{
+    if (JM_UNLIKELY(jm_thread.frame_count == jm_thread.frame_capacity)) {
+        return push_in_new_room(ref, handle);
+    }
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    prefetch_lists(runtime);
+    if (jm_runtime_is_mine(runtime)) {
+        return push(ref, handle, revisit(ref));
+    }
+    return JM_LIKELY(try_take(runtime)) ? push(ref, handle, admit(ref))
+                                        : push_contended(ref, handle);
+}
+
+/* Leaves for a runtime that was entered before, or for the current context's. */
+static JM_NOINLINE void pop_to_other(struct jm_runtime *runtime)
+{
+    jm_runtime_refresh_current();
+    jm_runtime_drop_entry(runtime);
+}
+
+void jm_runtime_pop(struct jm_frame *top)
+{
     struct jm_runtime *runtime = top->runtime;
     if (--top->count == 0) {
         jm_thread.frame_count--;
     }
-    jm_runtime_refresh_current();
+    if (jm_thread.frame_count > 0 || jm_thread.context != 0) {
+        pop_to_other(runtime);
+        return;
+    }
+    jm_heap_make_current(NULL, 0);
     jm_runtime_drop_entry(runtime);
 }
 
@@ -519,7 +549,7 @@ static void on_thread_exit(void)
         abandon_innermost();
     }
     while (jm_thread.frame_count > 0) {
-        jm_runtime_pop();
+        jm_runtime_pop(jm_thread_innermost());
     }
     (void)jm_context_set_current((struct jm_ref){NULL, 0});
     jm_thread_reset();

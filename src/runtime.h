@@ -41,8 +41,9 @@ struct jm_runtime {
     uint32_t contexts;            /* under the lock: index + 1 of the first */
 };
 
-/* The current owner keeps every other thread out; `stale`: the handle is not valid. */
-enum jm_access { JM_ACCESS_GRANTED, JM_ACCESS_STALE, JM_ACCESS_BUSY };
+/* The current owner keeps every other thread out; `stale`: the handle is not valid; `no room`: there is no memory
+ * for a frame. */
+enum jm_access { JM_ACCESS_GRANTED, JM_ACCESS_STALE, JM_ACCESS_BUSY, JM_ACCESS_NO_ROOM };
 
 /* Prepares the library. Cheap after the first time. post: false: the OS has no room. */
 bool jm_runtime_init(void);
@@ -53,11 +54,14 @@ bool jm_runtime_init(void);
  * library's entry. post: false: the OS has no room for the thread.
  */
 bool jm_runtime_settle_slowly(uintptr_t here);
-JM_INLINE bool jm_runtime_settle(uintptr_t here)
+JM_INLINE bool jm_runtime_is_settled(void) /* is inside no callback, and has nothing to do */
 {
     /* A thread with an id has prepared the library. */
-    return JM_LIKELY(jm_thread.id != 0 && jm_thread.calls == NULL) ||
-           jm_runtime_settle_slowly(here);
+    return JM_LIKELY(jm_thread.id != 0 && jm_thread.calls == NULL);
+}
+JM_INLINE bool jm_runtime_settle(uintptr_t here)
+{
+    return jm_runtime_is_settled() || jm_runtime_settle_slowly(here);
 }
 
 JM_INLINE struct jm_ref jm_runtime_find(const void *handle)
@@ -154,16 +158,11 @@ void jm_runtime_drop_entry(struct jm_runtime *runtime);
 /* Points the fast paths at what the thread entered last. */
 void jm_runtime_refresh_current(void);
 
-/* Enters for jsrtmem_enter, by a handle and what it was found as: a frame on the thread. NO_ROOM: no memory for
- * it. */
-enum jm_entering { JM_ENTERED, JM_ENTER_STALE, JM_ENTER_BUSY, JM_ENTER_NO_ROOM };
-enum jm_entering jm_runtime_push(struct jm_ref ref, uintptr_t handle);
+/* Enters for jsrtmem_enter, by a handle and what it was found as: a frame on the thread. */
+enum jm_access jm_runtime_push(struct jm_ref ref, uintptr_t handle);
 
-/* The runtime of the thread's last jm_runtime_push that was not undone, if it has this handle; or null. */
-struct jm_runtime *jm_runtime_innermost(uintptr_t handle);
-
-/* Undoes that push. pre: there is one. */
-void jm_runtime_pop(void);
+/* Undoes the thread's last push, which made `top`, its innermost frame. */
+void jm_runtime_pop(struct jm_frame *top);
 
 /* Runs the before-collect callback, then gives every empty block back. */
 void jm_runtime_collect(const struct jm_operation *operation);

@@ -71,6 +71,13 @@ static inline bool jm_thread_reserve_frame(void)
     return jm_thread.frame_count < jm_thread.frame_capacity || jm_thread_grow_frames();
 }
 
+/* The frame of the runtime that the thread entered last; NULL: none. */
+JM_INLINE struct jm_frame *jm_thread_innermost(void)
+{
+    size_t count = jm_thread.frame_count;
+    return count == 0 ? NULL : &jm_thread.frames[count - 1];
+}
+
 /* Gives back what the thread's record holds; the record may be used again. */
 void jm_thread_reset(void);
 
