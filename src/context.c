@@ -1,5 +1,7 @@
 #include "context.h"
 
+#include "entry.h"
+
 #define KIND JM_KIND_CONTEXT
 
 /* Locks the runtime of a live context. NULL: the handle is stale. */

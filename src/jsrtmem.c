@@ -7,9 +7,9 @@
 
 #include "account.h"
 #include "diagnose.h"
+#include "entry.h"
 #include "inspect.h"
 #include "reserve.h"
-#include "runtime.h"
 
 static_assert((int)JSRTMEM_REFUSAL_LIMIT == JM_REFUSED_LIMIT &&
                   (int)JSRTMEM_REFUSAL_HOST == JM_REFUSED_HOST &&

@@ -3,6 +3,7 @@
 #include "account.h"
 #include "context.h"
 #include "diagnose.h"
+#include "entry.h"
 #include "inspect.h"
 #include "os.h"
 #include "probe.h"
@@ -23,42 +24,6 @@ enum site { SITE_EVENT, SITE_BEFORE_COLLECT };
 
 /* ---- Ownership ---- */
 
-static inline uint64_t my_owner(bool entered)
-{
-    return jm_thread.id << 1 | entered;
-}
-
-/* Takes a runtime that nobody uses. False: somebody does. */
-static bool try_take(struct jm_runtime *runtime)
-{
-    uint64_t nobody = 0;
-    return jm_swap_acquire(&runtime->owner, &nobody, my_owner(false));
-}
-
-/* Makes `owner` agree with what the calling thread has left in the runtime. */
-static void settle_owner(struct jm_runtime *runtime)
-{
-    if (runtime->entries > 0) {
-        jm_store_relaxed(&runtime->owner, my_owner(true));
-    } else if (runtime->heap.supply.quota.operations > 0) {
-        jm_store_relaxed(&runtime->owner, my_owner(false));
-    } else {
-        jm_store_release(&runtime->owner, 0);
-    }
-}
-
-/* What a thread that has just taken a runtime may do: where not GRANTED, it is nobody's again. */
-static enum jm_access admit(struct jm_ref ref)
-{
-    struct jm_runtime *runtime = jm_runtime_at(ref);
-    bool live = jm_registry_holds(ref);
-    if (JM_LIKELY(live && !runtime->disposing)) {
-        return JM_ACCESS_GRANTED;
-    }
-    jm_store_release(&runtime->owner, 0);
-    return live ? JM_ACCESS_BUSY : JM_ACCESS_STALE;
-}
-
 /* Takes a runtime that somebody else uses, or did a moment ago. */
 static JM_NOINLINE enum jm_access take_contended(struct jm_ref ref)
 {
@@ -73,26 +38,20 @@ static JM_NOINLINE enum jm_access take_contended(struct jm_ref ref)
             return JM_ACCESS_BUSY;
         }
         jm_os_pause(attempt);
-        if (try_take(runtime)) {
-            return admit(ref);
+        if (jm_runtime_try_take(runtime)) {
+            return jm_runtime_admit(ref);
         }
     }
 }
 
-/* What the thread that uses a runtime may do. */
-static inline enum jm_access revisit(struct jm_ref ref)
-{
-    return jm_registry_holds(ref) ? JM_ACCESS_GRANTED : JM_ACCESS_STALE;
-}
-
-/* Makes the runtime the calling thread's, where it is not yet. GRANTED: see settle_owner. */
+/* Makes the runtime the calling thread's, where it is not yet. GRANTED: see jm_runtime_settle_owner. */
 static enum jm_access take(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
     if (jm_runtime_is_mine(runtime)) {
-        return revisit(ref);
+        return jm_registry_holds(ref) ? JM_ACCESS_GRANTED : JM_ACCESS_STALE;
     }
-    return JM_LIKELY(try_take(runtime)) ? admit(ref) : take_contended(ref);
+    return JM_LIKELY(jm_runtime_try_take(runtime)) ? jm_runtime_admit(ref) : take_contended(ref);
 }
 
 /* ---- Operations ---- */
@@ -117,7 +76,7 @@ enum jm_access jm_operation_begin(struct jm_operation *operation, struct jm_ref 
 enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtime *runtime)
 {
     if (!jm_runtime_is_mine(runtime)) {
-        if (!try_take(runtime)) {
+        if (!jm_runtime_try_take(runtime)) {
             return JM_ACCESS_BUSY;
         }
         if (runtime->disposing) {
@@ -148,7 +107,7 @@ void jm_operation_end(struct jm_operation *operation)
     jm_inspect_end();
     if (JM_LIKELY(jm_operation_goes_on(operation))) {
         runtime->heap.supply.quota.operations = operation->index - 1;
-        settle_owner(runtime);
+        jm_runtime_settle_owner(runtime);
     }
     operation->runtime = NULL;
 }
@@ -188,7 +147,7 @@ static void abandon_innermost(void)
     }
     runtime->heap.supply.quota.operations = call->operations - 1;
     jm_hook_abandon(JM_CONTAINER(call, struct jm_hook, call));
-    settle_owner(runtime);
+    jm_runtime_settle_owner(runtime);
 }
 
 bool jm_runtime_settle_slowly(uintptr_t here)
@@ -269,99 +228,24 @@ void jm_runtime_refresh_current(void)
     }
 }
 
-void jm_runtime_drop_entry(struct jm_runtime *runtime)
-{
-    runtime->entries--;
-    settle_owner(runtime);
-}
-
-/* Adds an entry of the runtime's user. */
-static inline void add_entry(struct jm_runtime *runtime)
-{
-    runtime->entries++;
-    jm_store_relaxed(&runtime->owner, my_owner(true));
-}
-
 enum jm_access jm_runtime_enter(struct jm_ref ref)
 {
     enum jm_access access = take(ref);
     if (access == JM_ACCESS_GRANTED) {
-        add_entry(jm_runtime_at(ref));
+        jm_runtime_add_entry(jm_runtime_at(ref));
     }
     return access;
 }
 
-/* Has the lists of small objects fetched, while others wait for the stores of the runtime that was left before. */
-static inline void prefetch_lists(const struct jm_runtime *runtime)
+enum jm_access jm_runtime_push_slowly(struct jm_ref ref, uintptr_t handle)
 {
-    const char *arena = jm_load_relaxed(&runtime->heap.supply.small_token);
-    for (size_t line = 0; line < 4; line++) {
-        JM_PREFETCH(arena + 64 * line);
-    }
+    return jm_thread_reserve_frame() ? jm_runtime_add_frame(ref, handle, take(ref))
+                                     : JM_ACCESS_NO_ROOM;
 }
 
-/* Notes on the thread that it may enter a runtime. pre: there is room for a frame. */
-JM_INLINE enum jm_access push(struct jm_ref ref, uintptr_t handle, enum jm_access access)
-{
-    if (JM_UNLIKELY(access != JM_ACCESS_GRANTED)) {
-        return access;
-    }
-    struct jm_runtime *runtime = jm_runtime_at(ref);
-    struct jm_frame *top = &jm_thread.frames[jm_thread.frame_count];
-    add_entry(runtime);
-    if (jm_thread.frame_count > 0 && top[-1].runtime == runtime) {
-        top[-1].count++;
-    } else {
-        *top = (struct jm_frame){runtime, handle, 1};
-        jm_thread.frame_count++;
-    }
-    jm_heap_make_current(&runtime->heap, handle);
-    return JM_ACCESS_GRANTED;
-}
-
-static JM_NOINLINE enum jm_access push_contended(struct jm_ref ref, uintptr_t handle)
-{
-    return push(ref, handle, take_contended(ref));
-}
-
-static JM_COLD enum jm_access push_in_new_room(struct jm_ref ref, uintptr_t handle)
-{
-    return jm_thread_grow_frames() ? jm_runtime_push(ref, handle) : JM_ACCESS_NO_ROOM;
-}
-
-/* What is pushed onto the stack in here has to be written before the runtime is taken: nothing is. */
-enum jm_access jm_runtime_push(struct jm_ref ref, uintptr_t handle)
-{
-    if (JM_UNLIKELY(jm_thread.frame_count == jm_thread.frame_capacity)) {
-        return push_in_new_room(ref, handle);
-    }
-    struct jm_runtime *runtime = jm_runtime_at(ref);
-    prefetch_lists(runtime);
-    if (jm_runtime_is_mine(runtime)) {
-        return push(ref, handle, revisit(ref));
-    }
-    return JM_LIKELY(try_take(runtime)) ? push(ref, handle, admit(ref))
-                                        : push_contended(ref, handle);
-}
-
-/* Leaves for a runtime that was entered before, or for the current context's. */
-static JM_NOINLINE void pop_to_other(struct jm_runtime *runtime)
+void jm_runtime_pop_to_other(struct jm_runtime *runtime)
 {
     jm_runtime_refresh_current();
-    jm_runtime_drop_entry(runtime);
-}
-
-void jm_runtime_pop(struct jm_frame *top)
-{
-    struct jm_runtime *runtime = top->runtime;
-    if (--top->count == 0) {
-        jm_thread.frame_count--;
-    }
-    if (jm_thread.frame_count > 0 || jm_thread.context != 0) {
-        pop_to_other(runtime);
-        return;
-    }
-    jm_heap_make_current(NULL, 0);
     jm_runtime_drop_entry(runtime);
 }
 
@@ -486,7 +370,8 @@ static bool take_from_gone(struct jm_runtime *runtime)
     if (!used || !jm_thread_is_gone(owner >> 1)) { /* unreachable: the first */
         return false;
     }
-    if (!jm_swap_acquire(&runtime->owner, &owner, my_owner(false))) { /* unreachable: two do it */
+    if (!jm_swap_acquire(&runtime->owner, &owner,
+                         jm_runtime_my_owner(false))) { /* unreachable: two do it */
         return false; /* unreachable: two threads of a child that dispose the same runtime */
     }
     runtime->entries = 0;
@@ -529,7 +414,7 @@ static void dispose(struct jm_runtime *runtime)
 enum jm_disposal jm_runtime_dispose(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
-    if (!try_take(runtime) && !take_from_gone(runtime)) {
+    if (!jm_runtime_try_take(runtime) && !take_from_gone(runtime)) {
         bool live = jm_registry_holds(ref);
         return live ? JM_DISPOSE_IN_USE : JM_DISPOSE_STALE; /* unreachable: disposed just now */
     }

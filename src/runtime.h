@@ -151,19 +151,6 @@ bool jm_operation_goes_on(const struct jm_operation *operation);
 void jm_operation_end(struct jm_operation *operation);
 void jm_operation_unwind(struct jm_operation *operation);
 
-/* Adds an entry: the runtime is the calling thread's until as many were dropped. */
-enum jm_access jm_runtime_enter(struct jm_ref ref);
-void jm_runtime_drop_entry(struct jm_runtime *runtime);
-
-/* Points the fast paths at what the thread entered last. */
-void jm_runtime_refresh_current(void);
-
-/* Enters for jsrtmem_enter, by a handle and what it was found as: a frame on the thread. */
-enum jm_access jm_runtime_push(struct jm_ref ref, uintptr_t handle);
-
-/* Undoes the thread's last push, which made `top`, its innermost frame. */
-void jm_runtime_pop(struct jm_frame *top);
-
 /* Runs the before-collect callback, then gives every empty block back. */
 void jm_runtime_collect(const struct jm_operation *operation);
 

@@ -13,7 +13,7 @@ layer_of() {
     os | os_* | thread | inspect | probe | line) echo 1 ;;
     hook | quota | region | pagemap | reserve | block | diagnose) echo 2 ;;
     sizeclass | arena | remote | heap | heap_* | sweep | witness | large | giveback) echo 3 ;;
-    registry | runtime | context | account) echo 4 ;;
+    registry | runtime | entry | context | account) echo 4 ;;
     jsrt | jsrtmem) echo 5 ;;
     *) echo unknown ;;
     esac

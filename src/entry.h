@@ -1,0 +1,125 @@
+/*
+ * Layer 4: who uses a runtime. The fast ways of entering and leaving are here; what is rare is in runtime.c.
+ *
+ *      entries == pushes that were not popped + current contexts, of the thread that `owner` names
+ */
+#ifndef JM_ENTRY_H
+#define JM_ENTRY_H
+
+#include "runtime.h"
+
+/* What `owner` is while the calling thread uses a runtime. */
+static inline uint64_t jm_runtime_my_owner(bool entered)
+{
+    return jm_thread.id << 1 | entered;
+}
+
+/* Takes a runtime that nobody uses. False: somebody does. */
+static inline bool jm_runtime_try_take(struct jm_runtime *runtime)
+{
+    uint64_t nobody = 0;
+    return jm_swap_acquire(&runtime->owner, &nobody, jm_runtime_my_owner(false));
+}
+
+/* What a thread that has just taken a runtime may do: where not GRANTED, it is nobody's again. */
+static inline enum jm_access jm_runtime_admit(struct jm_ref ref)
+{
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    bool live = jm_registry_holds(ref);
+    if (JM_LIKELY(live && !runtime->disposing)) {
+        return JM_ACCESS_GRANTED;
+    }
+    jm_store_release(&runtime->owner, 0);
+    return live ? JM_ACCESS_BUSY : JM_ACCESS_STALE;
+}
+
+/* Makes `owner` agree with what the calling thread has left in the runtime. */
+static inline void jm_runtime_settle_owner(struct jm_runtime *runtime)
+{
+    if (runtime->entries > 0) {
+        jm_store_relaxed(&runtime->owner, jm_runtime_my_owner(true));
+    } else if (runtime->heap.supply.quota.operations > 0) {
+        jm_store_relaxed(&runtime->owner, jm_runtime_my_owner(false));
+    } else {
+        jm_store_release(&runtime->owner, 0);
+    }
+}
+
+/* Adds an entry: the runtime is the calling thread's until as many were dropped. */
+enum jm_access jm_runtime_enter(struct jm_ref ref);
+static inline void jm_runtime_add_entry(struct jm_runtime *runtime) /* pre: it is taken */
+{
+    runtime->entries++;
+    jm_store_relaxed(&runtime->owner, jm_runtime_my_owner(true));
+}
+
+static inline void jm_runtime_drop_entry(struct jm_runtime *runtime)
+{
+    runtime->entries--;
+    jm_runtime_settle_owner(runtime);
+}
+
+/* Points the fast paths at what the thread entered last. */
+void jm_runtime_refresh_current(void);
+
+/* Notes on the thread that it entered a runtime, or returns why it may not. pre: there is room for a frame. */
+JM_INLINE enum jm_access jm_runtime_add_frame(struct jm_ref ref, uintptr_t handle,
+                                              enum jm_access access)
+{
+    if (JM_UNLIKELY(access != JM_ACCESS_GRANTED)) {
+        return access;
+    }
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    struct jm_frame *top = &jm_thread.frames[jm_thread.frame_count];
+    jm_runtime_add_entry(runtime);
+    if (jm_thread.frame_count > 0 && top[-1].runtime == runtime) {
+        top[-1].count++;
+    } else {
+        *top = (struct jm_frame){runtime, handle, 1};
+        jm_thread.frame_count++;
+    }
+    jm_heap_make_current(&runtime->heap, handle);
+    return JM_ACCESS_GRANTED;
+}
+
+/* Has the lists of small objects fetched, while others wait for the stores of the runtime that was left before. */
+static inline void jm_runtime_prefetch(const struct jm_runtime *runtime)
+{
+    const char *arena = jm_load_relaxed(&runtime->heap.supply.small_token);
+    for (size_t line = 0; line < 4; line++) {
+        JM_PREFETCH(arena + 64 * line);
+    }
+}
+
+/*
+ * Enters for jsrtmem_enter, by a handle and what it was found as: a frame on the thread. What is written just before
+ * the locked step, it waits for: so nothing is saved on the stack here, and what needs that is done elsewhere.
+ */
+enum jm_access jm_runtime_push_slowly(struct jm_ref ref, uintptr_t handle);
+JM_INLINE enum jm_access jm_runtime_push(struct jm_ref ref, uintptr_t handle)
+{
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    jm_runtime_prefetch(runtime);
+    bool taken = jm_thread.frame_count < jm_thread.frame_capacity &&
+                 jm_load_relaxed(&runtime->owner) == 0 && jm_runtime_try_take(runtime);
+    return JM_LIKELY(taken) ? jm_runtime_add_frame(ref, handle, jm_runtime_admit(ref))
+                            : jm_runtime_push_slowly(ref, handle);
+}
+
+/* Undoes the thread's last push, which made `top`, its innermost frame. */
+void jm_runtime_pop_to_other(struct jm_runtime *runtime);
+JM_INLINE void jm_runtime_pop(struct jm_frame *top)
+{
+    struct jm_runtime *runtime = top->runtime;
+    if (--top->count == 0) {
+        jm_thread.frame_count--;
+    }
+    if (jm_thread.frame_count > 0 || jm_thread.context != 0) {
+        jm_runtime_pop_to_other(runtime);
+        return;
+    }
+    jm_heap_make_current(NULL, 0);
+    jm_runtime_drop_entry(runtime);
+}
+
+#endif
