@@ -33,6 +33,28 @@ static inline enum jm_access jm_runtime_admit(struct jm_ref ref)
     return live ? JM_ACCESS_BUSY : JM_ACCESS_STALE;
 }
 
+/*
+ * Takes a runtime that nobody uses, for a few steps in which no host code runs and nothing can fail: a small
+ * operation. False: somebody uses it, or there is more to do. It may be another one than was looked up.
+ */
+JM_INLINE bool jm_runtime_visit(struct jm_runtime *runtime)
+{
+    if (!jm_runtime_is_settled() || jm_inspect_watched || jm_load_relaxed(&runtime->owner) != 0 ||
+        !jm_runtime_try_take(runtime)) {
+        return false;
+    }
+    if (JM_UNLIKELY(runtime->disposing || runtime->heap.untidy)) {
+        jm_store_release(&runtime->owner, 0);
+        return false;
+    }
+    return true;
+}
+
+static inline void jm_runtime_end_visit(struct jm_runtime *runtime)
+{
+    jm_store_release(&runtime->owner, 0);
+}
+
 /* Makes `owner` agree with what the calling thread has left in the runtime. */
 static inline void jm_runtime_settle_owner(struct jm_runtime *runtime)
 {

@@ -140,15 +140,36 @@ static JM_NOINLINE void *alloc_slow(JsRuntimeHandle runtime, size_t size)
     return run(runtime, &request, HERE);
 }
 
-/* The runtime is the current one. There may be room without asking anybody. */
-static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
+/* There may be room without asking anybody. */
+static inline void *refill(struct jm_heap *heap, unsigned code)
 {
-    struct jm_heap *heap = jm_current.heap;
-    void *object = heap == NULL ? NULL : jm_heap_refill(heap, (unsigned)code);
+    void *object = jm_heap_refill(heap, code);
     if (object != NULL && JM_UNLIKELY(heap->untidy)) {
         (void)jm_heap_free(heap, object); /* what a drain emptied goes while no event can lose it */
         object = NULL;
     }
+    return object;
+}
+
+/* In a runtime that the thread has not entered, and that nobody uses. */
+static JM_NOINLINE void *alloc_visiting(JsRuntimeHandle handle, size_t size)
+{
+    void *object = NULL;
+    struct jm_ref ref = jm_runtime_find(handle);
+    if (ref.slot != NULL && size <= JM_SMALL_MAX && jm_runtime_visit(jm_runtime_at(ref))) {
+        if (jm_registry_holds(ref)) {
+            object = refill(&jm_runtime_at(ref)->heap, jm_class_of_size(size));
+        }
+        jm_runtime_end_visit(jm_runtime_at(ref));
+    }
+    return object != NULL ? object : alloc_slow(handle, size);
+}
+
+/* In the current runtime. */
+static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
+{
+    struct jm_heap *heap = jm_current.heap;
+    void *object = heap == NULL ? NULL : refill(heap, (unsigned)code);
     return object != NULL ? object : alloc_slow((JsRuntimeHandle)jm_current.handle, size);
 }
 
@@ -164,7 +185,7 @@ static JM_NOINLINE void *alloc_new(size_t code, size_t size)
 static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
 {
     if (size > JM_SMALL_MAX || jm_current.handle != (uintptr_t)runtime) {
-        return alloc_slow(runtime, size);
+        return alloc_visiting(runtime, size);
     }
     unsigned code = jm_class_of_size(size);
     void *object = jm_arena_pop(jm_current.arena, code);
@@ -249,13 +270,12 @@ static bool free_in(struct jm_heap *heap, void *pointer)
     return freed;
 }
 
-/* Gives back what became empty in the current heap. */
-static JM_COLD void tidy_current(void)
+/* Gives back what became empty in a heap whose runtime the thread uses. */
+static JM_COLD void tidy(struct jm_heap *heap)
 {
-    struct jm_heap *heap = jm_current.heap;
     (void)jm_runtime_settle(HERE);
     JM_OPERATION(operation);
-    (void)jm_operation_try(&operation, jm_runtime_of_heap(heap)); /* what is entered is ours */
+    (void)jm_operation_try(&operation, jm_runtime_of_heap(heap)); /* it is ours */
     jm_operation_tidy(&operation);
     jm_operation_end(&operation);
 }
@@ -278,7 +298,7 @@ static JM_NOINLINE JsErrorCode free_witness(struct jm_arena *arena, jm_state *st
     jm_arena_push(arena, state, pointer, value - JM_WITNESS);
     jm_heap_lose_witness(heap, jm_block_of(pointer));
     if (JM_UNLIKELY(heap->untidy)) {
-        tidy_current();
+        tidy(heap);
     }
     return JsNoError;
 }
@@ -315,9 +335,31 @@ static JM_NOINLINE JsErrorCode free_rest(void *pointer)
     return heap != NULL && free_in(heap, pointer) ? JsNoError : refuse_free(pointer);
 }
 
+/* Frees an object of a runtime that nobody uses. False: it is none, or somebody does. */
+static inline bool free_visiting(void *pointer)
+{
+    _Atomic(uint32_t) *readers;
+    const struct jm_block *block = jm_pagemap_find(pointer, &readers);
+    struct jm_heap *heap = block == NULL ? NULL : jm_heap_of_block(block);
+    jm_pagemap_leave(readers);
+    if (heap == NULL || !jm_runtime_visit(jm_runtime_of_heap(heap))) {
+        return false;
+    }
+    bool freed = jm_heap_free(heap, pointer); /* whose block it was may be another's now */
+    if (JM_UNLIKELY(heap->untidy)) {
+        tidy(heap);
+    } else {
+        jm_runtime_end_visit(jm_runtime_of_heap(heap));
+    }
+    return freed;
+}
+
 /* A pointer that is not the current heap's, or lies outside of the region. */
 static JM_NOINLINE JsErrorCode free_slow(void *pointer)
 {
+    if (free_visiting(pointer)) {
+        return JsNoError;
+    }
     bool queued = jm_region_holds(pointer) && jm_runtime_settle(HERE) && queue_free(pointer, false);
     return queued ? JsNoError : free_rest(pointer);
 }
