@@ -370,8 +370,8 @@ static bool take_from_gone(struct jm_runtime *runtime)
     if (!used || !jm_thread_is_gone(owner >> 1)) { /* unreachable: the first */
         return false;
     }
-    if (!jm_swap_acquire(&runtime->owner, &owner,
-                         jm_runtime_my_owner(false))) { /* unreachable: two do it */
+    uint64_t mine = jm_runtime_my_owner(false);
+    if (!jm_swap_acquire(&runtime->owner, &owner, mine)) { /* unreachable: two do it */
         return false; /* unreachable: two threads of a child that dispose the same runtime */
     }
     runtime->entries = 0;

@@ -217,7 +217,8 @@ void failure_left()
     check_works(tenant);
 }
 
-void free_left()
+/* Frees, or resizes to nothing. */
+void free_left_by(bool resizes)
 {
     for (int skip = 0; skip < 4; skip++) {
         Tenant tenant;
@@ -229,7 +230,13 @@ void free_left()
         tenant.throw_at = JsMemoryFree;
         tenant.skip = skip;
         for (void *object : objects) {
-            (void)throws([&] { (void)jsrtmem_free(object); });
+            (void)throws([&] {
+                if (resizes) {
+                    (void)jsrtmem_realloc(tenant.runtime, object, 0);
+                } else {
+                    (void)jsrtmem_free(object);
+                }
+            });
             EXPECT(jsrtmem_usable_size(object) == 0);
         }
         (void)throws([&] { (void)JsCollectGarbage(tenant.runtime); });
@@ -239,6 +246,12 @@ void free_left()
         check_works(tenant);
         EXPECT(tenant.usage() == 0);
     }
+}
+
+void free_left()
+{
+    free_left_by(false);
+    free_left_by(true);
 }
 
 void CHAKRA_CALLBACK throw_once(void *state)
