@@ -241,9 +241,9 @@ static struct jm_heap *owner_of(const void *pointer)
     return heap;
 }
 
-static bool is_used_elsewhere(const struct jm_block *block)
+static bool is_used_elsewhere(struct jm_heap *heap)
 {
-    return jm_runtime_is_used_elsewhere(jm_runtime_of_heap(jm_heap_of_block(block)));
+    return jm_runtime_is_used_elsewhere(jm_runtime_of_heap(heap));
 }
 
 /* Leaves an object to the thread that uses its runtime; if `always`, even where none does. */
@@ -251,8 +251,8 @@ static bool queue_free(void *pointer, bool always)
 {
     _Atomic(uint32_t) *readers;
     struct jm_block *block = jm_pagemap_find(pointer, &readers);
-    bool queued =
-        block != NULL && (always || is_used_elsewhere(block)) && jm_heap_queue_free(block, pointer);
+    bool queued = block != NULL && (always || is_used_elsewhere(jm_heap_of_block(block))) &&
+                  jm_heap_queue_free(block, pointer);
     jm_pagemap_leave(readers);
     return queued;
 }
@@ -336,16 +336,12 @@ static JM_NOINLINE JsErrorCode free_rest(void *pointer)
 }
 
 /* Frees an object of a runtime that nobody uses. False: it is none, or somebody does. */
-static inline bool free_visiting(void *pointer)
+static inline bool free_visiting(struct jm_heap *heap, void *pointer)
 {
-    _Atomic(uint32_t) *readers;
-    const struct jm_block *block = jm_pagemap_find(pointer, &readers);
-    struct jm_heap *heap = block == NULL ? NULL : jm_heap_of_block(block);
-    jm_pagemap_leave(readers);
-    if (heap == NULL || !jm_runtime_visit(jm_runtime_of_heap(heap))) {
+    if (!jm_runtime_visit(jm_runtime_of_heap(heap))) {
         return false;
     }
-    bool freed = jm_heap_free(heap, pointer); /* whose block it was may be another's now */
+    bool freed = jm_heap_free(heap, pointer); /* which may have become another's */
     if (JM_UNLIKELY(heap->untidy)) {
         tidy(heap);
     } else {
@@ -357,11 +353,16 @@ static inline bool free_visiting(void *pointer)
 /* A pointer that is not the current heap's, or lies outside of the region. */
 static JM_NOINLINE JsErrorCode free_slow(void *pointer)
 {
-    if (free_visiting(pointer)) {
-        return JsNoError;
+    if (!jm_region_holds(pointer)) {
+        return free_rest(pointer);
     }
-    bool queued = jm_region_holds(pointer) && jm_runtime_settle(HERE) && queue_free(pointer, false);
-    return queued ? JsNoError : free_rest(pointer);
+    _Atomic(uint32_t) *readers;
+    struct jm_block *block = jm_pagemap_find(pointer, &readers);
+    struct jm_heap *heap = block == NULL ? NULL : jm_heap_of_block(block);
+    bool queued = heap != NULL && is_used_elsewhere(heap) && jm_heap_queue_free(block, pointer);
+    jm_pagemap_leave(readers);
+    bool freed = queued || (heap != NULL && free_visiting(heap, pointer));
+    return freed ? JsNoError : free_rest(pointer);
 }
 
 JM_HOT JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
