@@ -140,6 +140,9 @@ JM_INLINE void jm_arena_push(struct jm_arena *arena, jm_state *state, void *obje
     jm_arena_list(&arena->free[code], object);
 }
 
+/* Who gets an object writes to it: what will be cut off a span a few objects later is fetched meanwhile. */
+#define JM_FETCH_AHEAD 512
+
 /* Cuts an object off the span. NULL: the span is too short. */
 JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
 {
@@ -150,6 +153,7 @@ JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
     }
     jm_state *state = (jm_state *)(arena->span.states + ((uintptr_t)object >> JM_GRANULE_BITS));
     arena->span.next = object + bytes;
+    JM_PREFETCH(object + JM_FETCH_AHEAD);
     jm_inspect_open(object, bytes);
     jm_store_byte(state, (unsigned)(code + JM_PLAIN));
     return object;

@@ -230,6 +230,7 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
         jm_arena_choose_span(arena, code);
         arena->cut += jm_arena_span_granules(arena);
         object = jm_arena_cut(arena, code);
+        JM_PREFETCH(arena->span.next); /* the next one will probably be cut off here too */
     }
     if (object != NULL) {
         jm_heap_note_change(heap);
