@@ -167,7 +167,7 @@ static size_t metadata_of(size_t size)
     return JM_HEAD_SIZE + (size >> JM_UNIT_BITS) * unit + (size >> JM_GRANULE_BITS);
 }
 
-static void put_back(size_t size, char *address)
+void jm_region_give(void *address, size_t size)
 {
     jm_lock_take(&stretches.lock);
     push(order_of(size), address);
@@ -183,13 +183,13 @@ void *jm_region_take(size_t size, bool *has_room)
     jm_lock_drop(&stretches.lock);
     *has_room = address != NULL;
     if (address != NULL && !jm_os_commit(address, size)) {
-        put_back(size, address);
+        jm_region_give(address, size);
         return NULL;
     }
     return address;
 }
 
-bool jm_region_give(void *address, size_t size)
+bool jm_region_clear(void *address, size_t size)
 {
     if (!jm_os_decommit(address, size)) {
         return false;
@@ -199,7 +199,6 @@ bool jm_region_give(void *address, size_t size)
     if (granules < PURGE_MIN || !jm_os_purge((void *)map, granules)) {
         jm_zero_bytes(map, granules);
     }
-    put_back(size, address);
     return true;
 }
 

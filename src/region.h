@@ -131,8 +131,11 @@ void jm_region_init(void);
  * head is as its last user left it. NULL: the OS refused or, where `has_room` is false, there is none. */
 void *jm_region_take(size_t size, bool *has_room);
 
-/* Gives the memory of a stretch back to the OS; its map is zero again. False: it is untouched. */
-bool jm_region_give(void *address, size_t size);
+/* Gives the memory of a stretch, or of neighbours, to the OS; their maps are zero again. False: it is untouched. */
+bool jm_region_clear(void *address, size_t size);
+
+/* Gives a stretch back. pre: its memory and its map are zero. */
+void jm_region_give(void *address, size_t size);
 
 /* Bytes of the tables that tell about stretches in use. */
 size_t jm_region_metadata(void);

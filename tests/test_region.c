@@ -38,7 +38,8 @@ static char *take(size_t size)
 
 static void give(char *address, size_t size)
 {
-    assert_true(jm_region_give(address, size));
+    assert_true(jm_region_clear(address, size));
+    jm_region_give(address, size);
 }
 
 static size_t smallest(void)
@@ -89,6 +90,34 @@ static void a_lot_is_used_up(void **state)
     for (size_t i = count; i-- > 0;) {
         give(taken[i], size);
     }
+}
+
+/* What was taken in any order is given to the OS in one call where it makes one piece. */
+static void neighbours_are_cleared_together(void **state)
+{
+    const size_t size = smallest();
+    const size_t count = LARGEST / size;
+    char *taken[LARGEST / JM_UNIT];
+    char *lot = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < count; i++) {
+        taken[i] = take(size);
+        lot = i == 0 || taken[i] < lot ? taken[i] : lot;
+        memset(taken[i], 1, size);
+        jm_store_relaxed(jm_region_state_of(taken[i]), 7);
+    }
+    size_t calls = fake_os_calls(FAKE_DECOMMIT);
+    assert_true(jm_region_clear(lot, LARGEST));
+    assert_int_equal(fake_os_calls(FAKE_DECOMMIT), calls + 1);
+    for (size_t i = count; i-- > 0;) {
+        assert_true(taken[i] - lot < (ptrdiff_t)LARGEST);
+        assert_true(bytes_are(taken[i], size, 0));
+        assert_int_equal(jm_load_relaxed(jm_region_state_of(taken[i])), 0);
+        jm_region_give(taken[i], size);
+    }
+    assert_ptr_equal(take(size), taken[0]);
+    give(taken[0], size);
 }
 
 #define LIVE 64
@@ -156,7 +185,7 @@ static void a_refusal_loses_nothing(void **state)
     assert_ptr_equal(take(size), first);
     fake_os_refuse(FAKE_DECOMMIT, 1, false, 0);
     first[5] = 5;
-    assert_false(jm_region_give(first, size));
+    assert_false(jm_region_clear(first, size));
     assert_int_equal(first[5], 5);
     fake_os_reset();
     give(first, size);
@@ -192,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(neighbours_in_time_are_far_apart),
         cmocka_unit_test(a_lot_is_used_up),
+        cmocka_unit_test(neighbours_are_cleared_together),
         cmocka_unit_test(stretches_are_aligned_disjoint_and_zero),
         cmocka_unit_test(a_refusal_loses_nothing),
         cmocka_unit_test(where_it_ends_there_is_no_room_and_what_comes_back_serves_again),

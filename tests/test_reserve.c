@@ -283,6 +283,137 @@ static void what_the_same_tenant_takes_back_has_a_clean_map_only(void **state)
     assert_bytes(0);
 }
 
+/* ---- Neighbours ---- */
+
+/* A block of the region, of the smallest size; all of it was handed out. */
+static struct jm_block *block_at(char *address)
+{
+    struct jm_block *block = jm_region_head_of(address);
+    const size_t size = jm_small_block_min();
+
+    block->region = (struct jm_os_region){address, size};
+    block->charge = size;
+    block->granules = (size - JM_PAD) >> JM_GRANULE_BITS;
+    block->start = address;
+    block->map = jm_region_state_of(address);
+    block->first = 0;
+    block->touched = (uint32_t)block->granules;
+    memset(address, 1, size);
+    jm_store_relaxed(block->map, 7);
+    return block;
+}
+
+#define ROW 9 /* neighbours */
+#define GAP 3 /* the one of them that is in use */
+
+/* Takes a lot of the region whole. Returns its first block's place; but for a row from there, it is given back. */
+static char *take_row(void)
+{
+    const size_t size = jm_small_block_min();
+    const size_t lot = (size_t)4 << 20;
+    static char *taken[((size_t)4 << 20) / JM_UNIT];
+    bool has_room = false;
+    char *row = NULL;
+
+    for (size_t i = 0; i < lot / size; i++) {
+        taken[i] = jm_region_take(size, &has_room);
+        assert_non_null(taken[i]);
+        row = i == 0 || taken[i] < row ? taken[i] : row;
+    }
+    for (size_t i = lot / size; i-- > 0;) {
+        assert_true(taken[i] < row + lot);
+        if (taken[i] >= row + ROW * size) {
+            jm_region_give(taken[i], size);
+        }
+    }
+    return row;
+}
+
+/* Gives the reserve a row but for the gap, in no order. */
+static char *give_row(void)
+{
+    static const size_t order[ROW] = {5, 0, 8, 2, 7, 1, 6, 4, GAP};
+    const size_t size = jm_small_block_min();
+    char *row = take_row();
+
+    for (size_t i = 0; i < ROW - 1; i++) {
+        assert_true(jm_reserve_give(block_at(row + order[i] * size), false));
+    }
+    return row;
+}
+
+static void neighbours_go_in_one_call(void **state)
+{
+    const size_t size = jm_small_block_min();
+
+    (void)state;
+    jm_reserve_set_limit(ROW * size);
+    char *row = give_row();
+    char *gap = row + GAP * size;
+    assert_int_equal(jm_reserve_bytes(), (ROW - 1) * size);
+    fake_os_refuse(FAKE_DECOMMIT, 2, true, ENOMEM); /* the second piece, and all after it */
+    jm_reserve_drain();
+    assert_int_equal(jm_reserve_bytes(), 5 * size);
+    assert_int_equal(fake_os_calls(FAKE_DECOMMIT), 2);
+    assert_true(bytes_are(row, GAP * size, 0));
+    assert_true(bytes_are(gap + size, 5 * size, 1)); /* as they were */
+    fake_os_reset();
+    jm_reserve_drain();
+    assert_int_equal(fake_os_calls(FAKE_DECOMMIT), 1);
+    assert_int_equal(jm_reserve_bytes(), 0);
+    for (char *block = row; block < row + ROW * size; block += size) {
+        assert_true(block == gap || bytes_are(block, size, 0));
+        assert_int_equal(jm_load_relaxed(jm_region_state_of(block)), 0);
+    }
+    jm_region_give(gap, size);
+}
+
+/* Own mappings do not go together, but among stretches. */
+static void neighbours_and_others_go_in_turn(void **state)
+{
+    const size_t size = jm_small_block_min();
+
+    (void)state;
+    jm_reserve_set_limit(2 * ROW * size);
+    give(size);
+    char *row = give_row();
+    give(size);
+    jm_reserve_set_limit(0);
+    assert_int_equal(jm_reserve_bytes(), 0);
+    assert_int_equal(fake_os_calls(FAKE_DECOMMIT), 2);
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 2);
+    assert_true(bytes_are(row, GAP * size, 0));
+    jm_region_give(row + GAP * size, size);
+}
+
+/* Where the bound is reached, an eighth of it makes room for the next ones. */
+static void a_full_reserve_gives_a_part_at_once(void **state)
+{
+    const size_t size = KIB(64);
+
+    (void)state;
+    jm_reserve_set_limit(24 * size);
+    for (size_t i = 1; i <= 24; i++) {
+        give(size);
+        assert_bytes(i * size);
+    }
+    give(size);
+    assert_bytes(22 * size);
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 3);
+    give(2 * size);
+    assert_bytes(24 * size);
+    give(4 * size); /* more than an eighth: not worth what would have to go */
+    assert_bytes(24 * size);
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 4);
+    fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+    struct jm_block *block = new_block(size);
+    assert_false(jm_reserve_give(block, false));
+    assert_int_equal(jm_reserve_bytes(), 24 * size);
+    fake_os_reset();
+    assert_true(jm_reserve_give(block, false));
+    assert_bytes(22 * size); /* of the larger ones first */
+}
+
 /* ---- An OS that does not take memory back ---- */
 
 static void what_the_os_does_not_take_stays_with_the_giver(void **state)
@@ -509,14 +640,49 @@ static void *take_and_give(void *argument)
     return NULL;
 }
 
-static void threads_share_the_reserve(void **state)
+/* A block of the region that nobody else has. NULL: a fault. */
+static struct jm_block *take_stretch(void)
+{
+    bool has_room = false;
+    struct jm_block *block = take(jm_small_block_min());
+    if (block != NULL) {
+        return bytes_are(block->start, MARKED, 0) ? block : NULL;
+    }
+    char *address = jm_region_take(jm_small_block_min(), &has_room);
+    return address != NULL && bytes_are(address, MARKED, 0) ? block_at(address) : NULL;
+}
+
+/* The same with stretches, so many that the bound is reached again and again. */
+static void *take_and_give_rows(void *argument)
+{
+    struct jm_block *held[ROW];
+    (void)jm_thread_ready();
+    for (int i = 0; i < ROUNDS / ROW; i++) {
+        for (size_t j = 0; j < ROW; j++) {
+            held[j] = take_stretch();
+            if (held[j] == NULL) {
+                atomic_fetch_add(&thread_faults, 1);
+                return NULL;
+            }
+            memset(held[j]->start, (int)(uintptr_t)argument + 1, MARKED);
+            held[j]->touched = (uint32_t)(MARKED >> JM_GRANULE_BITS);
+        }
+        for (size_t j = 0; j < ROW; j++) {
+            atomic_fetch_add(&thread_faults, !bytes_are(held[j]->start, MARKED,
+                                                        (unsigned char)((uintptr_t)argument + 1)));
+            atomic_fetch_add(&thread_faults, !jm_reserve_give(held[j], true));
+        }
+    }
+    return NULL;
+}
+
+static void share(void *(*work)(void *), size_t limit)
 {
     pthread_t threads[THREADS];
 
-    (void)state;
-    jm_reserve_set_limit(KIB(256));
+    jm_reserve_set_limit(limit);
     for (uintptr_t i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, (void *)i), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, work, (void *)i), 0);
     }
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
@@ -525,7 +691,21 @@ static void threads_share_the_reserve(void **state)
     jm_reserve_settle();
     assert_true(jm_reserve_bytes() <= jm_reserve_limit());
     jm_reserve_set_limit(0);
+    assert_int_equal(jm_reserve_bytes(), 0);
+}
+
+static void threads_share_the_reserve(void **state)
+{
+    (void)state;
+    share(take_and_give, KIB(256));
     assert_bytes(0);
+}
+
+static void threads_give_back_what_others_take(void **state)
+{
+    (void)state;
+    share(take_and_give_rows, 16 * jm_small_block_min());
+    assert_true(fake_os_calls(FAKE_DECOMMIT) > 0);
 }
 
 /* ---- The environment: each value in a process of its own ---- */
@@ -656,6 +836,9 @@ int main(int argc, char **argv)
         RESERVE_TEST(blocks_that_are_not_worth_it_go_to_the_os),
         RESERVE_TEST(what_is_taken_is_zero),
         RESERVE_TEST(what_the_same_tenant_takes_back_has_a_clean_map_only),
+        RESERVE_TEST(neighbours_go_in_one_call),
+        RESERVE_TEST(neighbours_and_others_go_in_turn),
+        RESERVE_TEST(a_full_reserve_gives_a_part_at_once),
         RESERVE_TEST(what_the_os_does_not_take_stays_with_the_giver),
         RESERVE_TEST(what_must_be_kept_is_kept_past_the_bound),
         RESERVE_TEST(what_the_os_refused_goes_when_it_takes_it),
@@ -666,6 +849,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(what_waits_is_bounded),
         RESERVE_TEST(what_waited_and_is_refused_by_the_os_waits_on),
         RESERVE_TEST(threads_share_the_reserve),
+        RESERVE_TEST(threads_give_back_what_others_take),
         cmocka_unit_test(the_environment_sets_the_bound),
     };
     if (argc > 1) {
