@@ -210,9 +210,8 @@ size_t jm_arena_end(const struct jm_arena *arena, const struct jm_block *block)
     return is_rest ? jm_granule_of(block, arena->span.next) : block->carved;
 }
 
-/* The granule where a queued object ends. */
-static size_t end_of_queued(const struct jm_arena *arena, const struct jm_block *block,
-                            size_t granule)
+/* Where the next object or hole starts, or the span, or nothing was cut yet. */
+static size_t next_start(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
 {
     size_t span = arena->span.block == block ? jm_granule_of(block, arena->span.next) : 0;
     size_t most = span > granule ? span : block->carved;
@@ -229,11 +228,19 @@ static size_t end_of_queued(const struct jm_arena *arena, const struct jm_block 
     return end;
 }
 
+size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
+{
+    unsigned state = jm_load_relaxed(&block->map[granule]);
+    return state == JM_QUEUED || state == JM_HOLE
+               ? next_start(arena, block, granule)
+               : granule + jm_class_granules[jm_state_class(state)];
+}
+
 unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *block,
                            size_t granule)
 {
     unsigned state = jm_load_relaxed(&block->map[granule]);
-    return state == JM_QUEUED ? jm_class_of(end_of_queued(arena, block, granule) - granule)
+    return state == JM_QUEUED ? jm_class_of(next_start(arena, block, granule) - granule)
                               : jm_state_class(state);
 }
 

@@ -231,7 +231,10 @@ static inline uint32_t jm_arena_span_granules(const struct jm_arena *arena)
 /* Makes a new block the span. */
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block);
 
-/* The class of the object that starts at a granule of the arena's, whatever its state. */
+/* The granule where the object or the hole ends that starts at a granule of the arena's. */
+size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_block *block, size_t granule);
+
+/* The class of such an object, whatever its state. */
 unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *block,
                            size_t granule);
 

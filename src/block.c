@@ -232,12 +232,25 @@ bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool mus
     return true;
 }
 
+/* Gives back the pages of a map that tell about nothing else than granules in which nothing starts; the first
+ * granule's stays. */
+static void purge_map(struct jm_block *block, size_t start, size_t end)
+{
+    const size_t page = jm_os_page_size();
+    uintptr_t first = jm_align_up((uintptr_t)&block->map[start + 1], page);
+    uintptr_t last = (uintptr_t)&block->map[end] & ~(page - 1);
+    if (first < last) {
+        (void)jm_os_purge((void *)first, last - first); /* if not: it is zero as it is */
+    }
+}
+
 bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end)
 {
     size_t bytes = (end - start) << JM_GRANULE_BITS;
     if (!jm_os_decommit(block->start + (start << JM_GRANULE_BITS), bytes)) {
         return false;
     }
+    purge_map(block, start, end);
     block->charge -= bytes;
     return true;
 }

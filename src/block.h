@@ -24,7 +24,8 @@
  *      c + JM_WITNESS            a live one that shows that its block is not empty, see witness.h
  *      JM_QUEUED                 one that another thread freed, and its heap has not taken in yet: it ends
  *                                where the next one starts, or the arena's span
- *      JM_HOLE                   a page starts here that was given back: not charged, to be asked for again
+ *      JM_HOLE                   a hole starts here, pages that were given back, which ends like a queued object:
+ *                                not charged, to be asked for again
  *
  * Everything here runs on the thread that uses the runtime, unless said otherwise. Readers of the
  * pointer map read what is marked as shared, or write it where that is said, and what is constant
@@ -205,8 +206,8 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
  */
 bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool must);
 
-/* Gives whole pages of a small block back, from granule to granule, without a word to the quota. False: the
- * OS did not take them. */
+/* Gives whole pages of a small block back, from granule to granule, and pages of the map that tell about nothing
+ * else, without a word to the quota. False: the OS did not take them. pre: their map is zero. */
 bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end);
 
 /* Acquires them again. False: see `verdict`, as for a block. */

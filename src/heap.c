@@ -133,14 +133,13 @@ static size_t next_block(const struct jm_heap *heap, unsigned code)
 /* The hole to ask for: as large as a new block would be, or as what is in need. */
 static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 {
-    const struct jm_supply *supply = &heap->supply;
     struct jm_run run = {NULL, 0, 0};
-    if (jm_quota_allows(&supply->quota, GROWTH_MIN)) {
-        run = jm_sweep_find_hole(supply, GROWTH_MIN >> JM_GRANULE_BITS);
+    if (jm_quota_allows(&heap->supply.quota, GROWTH_MIN)) {
+        run = jm_sweep_find_hole(heap->arena, GROWTH_MIN >> JM_GRANULE_BITS);
     }
     size_t granules = jm_class_granules[code];
     if (run.block == NULL || run.end - run.start < granules) {
-        run = jm_sweep_find_hole(supply, granules);
+        run = jm_sweep_find_hole(heap->arena, granules);
     }
     return run;
 }

@@ -9,13 +9,6 @@
 #define PART ((size_t)64)
 #define PARTS_MAX 64
 
-static void mark_pages(struct jm_block *block, size_t start, size_t end, unsigned state)
-{
-    for (size_t granule = start; granule < end; granule += jm_page_granules()) {
-        jm_store_relaxed(&block->map[granule], (uint8_t)state);
-    }
-}
-
 /* What a sweep does with the runs that it finds. */
 struct sweep {
     struct jm_arena *arena;
@@ -23,7 +16,7 @@ struct sweep {
     size_t given; /* bytes */
 };
 
-/* Makes the pages of a run holes, and its ends free objects. False: it is too short, or the OS refused. */
+/* Makes the pages of a run a hole, and its ends free objects. False: it is too short, or the OS refused. */
 static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
 {
     size_t first = jm_align_up(start, jm_page_granules());
@@ -31,7 +24,7 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
     if (last < first + (HOLE_MIN >> JM_GRANULE_BITS) || !jm_block_give_pages(block, first, last)) {
         return false;
     }
-    mark_pages(block, first, last, JM_HOLE);
+    jm_store_relaxed(&block->map[first], JM_HOLE);
     sweep->given += (last - first) << JM_GRANULE_BITS;
     jm_arena_free_run(sweep->arena, block, start, first);
     jm_arena_free_run(sweep->arena, block, last, end);
@@ -58,8 +51,8 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
     size_t run = JM_NO_GRANULE;
     for (size_t granule = block->first; granule < end;) {
         unsigned state = jm_load_relaxed(&block->map[granule]);
-        unsigned code = jm_arena_class_at(sweep->arena, block, granule);
-        JM_CHECK(code != 0);
+        size_t next = jm_arena_end_at(sweep->arena, block, granule);
+        JM_CHECK(state != 0);
         if (jm_is_free(state)) {
             jm_store_relaxed(&block->map[granule], 0);
             run = run == JM_NO_GRANULE ? granule : run;
@@ -67,7 +60,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
             flush_run(sweep, block, run, granule);
             run = JM_NO_GRANULE;
         }
-        granule += state == JM_HOLE ? jm_page_granules() : jm_class_granules[code];
+        granule = next;
     }
     if (run != JM_NO_GRANULE || end < block->granules) {
         flush_run(sweep, block, run == JM_NO_GRANULE ? end : run, end);
@@ -97,29 +90,57 @@ size_t jm_sweep_and_give(struct jm_arena *arena)
     return sweep_all(arena, true);
 }
 
-struct jm_run jm_sweep_find_hole(const struct jm_supply *supply, size_t granules)
+static bool is_hole(const struct jm_block *block, size_t granule)
 {
-    size_t wanted = jm_align_up(granules, jm_page_granules());
-    struct jm_block *block = jm_load_relaxed(&supply->small);
-    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        size_t found = 0;
-        size_t page = 0;
-        while (block->charge < jm_block_size(block) && page < block->granules && found < wanted) {
-            bool is_hole = jm_load_relaxed(&block->map[page]) == JM_HOLE;
-            page += jm_page_granules();
-            found = is_hole ? found + jm_page_granules() : 0;
-        }
-        if (found >= wanted) {
-            return (struct jm_run){block, page - found, page};
+    return granule < block->carved && jm_load_relaxed(&block->map[granule]) == JM_HOLE;
+}
+
+/* The end of the hole at a granule, or of the last one of those that follow each other; the granule: none is there. */
+static size_t end_of_holes(const struct jm_arena *arena, const struct jm_block *block,
+                           size_t granule)
+{
+    while (is_hole(block, granule)) {
+        granule = jm_arena_end_at(arena, block, granule);
+    }
+    return granule;
+}
+
+static struct jm_run find_hole_in(const struct jm_arena *arena, struct jm_block *block,
+                                  size_t wanted)
+{
+    for (size_t page = 0; page < block->carved; page += jm_page_granules()) {
+        size_t start = page;
+        page = end_of_holes(arena, block, page);
+        if (page - start >= wanted) {
+            return (struct jm_run){block, start, start + wanted};
         }
     }
     return (struct jm_run){.block = NULL};
 }
 
+struct jm_run jm_sweep_find_hole(const struct jm_arena *arena, size_t granules)
+{
+    size_t wanted = jm_align_up(granules, jm_page_granules());
+    struct jm_run run = {.block = NULL};
+    struct jm_block *block = jm_load_relaxed(&arena->supply->small);
+    for (; block != NULL && run.block == NULL; block = jm_load_relaxed(&block->next)) {
+        if (block->charge < jm_block_size(block)) {
+            run = find_hole_in(arena, block, wanted);
+        }
+    }
+    return run;
+}
+
 void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run)
 {
     jm_arena_retire_span(arena);
-    mark_pages(run.block, run.start, run.end, 0);
+    size_t end = end_of_holes(arena, run.block, run.start);
+    for (size_t page = run.start; page < run.end; page += jm_page_granules()) {
+        jm_store_relaxed(&run.block->map[page], 0);
+    }
+    if (end != run.end) {
+        jm_store_relaxed(&run.block->map[run.end], JM_HOLE); /* the rest of the hole */
+    }
     jm_inspect_supply(jm_granule_address(run.block, run.start), (run.end - run.start)
                                                                     << JM_GRANULE_BITS);
     jm_arena_open_span(arena, run.block, run.start, run.end);

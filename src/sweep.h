@@ -23,7 +23,7 @@ struct jm_run {
 };
 
 /* The pages of a hole that so many granules fit into. */
-struct jm_run jm_sweep_find_hole(const struct jm_supply *supply, size_t granules);
+struct jm_run jm_sweep_find_hole(const struct jm_arena *arena, size_t granules);
 
 /* Makes a hole the span. pre: its pages were acquired. */
 void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run);

@@ -66,10 +66,7 @@ static size_t next_start(const struct jm_arena *arena, const struct jm_block *bl
     if (state == 0) { /* the span */
         return jm_granule_of(block, arena->span.end);
     }
-    size_t granules = state == JM_HOLE
-                          ? jm_page_granules()
-                          : jm_class_granules[jm_arena_class_at(arena, block, granule)];
-    return granule + granules;
+    return jm_arena_end_at(arena, block, granule);
 }
 
 enum finding { FOUND, NONE, UNCLEAR };

@@ -71,7 +71,7 @@ static size_t mapped_by_blocks(void)
 /* The place of the first hole. */
 static char *hole(void)
 {
-    struct jm_run run = jm_sweep_find_hole(&HEAP->supply, 1);
+    struct jm_run run = jm_sweep_find_hole(HEAP->arena, 1);
     return run.block == NULL ? NULL : jm_granule_address(run.block, run.start);
 }
 
@@ -223,6 +223,71 @@ static void a_hole_is_no_object(void **state)
     (void)check();
 }
 
+/* What the map tells of a hole is in its first page; the others of the map go, if the OS takes them. */
+static void the_map_of_a_hole_goes_too(void **state)
+{
+    (void)state;
+    for (int refused = 0; refused <= 1; refused++) {
+        thin_out();
+        fake_os_reset();
+        if (refused) {
+            fake_os_refuse(FAKE_PURGE, 1, true, ENOMEM);
+        }
+        jm_heap_collect(HEAP);
+        bool has_pages = (KEPT * SIZE >> JM_GRANULE_BITS) >= 3 * jm_os_page_size();
+        assert_int_equal(fake_os_calls(FAKE_PURGE) >= OBJECTS / KEPT / 2, has_pages);
+        assert_int_equal(fake_os_refused() != 0, refused && has_pages);
+        fake_os_reset();
+        (void)check();
+        for (size_t i = 0; i < OBJECTS; i += KEPT) {
+            assert_true(jm_heap_free(HEAP, objects[i]));
+        }
+        jm_heap_collect(HEAP);
+        assert_int_equal(rig_usage(&rig), 0);
+    }
+}
+
+/* Objects between two holes die later, and leave a third one. */
+static void neighbouring_holes_serve_as_one(void **state)
+{
+    enum { FROM = 700, TO = 1212 }; /* of each KEPT */
+    const size_t wanted = KIB(384) >> JM_GRANULE_BITS;
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    for (size_t i = 0; i < OBJECTS; i++) {
+        objects[i] = rig_alloc(&rig, SIZE);
+        pattern_fill(objects[i], SIZE, i);
+    }
+    /* The last block's end is not to make such a hole alone. */
+    while (jm_arena_span_granules(HEAP->arena) >= wanted / 4) {
+        (void)rig_alloc(&rig, SIZE);
+    }
+    for (int later = 0; later <= 1; later++) {
+        for (size_t i = 0; i < OBJECTS; i++) {
+            size_t place = i % KEPT;
+            if (place != 0 && (FROM <= place && place < TO) == later) {
+                assert_true(jm_heap_free(HEAP, objects[i]));
+            }
+        }
+        jm_heap_collect(HEAP);
+        (void)check();
+        assert_int_equal(jm_sweep_find_hole(HEAP->arena, wanted).block != NULL, later);
+    }
+    struct jm_run run = jm_sweep_find_hole(HEAP->arena, wanted);
+    assert_true(run.end - run.start >= wanted);
+    assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
+    jm_sweep_fill_hole(HEAP->arena, run);
+    (void)check();
+    while (hole() != NULL) {
+        run = jm_sweep_find_hole(HEAP->arena, 1); /* a page at a time */
+        assert_int_equal(run.end - run.start, jm_page_granules());
+        assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
+        jm_sweep_fill_hole(HEAP->arena, run);
+    }
+    (void)check();
+}
+
 static void holes_are_asked_for_before_new_blocks(void **state)
 {
     (void)state;
@@ -249,7 +314,7 @@ static void what_comes_back_is_zero(void **state)
     (void)state;
     thin_out();
     jm_heap_collect(HEAP);
-    struct jm_run run = jm_sweep_find_hole(&HEAP->supply, KIB(64) >> JM_GRANULE_BITS);
+    struct jm_run run = jm_sweep_find_hole(HEAP->arena, KIB(64) >> JM_GRANULE_BITS);
     enum jm_verdict verdict = JM_GRANTED;
     assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
     jm_sweep_fill_hole(HEAP->arena, run);
@@ -411,6 +476,8 @@ int main(void)
         HOLE_TEST(the_shortest_run_that_goes_has_64_kib),
         HOLE_TEST(a_span_that_the_host_opened_meanwhile_is_not_lost),
         HOLE_TEST(a_hole_is_no_object),
+        HOLE_TEST(the_map_of_a_hole_goes_too),
+        HOLE_TEST(neighbouring_holes_serve_as_one),
         HOLE_TEST(holes_are_asked_for_before_new_blocks),
         HOLE_TEST(what_comes_back_is_zero),
         HOLE_TEST(each_may_refuse_a_hole),

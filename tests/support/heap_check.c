@@ -118,12 +118,13 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
         }
         size_t page = jm_os_page_size() >> JM_GRANULE_BITS;
         if (jm_load_relaxed(&block->map[granule]) == JM_HOLE) {
+            size_t end = jm_arena_end_at(check->heap->arena, block, granule);
             tiles.free_granules = 0;
-            if (granule % page != 0 || !map_is_clear(block, granule + 1, granule + page)) {
+            if (granule % page != 0 || end % page != 0) {
                 return "a hole is no page";
             }
-            holes += jm_os_page_size();
-            granule += page;
+            holes += (end - granule) << JM_GRANULE_BITS;
+            granule = end;
             continue;
         }
         const char *fault = check_object(check, block, granule, &tiles);
