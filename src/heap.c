@@ -130,16 +130,18 @@ static size_t next_block(const struct jm_heap *heap, unsigned code)
     return jm_quota_allows(&heap->supply.quota, size) ? size : smallest;
 }
 
-/* The hole to ask for: as large as a new block would be, or as what is in need. */
+/* The hole to ask for: of a long one about as much as a new block would have, so that the rest is worth asking for
+ * too; or as little as is in need, where the limit allows no more. */
 static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 {
-    struct jm_run run = {NULL, 0, 0};
-    if (jm_quota_allows(&heap->supply.quota, GROWTH_MIN)) {
-        run = jm_sweep_find_hole(heap->arena, GROWTH_MIN >> JM_GRANULE_BITS);
+    size_t least = jm_align_up(jm_class_granules[code], jm_page_granules());
+    size_t most = least + (GROWTH_MIN >> JM_GRANULE_BITS);
+    struct jm_run run = jm_sweep_find_hole(heap->arena, least, most + JM_HOLE_MIN);
+    if (run.end - run.start == most + JM_HOLE_MIN) {
+        run.end -= JM_HOLE_MIN;
     }
-    size_t granules = jm_class_granules[code];
-    if (run.block == NULL || run.end - run.start < granules) {
-        run = jm_sweep_find_hole(heap->arena, granules);
+    if (!jm_quota_allows(&heap->supply.quota, (run.end - run.start) << JM_GRANULE_BITS)) {
+        run.end = run.start + least;
     }
     return run;
 }

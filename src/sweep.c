@@ -2,9 +2,6 @@
 
 #include <string.h>
 
-/* Shorter runs of free pages are kept: they serve again soon, and a host is not asked for each page. */
-#define HOLE_MIN ((size_t)64 << 10)
-
 /* What is free is guessed from so many parts of the map, a cache line each, and at most one more a block. */
 #define PART ((size_t)64)
 #define PARTS_MAX 64
@@ -21,7 +18,7 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
 {
     size_t first = jm_align_up(start, jm_page_granules());
     size_t last = end & ~(jm_page_granules() - 1);
-    if (last < first + (HOLE_MIN >> JM_GRANULE_BITS) || !jm_block_give_pages(block, first, last)) {
+    if (last < first + JM_HOLE_MIN || !jm_block_give_pages(block, first, last)) {
         return false;
     }
     jm_store_relaxed(&block->map[first], JM_HOLE);
@@ -90,42 +87,45 @@ size_t jm_sweep_and_give(struct jm_arena *arena)
     return sweep_all(arena, true);
 }
 
-static bool is_hole(const struct jm_block *block, size_t granule)
+/* True where a page in front of which a hole lies is one too: nothing starts in it but, perhaps, the next hole.
+ * pre: there is no span. */
+static bool is_in_hole(const struct jm_block *block, size_t page)
 {
-    return granule < block->carved && jm_load_relaxed(&block->map[granule]) == JM_HOLE;
-}
-
-/* The end of the hole at a granule, or of the last one of those that follow each other; the granule: none is there. */
-static size_t end_of_holes(const struct jm_arena *arena, const struct jm_block *block,
-                           size_t granule)
-{
-    while (is_hole(block, granule)) {
-        granule = jm_arena_end_at(arena, block, granule);
+    unsigned first = jm_load_relaxed(&block->map[page]);
+    uint64_t others = jm_load_states(block->map, page) & ~(uint64_t)UINT8_MAX;
+    for (size_t i = JM_WORD; i < jm_page_granules(); i += JM_WORD) {
+        others |= jm_load_states(block->map, page + i);
     }
-    return granule;
+    return others == 0 && (first == 0 || first == JM_HOLE);
 }
 
-static struct jm_run find_hole_in(const struct jm_arena *arena, struct jm_block *block,
-                                  size_t wanted)
+/* The first hole of a block that is long enough, with those that follow it at once. */
+static struct jm_run find_hole_in(struct jm_block *block, size_t least, size_t most)
 {
-    for (size_t page = 0; page < block->carved; page += jm_page_granules()) {
-        size_t start = page;
-        page = end_of_holes(arena, block, page);
-        if (page - start >= wanted) {
-            return (struct jm_run){block, start, start + wanted};
+    const size_t page = jm_page_granules();
+    for (size_t start = 0, end; start < block->carved; start = end) {
+        end = start + page;
+        if (jm_load_relaxed(&block->map[start]) != JM_HOLE) {
+            continue;
+        }
+        while (end < start + most && end + page <= block->carved && is_in_hole(block, end)) {
+            end += page;
+        }
+        if (end - start >= least) {
+            return (struct jm_run){block, start, end};
         }
     }
     return (struct jm_run){.block = NULL};
 }
 
-struct jm_run jm_sweep_find_hole(const struct jm_arena *arena, size_t granules)
+struct jm_run jm_sweep_find_hole(struct jm_arena *arena, size_t least, size_t most)
 {
-    size_t wanted = jm_align_up(granules, jm_page_granules());
+    jm_arena_retire_span(arena);
     struct jm_run run = {.block = NULL};
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL && run.block == NULL; block = jm_load_relaxed(&block->next)) {
-        if (block->charge < jm_block_size(block)) {
-            run = find_hole_in(arena, block, wanted);
+        if ((jm_block_size(block) - block->charge) >> JM_GRANULE_BITS >= least) {
+            run = find_hole_in(block, least, most);
         }
     }
     return run;
@@ -134,12 +134,12 @@ struct jm_run jm_sweep_find_hole(const struct jm_arena *arena, size_t granules)
 void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run)
 {
     jm_arena_retire_span(arena);
-    size_t end = end_of_holes(arena, run.block, run.start);
+    jm_state *map = run.block->map;
     for (size_t page = run.start; page < run.end; page += jm_page_granules()) {
-        jm_store_relaxed(&run.block->map[page], 0);
+        jm_store_relaxed(&map[page], 0);
     }
-    if (end != run.end) {
-        jm_store_relaxed(&run.block->map[run.end], JM_HOLE); /* the rest of the hole */
+    if (run.end < run.block->carved && jm_load_relaxed(&map[run.end]) == 0) {
+        jm_store_relaxed(&map[run.end], JM_HOLE); /* it goes on there */
     }
     jm_inspect_supply(jm_granule_address(run.block, run.start), (run.end - run.start)
                                                                     << JM_GRANULE_BITS);

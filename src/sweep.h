@@ -22,8 +22,12 @@ struct jm_run {
     size_t start, end;
 };
 
-/* The pages of a hole that so many granules fit into. */
-struct jm_run jm_sweep_find_hole(const struct jm_arena *arena, size_t granules);
+/* Shorter runs of free pages are kept, in granules: they serve again soon, and a host is not asked for each page. */
+#define JM_HOLE_MIN ((size_t)64 << 10 >> JM_GRANULE_BITS)
+
+/* The first hole of at least `least` granules, or so much of it as `most`; both are whole pages. post: the span is
+ * retired. */
+struct jm_run jm_sweep_find_hole(struct jm_arena *arena, size_t least, size_t most);
 
 /* Makes a hole the span. pre: its pages were acquired. */
 void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run);

@@ -71,7 +71,7 @@ static size_t mapped_by_blocks(void)
 /* The place of the first hole. */
 static char *hole(void)
 {
-    struct jm_run run = jm_sweep_find_hole(HEAP->arena, 1);
+    struct jm_run run = jm_sweep_find_hole(HEAP->arena, jm_page_granules(), jm_page_granules());
     return run.block == NULL ? NULL : jm_granule_address(run.block, run.start);
 }
 
@@ -272,15 +272,16 @@ static void neighbouring_holes_serve_as_one(void **state)
         }
         jm_heap_collect(HEAP);
         (void)check();
-        assert_int_equal(jm_sweep_find_hole(HEAP->arena, wanted).block != NULL, later);
+        assert_int_equal(jm_sweep_find_hole(HEAP->arena, wanted, wanted).block != NULL, later);
     }
-    struct jm_run run = jm_sweep_find_hole(HEAP->arena, wanted);
+    struct jm_run run = jm_sweep_find_hole(HEAP->arena, wanted, wanted);
     assert_true(run.end - run.start >= wanted);
     assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
     jm_sweep_fill_hole(HEAP->arena, run);
     (void)check();
     while (hole() != NULL) {
-        run = jm_sweep_find_hole(HEAP->arena, 1); /* a page at a time */
+        run = jm_sweep_find_hole(HEAP->arena, jm_page_granules(),
+                                 jm_page_granules()); /* a page at a time */
         assert_int_equal(run.end - run.start, jm_page_granules());
         assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
         jm_sweep_fill_hole(HEAP->arena, run);
@@ -309,12 +310,60 @@ static void holes_are_asked_for_before_new_blocks(void **state)
     (void)check();
 }
 
+/* A part is no smaller than a hole, so that the host is not asked for each page. */
+static void a_hole_is_asked_for_in_parts(void **state)
+{
+    size_t parts = 0;
+    size_t most = 0;
+
+    (void)state;
+    thin_out();
+    jm_heap_collect(HEAP);
+    while (hole() != NULL) {
+        rig_forget(&rig);
+        (void)rig_alloc(&rig, 1000);
+        if (rig.count != 0) {
+            assert_log(&rig, "A");
+            assert_true(rig.bytes >= KIB(64));
+            most = rig.bytes > most ? rig.bytes : most;
+            parts++;
+        }
+    }
+    assert_true(parts > OBJECTS / KEPT);
+    assert_true(most >= KIB(128) && most < KIB(128) + KIB(64) + jm_os_page_size());
+    (void)check();
+}
+
+static void where_the_limit_allows_no_more_a_hole_gives_what_is_needed(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    size_t page = jm_os_page_size();
+
+    (void)state;
+    thin_out();
+    jm_heap_collect(HEAP);
+    for (size_t bytes = page; bytes <= 4 * page; bytes *= 2) {
+        rig_set_limit(&rig, rig_usage(&rig)); /* what is at hand, first */
+        while (jm_heap_alloc(HEAP, page, &verdict) != NULL) {
+        }
+        rig_forget(&rig);
+        rig_set_limit(&rig, rig_usage(&rig) + bytes + page - 1);
+        assert_non_null(jm_heap_alloc(HEAP, bytes, &verdict));
+        assert_log(&rig, "A");
+        assert_int_equal(rig.bytes, bytes);
+        assert_null(jm_heap_alloc(HEAP, 2 * page, &verdict));
+        assert_int_equal(verdict, JM_REFUSED_LIMIT);
+        (void)check();
+    }
+}
+
 static void what_comes_back_is_zero(void **state)
 {
     (void)state;
     thin_out();
     jm_heap_collect(HEAP);
-    struct jm_run run = jm_sweep_find_hole(HEAP->arena, KIB(64) >> JM_GRANULE_BITS);
+    struct jm_run run =
+        jm_sweep_find_hole(HEAP->arena, KIB(64) >> JM_GRANULE_BITS, KIB(64) >> JM_GRANULE_BITS);
     enum jm_verdict verdict = JM_GRANTED;
     assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
     jm_sweep_fill_hole(HEAP->arena, run);
@@ -479,6 +528,8 @@ int main(void)
         HOLE_TEST(the_map_of_a_hole_goes_too),
         HOLE_TEST(neighbouring_holes_serve_as_one),
         HOLE_TEST(holes_are_asked_for_before_new_blocks),
+        HOLE_TEST(a_hole_is_asked_for_in_parts),
+        HOLE_TEST(where_the_limit_allows_no_more_a_hole_gives_what_is_needed),
         HOLE_TEST(what_comes_back_is_zero),
         HOLE_TEST(each_may_refuse_a_hole),
         HOLE_TEST(a_limit_lowered_while_the_host_is_asked_refuses),

@@ -60,6 +60,7 @@ const struct row rows[] = {
     {"give-rss", "give", "  resident against live", "x", false},
     {"give-pages", "give", "  pages with a live object against live (no less can be)", "x", false},
     {"give-ms", "give", "  the collect took", "ms", false},
+    {"give-again", "give", "  what was freed is allocated again, an object", "ns", false},
     {"give-all", "give", "all freed, collected: held", "KiB", false},
     {"give-all-rss", "give", "  resident", "KiB", false},
     {"give-groups", "give-groups", "90 % freed, 1,000 at once, collected: held against live", "x",
@@ -67,6 +68,8 @@ const struct row rows[] = {
     {"give-groups-rss", "give-groups", "  resident against live", "x", false},
     {"give-groups-pages", "give-groups", "  pages with a live object against live", "x", false},
     {"give-groups-ms", "give-groups", "  the collect took", "ms", false},
+    {"give-groups-again", "give-groups", "  what was freed is allocated again, an object", "ns",
+     false},
     {"edge", "edge", "taken and given back, a million pairs on a block's edge", "", false},
 };
 
