@@ -412,6 +412,12 @@ static void a_full_reserve_gives_a_part_at_once(void **state)
     fake_os_reset();
     assert_true(jm_reserve_give(block, false));
     assert_bytes(22 * size); /* of the larger ones first */
+    jm_reserve_set_limit(8 * size);
+    block = new_block(size); /* just an eighth */
+    assert_true(jm_reserve_give(block, false));
+    assert_bytes(8 * size);
+    assert_ptr_equal(take(size), block);
+    unmap(block);
 }
 
 /* ---- An OS that does not take memory back ---- */
@@ -542,6 +548,7 @@ static void the_next_one_given_back_takes_what_waited_along(void **state)
 
 enum reader_phase { READER_STARTS, READER_READS, READER_LEAVES };
 static _Atomic(int) reader_phase;
+static unsigned reader_delay; /* steps, once it is told */
 
 static void *read_until_told(void *unused)
 {
@@ -552,32 +559,82 @@ static void *read_until_told(void *unused)
     for (unsigned attempt = 0; jm_load_seq_cst(&reader_phase) == READER_READS; attempt++) {
         jm_os_pause(attempt);
     }
+    for (unsigned step = 0; step < reader_delay; step++) {
+        jm_os_pause(step);
+    }
     jm_pagemap_leave(reader);
     return NULL;
+}
+
+static pthread_t start_reader(void)
+{
+    pthread_t thread;
+
+    jm_store_seq_cst(&reader_phase, READER_STARTS);
+    assert_int_equal(pthread_create(&thread, NULL, read_until_told, NULL), 0);
+    for (unsigned attempt = 0; jm_load_seq_cst(&reader_phase) != READER_READS; attempt++) {
+        jm_os_pause(attempt);
+    }
+    return thread;
+}
+
+static _Atomic(int) given;
+
+static void *give_large(void *block)
+{
+    (void)jm_thread_ready();
+    bool gone = jm_reserve_give(block, false);
+    jm_store_seq_cst(&given, 1);
+    return gone ? block : NULL;
 }
 
 /* While a reader reads, blocks wait; past the bound whoever gives waits for the reader instead. */
 static void what_waits_is_bounded(void **state)
 {
     const size_t size = MIB(8);
-    pthread_t thread;
+    pthread_t giver;
+    void *result = NULL;
 
     (void)state;
-    jm_store_seq_cst(&reader_phase, READER_STARTS);
-    assert_int_equal(pthread_create(&thread, NULL, read_until_told, NULL), 0);
-    for (unsigned attempt = 0; jm_load_seq_cst(&reader_phase) != READER_READS; attempt++) {
-        jm_os_pause(attempt);
-    }
+    pthread_t reader = start_reader();
     while (jm_reserve_bytes() <= JM_RESERVE_WAITING_MAX) {
         size_t before = jm_reserve_bytes();
         assert_true(jm_reserve_give(new_large_block(size), false));
         assert_int_equal(jm_reserve_bytes(), before + size);
     }
+    jm_store_seq_cst(&given, 0);
+    assert_int_equal(pthread_create(&giver, NULL, give_large, new_large_block(size)), 0);
+    for (unsigned attempt = 0; attempt < 300 && jm_load_seq_cst(&given) == 0; attempt++) {
+        jm_os_pause(attempt);
+    }
+    assert_int_equal(jm_load_seq_cst(&given), 0);
     jm_store_seq_cst(&reader_phase, READER_LEAVES);
-    assert_true(jm_reserve_give(new_large_block(size), false));
-    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(pthread_join(giver, &result), 0);
+    assert_non_null(result);
+    assert_int_equal(pthread_join(reader, NULL), 0);
     jm_reserve_settle();
     assert_bytes(0);
+}
+
+/* Whenever the reader leaves: a block that is of use is kept, or put aside. */
+static void what_is_read_for_a_moment_only_is_not_lost(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(1));
+    for (int i = 0; i < 200; i++) {
+        reader_delay = (unsigned)i % 32;
+        pthread_t reader = start_reader();
+        struct jm_block *block = new_block(KIB(64));
+        fake_os_reset();
+        jm_store_seq_cst(&reader_phase, READER_LEAVES);
+        assert_true(jm_reserve_give(block, false));
+        assert_int_equal(fake_os_calls(FAKE_UNMAP), 0);
+        assert_int_equal(jm_reserve_bytes(), KIB(64));
+        assert_int_equal(pthread_join(reader, NULL), 0);
+        jm_reserve_drain();
+        assert_bytes(0);
+    }
+    reader_delay = 0;
 }
 
 static void what_waited_and_is_refused_by_the_os_waits_on(void **state)
@@ -737,6 +794,7 @@ static const struct reading readings[] = {
     {"0", "0"},
     {"1", "1"},
     {"0012", "12"},
+    {"9", "9"},
     {"65536", "65536"},
     {"3K", "3072"},
     {"5M", "5242880"},
@@ -847,6 +905,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(later_readers_do_not_hold_it),
         RESERVE_TEST(the_next_one_given_back_takes_what_waited_along),
         RESERVE_TEST(what_waits_is_bounded),
+        RESERVE_TEST(what_is_read_for_a_moment_only_is_not_lost),
         RESERVE_TEST(what_waited_and_is_refused_by_the_os_waits_on),
         RESERVE_TEST(threads_share_the_reserve),
         RESERVE_TEST(threads_give_back_what_others_take),
