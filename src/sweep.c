@@ -87,16 +87,15 @@ size_t jm_sweep_and_give(struct jm_arena *arena)
     return sweep_all(arena, true);
 }
 
-/* True where a page in front of which a hole lies is one too: nothing starts in it but, perhaps, the next hole.
- * pre: there is no span. */
+/* True where a page in front of which a hole lies is one too: where a hole ends, something starts, or nothing was cut
+ * yet. pre: there is no span. */
 static bool is_in_hole(const struct jm_block *block, size_t page)
 {
-    unsigned first = jm_load_relaxed(&block->map[page]);
-    uint64_t others = jm_load_states(block->map, page) & ~(uint64_t)UINT8_MAX;
-    for (size_t i = JM_WORD; i < jm_page_granules(); i += JM_WORD) {
-        others |= jm_load_states(block->map, page + i);
+    if (page >= block->carved) {
+        return false;
     }
-    return others == 0 && (first == 0 || first == JM_HOLE);
+    unsigned state = jm_load_relaxed(&block->map[page]);
+    return state == 0 || state == JM_HOLE;
 }
 
 /* The first hole of a block that is long enough, with those that follow it at once. */
@@ -108,7 +107,7 @@ static struct jm_run find_hole_in(struct jm_block *block, size_t least, size_t m
         if (jm_load_relaxed(&block->map[start]) != JM_HOLE) {
             continue;
         }
-        while (end < start + most && end + page <= block->carved && is_in_hole(block, end)) {
+        while (end < start + most && is_in_hole(block, end)) {
             end += page;
         }
         if (end - start >= least) {

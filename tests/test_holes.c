@@ -287,6 +287,37 @@ static void neighbouring_holes_serve_as_one(void **state)
         jm_sweep_fill_hole(HEAP->arena, run);
     }
     (void)check();
+    const struct jm_block *block = jm_load_relaxed(&HEAP->supply.small);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        assert_int_equal(block->charge, jm_block_size(block)); /* none is left */
+    }
+}
+
+/* A hole ends where the last object of a block did, and the span begins there. */
+static void the_span_is_no_part_of_a_hole(void **state)
+{
+    (void)state;
+    void *kept = rig_alloc(&rig, JM_SMALL_MAX);
+    void *object = rig_alloc(&rig, JM_SMALL_MAX);
+    assert_non_null(kept);
+    assert_true(jm_heap_free(HEAP, object));
+    for (int i = 0; i < 2;
+         i++) { /* what is left behind the hole is a free object; then, the block's rest */
+        jm_heap_collect(HEAP);
+        assert_true(jm_heap_free(HEAP, rig_alloc(&rig, 16)));
+    }
+    jm_heap_collect(HEAP);
+    struct jm_run run = jm_sweep_find_hole(HEAP->arena, 1, JM_SMALL_GRANULES);
+    struct jm_block *block = run.block;
+    assert_non_null(block);
+    assert_int_equal(run.end, block->carved);
+    assert_true(block->carved < block->granules);
+    jm_arena_open_span(HEAP->arena, block, block->carved, block->granules);
+    block->carved = (uint32_t)block->granules;
+    size_t length = run.end - run.start;
+    run = jm_sweep_find_hole(HEAP->arena, 1, JM_SMALL_GRANULES);
+    assert_int_equal(run.end - run.start, length);
+    (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
 static void holes_are_asked_for_before_new_blocks(void **state)
@@ -527,6 +558,7 @@ int main(void)
         HOLE_TEST(a_hole_is_no_object),
         HOLE_TEST(the_map_of_a_hole_goes_too),
         HOLE_TEST(neighbouring_holes_serve_as_one),
+        HOLE_TEST(the_span_is_no_part_of_a_hole),
         HOLE_TEST(holes_are_asked_for_before_new_blocks),
         HOLE_TEST(a_hole_is_asked_for_in_parts),
         HOLE_TEST(where_the_limit_allows_no_more_a_hole_gives_what_is_needed),
