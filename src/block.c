@@ -185,6 +185,41 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     return admit(supply, block, verdict);
 }
 
+static void set_region(struct jm_block *block, struct jm_os_region region)
+{
+    jm_inspect_remove_root(block->region.address, block->region.size);
+    block->region = region;
+    jm_inspect_add_root(region.address, region.size);
+}
+
+/* Shortens the region. What the OS does not take back stays in it, unused and uncharged. */
+static bool shrink_region(struct jm_block *block, size_t size)
+{
+    jm_inspect_open((char *)block + size, block->region.size - size);
+    if (!jm_os_shrink(block, block->region.size, size)) {
+        return false;
+    }
+    set_region(block, (struct jm_os_region){block->region.address, size});
+    return true;
+}
+
+/* A large block that the tenant had before. NULL: none fits. */
+static struct jm_block *recycle_block(const struct jm_supply *supply, size_t size, size_t alignment)
+{
+    struct jm_block *block =
+        supply->has_spares ? jm_reserve_take_large(size, alignment, supply) : NULL;
+    if (block == NULL) {
+        return NULL;
+    }
+    if (block->charge > size && !shrink_region(block, size)) {
+        (void)jm_reserve_give(block, true);
+        return NULL;
+    }
+    block->charge = size;
+    block->recycled = true;
+    return block;
+}
+
 struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, size_t alignment,
                                         enum jm_verdict *verdict)
 {
@@ -194,8 +229,10 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
     if (*verdict != JM_GRANTED) {
         return NULL;
     }
-    struct jm_block *block =
-        map_block(size, alignment > page ? alignment : page, alignment > page ? page : 0);
+    struct jm_block *block = recycle_block(supply, size, alignment);
+    if (block == NULL) {
+        block = map_block(size, alignment > page ? alignment : page, alignment > page ? page : 0);
+    }
     if (block == NULL) {
         return fail_os(supply, size, verdict);
     }
@@ -218,6 +255,7 @@ static void close_block(const struct jm_block *block)
 bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool must)
 {
     size_t charge = block->charge;
+    supply->has_spares |= jm_block_is_large(block);
     block->tenant = supply;
     block->tenancy = supply->tenancy;
     unlink_block(supply, block);
@@ -279,13 +317,6 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
     return false;
 }
 
-static void set_region(struct jm_block *block, struct jm_os_region region)
-{
-    jm_inspect_remove_root(block->region.address, block->region.size);
-    block->region = region;
-    jm_inspect_add_root(region.address, region.size);
-}
-
 /* Moves a block to a larger place. NULL: it is where it was. */
 static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *block, size_t size)
 {
@@ -312,17 +343,6 @@ static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *bl
         return NULL;
     }
     return block;
-}
-
-/* Shortens the region. What the OS does not take back stays in it, unused and uncharged. */
-static bool shrink_region(struct jm_block *block, size_t size)
-{
-    jm_inspect_open((char *)block + size, block->region.size - size);
-    if (!jm_os_shrink(block, block->region.size, size)) {
-        return false;
-    }
-    set_region(block, (struct jm_os_region){block->region.address, size});
-    return true;
 }
 
 /* Lengthens the region in place. */

@@ -127,6 +127,7 @@ struct jm_block {
     size_t
         charge; /* bytes of the quota; what the region has beyond them is reserved, unused or holes */
     bool resizable;                 /* the region is a mapping of the block alone */
+    bool recycled;                  /* a large block whose object is not zero, as new ones are */
     uint32_t retired;               /* in the reserve: the epoch in which it was unregistered */
     const struct jm_supply *tenant; /* in the reserve: who had it last, */
     uint64_t tenancy;               /* and when */
@@ -151,6 +152,7 @@ struct jm_supply {
     uint64_t tenancy; /* with the address, tells runtimes apart that had the same slot */
     _Atomic(struct jm_block *) small, large; /* shared: lists of blocks */
     _Atomic(size_t) block_count;             /* shared */
+    bool has_spares;                         /* large blocks that it had may be in the reserve */
 };
 
 /* The block of an object of the calling thread's runtime. */

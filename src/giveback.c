@@ -209,11 +209,21 @@ static void give_runs(struct jm_heap *heap)
     }
 }
 
+/* Gives up the large blocks that are kept for the heap. */
+static void drop_spares(struct jm_heap *heap)
+{
+    if (heap->supply.has_spares) {
+        heap->supply.has_spares = false;
+        jm_reserve_drop_large(&heap->supply);
+    }
+}
+
 void jm_heap_collect(struct jm_heap *heap)
 {
     (void)jm_heap_drain(heap);
     release_empties(heap, false);
     give_runs(heap);
+    drop_spares(heap);
     jm_reserve_settle();
 }
 
@@ -229,4 +239,5 @@ void jm_heap_release_all(struct jm_heap *heap)
            (block = jm_load_relaxed(&heap->supply.large)) != NULL) {
         (void)jm_block_release(&heap->supply, block, true);
     }
+    drop_spares(heap);
 }

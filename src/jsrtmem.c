@@ -9,6 +9,7 @@
 #include "diagnose.h"
 #include "entry.h"
 #include "inspect.h"
+#include "large.h"
 #include "reserve.h"
 
 static_assert((int)JSRTMEM_REFUSAL_LIMIT == JM_REFUSED_LIMIT &&
@@ -202,10 +203,15 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
     return fit(JM_LIKELY(object != NULL) ? object : alloc_new(code, size), size);
 }
 
-/* Not inlined, so that the common way stays as short as it is. */
-static JM_NOINLINE void tell_zero(const void *object, size_t bytes)
+/* A new large object, or NULL. Not inlined, so that the common way stays as short as it is. */
+static JM_NOINLINE void clear_large(void *object, size_t bytes)
 {
-    jm_inspect_zero(object, bytes);
+    if (object != NULL) {
+        _Atomic(uint32_t) *readers;
+        jm_large_clear(jm_pagemap_find(object, &readers));
+        jm_pagemap_leave(readers);
+        jm_inspect_zero(object, bytes);
+    }
 }
 
 JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t size)
@@ -215,10 +221,10 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
         bytes = SIZE_MAX; /* refused like any size that no block can have */
     }
     void *object = jsrtmem_alloc(runtime, bytes);
-    if (object != NULL && bytes <= JM_SMALL_MAX) { /* larger ones come from the OS, as zeros */
+    if (object != NULL && bytes <= JM_SMALL_MAX) {
         memset(object, 0, bytes);
     } else {
-        tell_zero(object, bytes);
+        clear_large(object, bytes);
     }
     return object;
 }

@@ -1,5 +1,7 @@
 #include "large.h"
 
+#include <string.h>
+
 /* Large objects have at least this much, so that no two of them start in one unit of the map. */
 #define LARGE_MIN JM_UNIT
 
@@ -48,6 +50,15 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
     bool is_object =
         jm_block_object(block) == pointer && jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
     return is_object ? block : NULL;
+}
+
+void jm_large_clear(const struct jm_block *block)
+{
+    void *object = jm_block_object(block);
+    size_t bytes = jm_load_relaxed(&block->usable);
+    if (block->recycled && !jm_os_purge(object, bytes)) {
+        memset(object, 0, bytes);
+    }
 }
 
 /* Never refused, and never moved: the object stays in its block, which may give back its end. */

@@ -11,18 +11,25 @@
 #define BINS 7
 static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_RESERVE_BLOCK_MAX, "a bin per size");
 
-/* Process state. bytes == sum of charge over bins and leftovers; written under the lock. Whoever trims the bins
+/* Process state. bytes == sum of charge over all lists; written under the lock. Whoever trims the bins
  * holds `trimming`, and `lock` for a few steps only: others take and keep blocks while the OS works. */
 static struct {
     struct jm_lock lock, trimming; /* `trimming` is taken first */
-    struct jm_block *bins[BINS];   /* as their tenants left them */
-    struct jm_block *leftovers;    /* large, with holes, or read when they came: for the OS only */
+    struct jm_block *bins[BINS];   /* small ones, as their tenants left them */
+    struct jm_block *large;        /* for the tenants that had them, the latest first */
+    struct jm_block *leftovers;    /* with holes, or read when they came: for the OS only */
     _Atomic(size_t) bytes, limit;
     _Atomic(bool) has_leftovers;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
 
 /* What is given back at once where the bound is reached is this part of it. */
 #define TRIM_DIVISOR 8
+
+/* So many of the large blocks are looked at for one that fits. */
+#define LARGE_STEPS 32
+
+/* Of one that fits no more than this part of what is asked for is cut off. */
+#define SURPLUS_DIVISOR 4
 
 /* Steps that a released block waits for its readers before it is put aside. */
 #define PATIENCE 32
@@ -202,19 +209,19 @@ static struct jm_block *take_excess(struct jm_block **list, size_t limit)
     return sorted;
 }
 
-/* Gives a bin's blocks to the OS until `limit` bytes are left, or the OS refuses. Neighbours go in one call, which
+/* Gives a list's blocks to the OS until `limit` bytes are left, or the OS refuses. Neighbours go in one call, which
  * takes a fraction of the time that one by one does. */
-static void trim_bin(struct jm_block **bin, size_t limit)
+static void trim_list(struct jm_block **list, size_t limit)
 {
     jm_lock_take(&reserve.lock);
-    struct jm_block *going = take_excess(bin, limit);
+    struct jm_block *going = take_excess(list, limit);
     jm_lock_drop(&reserve.lock);
     while (going != NULL && return_first(&going)) {
     }
     jm_lock_take(&reserve.lock);
     while (going != NULL) {
         struct jm_block *next = going->previous;
-        push(bin, going);
+        push(list, going);
         going = next;
     }
     jm_lock_drop(&reserve.lock);
@@ -241,10 +248,17 @@ static void trim(size_t limit)
     jm_lock_take(&reserve.lock);
     trim_leftovers();
     jm_lock_drop(&reserve.lock);
+    trim_list(&reserve.large, limit);
     for (unsigned bin = BINS; bin-- > 0 && jm_load_relaxed(&reserve.bytes) > limit;) {
-        trim_bin(&reserve.bins[bin], limit);
+        trim_list(&reserve.bins[bin], limit);
     }
     jm_lock_drop(&reserve.trimming);
+}
+
+/* True for what a tenant itself had last. */
+static bool is_of(const struct jm_block *block, const struct jm_supply *tenant)
+{
+    return block->tenant == tenant && block->tenancy == tenant->tenancy;
 }
 
 /* Clears a block for its next tenant: the map for anybody, and what was handed out, unless the tenant is the
@@ -252,7 +266,7 @@ static void trim(size_t limit)
 static void clear(struct jm_block *block, const struct jm_supply *tenant)
 {
     jm_inspect_open(block->region.address, block->region.size);
-    bool is_same = block->tenant == tenant && block->tenancy == tenant->tenancy;
+    bool is_same = is_of(block, tenant);
     if (block->touched > block->first && !is_same) {
         size_t first = (size_t)block->first << JM_GRANULE_BITS;
         memset(block->start + first, 0, ((size_t)block->touched << JM_GRANULE_BITS) - first);
@@ -280,15 +294,6 @@ struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant)
     return block;
 }
 
-void jm_reserve_settle(void)
-{
-    if (jm_load_relaxed(&reserve.has_leftovers)) {
-        jm_lock_take(&reserve.lock);
-        trim_leftovers();
-        jm_lock_drop(&reserve.lock);
-    }
-}
-
 static bool fits(size_t size)
 {
     size_t bytes = jm_load_relaxed(&reserve.bytes);
@@ -304,6 +309,82 @@ static void keep(struct jm_block *block, struct jm_block **list)
     trim(jm_load_relaxed(&reserve.limit));
 }
 
+/* True where a block that was kept may serve a tenant: it had it, and little is cut off. */
+static bool serves(const struct jm_block *block, size_t size, size_t alignment,
+                   const struct jm_supply *tenant)
+{
+    bool fits = block->charge >= size && block->charge - size <= size / SURPLUS_DIVISOR;
+    bool aligned = ((uintptr_t)jm_block_object(block) & (alignment - 1)) == 0;
+    return fits && aligned && is_of(block, tenant);
+}
+
+/* The place in the list of the best block among the first ones. NULL: none serves. pre: the lock is held. */
+static struct jm_block **find_large(size_t size, size_t alignment, const struct jm_supply *tenant)
+{
+    struct jm_block **best = NULL;
+    struct jm_block **place = &reserve.large;
+    for (unsigned steps = 0; *place != NULL && steps < LARGE_STEPS; steps++) {
+        if (serves(*place, size, alignment, tenant) &&
+            (best == NULL || (*place)->charge < (*best)->charge)) {
+            best = place;
+        }
+        place = &(*place)->previous;
+    }
+    return best;
+}
+
+struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
+                                       const struct jm_supply *tenant)
+{
+    jm_lock_take(&reserve.lock);
+    struct jm_block **place = find_large(size, alignment, tenant);
+    struct jm_block *block = place == NULL ? NULL : pop(place);
+    jm_lock_drop(&reserve.lock);
+    if (block != NULL) {
+        jm_inspect_open(block->region.address, block->region.size);
+    }
+    return block;
+}
+
+/* Takes all large blocks of a tenant. */
+static struct jm_block *take_all_large(const struct jm_supply *tenant)
+{
+    struct jm_block *taken = NULL;
+    jm_lock_take(&reserve.lock);
+    for (struct jm_block **place = &reserve.large; *place != NULL;) {
+        if (is_of(*place, tenant)) {
+            struct jm_block *block = pop(place);
+            block->previous = taken;
+            taken = block;
+        } else {
+            place = &(*place)->previous;
+        }
+    }
+    jm_lock_drop(&reserve.lock);
+    return taken;
+}
+
+void jm_reserve_drop_large(const struct jm_supply *tenant)
+{
+    struct jm_block *going = take_all_large(tenant);
+    while (going != NULL) {
+        struct jm_block *next = going->previous;
+        if (!return_block(going)) {
+            keep(going, &reserve.leftovers);
+        }
+        going = next;
+    }
+}
+
+void jm_reserve_settle(void)
+{
+    if (jm_load_relaxed(&reserve.has_leftovers)) {
+        jm_lock_take(&reserve.lock);
+        trim_leftovers();
+        jm_lock_drop(&reserve.lock);
+    }
+}
+
 /* Where the bound does not allow a block, a part of what is kept goes at once, unless the block is larger. */
 static void make_room(size_t size)
 {
@@ -314,14 +395,25 @@ static void make_room(size_t size)
     }
 }
 
-/* Keeps a block that can be used again, unless somebody may read it or the bound does not allow it. */
-static bool keep_at_once(struct jm_block *block)
+/* The list of blocks that can be used again which a block belongs to. NULL: it is for the OS. */
+static struct jm_block **list_for(const struct jm_block *block, bool must)
+{
+    if (jm_block_is_large(block)) {
+        bool keeps = !must && block->resizable && block->charge <= JM_RESERVE_LARGE_MAX;
+        return keeps ? &reserve.large : NULL;
+    }
+    bool keeps = block->charge == jm_block_size(block) && block->charge <= JM_RESERVE_BLOCK_MAX;
+    return keeps ? &reserve.bins[bin_of(block->charge)] : NULL;
+}
+
+/* Keeps a block in a list, unless somebody may read it or the bound does not allow it. */
+static bool keep_at_once(struct jm_block *block, struct jm_block **list)
 {
     make_room(block->charge);
     jm_lock_take(&reserve.lock);
     bool kept = jm_pagemap_is_quiet() && fits(block->charge);
     if (kept) {
-        push(&reserve.bins[bin_of(block->charge)], block);
+        push(list, block);
     }
     jm_lock_drop(&reserve.lock);
     return kept;
@@ -346,16 +438,15 @@ static bool wait_for_readers(struct jm_block *block)
 bool jm_reserve_give(struct jm_block *block, bool must)
 {
     jm_reserve_settle();
-    bool reusable = !jm_block_is_large(block) && block->charge == jm_block_size(block) &&
-                    block->charge <= JM_RESERVE_BLOCK_MAX;
-    if (reusable && keep_at_once(block)) {
+    struct jm_block **list = list_for(block, must);
+    if (list != NULL && keep_at_once(block, list)) {
         return true;
     }
     if (!wait_for_readers(block)) {
         keep(block, &reserve.leftovers);
         return true;
     }
-    if (!reusable || !fits(block->charge)) {
+    if (list == NULL || !fits(block->charge)) {
         if (return_block(block)) {
             return true;
         }
@@ -363,7 +454,7 @@ bool jm_reserve_give(struct jm_block *block, bool must)
             return false;
         }
     }
-    keep(block, reusable ? &reserve.bins[bin_of(block->charge)] : &reserve.leftovers);
+    keep(block, list != NULL ? list : &reserve.leftovers);
     return true;
 }
 

@@ -1,6 +1,7 @@
 /*
  * Layer 2: the process reserve. It keeps released blocks warm, up to a bound, so that runtimes that come
- * and go do not pay for mappings and page faults. What one tenant left is zeroed for the next.
+ * and go do not pay for mappings and page faults. What one tenant left in a small block is zeroed for the
+ * next. A large block waits for the tenant that had it, as it is, and goes when that collects or ends.
  *
  * Any thread may call; the reserve has a lock of its own. It knows no runtime and no host.
  */
@@ -17,15 +18,25 @@
 /* Blocks may wait past the bound for readers to leave them; with more than this, whoever gives waits. */
 #define JM_RESERVE_WAITING_MAX ((size_t)32 << 20)
 
+/* Larger ones of the large blocks are not kept either. */
+#define JM_RESERVE_LARGE_MAX ((size_t)4 << 20)
+
 /* Reads the bound from the environment. */
 void jm_reserve_init(void);
 
 /* A block of exactly `size` bytes, cleared for its tenant but for region, charge and touched; or NULL. */
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant);
 
+/* A large block that the tenant had, of `size` bytes or up to a quarter more, whose object is aligned; or NULL. */
+struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
+                                       const struct jm_supply *tenant);
+
+/* Unmaps the large blocks that a tenant had. */
+void jm_reserve_drop_large(const struct jm_supply *tenant);
+
 /*
- * Takes an unregistered block: keeps it, where it is small and the bound allows, or unmaps it.
- * False: the OS would not take it; with `must` it is kept, past the bound if need be.
+ * Takes an unregistered block: keeps it, where it is of use and the bound allows, or unmaps it.
+ * False: the OS would not take it; with `must`, as when its tenant ends, it is kept, past the bound if need be.
  */
 bool jm_reserve_give(struct jm_block *block, bool must);
 

@@ -352,6 +352,73 @@ static void the_reserve_keeps_what_does_not_fit(void **state)
     assert_supply(&other, 1);
 }
 
+/* ---- Large blocks that come back ---- */
+
+static size_t os_calls(void)
+{
+    return fake_os_calls(FAKE_ALL);
+}
+
+static struct jm_block *release_large(size_t bytes)
+{
+    struct jm_block *block = large_block(bytes, 16);
+    memset(jm_block_object(block), 1, bytes);
+    assert_true(jm_block_release(SUPPLY, block, false));
+    rig_forget(&rig);
+    return block;
+}
+
+static void a_large_block_comes_back_to_its_tenant(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    struct jm_block *block = release_large(MIB(1));
+    size_t calls = os_calls();
+    const struct jm_block *again = large_block(MIB(1), 16);
+    assert_ptr_equal(again, block);
+    assert_log(&rig, "A");
+    assert_int_equal(rig.bytes, MIB(1) + jm_os_page_size());
+    assert_true(again->recycled);
+    assert_supply(&again, 1);
+    assert_int_equal(os_calls(), calls);
+    assert_true(jm_block_release(SUPPLY, block, false));
+    rig.refuse = true;
+    enum jm_verdict verdict;
+    assert_null(jm_block_acquire_large(SUPPLY, MIB(1), 16, &verdict));
+    assert_int_equal(verdict, JM_REFUSED_HOST);
+    rig.refuse = false;
+    assert_int_equal(jm_reserve_bytes(), MIB(1) + jm_os_page_size());
+    assert_int_equal(os_calls(), calls);
+    jm_reserve_drop_large(SUPPLY);
+    rig_forget(&rig);
+    nothing_is_held();
+}
+
+/* What is too much is cut off: nothing is charged that is not there, and nothing is there that is not charged. */
+static void a_large_block_comes_back_as_small_as_it_is_asked_for(void **state)
+{
+    const size_t page = jm_os_page_size();
+
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    for (int fails = 0; fails <= 1; fails++) {
+        struct jm_block *block = release_large(MIB(1));
+        fake_os_refuse(FAKE_SHRINK, (size_t)fails, fails, ENOMEM);
+        const struct jm_block *again = large_block(MIB(1) - KIB(128), 16);
+        assert_true(fails || again == block);
+        assert_int_equal(again->recycled, !fails);
+        assert_int_equal(again->charge, MIB(1) - KIB(128) + page);
+        assert_int_equal(jm_load_relaxed(&again->usable), MIB(1) - KIB(128));
+        assert_int_equal(mapped(), again->charge + jm_reserve_bytes());
+        assert_supply(&again, 1);
+        fake_os_reset();
+        assert_true(jm_block_release(SUPPLY, (struct jm_block *)(uintptr_t)again, false));
+        jm_reserve_drop_large(SUPPLY);
+        rig_forget(&rig);
+        nothing_is_held();
+    }
+}
+
 /* ---- Releasing ---- */
 
 static const struct jm_block *released;
@@ -748,6 +815,8 @@ int main(void)
         BLOCK_TEST(the_reserve_serves_like_the_os),
         BLOCK_TEST(a_block_that_the_os_gives_again_is_untouched),
         BLOCK_TEST(the_reserve_keeps_what_does_not_fit),
+        BLOCK_TEST(a_large_block_comes_back_to_its_tenant),
+        BLOCK_TEST(a_large_block_comes_back_as_small_as_it_is_asked_for),
         BLOCK_TEST(a_free_is_told_when_the_block_is_gone),
         BLOCK_TEST(a_block_that_the_os_does_not_take_stays),
         BLOCK_TEST(a_block_grows_by_the_difference),

@@ -603,6 +603,57 @@ static void what_is_no_object_is_not_touched(void **state)
     assert_int_equal(check().live_objects, 2);
 }
 
+/* ---- Large blocks that come back ---- */
+
+static void a_large_object_is_cleared_if_it_has_to_be(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    for (int refused = 0; refused <= 1; refused++) {
+        char *object = rig_alloc(&rig, MIB(1));
+        size_t bytes = jm_heap_usable(HEAP, object);
+        fake_os_reset();
+        jm_large_clear(block_of(object)); /* it is zero */
+        assert_int_equal(fake_os_calls(FAKE_PURGE), 0);
+        memset(object, 1, bytes);
+        free_object(object);
+        jm_heap_tidy(HEAP);
+        assert_ptr_equal(rig_alloc(&rig, MIB(1)), object);
+        if (refused) {
+            fake_os_refuse(FAKE_PURGE, 1, true, ENOMEM);
+        }
+        jm_large_clear(block_of(object));
+        assert_int_equal(fake_os_refused(), refused);
+        assert_true(bytes_are(object, bytes, 0));
+        free_object(object);
+        jm_heap_collect(HEAP);
+    }
+    jm_reserve_set_limit(0);
+}
+
+/* What is kept for a heap goes when it is collected, or ends. */
+static void large_blocks_are_kept_for_as_long_as_there_is_use(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    for (int ends = 0; ends <= 1; ends++) {
+        for (int i = 0; i < 3; i++) {
+            free_object(rig_alloc(&rig, MIB(1) + KIB(64) * (size_t)i));
+            jm_heap_tidy(HEAP);
+        }
+        assert_true(jm_reserve_bytes() >= MIB(1));
+        (void)rig_alloc(&rig, MIB(2));
+        if (ends) {
+            jm_heap_release_all(HEAP);
+        } else {
+            jm_heap_collect(HEAP);
+        }
+        assert_int_equal(jm_reserve_bytes(), 0);
+        assert_int_equal(rig_usage(&rig), ends ? 0 : MIB(2) + 2 * jm_os_page_size());
+    }
+    jm_reserve_set_limit(0);
+}
+
 /* ---- An OS that takes nothing back ---- */
 
 static void what_the_os_refuses_stays_of_use_and_goes_later(void **state)
@@ -941,6 +992,8 @@ int main(void)
         HEAP_TEST(a_refused_resize_leaves_the_object),
         HEAP_TEST(an_object_freed_while_it_is_resized_is_an_error),
         HEAP_TEST(what_is_no_object_is_not_touched),
+        HEAP_TEST(a_large_object_is_cleared_if_it_has_to_be),
+        HEAP_TEST(large_blocks_are_kept_for_as_long_as_there_is_use),
         HEAP_TEST(what_the_os_refuses_stays_of_use_and_goes_later),
         HEAP_TEST(all_blocks_go_whatever_the_os_says),
         HEAP_TEST(a_forgotten_heap_can_be_released),

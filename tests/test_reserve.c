@@ -420,6 +420,165 @@ static void a_full_reserve_gives_a_part_at_once(void **state)
     unmap(block);
 }
 
+/* ---- Large blocks: for the tenant that had them ---- */
+
+/* A large block of the taker's, as a heap gives it back. */
+static struct jm_block *new_spare(size_t size)
+{
+    struct jm_block *block = new_large_block(size);
+    block->resizable = true;
+    block->tenant = &taker;
+    block->tenancy = taker.tenancy;
+    return block;
+}
+
+static struct jm_block *give_spare(size_t size)
+{
+    struct jm_block *block = new_spare(size);
+    assert_true(jm_reserve_give(block, false));
+    return block;
+}
+
+static struct jm_block *take_spare(size_t size)
+{
+    return jm_reserve_take_large(size, 16, &taker);
+}
+
+static void a_large_block_waits_for_its_tenant(void **state)
+{
+    static const struct jm_supply other = {.tenancy = 7};
+    const struct jm_supply later = {.tenancy = 8};
+
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    struct jm_block *block = give_spare(KIB(512));
+    memset(block->arena, 0x5a, sizeof(block->arena));
+    assert_bytes(KIB(512));
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 0);
+    assert_null(jm_reserve_take_large(KIB(512), 16, &other));
+    assert_null(jm_reserve_take_large(KIB(512), 16, &later));
+    block->tenant = &later;
+    assert_null(jm_reserve_take_large(KIB(512), 16, &later)); /* an earlier runtime of its slot */
+    block->tenant = &taker;
+    assert_ptr_equal(take_spare(KIB(512)), block);
+    assert_int_equal(jm_reserve_bytes(), 0);
+    assert_int_equal(block->charge, KIB(512));
+    assert_true(bytes_are(block->arena, sizeof(block->arena), 0x5a));
+    assert_null(take_spare(KIB(512)));
+    unmap(block);
+}
+
+static void the_large_block_that_fits_best_is_taken(void **state)
+{
+    const size_t page = jm_os_page_size();
+    const size_t size = 40 * page;
+    struct jm_block *blocks[4];
+
+    (void)state;
+    jm_reserve_set_limit(MIB(64));
+    blocks[0] = give_spare(size + 9 * page);
+    blocks[1] = give_spare(size + 11 * page); /* too much to be cut off */
+    blocks[2] = give_spare(size + 10 * page);
+    blocks[3] = give_spare(size - page);
+    assert_ptr_equal(take_spare(size), blocks[0]);
+    assert_ptr_equal(take_spare(size), blocks[2]);
+    assert_null(take_spare(size));
+    assert_ptr_equal(take_spare(size - page), blocks[3]);
+    assert_ptr_equal(take_spare(size + 11 * page), blocks[1]);
+    assert_int_equal(jm_reserve_bytes(), 0);
+    for (size_t i = 0; i < COUNT_OF(blocks); i++) {
+        unmap(blocks[i]);
+    }
+}
+
+/* Of many, those that came last are looked at. */
+static void a_search_for_a_large_block_ends(void **state)
+{
+    const size_t size = 20 * jm_os_page_size();
+    struct jm_block *spare = NULL;
+
+    (void)state;
+    jm_reserve_set_limit(MIB(256));
+    for (int others = 31; others <= 32; others++) {
+        spare = give_spare(size);
+        for (int i = 0; i < others; i++) {
+            (void)give_spare(2 * size);
+        }
+        assert_ptr_equal(take_spare(size), others < 32 ? spare : NULL);
+        jm_reserve_drop_large(&taker);
+        assert_int_equal(jm_reserve_bytes(), 0);
+        if (others < 32) {
+            unmap(spare);
+        }
+    }
+}
+
+static void a_large_object_is_aligned_where_it_is_asked_for(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    struct jm_block *block = give_spare(KIB(256));
+    uintptr_t object = (uintptr_t)jm_block_object(block);
+    size_t alignment = object & (0 - object);
+    assert_null(jm_reserve_take_large(KIB(256), 2 * alignment, &taker));
+    assert_ptr_equal(jm_reserve_take_large(KIB(256), alignment, &taker), block);
+    unmap(block);
+}
+
+static void large_blocks_that_are_not_worth_it_go_to_the_os(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(64));
+    (void)give_spare(JM_RESERVE_LARGE_MAX + jm_os_page_size());
+    assert_bytes(0);
+    assert_true(jm_reserve_give(new_spare(KIB(256)), true)); /* its tenant ends */
+    assert_bytes(0);
+    assert_true(jm_reserve_give(new_large_block(KIB(256)), false)); /* a part of a reservation */
+    assert_bytes(0);
+    (void)give_spare(JM_RESERVE_LARGE_MAX);
+    assert_bytes(JM_RESERVE_LARGE_MAX);
+    jm_reserve_set_limit(MIB(3));
+    assert_bytes(0);
+}
+
+static void large_blocks_go_first(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(4));
+    give(KIB(64));
+    (void)give_spare(KIB(256));
+    give(MIB(1));
+    (void)give_spare(KIB(256));
+    jm_reserve_set_limit(MIB(1) + KIB(256) + KIB(64));
+    assert_bytes(MIB(1) + KIB(256) + KIB(64));
+    jm_reserve_set_limit(MIB(1) + KIB(64));
+    assert_bytes(MIB(1) + KIB(64));
+    assert_null(take_spare(KIB(256)));
+}
+
+static void a_tenants_large_blocks_go_with_it(void **state)
+{
+    static const struct jm_supply other = {.tenancy = 7};
+
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    for (size_t i = 0; i < 6; i++) {
+        struct jm_block *block = give_spare(KIB(256) + i * jm_os_page_size());
+        block->tenant = i % 3 == 0 ? &other : &taker;
+    }
+    size_t others = 2 * KIB(256) + 3 * jm_os_page_size();
+    size_t all = jm_reserve_bytes();
+    fake_os_refuse(FAKE_UNMAP, 2, true, ENOMEM);
+    jm_reserve_drop_large(&taker);
+    assert_true(jm_reserve_bytes() > others && jm_reserve_bytes() < all);
+    assert_null(take_spare(KIB(256)));
+    fake_os_reset();
+    jm_reserve_settle();
+    assert_bytes(others);
+    jm_reserve_drop_large(&other);
+    assert_bytes(0);
+}
+
 /* ---- An OS that does not take memory back ---- */
 
 static void what_the_os_does_not_take_stays_with_the_giver(void **state)
@@ -897,6 +1056,13 @@ int main(int argc, char **argv)
         RESERVE_TEST(neighbours_go_in_one_call),
         RESERVE_TEST(neighbours_and_others_go_in_turn),
         RESERVE_TEST(a_full_reserve_gives_a_part_at_once),
+        RESERVE_TEST(a_large_block_waits_for_its_tenant),
+        RESERVE_TEST(the_large_block_that_fits_best_is_taken),
+        RESERVE_TEST(a_search_for_a_large_block_ends),
+        RESERVE_TEST(a_large_object_is_aligned_where_it_is_asked_for),
+        RESERVE_TEST(large_blocks_that_are_not_worth_it_go_to_the_os),
+        RESERVE_TEST(large_blocks_go_first),
+        RESERVE_TEST(a_tenants_large_blocks_go_with_it),
         RESERVE_TEST(what_the_os_does_not_take_stays_with_the_giver),
         RESERVE_TEST(what_must_be_kept_is_kept_past_the_bound),
         RESERVE_TEST(what_the_os_refused_goes_when_it_takes_it),

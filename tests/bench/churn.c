@@ -13,6 +13,9 @@
 #define BACKGROUND 100 /* live objects besides, in W1k */
 #define BATCH 256      /* objects, in W1b */
 
+#define BUFFER_SIZE ((size_t)1 << 20) /* bytes, in W8 */
+#define PAGE 4096
+
 #define SMALL_LOW 16 /* bytes; the range of sizes in W2 */
 #define SMALL_HIGH 1024
 #define LARGE_HIGH ((size_t)256 << 10) /* bytes; the end of the range in W3 */
@@ -89,6 +92,33 @@ void run_batches(void)
     struct tenant tenant = open_tenant();
 
     emit("W1b", measure(batches_loop, &tenant));
+    close_tenant(tenant);
+}
+
+/* ---- W8: one large object at a time ------------------------------------------------------------- */
+
+static uint64_t buffers_loop(void *state, uint64_t units)
+{
+    const struct tenant tenant = *(const struct tenant *)state;
+    uint64_t i;
+
+    for (i = 0; i < units; i++) {
+        char *buffer = take(tenant, BUFFER_SIZE);
+        size_t page;
+
+        for (page = 0; page < BUFFER_SIZE; page += PAGE) {
+            buffer[page] = (char)i;
+        }
+        tenant_free(tenant, buffer);
+    }
+    return units;
+}
+
+void run_buffers(void)
+{
+    struct tenant tenant = open_tenant();
+
+    emit("W8", measure(buffers_loop, &tenant));
     close_tenant(tenant);
 }
 

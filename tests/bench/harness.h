@@ -110,6 +110,7 @@ void run_churn(void);
 void run_churn_many(void);
 void run_churn_large(void);
 void run_stack(void);
+void run_buffers(void);
 void run_vector(void);
 void run_vectors(void);
 void run_string(void);

@@ -32,6 +32,7 @@ const struct row rows[] = {
     {"W7", "W7", "two threads, each W2c in a tenant of its own", "ns", true},
     {"W7-scaling", "W7", "W7: two threads against one", "x", false},
     {"W7-machine", "W7", "W7: two processes against one (the machine itself)", "x", false},
+    {"W8", "W8", "1 MiB alloc, each page written, free", "ns", true},
     {"W9v", "W9v", "a vector doubles, 16 B..128 KiB, a step", "ns", true},
     {"W9m", "W9m", "eight vectors double in turn, a step", "ns", true},
     {"W9s", "W9s", "a string grows by 16 B to 4 KiB, a step", "ns", true},
