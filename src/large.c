@@ -55,9 +55,8 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
 void jm_large_clear(const struct jm_block *block)
 {
     void *object = jm_block_object(block);
-    size_t bytes = jm_load_relaxed(&block->usable);
-    if (block->recycled && !jm_os_purge(object, bytes)) {
-        memset(object, 0, bytes);
+    if (block->recycled && !jm_os_purge(object, jm_load_relaxed(&block->usable))) {
+        memset(object, 0, jm_large_usable(block));
     }
 }
 
