@@ -231,6 +231,9 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
 
 JSRTMEM_API(void *) jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size)
 {
+    if (alignment <= JM_GRANULE && jm_is_power_of_two(alignment)) {
+        return jsrtmem_alloc(runtime, size);
+    }
     struct request request = {NULL, alignment, size};
     return fit(run(runtime, &request, HERE), size);
 }
