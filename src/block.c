@@ -320,29 +320,24 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
 /* Moves a block to a larger place. NULL: it is where it was. */
 static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *block, size_t size)
 {
-    struct jm_os_region target = {jm_os_reserve(size), size};
-    if (target.address == NULL) {
+    struct jm_leaf *leaf =
+        jm_pagemap_new_leaf(); /* for wherever it will be: a move cannot be undone */
+    if (leaf == NULL) {
         return NULL;
     }
-    bool moved = jm_pagemap_prepare(target.address, size);
-    if (moved) { /* unreachable: or else, as near blocks there is a leaf */
-        unlink_block(supply, block);
-        unregister_block(block);
-        jm_pagemap_wait();
-        jm_inspect_open(block, block->region.size); /* others may get these addresses */
-        moved = jm_os_move(block, block->region.size, size, target.address);
-        if (moved) {
-            block = target.address;
-            set_region(block, target);
-        }
-        link_block(supply, block);
-        register_block(supply, block);
+    unlink_block(supply, block);
+    unregister_block(block);
+    jm_pagemap_wait();
+    jm_inspect_open(block, block->region.size); /* others may get these addresses */
+    struct jm_block *moved = jm_os_move(block, block->region.size, size);
+    if (moved != NULL) {
+        block = moved;
+        set_region(block, (struct jm_os_region){block, size});
     }
-    if (!moved) {
-        jm_os_discard(&target);
-        return NULL;
-    }
-    return block;
+    jm_pagemap_install(jm_block_object(block), leaf);
+    link_block(supply, block);
+    register_block(supply, block);
+    return moved;
 }
 
 /* Lengthens the region in place. */

@@ -60,8 +60,8 @@ bool jm_os_purge(void *address, size_t size);
 /* Grows a mapping in place, with zeros. pre: new_size > old_size, not part of a larger region. */
 bool jm_os_extend(void *address, size_t old_size, size_t new_size);
 
-/* Moves and grows a mapping into `target`, reserved with `new_size`. post: false: nothing moved. */
-bool jm_os_move(void *address, size_t old_size, size_t new_size, void *target);
+/* Grows a mapping, with zeros, and moves it to wherever the OS has room. post: NULL: nothing changed. */
+void *jm_os_move(void *address, size_t old_size, size_t new_size);
 
 /* Gives back the end of a mapping. pre: new_size < old_size. */
 bool jm_os_shrink(void *address, size_t old_size, size_t new_size);

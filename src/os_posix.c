@@ -209,10 +209,12 @@ bool jm_os_extend(void *address, size_t old_size, size_t new_size)
     return mremap(address, old_size, new_size, 0) != MAP_FAILED;
 }
 
-bool jm_os_move(void *address, size_t old_size, size_t new_size, void *target)
+/* Not to an address of our own choice: the system unmaps what is there before it knows whether it can move, and
+ * others may map something there meanwhile. */
+void *jm_os_move(void *address, size_t old_size, size_t new_size)
 {
-    int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
-    return mremap(address, old_size, new_size, flags, target) != MAP_FAILED;
+    void *moved = mremap(address, old_size, new_size, MREMAP_MAYMOVE);
+    return moved == MAP_FAILED ? NULL : moved;
 }
 
 #else
@@ -229,10 +231,10 @@ bool jm_os_extend(void *address, size_t old_size, size_t new_size)
     return false;
 }
 
-bool jm_os_move(void *address, size_t old_size, size_t new_size, void *target)
+void *jm_os_move(void *address, size_t old_size, size_t new_size)
 {
-    (void)address, (void)old_size, (void)new_size, (void)target;
-    return false;
+    (void)address, (void)old_size, (void)new_size;
+    return NULL;
 }
 
 #endif
@@ -273,7 +275,10 @@ void jm_os_pause(unsigned attempt)
     unsigned steps = attempt - PAUSE_SPINS - PAUSE_YIELDS;
     const unsigned most = PAUSE_SLEEP_MAX_NS / PAUSE_SLEEP_STEP_NS;
     long sleep = steps < most ? (long)(steps + 1) * PAUSE_SLEEP_STEP_NS : PAUSE_SLEEP_MAX_NS;
+    int state; /* a thread that is cancelled would keep the locks that it holds */
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
     (void)nanosleep(&(struct timespec){0, sleep}, NULL);
+    (void)pthread_setcancelstate(state, &state);
 }
 
 bool jm_os_on_stack(uintptr_t first, uintptr_t second)

@@ -190,10 +190,10 @@ bool jm_os_extend(void *address, size_t old_size, size_t new_size)
 }
 
 /* There is no moving of pages; and a copy would hold both places, which nobody was asked for. */
-bool jm_os_move(void *address, size_t old_size, size_t new_size, void *target)
+void *jm_os_move(void *address, size_t old_size, size_t new_size)
 {
-    (void)address, (void)old_size, (void)new_size, (void)target;
-    return false;
+    (void)address, (void)old_size, (void)new_size;
+    return NULL;
 }
 
 bool jm_os_shrink(void *address, size_t old_size, size_t new_size)

@@ -12,20 +12,42 @@ static struct {
     _Atomic(size_t) metadata;
 } pagemap;
 
-static bool add_leaf(_Atomic(struct jm_leaf *) *root)
+static size_t leaf_size(void)
+{
+    return jm_align_up(sizeof(struct jm_leaf), jm_os_page_size());
+}
+
+struct jm_leaf *jm_pagemap_new_leaf(void)
+{
+    struct jm_os_region region;
+    return jm_os_map(leaf_size(), jm_os_page_size(), 0, &region);
+}
+
+static void install(_Atomic(struct jm_leaf *) *root, struct jm_leaf *leaf)
 {
     jm_lock_take(&pagemap.lock);
-    struct jm_leaf *leaf = jm_load_relaxed(root);
-    if (leaf == NULL) { /* unreachable: else another thread added it since the caller looked */
-        size_t size = jm_align_up(sizeof *leaf, jm_os_page_size());
-        struct jm_os_region region;
-        leaf = jm_os_map(size, jm_os_page_size(), 0, &region);
-        if (leaf != NULL) {
-            jm_add_owned(&pagemap.metadata, size);
-            jm_store_release(root, leaf);
-        }
+    bool is_first = jm_load_relaxed(root) == NULL;
+    if (is_first) {
+        jm_add_owned(&pagemap.metadata, leaf_size());
+        jm_store_release(root, leaf);
     }
     jm_lock_drop(&pagemap.lock);
+    if (!is_first) {
+        jm_os_discard(&(struct jm_os_region){leaf, leaf_size()});
+    }
+}
+
+void jm_pagemap_install(const void *address, struct jm_leaf *leaf)
+{
+    install(&jm_pagemap_root[(uintptr_t)address >> (JM_UNIT_BITS + JM_LEAF_BITS)], leaf);
+}
+
+static bool add_leaf(_Atomic(struct jm_leaf *) *root)
+{
+    struct jm_leaf *leaf = jm_pagemap_new_leaf();
+    if (leaf != NULL) {
+        install(root, leaf);
+    }
     return leaf != NULL;
 }
 

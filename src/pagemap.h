@@ -72,6 +72,11 @@ static inline struct jm_block *jm_pagemap_block(const void *pointer)
  * memory. */
 bool jm_pagemap_prepare(const void *address, size_t size);
 
+/* What an address needs that is not known yet: a leaf, to be installed where that address has none. NULL: no
+ * memory. */
+struct jm_leaf *jm_pagemap_new_leaf(void);
+void jm_pagemap_install(const void *address, struct jm_leaf *leaf); /* or unmaps it */
+
 /* Registers a range for a block, or nothing where both are NULL. pre: the range was prepared. */
 void jm_pagemap_set(const void *address, size_t size, struct jm_block *block, const void *token);
 

@@ -145,20 +145,34 @@ static void content_survives_growth_moves_and_shrinking(void **state)
         size += page();
         assert_int_equal(address[size - 1], 0);
     }
-    unsigned char *target = jm_os_reserve(2 * size);
-    assert_non_null(target);
-    if (jm_os_move(address, size, 2 * size, target)) {
-        address = target;
+    unsigned char *moved = jm_os_move(address, size, 2 * size);
+    if (moved != NULL) {
+        address = moved;
         assert_int_equal(address[2 * size - 1], 0);
         size *= 2;
-    } else {
-        assert_true(jm_os_unmap(&(struct jm_os_region){target, 2 * size}));
     }
     assert_true(jm_os_shrink(address, size, 15 * page()));
     for (size_t at = 0; at < 15 * page(); at++) {
         assert_int_equal(address[at], 0x42);
     }
     assert_true(jm_os_unmap(&(struct jm_os_region){address, 15 * page()}));
+}
+
+/* More than the system can have: it is as it was, and so is whatever lies elsewhere. */
+static void a_move_that_cannot_be_changes_nothing(void **state)
+{
+    const size_t size = 4 * page();
+    struct jm_os_region region;
+
+    (void)state;
+    unsigned char *address = jm_os_map(size, page(), 0, &region);
+    assert_non_null(address);
+    memset(address, 0x42, size);
+    assert_null(jm_os_move(address, size, PTRDIFF_MAX & ~(page() - 1)));
+    for (size_t at = 0; at < size; at++) {
+        assert_int_equal(address[at], 0x42);
+    }
+    assert_true(jm_os_unmap(&region));
 }
 
 static void random_bytes_differ(void **state)
@@ -200,6 +214,7 @@ int main(void)
         cmocka_unit_test(populated_memory_is_there_and_zero),
         cmocka_unit_test(what_no_system_has_is_refused),
         cmocka_unit_test(content_survives_growth_moves_and_shrinking),
+        cmocka_unit_test(a_move_that_cannot_be_changes_nothing),
         cmocka_unit_test(random_bytes_differ),
         cmocka_unit_test(only_the_own_stack_is_the_own_stack),
         cmocka_unit_test(pauses_come_back),

@@ -2,6 +2,9 @@
 
 #include <errno.h>
 #include <pthread.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #include "os.h"
 #include "region.h"
@@ -11,7 +14,7 @@ bool __real_jm_os_unmap(const struct jm_os_region *region);
 void __real_jm_os_discard(const struct jm_os_region *region);
 void *__real_jm_os_reserve(size_t size);
 bool __real_jm_os_extend(void *address, size_t old_size, size_t new_size);
-bool __real_jm_os_move(void *address, size_t old_size, size_t new_size, void *target);
+void *__real_jm_os_move(void *address, size_t old_size, size_t new_size);
 bool __real_jm_os_shrink(void *address, size_t old_size, size_t new_size);
 bool __real_jm_os_commit(void *address, size_t size);
 bool __real_jm_os_decommit(void *address, size_t size);
@@ -22,7 +25,7 @@ bool __wrap_jm_os_unmap(const struct jm_os_region *region);
 void __wrap_jm_os_discard(const struct jm_os_region *region);
 void *__wrap_jm_os_reserve(size_t size);
 bool __wrap_jm_os_extend(void *address, size_t old_size, size_t new_size);
-bool __wrap_jm_os_move(void *address, size_t old_size, size_t new_size, void *target);
+void *__wrap_jm_os_move(void *address, size_t old_size, size_t new_size);
 bool __wrap_jm_os_shrink(void *address, size_t old_size, size_t new_size);
 bool __wrap_jm_os_commit(void *address, size_t size);
 bool __wrap_jm_os_decommit(void *address, size_t size);
@@ -349,27 +352,42 @@ bool __wrap_jm_os_extend(void *address, size_t old_size, size_t new_size)
     return done;
 }
 
-bool __wrap_jm_os_move(void *address, size_t old_size, size_t new_size, void *target)
+/* Moves, even where there is room behind. */
+static void *move_away(void *address, size_t old_size, size_t new_size)
+{
+#if defined(__linux__)
+    char *behind = (char *)address + old_size;
+    char *neighbour =
+        mmap(behind, jm_os_page_size(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *moved = __real_jm_os_move(address, old_size, new_size);
+    if (neighbour != MAP_FAILED) {
+        (void)munmap(neighbour, jm_os_page_size());
+    }
+    return moved;
+#else
+    return __real_jm_os_move(address, old_size, new_size);
+#endif
+}
+
+void *__wrap_jm_os_move(void *address, size_t old_size, size_t new_size)
 {
     if (!admit(FAKE_MOVE)) {
-        return false;
+        return NULL;
     }
     (void)pthread_mutex_lock(&fake.lock);
     check_pages(address, old_size);
-    check_pages(target, new_size);
+    check_pages(address, new_size);
     struct region *known = whole(address, old_size, "moved what is no region");
-    struct region *to = whole(target, new_size, "moved to what was not reserved");
     if (new_size <= old_size) {
         blame("moved to what is no more");
     }
-    bool done =
-        known != NULL && to != NULL && __real_jm_os_move(address, old_size, new_size, target);
-    if (done) {
-        to->committed = new_size;
+    void *moved = known == NULL ? NULL : move_away(address, old_size, new_size);
+    if (moved != NULL) {
         drop(known);
+        add(moved, new_size, new_size);
     }
     (void)pthread_mutex_unlock(&fake.lock);
-    return done;
+    return moved;
 }
 
 bool __wrap_jm_os_shrink(void *address, size_t old_size, size_t new_size)

@@ -8,7 +8,6 @@
 #endif
 
 #include <dlfcn.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -111,16 +110,20 @@ int madvise(void *address, size_t size, int advice)
     return real.madvise(address, size, advice);
 }
 
-/* In place, or to a place that was chosen before: the system is never left to choose it. */
+/* In place, or to wherever there is room: to a place of ours, which lies between pages as they are shown. */
 void *mremap(void *address, size_t old_size, size_t new_size, int flags, ...)
 {
-    va_list arguments;
-    va_start(arguments, flags);
-    void *target = (flags & MREMAP_FIXED) != 0 ? va_arg(arguments, void *) : NULL;
-    va_end(arguments);
-    check("mremap", (uintptr_t)address | old_size | new_size | (uintptr_t)target);
-    if ((flags & MREMAP_MAYMOVE) != 0 && target == NULL) {
+    check("mremap", (uintptr_t)address | old_size | new_size);
+    if (flags == 0) {
+        return real.mremap(address, old_size, new_size, 0);
+    }
+    if (flags != MREMAP_MAYMOVE) {
+        (void)fputs("mremap with flags that are not shown here\n", stderr);
         abort();
     }
-    return real.mremap(address, old_size, new_size, flags, target);
+    void *target =
+        mmap(NULL, new_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return target == MAP_FAILED
+               ? MAP_FAILED
+               : real.mremap(address, old_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, target);
 }
