@@ -12,6 +12,7 @@
 
 /* Stretches of fewer units than have two pages of heads, and of the map, are cut so far from each other. */
 #define APART_BITS 3
+static_assert(JM_REGION_APART == 1 << APART_BITS, "a power of two");
 static_assert(JM_HEAD_SIZE << APART_BITS == 8192 &&
                   JM_UNIT >> JM_GRANULE_BITS << APART_BITS == 8192,
               "two pages");

@@ -47,6 +47,10 @@ typedef _Atomic(const void *) jm_token;
 /* What a block's map holds for a granule, see block.h. */
 typedef _Atomic(uint8_t) jm_state;
 
+/* Stretches that are taken one after the other lie so many units apart, if they are smaller: threads that use them
+ * do not wait for each other. */
+#define JM_REGION_APART 8
+
 /* Room for a block's header. */
 #define JM_HEAD_SIZE ((size_t)1024)
 

@@ -11,18 +11,25 @@
 #define BINS 7
 static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_RESERVE_BLOCK_MAX, "a bin per size");
 
-/* Process state. bytes == sum of charge over all lists; written under the lock. Whoever trims the bins
- * holds `trimming`, and `lock` for a few steps only: others take and keep blocks while the OS works. */
+/*
+ * Process state.
+ *
+ *      bytes == sum of charge over all lists, what is just given to the OS included
+ *
+ * Lists and bytes change under `lock`, `going` under `trimming`, which is taken first, and held while the OS takes
+ * what goes: others take and keep blocks meanwhile.
+ */
 static struct {
-    struct jm_lock lock, trimming; /* `trimming` is taken first */
-    struct jm_block *bins[BINS];   /* small ones, as their tenants left them */
-    struct jm_block *large;        /* for the tenants that had them, the latest first */
-    struct jm_block *leftovers;    /* with holes, or read when they came: for the OS only */
+    struct jm_lock lock, trimming;
+    struct jm_block *bins[BINS]; /* small ones, as their tenants left them */
+    struct jm_block *large;      /* for the tenants that had them, the latest first */
+    struct jm_block *going;      /* of those, to go to the OS next: in the order of addresses */
+    struct jm_block *leftovers;  /* with holes, or read when they came: for the OS only */
     _Atomic(size_t) bytes, limit;
     _Atomic(bool) has_leftovers;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
 
-/* What is given back at once where the bound is reached is this part of it. */
+/* What is chosen at once to go where the bound is reached is this part of it. */
 #define TRIM_DIVISOR 8
 
 /* So many of the large blocks are looked at for one that fits. */
@@ -88,18 +95,41 @@ static unsigned bin_of(size_t size)
     return bin;
 }
 
+/* The list of blocks that can be used again which a block belongs to. NULL: it is for the OS. */
+static struct jm_block **list_for(const struct jm_block *block)
+{
+    if (jm_block_is_large(block)) {
+        bool keeps = block->resizable && block->charge <= JM_RESERVE_LARGE_MAX;
+        return keeps ? &reserve.large : NULL;
+    }
+    bool keeps = block->charge == jm_block_size(block) && block->charge <= JM_RESERVE_BLOCK_MAX;
+    return keeps ? &reserve.bins[bin_of(block->charge)] : NULL;
+}
+
 /* The lists do not use `next`: a reader that stands on the block may still follow it. */
-static void push(struct jm_block **list, struct jm_block *block)
+static void link_block(struct jm_block **list, struct jm_block *block)
 {
     block->previous = *list;
     *list = block;
+}
+
+static struct jm_block *unlink_first(struct jm_block **list)
+{
+    struct jm_block *block = *list;
+    *list = block->previous;
+    return block;
+}
+
+/* With the count of bytes. pre: the lock is held. */
+static void push(struct jm_block **list, struct jm_block *block)
+{
+    link_block(list, block);
     jm_add_owned(&reserve.bytes, block->charge);
 }
 
 static struct jm_block *pop(struct jm_block **list)
 {
-    struct jm_block *block = *list;
-    *list = block->previous;
+    struct jm_block *block = unlink_first(list);
     jm_add_owned(&reserve.bytes, 0 - block->charge);
     return block;
 }
@@ -129,47 +159,64 @@ static struct jm_block *find_gap(struct jm_block *block, char **end)
     return block;
 }
 
+/* Gives the stretches of the blocks before `gap` back to the region, such that those are far from each other that
+ * will be taken one after the other. */
+static void give_stretches(struct jm_block **list, const struct jm_block *gap)
+{
+    struct jm_block *rows[JM_REGION_APART] = {NULL};
+    for (size_t i = 0; *list != gap; i++) {
+        link_block(&rows[i % JM_REGION_APART], unlink_first(list));
+    }
+    for (size_t row = 0; row < JM_REGION_APART; row++) {
+        while (rows[row] != NULL) {
+            struct jm_os_region stretch = unlink_first(&rows[row])->region;
+            jm_region_give(stretch.address, stretch.size); /* now the header is anybody's */
+        }
+    }
+}
+
 /* Gives the stretches of a list's first blocks to the OS, as many as it takes in one call, and takes the blocks off
- * the list. False: they are untouched. */
-static bool return_stretches(struct jm_block **list)
+ * the list. Returns their bytes; 0: they are untouched. */
+static size_t return_stretches(struct jm_block **list)
 {
     struct jm_block *block = *list;
     char *start = block->region.address;
     char *end;
-    struct jm_block *gap = find_gap(block, &end);
-    if (!jm_region_clear(start, (size_t)(end - start))) {
-        return false;
+    const struct jm_block *gap = find_gap(block, &end);
+    bool cleared = jm_region_clear(start, (size_t)(end - start));
+    if (!cleared && gap != block->previous) { /* one of them may be locked, or too much at once */
+        gap = block->previous;
+        end = start + block->region.size;
+        cleared = jm_region_clear(start, block->region.size);
     }
-    while (block != gap) {
-        struct jm_block *next = block->previous;
-        /* From here on the header is anybody's. */
-        jm_region_give(block->region.address, block->region.size);
-        block = next;
+    if (!cleared) {
+        return 0;
     }
-    *list = gap;
-    return true;
+    give_stretches(list, gap);
+    return (size_t)(end - start);
 }
 
 /* The same, whatever the first block is. */
-static bool return_first(struct jm_block **list)
+static size_t return_first(struct jm_block **list)
 {
     struct jm_block *block = *list;
     if (jm_region_holds(block->region.address)) {
         return return_stretches(list);
     }
     struct jm_block *next = block->previous;
+    size_t bytes = block->charge;
     if (!unmap(block)) {
-        return false;
+        return 0;
     }
     *list = next;
-    return true;
+    return bytes;
 }
 
 /* Gives one block's memory to the OS. False: it is untouched. */
 static bool return_block(struct jm_block *block)
 {
     block->previous = NULL;
-    return return_first(&block);
+    return return_first(&block) != 0;
 }
 
 /* Merges two lists, each in the order of addresses. */
@@ -187,14 +234,14 @@ static struct jm_block *merge(struct jm_block *left, struct jm_block *right)
     return merged;
 }
 
-/* Takes blocks off a list until `limit` bytes are left. Returns them in the order of addresses. */
-static struct jm_block *take_excess(struct jm_block **list, size_t limit)
+/* Brings a list into the order of addresses. */
+static struct jm_block *sort(struct jm_block *list)
 {
     enum { PILES = 32 };
     struct jm_block *piles[PILES] = {NULL}; /* of 2^i blocks, or none */
     struct jm_block *sorted = NULL;
-    while (*list != NULL && jm_load_relaxed(&reserve.bytes) > limit) {
-        struct jm_block *pile = pop(list);
+    while (list != NULL) {
+        struct jm_block *pile = unlink_first(&list);
         unsigned i = 0;
         pile->previous = NULL;
         for (; piles[i] != NULL; i++) {
@@ -209,22 +256,71 @@ static struct jm_block *take_excess(struct jm_block **list, size_t limit)
     return sorted;
 }
 
-/* Gives a list's blocks to the OS until `limit` bytes are left, or the OS refuses. Neighbours go in one call, which
- * takes a fraction of the time that one by one does. */
-static void trim_list(struct jm_block **list, size_t limit)
+/* Chooses what goes, of so many bytes or a little more: large blocks first. pre: nothing is chosen. */
+static void choose_going(size_t bytes)
+{
+    struct jm_block *chosen = NULL;
+    size_t sum = 0;
+    jm_lock_take(&reserve.lock);
+    for (unsigned i = BINS + 1; i-- > 0;) {
+        struct jm_block **list = i == BINS ? &reserve.large : &reserve.bins[i];
+        while (*list != NULL && sum < bytes) {
+            sum += (*list)->charge;
+            link_block(&chosen, unlink_first(list));
+        }
+    }
+    jm_lock_drop(&reserve.lock);
+    reserve.going = sort(chosen);
+}
+
+/* Gives what goes first to the OS, neighbours together. False: it refused the first block. */
+static bool give_going(void)
+{
+    size_t bytes = return_first(&reserve.going);
+    jm_lock_take(&reserve.lock);
+    jm_add_owned(&reserve.bytes, 0 - bytes);
+    jm_lock_drop(&reserve.lock);
+    return bytes != 0;
+}
+
+/* Puts blocks back into the lists that they came from. */
+static void put_back(struct jm_block *blocks)
 {
     jm_lock_take(&reserve.lock);
-    struct jm_block *going = take_excess(list, limit);
-    jm_lock_drop(&reserve.lock);
-    while (going != NULL && return_first(&going)) {
-    }
-    jm_lock_take(&reserve.lock);
-    while (going != NULL) {
-        struct jm_block *next = going->previous;
-        push(list, going);
-        going = next;
+    while (blocks != NULL) {
+        struct jm_block *block = unlink_first(&blocks);
+        link_block(list_for(block), block);
     }
     jm_lock_drop(&reserve.lock);
+}
+
+/* Chooses some to go if none are. False: there are none. */
+static bool have_going(size_t bytes)
+{
+    if (reserve.going == NULL) {
+        choose_going(bytes);
+    }
+    return reserve.going != NULL;
+}
+
+/* Gives blocks to the OS until `limit` bytes are left, but for those that it refuses. */
+static void trim_lists(size_t limit)
+{
+    struct jm_block *refused = NULL;
+    size_t bytes;
+    jm_lock_take(&reserve.trimming);
+    while ((bytes = jm_load_relaxed(&reserve.bytes)) > limit && have_going(bytes - limit)) {
+        while (reserve.going != NULL && jm_load_relaxed(&reserve.bytes) > limit) {
+            if (!give_going()) {
+                link_block(&refused, unlink_first(&reserve.going));
+            }
+        }
+        if (refused != NULL) {
+            break;
+        }
+    }
+    put_back(refused);
+    jm_lock_drop(&reserve.trimming);
 }
 
 /* Unmaps the leftovers that nobody reads any more. pre: the lock is held. */
@@ -244,15 +340,10 @@ static void trim_leftovers(void)
 
 static void trim(size_t limit)
 {
-    jm_lock_take(&reserve.trimming);
     jm_lock_take(&reserve.lock);
     trim_leftovers();
     jm_lock_drop(&reserve.lock);
-    trim_list(&reserve.large, limit);
-    for (unsigned bin = BINS; bin-- > 0 && jm_load_relaxed(&reserve.bytes) > limit;) {
-        trim_list(&reserve.bins[bin], limit);
-    }
-    jm_lock_drop(&reserve.trimming);
+    trim_lists(limit);
 }
 
 /* True for what a tenant itself had last. */
@@ -305,8 +396,14 @@ static void keep(struct jm_block *block, struct jm_block **list)
 {
     jm_lock_take(&reserve.lock);
     push(list, block);
+    if (list == &reserve.leftovers) {
+        jm_store_relaxed(&reserve.has_leftovers, true);
+    }
     jm_lock_drop(&reserve.lock);
-    trim(jm_load_relaxed(&reserve.limit));
+    size_t limit = jm_load_relaxed(&reserve.limit);
+    if (jm_load_relaxed(&reserve.bytes) > limit) {
+        trim(limit);
+    }
 }
 
 /* True where a block that was kept may serve a tenant: it had it, and little is cut off. */
@@ -346,33 +443,35 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
     return block;
 }
 
-/* Takes all large blocks of a tenant. */
-static struct jm_block *take_all_large(const struct jm_supply *tenant)
+/* Moves a tenant's large blocks from one list to another. pre: the lock is held. */
+static void move_large(struct jm_block **from, struct jm_block **to, const struct jm_supply *tenant)
 {
-    struct jm_block *taken = NULL;
-    jm_lock_take(&reserve.lock);
-    for (struct jm_block **place = &reserve.large; *place != NULL;) {
-        if (is_of(*place, tenant)) {
-            struct jm_block *block = pop(place);
-            block->previous = taken;
-            taken = block;
+    while (*from != NULL) {
+        if (jm_block_is_large(*from) && is_of(*from, tenant)) {
+            link_block(to, unlink_first(from));
         } else {
-            place = &(*place)->previous;
+            from = &(*from)->previous;
         }
     }
-    jm_lock_drop(&reserve.lock);
-    return taken;
 }
 
 void jm_reserve_drop_large(const struct jm_supply *tenant)
 {
-    struct jm_block *going = take_all_large(tenant);
-    while (going != NULL) {
-        struct jm_block *next = going->previous;
-        if (!return_block(going)) {
-            keep(going, &reserve.leftovers);
+    struct jm_block *dropped = NULL;
+    jm_lock_take(&reserve.trimming);
+    jm_lock_take(&reserve.lock);
+    move_large(&reserve.large, &dropped, tenant);
+    move_large(&reserve.going, &dropped, tenant);
+    for (const struct jm_block *block = dropped; block != NULL; block = block->previous) {
+        jm_add_owned(&reserve.bytes, 0 - block->charge);
+    }
+    jm_lock_drop(&reserve.lock);
+    jm_lock_drop(&reserve.trimming);
+    while (dropped != NULL) {
+        struct jm_block *block = unlink_first(&dropped);
+        if (!return_block(block)) {
+            keep(block, &reserve.leftovers);
         }
-        going = next;
     }
 }
 
@@ -385,25 +484,21 @@ void jm_reserve_settle(void)
     }
 }
 
-/* Where the bound does not allow a block, a part of what is kept goes at once, unless the block is larger. */
+/*
+ * Where the bound does not allow a block, others go, unless it is larger than what is chosen at once. That is a
+ * part of the bound: of many, some are neighbours, and to give those in one call takes a fraction of the time that
+ * one by one does. Those that are chosen go one call after the other, as room is needed.
+ */
 static void make_room(size_t size)
 {
-    size_t limit = jm_load_relaxed(&reserve.limit);
-    size_t part = limit / TRIM_DIVISOR;
-    if (!fits(size) && size <= part) {
-        trim(limit - part);
+    size_t part = jm_load_relaxed(&reserve.limit) / TRIM_DIVISOR;
+    if (fits(size) || size > part) {
+        return;
     }
-}
-
-/* The list of blocks that can be used again which a block belongs to. NULL: it is for the OS. */
-static struct jm_block **list_for(const struct jm_block *block, bool must)
-{
-    if (jm_block_is_large(block)) {
-        bool keeps = !must && block->resizable && block->charge <= JM_RESERVE_LARGE_MAX;
-        return keeps ? &reserve.large : NULL;
+    jm_lock_take(&reserve.trimming);
+    while (!fits(size) && have_going(part) && give_going()) {
     }
-    bool keeps = block->charge == jm_block_size(block) && block->charge <= JM_RESERVE_BLOCK_MAX;
-    return keeps ? &reserve.bins[bin_of(block->charge)] : NULL;
+    jm_lock_drop(&reserve.trimming);
 }
 
 /* Keeps a block in a list, unless somebody may read it or the bound does not allow it. */
@@ -425,7 +520,8 @@ static bool wait_for_readers(struct jm_block *block)
 {
     uint32_t since = block->retired = jm_pagemap_since();
     size_t room = jm_load_relaxed(&reserve.limit);
-    bool full = jm_load_relaxed(&reserve.bytes) > room + JM_RESERVE_WAITING_MAX;
+    size_t bytes = jm_load_relaxed(&reserve.bytes);
+    bool full = bytes > room && bytes - room > JM_RESERVE_WAITING_MAX;
     for (unsigned attempt = 0; !jm_pagemap_is_over(since, jm_pagemap_advance()); attempt++) {
         if (attempt >= PATIENCE && !full) {
             return false;
@@ -438,7 +534,9 @@ static bool wait_for_readers(struct jm_block *block)
 bool jm_reserve_give(struct jm_block *block, bool must)
 {
     jm_reserve_settle();
-    struct jm_block **list = list_for(block, must);
+    bool is_last =
+        must && jm_block_is_large(block); /* its tenant ends, and nobody else can use it */
+    struct jm_block **list = is_last ? NULL : list_for(block);
     if (list != NULL && keep_at_once(block, list)) {
         return true;
     }
