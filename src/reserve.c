@@ -283,12 +283,12 @@ static bool give_going(void)
     return bytes != 0;
 }
 
-/* Puts blocks back into the lists that they came from. */
-static void put_back(struct jm_block *blocks)
+/* Puts blocks back into the lists that they came from: they are of use as they are. */
+static void put_back(struct jm_block **blocks)
 {
     jm_lock_take(&reserve.lock);
-    while (blocks != NULL) {
-        struct jm_block *block = unlink_first(&blocks);
+    while (*blocks != NULL) {
+        struct jm_block *block = unlink_first(blocks);
         link_block(list_for(block), block);
     }
     jm_lock_drop(&reserve.lock);
@@ -319,7 +319,7 @@ static void trim_lists(size_t limit)
             break;
         }
     }
-    put_back(refused);
+    put_back(&refused);
     jm_lock_drop(&reserve.trimming);
 }
 
@@ -496,7 +496,12 @@ static void make_room(size_t size)
         return;
     }
     jm_lock_take(&reserve.trimming);
-    while (!fits(size) && have_going(part) && give_going()) {
+    bool taken = true;
+    while (taken && !fits(size) && have_going(part)) {
+        taken = give_going();
+    }
+    if (!taken) {
+        put_back(&reserve.going);
     }
     jm_lock_drop(&reserve.trimming);
 }

@@ -416,8 +416,17 @@ static void a_full_reserve_makes_room(void **state)
     assert_int_equal(jm_reserve_bytes(), 8 * size);
     assert_true(jm_reserve_give(block, false)); /* just an eighth */
     assert_bytes(8 * size);
-    assert_ptr_equal(take(size), block);
-    unmap(block);
+    fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+    struct jm_block *other = new_block(size);
+    assert_false(jm_reserve_give(other, false));
+    fake_os_reset();
+    unmap(other);
+    for (size_t i = 8; i > 0; i--) {
+        assert_int_equal(jm_reserve_bytes(), i * size);
+        block = take(size); /* what was refused is of use */
+        assert_non_null(block);
+        unmap(block);
+    }
 }
 
 /* Of neighbours, all that were chosen go at once. */
