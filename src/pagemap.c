@@ -39,7 +39,9 @@ static void install(_Atomic(struct jm_leaf *) *root, struct jm_leaf *leaf)
 
 void jm_pagemap_install(const void *address, struct jm_leaf *leaf)
 {
-    install(&jm_pagemap_root[(uintptr_t)address >> (JM_UNIT_BITS + JM_LEAF_BITS)], leaf);
+    uintptr_t root = (uintptr_t)address >> (JM_UNIT_BITS + JM_LEAF_BITS);
+    JM_CHECK(root >> JM_ROOT_BITS == 0);
+    install(&jm_pagemap_root[root], leaf);
 }
 
 static bool add_leaf(_Atomic(struct jm_leaf *) *root)
