@@ -312,13 +312,14 @@ typedef struct jsrtmem_process_stats {
 JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats);
 
 /**
- * @brief Sets the bound of the process reserve, and trims the reserve to it at once.
+ * @brief Sets the bound of the process reserve, and trims the reserve to it at once, as far as the OS
+ *        takes memory back.
  *
  * The reserve keeps released blocks for the next runtime that needs some, and those of large objects
  * for the runtime that had them, until it is collected or disposed; to runtimes they count as
- * given back. Where it is full, an eighth of it goes back to the OS at once, so that neighbours go
- * together. The default is 32 MiB; the environment variable JSRTMEM_RESERVE_LIMIT (bytes, or with
- * a suffix K, M or G), read before the first runtime, replaces it.
+ * given back. Where it is full, others go back to the OS, neighbours together. The default is
+ * 32 MiB; the environment variable JSRTMEM_RESERVE_LIMIT (bytes, or with a suffix K, M or G), read
+ * before the first runtime, replaces it.
  *
  * @param bytes the bound, in bytes; 0 for no reserve.
  * @return JsNoError.
