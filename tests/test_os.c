@@ -168,7 +168,7 @@ static void a_move_that_cannot_be_changes_nothing(void **state)
     unsigned char *address = jm_os_map(size, page(), 0, &region);
     assert_non_null(address);
     memset(address, 0x42, size);
-    assert_null(jm_os_move(address, size, PTRDIFF_MAX & ~(page() - 1)));
+    assert_null(jm_os_move(address, size, SIZE_MAX & ~(page() - 1)));
     for (size_t at = 0; at < size; at++) {
         assert_int_equal(address[at], 0x42);
     }
