@@ -714,6 +714,21 @@ static void what_waited_is_not_handed_out(void **state)
     assert_bytes(0);
 }
 
+/* Where all that is kept waits, nothing can go to make room. */
+static void what_waits_makes_no_room(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(KIB(512));
+    _Atomic(uint32_t) *reader = jm_pagemap_enter();
+    give(KIB(512));
+    give(KIB(64));
+    assert_bytes(KIB(576));
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 0);
+    jm_pagemap_leave(reader);
+    jm_reserve_settle();
+    assert_bytes(0);
+}
+
 static void later_readers_do_not_hold_it(void **state)
 {
     (void)state;
@@ -1104,6 +1119,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(what_the_os_refused_goes_when_it_takes_it),
         RESERVE_TEST(what_is_read_waits_for_its_readers),
         RESERVE_TEST(what_waited_is_not_handed_out),
+        RESERVE_TEST(what_waits_makes_no_room),
         RESERVE_TEST(later_readers_do_not_hold_it),
         RESERVE_TEST(the_next_one_given_back_takes_what_waited_along),
         RESERVE_TEST(what_waits_is_bounded),
