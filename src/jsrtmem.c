@@ -208,7 +208,7 @@ static JM_NOINLINE void clear_large(void *object, size_t bytes)
 {
     if (object != NULL) {
         _Atomic(uint32_t) *readers;
-        jm_large_clear(jm_pagemap_find(object, &readers));
+        jm_large_clear(jm_pagemap_find(object, &readers), bytes);
         jm_pagemap_leave(readers);
         jm_inspect_zero(object, bytes);
     }

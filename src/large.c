@@ -52,11 +52,11 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
     return is_object ? block : NULL;
 }
 
-void jm_large_clear(const struct jm_block *block)
+void jm_large_clear(const struct jm_block *block, size_t bytes)
 {
     void *object = jm_block_object(block);
     if (block->recycled && !jm_os_purge(object, jm_load_relaxed(&block->usable))) {
-        memset(object, 0, jm_large_usable(block));
+        memset(object, 0, bytes);
     }
 }
 

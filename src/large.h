@@ -14,8 +14,8 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
 /* The large block of this heap whose live object starts at `pointer`, or NULL. */
 struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer);
 
-/* Makes a new object zero. */
-void jm_large_clear(const struct jm_block *block);
+/* Makes the first bytes of a new object zero. */
+void jm_large_clear(const struct jm_block *block, size_t bytes);
 
 /* Changes the size of a block's object, which may move, or become a small one. NULL: it is as it was. */
 void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,

@@ -613,7 +613,7 @@ static void a_large_object_is_cleared_if_it_has_to_be(void **state)
         char *object = rig_alloc(&rig, MIB(1));
         size_t bytes = jm_heap_usable(HEAP, object);
         fake_os_reset();
-        jm_large_clear(block_of(object)); /* it is zero */
+        jm_large_clear(block_of(object), bytes); /* it is zero */
         assert_int_equal(fake_os_calls(FAKE_PURGE), 0);
         memset(object, 1, bytes);
         free_object(object);
@@ -622,7 +622,7 @@ static void a_large_object_is_cleared_if_it_has_to_be(void **state)
         if (refused) {
             fake_os_refuse(FAKE_PURGE, 1, true, ENOMEM);
         }
-        jm_large_clear(block_of(object));
+        jm_large_clear(block_of(object), bytes);
         assert_int_equal(fake_os_refused(), refused);
         assert_true(bytes_are(object, bytes, 0));
         free_object(object);
