@@ -414,6 +414,8 @@ static void a_full_reserve_makes_room(void **state)
         assert_bytes(24 * size);
         assert_int_equal(fake_os_calls(FAKE_UNMAP), i);
     }
+    jm_reserve_drop_large(&taker); /* there are small ones only, some of which are chosen */
+    assert_bytes(24 * size);
     give(4 * size); /* more than an eighth: not worth what would have to go */
     assert_bytes(24 * size);
     assert_int_equal(fake_os_calls(FAKE_UNMAP), 5);
