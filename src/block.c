@@ -320,8 +320,8 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
 /* Moves a block to a larger place. NULL: it is where it was. */
 static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *block, size_t size)
 {
-    struct jm_leaf *leaf =
-        jm_pagemap_new_leaf(); /* for wherever it will be: a move cannot be undone */
+    /* For wherever it will be: a move cannot be undone. */
+    struct jm_leaf *leaf = jm_pagemap_new_leaf();
     if (leaf == NULL) {
         return NULL;
     }

@@ -273,10 +273,10 @@ static void choose_going(size_t bytes)
     reserve.going = sort(chosen);
 }
 
-/* Gives what goes first to the OS, neighbours together. False: it refused the first block. */
-static bool give_going(void)
+/* Gives a list's first blocks to the OS, neighbours together. They count until then. False: it refused the first. */
+static bool give_first(struct jm_block **list)
 {
-    size_t bytes = return_first(&reserve.going);
+    size_t bytes = return_first(list);
     jm_lock_take(&reserve.lock);
     jm_add_owned(&reserve.bytes, 0 - bytes);
     jm_lock_drop(&reserve.lock);
@@ -311,7 +311,7 @@ static void trim_lists(size_t limit)
     jm_lock_take(&reserve.trimming);
     while ((bytes = jm_load_relaxed(&reserve.bytes)) > limit && have_going(bytes - limit)) {
         while (reserve.going != NULL && jm_load_relaxed(&reserve.bytes) > limit) {
-            if (!give_going()) {
+            if (!give_first(&reserve.going)) {
                 link_block(&refused, unlink_first(&reserve.going));
             }
         }
@@ -443,6 +443,15 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
     return block;
 }
 
+/* Leaves a block for the OS, which refused it. */
+static void put_aside(struct jm_block *block)
+{
+    jm_lock_take(&reserve.lock);
+    link_block(&reserve.leftovers, block);
+    jm_store_relaxed(&reserve.has_leftovers, true);
+    jm_lock_drop(&reserve.lock);
+}
+
 /* Moves a tenant's large blocks from one list to another. pre: the lock is held. */
 static void move_large(struct jm_block **from, struct jm_block **to, const struct jm_supply *tenant)
 {
@@ -462,17 +471,13 @@ void jm_reserve_drop_large(const struct jm_supply *tenant)
     jm_lock_take(&reserve.lock);
     move_large(&reserve.large, &dropped, tenant);
     move_large(&reserve.going, &dropped, tenant);
-    for (const struct jm_block *block = dropped; block != NULL; block = block->previous) {
-        jm_add_owned(&reserve.bytes, 0 - block->charge);
-    }
     jm_lock_drop(&reserve.lock);
-    jm_lock_drop(&reserve.trimming);
     while (dropped != NULL) {
-        struct jm_block *block = unlink_first(&dropped);
-        if (!return_block(block)) {
-            keep(block, &reserve.leftovers);
+        if (!give_first(&dropped)) {
+            put_aside(unlink_first(&dropped));
         }
     }
+    jm_lock_drop(&reserve.trimming);
 }
 
 void jm_reserve_settle(void)
@@ -498,7 +503,7 @@ static void make_room(size_t size)
     jm_lock_take(&reserve.trimming);
     bool taken = true;
     while (taken && !fits(size) && have_going(part)) {
-        taken = give_going();
+        taken = give_first(&reserve.going);
     }
     if (!taken) {
         put_back(&reserve.going);
@@ -539,9 +544,8 @@ static bool wait_for_readers(struct jm_block *block)
 bool jm_reserve_give(struct jm_block *block, bool must)
 {
     jm_reserve_settle();
-    bool is_last =
-        must && jm_block_is_large(block); /* its tenant ends, and nobody else can use it */
-    struct jm_block **list = is_last ? NULL : list_for(block);
+    /* A large block whose tenant ends is of use to nobody. */
+    struct jm_block **list = must && jm_block_is_large(block) ? NULL : list_for(block);
     if (list != NULL && keep_at_once(block, list)) {
         return true;
     }
