@@ -1,6 +1,7 @@
 #include "account.h"
 
 #include "diagnose.h"
+#include "header.h"
 #include "line.h"
 #include "reserve.h"
 
@@ -9,7 +10,8 @@ struct jm_totals jm_account_totals(void)
     struct jm_totals totals = {
         .reserve = jm_reserve_bytes(),
         .reserve_limit = jm_reserve_limit(),
-        .metadata = jm_registry_metadata() + jm_pagemap_metadata() + jm_region_metadata(),
+        .metadata = jm_registry_metadata() + jm_pagemap_metadata() + jm_region_metadata() +
+                    jm_header_metadata(),
     };
     struct jm_slot *slot;
     for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "header.h"
 #include "inspect.h"
 #include "reserve.h"
 
@@ -42,7 +43,7 @@ static void register_block(struct jm_supply *supply, struct jm_block *block)
 {
     jm_store_relaxed(&block->owner, supply);
     if (jm_block_is_large(block)) {
-        jm_pagemap_set(jm_block_object(block), 1, block, supply);
+        jm_pagemap_set(block->start, 1, block, supply);
     } else {
         const void *token = jm_load_relaxed(&supply->small_token);
         jm_pagemap_set(block->start, jm_block_size(block), block, token);
@@ -52,7 +53,7 @@ static void register_block(struct jm_supply *supply, struct jm_block *block)
 static void unregister_block(struct jm_block *block)
 {
     if (jm_block_is_large(block)) {
-        jm_pagemap_set(jm_block_object(block), 1, NULL, NULL);
+        jm_pagemap_set(block->start, 1, NULL, NULL);
     } else {
         jm_pagemap_set(block->start, jm_block_size(block), NULL, NULL);
     }
@@ -84,32 +85,43 @@ static struct jm_block *cut_block(size_t size, bool *has_room)
     return block;
 }
 
-/* Maps memory, with what the reserve holds given up for it if need be. */
-static void *map_or_drain(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
-{
-    void *address = jm_os_map(size, alignment, offset, region);
-    if (address == NULL && jm_reserve_bytes() != 0) {
-        jm_reserve_drain();
-        address = jm_os_map(size, alignment, offset, region);
-    }
-    return address;
-}
-
-/* Maps a block that can be registered. `offset` is the part of it that is to be aligned. */
-static struct jm_block *map_block(size_t size, size_t alignment, size_t offset)
+/* Maps the memory of a block. False: the OS refused. */
+static bool map_memory(struct jm_block *block, size_t size, size_t alignment)
 {
     struct jm_os_region region;
-    struct jm_block *block = map_or_drain(size, alignment, offset, &region);
-    if (block == NULL) {
-        return NULL;
+    char *start = jm_os_map(size, alignment, &region);
+    if (start == NULL) {
+        return false;
+    }
+    if (!jm_pagemap_prepare(start, size)) {
+        jm_os_discard(&region);
+        return false;
     }
     jm_inspect_add_root(region.address, region.size);
     block->region = region;
     block->charge = size;
+    block->start = start;
     block->resizable = region.size == size;
-    if (!jm_pagemap_prepare(block, size)) {
-        (void)jm_reserve_give(block, true);
+    return true;
+}
+
+static struct jm_block *map_block(size_t size, size_t alignment)
+{
+    struct jm_block *block = jm_header_take();
+    if (block != NULL && !map_memory(block, size, alignment)) {
+        jm_header_give(block);
         return NULL;
+    }
+    return block;
+}
+
+/* A block that can be registered, with what the reserve holds given up for it if need be. */
+static struct jm_block *map_or_drain(size_t size, size_t alignment)
+{
+    struct jm_block *block = map_block(size, alignment);
+    if (block == NULL && jm_reserve_bytes() != 0) {
+        jm_reserve_drain();
+        block = map_block(size, alignment);
     }
     return block;
 }
@@ -117,10 +129,9 @@ static struct jm_block *map_block(size_t size, size_t alignment, size_t offset)
 /* A small block outside of the region, with its map in it. */
 static struct jm_block *map_small_block(size_t size)
 {
-    struct jm_block *block = map_block(size, size, 0);
+    struct jm_block *block = map_or_drain(size, size);
     if (block != NULL) {
-        block->map = (_Atomic(uint8_t) *)(void *)(block + 1);
-        block->start = (char *)block;
+        block->map = (jm_state *)(void *)block->start;
         block->first = (uint32_t)jm_first_granule(size);
     }
     return block;
@@ -195,8 +206,8 @@ static void set_region(struct jm_block *block, struct jm_os_region region)
 /* Shortens the region. What the OS does not take back stays in it, unused and uncharged. */
 static bool shrink_region(struct jm_block *block, size_t size)
 {
-    jm_inspect_open((char *)block + size, block->region.size - size);
-    if (!jm_os_shrink(block, block->region.size, size)) {
+    jm_inspect_open(block->start + size, block->region.size - size);
+    if (!jm_os_shrink(block->start, block->region.size, size)) {
         return false;
     }
     set_region(block, (struct jm_os_region){block->region.address, size});
@@ -224,17 +235,16 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
                                         enum jm_verdict *verdict)
 {
     size_t page = jm_os_page_size();
-    size_t size = page + bytes;
-    *verdict = jm_quota_ask(&supply->quota, size);
+    *verdict = jm_quota_ask(&supply->quota, bytes);
     if (*verdict != JM_GRANTED) {
         return NULL;
     }
-    struct jm_block *block = recycle_block(supply, size, alignment);
+    struct jm_block *block = recycle_block(supply, bytes, alignment);
     if (block == NULL) {
-        block = map_block(size, alignment > page ? alignment : page, alignment > page ? page : 0);
+        block = map_or_drain(bytes, alignment > page ? alignment : page);
     }
     if (block == NULL) {
-        return fail_os(supply, size, verdict);
+        return fail_os(supply, bytes, verdict);
     }
     jm_store_relaxed(&block->usable, bytes);
     jm_store_relaxed(&block->state, JM_LARGE_LIVE);
@@ -245,7 +255,7 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
 static void close_block(const struct jm_block *block)
 {
     if (jm_block_is_large(block)) {
-        jm_inspect_close(jm_block_object(block), jm_load_relaxed(&block->usable));
+        jm_inspect_close(block->start, jm_load_relaxed(&block->usable));
     } else {
         const char *first = block->start + ((size_t)block->first << JM_GRANULE_BITS);
         jm_inspect_close(first, (size_t)(block->start + jm_block_size(block) - first));
@@ -317,34 +327,32 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
     return false;
 }
 
-/* Moves a block to a larger place. NULL: it is where it was. */
-static struct jm_block *move_block(struct jm_supply *supply, struct jm_block *block, size_t size)
+/* Moves a block to a larger place. False: it is where it was. */
+static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t size)
 {
     /* For wherever it will be: a move cannot be undone. */
     struct jm_leaf *leaf = jm_pagemap_new_leaf();
     if (leaf == NULL) {
-        return NULL;
+        return false;
     }
-    unlink_block(supply, block);
     unregister_block(block);
     jm_pagemap_wait();
-    jm_inspect_open(block, block->region.size); /* others may get these addresses */
-    struct jm_block *moved = jm_os_move(block, block->region.size, size);
+    jm_inspect_open(block->start, block->region.size); /* others may get these addresses */
+    char *moved = jm_os_move(block->start, block->region.size, size);
     if (moved != NULL) {
-        block = moved;
-        set_region(block, (struct jm_os_region){block, size});
+        block->start = moved;
+        set_region(block, (struct jm_os_region){moved, size});
     }
-    jm_pagemap_install(jm_block_object(block), leaf);
-    link_block(supply, block);
+    jm_pagemap_install(block->start, leaf);
     register_block(supply, block);
-    return moved;
+    return moved != NULL;
 }
 
 /* Lengthens the region in place. */
 static bool extend_region(struct jm_block *block, size_t size)
 {
     if (size > block->region.size) {
-        if (!jm_os_extend(block, block->region.size, size)) {
+        if (!jm_os_extend(block->start, block->region.size, size)) {
             return false;
         }
         set_region(block, (struct jm_os_region){block->region.address, size});
@@ -353,8 +361,8 @@ static bool extend_region(struct jm_block *block, size_t size)
 }
 
 /* Grows in place or, where that cannot be, by a move. A move cannot be undone: it is charged first. */
-static struct jm_block *grow_granted(struct jm_supply *supply, struct jm_block *block, size_t delta,
-                                     enum jm_verdict *verdict)
+static bool grow_granted(struct jm_supply *supply, struct jm_block *block, size_t delta,
+                         enum jm_verdict *verdict)
 {
     struct jm_quota *quota = &supply->quota;
     bool in_place = extend_region(block, block->charge + delta);
@@ -363,48 +371,47 @@ static struct jm_block *grow_granted(struct jm_supply *supply, struct jm_block *
             (void)shrink_region(block, block->charge);
         }
         *verdict = JM_REFUSED_LIMIT;
-        return NULL;
+        return false;
     }
-    struct jm_block *grown = in_place ? block : move_block(supply, block, block->charge + delta);
-    if (grown == NULL) {
+    if (!in_place && !move_block(supply, block, block->charge + delta)) {
         jm_quota_cancel(quota, delta);
         *verdict = JM_REFUSED_OS;
-        return NULL;
+        return false;
     }
     jm_quota_confirm(quota, delta);
-    return grown;
+    return true;
 }
 
-struct jm_block *jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t bytes,
-                               enum jm_verdict *verdict)
+bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t bytes,
+                   enum jm_verdict *verdict)
 {
     size_t delta = bytes - jm_load_relaxed(&block->usable);
     *verdict = jm_quota_ask(&supply->quota, delta);
     if (*verdict != JM_GRANTED) {
-        return NULL;
+        return false;
     }
-    struct jm_block *grown = NULL;
+    bool grown = false;
     if (jm_load_relaxed(&block->state) == JM_LARGE_LIVE) {
         grown = grow_granted(supply, block, delta, verdict);
     } else {
         *verdict = JM_REFUSED_ARGUMENT; /* the host freed the object while it was asked */
     }
-    if (grown == NULL) {
+    if (!grown) {
         jm_quota_fail(&supply->quota, delta);
-        return NULL;
+        return false;
     }
-    grown->charge += delta;
-    jm_store_relaxed(&grown->usable, bytes);
-    return grown;
+    block->charge = bytes;
+    jm_store_relaxed(&block->usable, bytes);
+    return true;
 }
 
 bool jm_block_shrink(struct jm_supply *supply, struct jm_block *block, size_t bytes)
 {
     size_t delta = jm_load_relaxed(&block->usable) - bytes;
-    if (!shrink_region(block, block->charge - delta)) {
+    if (!shrink_region(block, bytes)) {
         return false;
     }
-    block->charge -= delta;
+    block->charge = bytes;
     jm_store_relaxed(&block->usable, bytes);
     jm_quota_refund(&supply->quota, delta);
     return true;

@@ -7,14 +7,15 @@
  *      start                                                    granules
  *
  * Its header and its state map, a byte per granule, lie apart, in the region's tables. Where the region has
- * no room, both are in the block, in front of the objects:
+ * no room, the header still lies apart, see header.h; the map is in the block, in front of the objects:
  *
- *      | header | state map | - | objects ............................ | pad |
- *      start                    first                           granules
+ *      | state map | - | objects ..................................... | pad |
+ *      start           first                                    granules
  *
- * A large block holds one object, which starts one page after the header:
+ * A large block, whose header lies apart, too, holds one object:
  *
- *      | header page | object ........................... | pad |
+ *      | object ................................................... | pad |
+ *      start
  *
  * The map, not anything that lies in the objects, is the authority on what is an object:
  *
@@ -114,7 +115,7 @@ struct jm_block {
 
     uint32_t first;   /* granules from here on may hold objects. Constant */
     size_t granules;  /* end of the objects; 0 in a large block. Constant */
-    char *start;      /* granule 0. Constant */
+    char *start;      /* granule 0, or the object. Constant, but for moves */
     jm_state *map;    /* shared, queued by all: the state of each granule. Constant */
     uint32_t carved;  /* granules below it hold objects, live, free or queued */
     uint32_t touched; /* the rest was never written. Without the span: carved <= touched */
@@ -135,7 +136,7 @@ struct jm_block {
     /* Large blocks only. */
     struct jm_block *next_empty; /* of the blocks to be given back */
     _Atomic(unsigned) state;     /* shared, queued by all: enum jm_large_state */
-    _Atomic(size_t) usable;      /* shared: bytes of the object and the pad behind it */
+    _Atomic(size_t) usable;      /* shared: == charge, bytes of the object and the pad behind it */
 
     /* Small blocks only. */
     _Alignas(64) unsigned char arena[JM_ARENA_SPACE];
@@ -177,14 +178,7 @@ static inline size_t jm_block_size(const struct jm_block *block)
 #define JM_METADATA_STEP ((size_t)4096)
 static inline size_t jm_first_granule(size_t size)
 {
-    size_t metadata = sizeof(struct jm_block) + (size >> JM_GRANULE_BITS);
-    return jm_align_up(metadata, JM_METADATA_STEP) >> JM_GRANULE_BITS;
-}
-
-/* A large block's object. */
-static inline void *jm_block_object(const struct jm_block *block)
-{
-    return (char *)(uintptr_t)block + jm_os_page_size();
+    return jm_align_up(size >> JM_GRANULE_BITS, JM_METADATA_STEP) >> JM_GRANULE_BITS;
 }
 
 /* Registers all small blocks anew, for an arena that is new or moved. */
@@ -197,8 +191,7 @@ void jm_block_set_small_token(struct jm_supply *supply, const void *token);
 struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
                                         enum jm_verdict *verdict);
 
-/* Acquires a large block whose object has `bytes`, a multiple of the page size that leaves room for
- * another page below PTRDIFF_MAX; else as above. */
+/* Acquires a large block of `bytes`, a multiple of the page size, at a multiple of `alignment`; else as above. */
 struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, size_t alignment,
                                         enum jm_verdict *verdict);
 
@@ -229,13 +222,13 @@ static inline bool jm_block_is_resizable(const struct jm_block *block)
 }
 
 /*
- * Grows a large block until its object has `bytes`, in place or, with its content, elsewhere.
- * pre: resizable. NULL: nothing changed; `verdict` says who refused, and the host knows.
+ * Grows a large block until it has `bytes`, in place or, with its content, elsewhere.
+ * pre: resizable. False: nothing changed; `verdict` says who refused, and the host knows.
  */
-struct jm_block *jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t bytes,
-                               enum jm_verdict *verdict);
+bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t bytes,
+                   enum jm_verdict *verdict);
 
-/* Gives back the end of a large block, so that its object keeps `bytes`.
+/* Gives back the end of a large block, which keeps `bytes`.
  * pre: resizable. False: unchanged. */
 bool jm_block_shrink(struct jm_supply *supply, struct jm_block *block, size_t bytes);
 

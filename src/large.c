@@ -5,13 +5,13 @@
 /* Large objects have at least this much, so that no two of them start in one unit of the map. */
 #define LARGE_MIN JM_UNIT
 
-/* The bytes that an object of `size` gets, the pad behind it included. */
-static size_t object_bytes(size_t size)
+/* The bytes of the block of an object of `size`. */
+static size_t block_bytes(size_t size)
 {
     return jm_align_up((size < LARGE_MIN ? LARGE_MIN : size) + JM_PAD, jm_os_page_size());
 }
 
-/* True where a block of `size` bytes, its header and what aligns it are within PTRDIFF_MAX. */
+/* True where the block of an object and what aligns it are within PTRDIFF_MAX. */
 static bool is_possible(size_t size, size_t alignment)
 {
     size_t room = PTRDIFF_MAX - 2 * jm_os_page_size();
@@ -21,7 +21,7 @@ static bool is_possible(size_t size, size_t alignment)
 /* An object of which what lies from `from` on is new. */
 static void *show(const struct jm_block *block, size_t from)
 {
-    char *object = jm_block_object(block);
+    char *object = block->start;
     size_t usable = jm_large_usable(block);
     jm_inspect_supply(object + from, usable + JM_PAD - from);
     jm_inspect_open(object, usable);
@@ -34,8 +34,8 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
         *verdict = JM_REFUSED_SIZE;
         return NULL;
     }
-    size_t bytes = object_bytes(size);
-    jm_heap_make_room(heap, bytes + jm_os_page_size());
+    size_t bytes = block_bytes(size);
+    jm_heap_make_room(heap, bytes);
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
     return block == NULL ? NULL : show(block, 0);
 }
@@ -47,14 +47,13 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
         return NULL;
     }
     struct jm_block *block = jm_pagemap_block(pointer);
-    bool is_object =
-        jm_block_object(block) == pointer && jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
+    bool is_object = block->start == pointer && jm_load_relaxed(&block->state) == JM_LARGE_LIVE;
     return is_object ? block : NULL;
 }
 
 void jm_large_clear(const struct jm_block *block, size_t bytes)
 {
-    void *object = jm_block_object(block);
+    void *object = block->start;
     if (block->recycled && !jm_os_purge(object, jm_load_relaxed(&block->usable))) {
         memset(object, 0, bytes);
     }
@@ -64,7 +63,7 @@ void jm_large_clear(const struct jm_block *block, size_t bytes)
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size)
 {
     if (jm_block_is_resizable(block) && !jm_quota_in_callback(&heap->supply.quota)) {
-        (void)jm_block_shrink(&heap->supply, block, object_bytes(size));
+        (void)jm_block_shrink(&heap->supply, block, block_bytes(size));
     }
     return show(block, jm_large_usable(block));
 }
@@ -72,11 +71,11 @@ static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size)
 static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
                   enum jm_verdict *verdict)
 {
-    void *pointer = jm_block_object(block);
+    void *pointer = block->start;
     if (!jm_block_is_resizable(block)) {
         return jm_heap_move(heap, pointer, size, verdict);
     }
-    size_t bytes = object_bytes(size);
+    size_t bytes = block_bytes(size);
     jm_heap_make_room(heap, bytes - jm_load_relaxed(&block->usable));
     if (jm_large_find(heap, pointer) != block) {
         *verdict = JM_REFUSED_ARGUMENT; /* the host freed it while it was told */
@@ -84,11 +83,10 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     }
     size_t usable = jm_large_usable(block);
     size_t old = jm_inspect_size(pointer, usable);
-    struct jm_block *grown = jm_block_grow(&heap->supply, block, bytes, verdict);
-    if (grown == NULL) {
+    if (!jm_block_grow(&heap->supply, block, bytes, verdict)) {
         return *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
     }
-    void *object = show(grown, usable);
+    void *object = show(block, usable);
     if (object != pointer) {
         jm_inspect_change(heap, pointer, object, old, size);
     }
@@ -103,8 +101,8 @@ void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,
         *verdict = JM_REFUSED_SIZE;
         return NULL;
     }
-    if (object_bytes(size) == usable) {
-        return jm_block_object(block);
+    if (block_bytes(size) == usable) {
+        return block->start;
     }
     return size <= usable - JM_PAD ? shrink(heap, block, size) : grow(heap, block, size, verdict);
 }

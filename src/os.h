@@ -20,11 +20,11 @@ size_t jm_os_page_size(void);
 
 /*
  * Maps `size` bytes, readable, writable and zero.
- * pre:  `alignment` is a power of two, at least the page size; offset < alignment.
- * post: the result + `offset` is aligned; `region` is what jm_os_unmap takes. It may be larger than
+ * pre:  `alignment` is a power of two, at least the page size.
+ * post: the result is aligned; `region` is what jm_os_unmap takes. It may be larger than
  *       `size`: what it holds beside the result is reserved address space only. NULL: refused.
  */
-void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region);
+void *jm_os_map(size_t size, size_t alignment, struct jm_os_region *region);
 
 /* Returns a whole region. post: true: the memory is gone; false: it is untouched. */
 bool jm_os_unmap(const struct jm_os_region *region);

@@ -114,16 +114,14 @@ void jm_os_discard(const struct jm_os_region *region)
 }
 
 /* Reserves more than is needed and opens the aligned part: nothing is ever trimmed. */
-static void *map_within_reservation(size_t size, size_t alignment, size_t offset,
-                                    struct jm_os_region *region)
+static void *map_within_reservation(size_t size, size_t alignment, struct jm_os_region *region)
 {
     region->size = size + alignment; /* no overflow: `size` alone was mapped before */
     region->address = map_at(NULL, region->size, PROT_NONE, MAP_NORESERVE);
     if (region->address == NULL) {
         return NULL;
     }
-    uintptr_t aligned = jm_align_up((uintptr_t)region->address + offset, alignment);
-    void *address = (void *)(aligned - offset);
+    void *address = (void *)jm_align_up((uintptr_t)region->address, alignment);
     if (mprotect(address, size, PROT_READ | PROT_WRITE) != 0) {
         jm_os_discard(region);
         return NULL;
@@ -131,7 +129,7 @@ static void *map_within_reservation(size_t size, size_t alignment, size_t offset
     return address;
 }
 
-void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
+void *jm_os_map(size_t size, size_t alignment, struct jm_os_region *region)
 {
     void *hint = NULL;
     if (!jm_orphans_retry(jm_os_unmap)) {
@@ -142,7 +140,7 @@ void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_regio
         if (address == NULL) {
             return NULL;
         }
-        uintptr_t excess = ((uintptr_t)address + offset) & (alignment - 1);
+        uintptr_t excess = (uintptr_t)address & (alignment - 1);
         if (excess == 0) {
             *region = (struct jm_os_region){address, size};
             return address;
@@ -150,7 +148,7 @@ void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_regio
         jm_os_discard(&(struct jm_os_region){address, size});
         hint = (void *)((uintptr_t)address - excess);
     }
-    return map_within_reservation(size, alignment, offset, region);
+    return map_within_reservation(size, alignment, region);
 }
 
 void *jm_os_reserve(size_t size)

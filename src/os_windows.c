@@ -151,26 +151,24 @@ static void *reserve_with_room(size_t size)
     return address;
 }
 
-/* Reserves more than is needed, so that something in it is aligned: the offset keeps that from being
- * the start. */
+/* Reserves more than is needed, so that something in it is aligned. */
 static void *reserve_around(size_t size, size_t alignment)
 {
     return size <= SIZE_MAX - alignment ? jm_os_reserve(size + alignment) : NULL;
 }
 
-void *jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
+void *jm_os_map(size_t size, size_t alignment, struct jm_os_region *region)
 {
     if (!jm_orphans_retry(jm_os_unmap)) {
         return NULL;
     }
-    bool starts_aligned = offset == 0 && alignment <= granularity();
+    bool starts_aligned = alignment <= granularity();
     region->size = starts_aligned ? size : size + alignment;
     region->address = starts_aligned ? reserve_with_room(size) : reserve_around(size, alignment);
     if (region->address == NULL) {
         return NULL;
     }
-    uintptr_t aligned = jm_align_up((uintptr_t)region->address + offset, alignment);
-    void *address = (void *)(aligned - offset);
+    void *address = (void *)jm_align_up((uintptr_t)region->address, alignment);
     if (!jm_os_commit(address, size)) {
         jm_os_discard(region);
         return NULL;

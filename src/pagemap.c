@@ -20,7 +20,7 @@ static size_t leaf_size(void)
 struct jm_leaf *jm_pagemap_new_leaf(void)
 {
     struct jm_os_region region;
-    return jm_os_map(leaf_size(), jm_os_page_size(), 0, &region);
+    return jm_os_map(leaf_size(), jm_os_page_size(), &region);
 }
 
 static void install(_Atomic(struct jm_leaf *) *root, struct jm_leaf *leaf)

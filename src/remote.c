@@ -38,8 +38,7 @@ JM_INLINE jm_state *find_state(const struct jm_block *block, const void *pointer
 /* True where a pointer that is no granule's is a large block's object. */
 static bool is_large_object(const struct jm_block *block, const void *pointer)
 {
-    return !jm_region_holds(pointer) && jm_block_is_large(block) &&
-           jm_block_object(block) == pointer;
+    return !jm_region_holds(pointer) && jm_block_is_large(block) && block->start == pointer;
 }
 
 size_t jm_heap_usable_in(const struct jm_block *block, const void *pointer)
@@ -201,7 +200,7 @@ static void drain_small(struct jm_heap *heap, struct jm_block *block)
 static void drain_large(struct jm_heap *heap, struct jm_block *block)
 {
     if (jm_load_acquire(&block->state) == JM_LARGE_QUEUED) {
-        await_closed(jm_block_object(block));
+        await_closed(block->start);
         jm_store_relaxed(&block->state, JM_LARGE_NONE);
         jm_heap_note_empty(heap, block);
     }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "header.h"
 #include "inspect.h"
 #include "line.h"
 
@@ -134,16 +135,17 @@ static struct jm_block *pop(struct jm_block **list)
     return block;
 }
 
-/* Gives a block's own mapping to the OS. False: it is untouched. */
-static bool unmap(const struct jm_block *block)
+/* Gives a block's own mapping to the OS, and its header to whoever needs one. False: it is untouched. */
+static bool unmap(struct jm_block *block)
 {
-    struct jm_os_region region = block->region;
-    jm_inspect_open(region.address, region.size); /* others may get these addresses */
-    jm_inspect_remove_root(region.address, region.size);
-    if (!jm_os_unmap(&region)) {
-        jm_inspect_add_root(region.address, region.size);
+    const struct jm_os_region *region = &block->region;
+    jm_inspect_open(region->address, region->size); /* others may get these addresses */
+    jm_inspect_remove_root(region->address, region->size);
+    if (!jm_os_unmap(region)) {
+        jm_inspect_add_root(region->address, region->size);
         return false;
     }
+    jm_header_give(block);
     return true;
 }
 
@@ -411,7 +413,7 @@ static bool serves(const struct jm_block *block, size_t size, size_t alignment,
                    const struct jm_supply *tenant)
 {
     bool fits = block->charge >= size && block->charge - size <= size / SURPLUS_DIVISOR;
-    bool aligned = ((uintptr_t)jm_block_object(block) & (alignment - 1)) == 0;
+    bool aligned = ((uintptr_t)block->start & (alignment - 1)) == 0;
     return fits && aligned && is_of(block, tenant);
 }
 

@@ -4,6 +4,7 @@
 #include "context.h"
 #include "diagnose.h"
 #include "entry.h"
+#include "header.h"
 #include "inspect.h"
 #include "os.h"
 #include "probe.h"
@@ -448,6 +449,7 @@ static void before_fork(void)
     }
     jm_registry_before_fork();
     jm_reserve_before_fork();
+    jm_header_before_fork();
     jm_region_before_fork();
     jm_pagemap_before_fork();
     jm_inspect_before_fork();
@@ -457,6 +459,7 @@ static void drop_locks(void)
 {
     jm_inspect_after_fork();
     jm_region_after_fork();
+    jm_header_after_fork();
     jm_reserve_after_fork();
     jm_registry_after_fork();
     for (int i = 0; i < LOCKS; i++) {

@@ -58,7 +58,7 @@ bool jm_thread_grow_frames(void)
     size_t old_size = jm_thread.frame_capacity * sizeof(struct jm_frame);
     size_t size = jm_align_up(2 * old_size, jm_os_page_size());
     struct jm_os_region region;
-    struct jm_frame *frames = jm_os_map(size, jm_os_page_size(), 0, &region);
+    struct jm_frame *frames = jm_os_map(size, jm_os_page_size(), &region);
     if (frames == NULL) {
         return false;
     }

@@ -15,13 +15,8 @@
 static struct rig rig;
 #define SUPPLY (&rig.heap.supply)
 
-/* mapped == usage + reserve + tables, where no unmapping failed. */
+/* held == usage + reserve, where no unmapping failed. */
 static size_t mapped_before;
-
-static size_t tables(void)
-{
-    return jm_pagemap_metadata() + jm_registry_metadata();
-}
 
 static int make(void **state)
 {
@@ -30,13 +25,13 @@ static int make(void **state)
     fake_os_watch(NULL, NULL);
     rig_make(&rig);
     jm_reserve_drain();
-    mapped_before = fake_os_mapped() - tables();
+    mapped_before = fake_os_held();
     return jm_reserve_bytes() == 0 ? 0 : -1;
 }
 
 static size_t mapped(void)
 {
-    return fake_os_mapped() - tables() - mapped_before;
+    return fake_os_held() - mapped_before;
 }
 
 static int drop(void **state)
@@ -77,7 +72,7 @@ static struct jm_block *large_block(size_t bytes, size_t alignment)
 static void assert_registered(const struct jm_block *block, bool registered)
 {
     if (jm_block_is_large(block)) {
-        assert_true((owner_of(jm_block_object(block)) == SUPPLY) == registered);
+        assert_true((owner_of(block->start) == SUPPLY) == registered);
         return;
     }
     for (size_t offset = 0; offset < block->charge; offset += JM_UNIT) {
@@ -150,11 +145,12 @@ static void a_large_block_holds_an_aligned_object(void **state)
     (void)state;
     for (size_t alignment = JM_GRANULE; alignment <= MIB(16); alignment *= 4) {
         struct jm_block *block = large_block(jm_small_block_min(), alignment);
-        char *object = jm_block_object(block);
+        char *object = block->start;
         assert_int_equal((uintptr_t)object % alignment, 0);
-        assert_ptr_equal(object, (char *)block + page);
-        assert_int_equal(block->charge, jm_small_block_min() + page);
-        assert_int_equal(rig.bytes, jm_small_block_min() + page);
+        uintptr_t place = (uintptr_t)block - (uintptr_t)block->region.address;
+        assert_true(place >= block->region.size); /* nothing of ours where a tenant writes */
+        assert_int_equal(block->charge, jm_small_block_min());
+        assert_int_equal(rig.bytes, jm_small_block_min());
         assert_int_equal(jm_load_relaxed(&block->usable), jm_small_block_min());
         assert_int_equal(jm_load_relaxed(&block->state), JM_LARGE_LIVE);
         assert_true(bytes_are(object, jm_small_block_min(), 0));
@@ -201,11 +197,6 @@ static enum jm_verdict refused(bool large)
     return verdict;
 }
 
-static size_t first_charge(bool large)
-{
-    return jm_small_block_min() + (large ? jm_os_page_size() : 0);
-}
-
 static void ask_inside(struct rig *self, unsigned event)
 {
     (void)self;
@@ -219,10 +210,10 @@ static void each_refusal_says_who_it_was(void **state)
     (void)state;
     for (int large = 0; large <= 1; large++) {
         fake_os_reset();
-        rig_set_limit(&rig, first_charge(large) - 1);
+        rig_set_limit(&rig, jm_small_block_min() - 1);
         assert_int_equal(refused(large), JM_REFUSED_LIMIT);
         assert_log(&rig, "X");
-        assert_int_equal(rig.bytes, first_charge(large));
+        assert_int_equal(rig.bytes, jm_small_block_min());
         rig_set_limit(&rig, JM_NO_LIMIT);
 
         rig.refuse = true;
@@ -247,7 +238,7 @@ static void each_refusal_says_who_it_was(void **state)
         rig.inside = NULL;
         nothing_is_held();
     }
-    assert_int_equal(jm_load_relaxed(&SUPPLY->quota.peak), first_charge(true));
+    assert_int_equal(jm_load_relaxed(&SUPPLY->quota.peak), jm_small_block_min());
 }
 
 static void lower_the_limit(void *context, enum fake_function function, size_t nth)
@@ -262,14 +253,14 @@ static void a_limit_lowered_while_the_os_works_refuses(void **state)
     (void)state;
     for (int large = 0; large <= 1; large++) {
         for (int fails = 0; fails <= 1; fails++) {
-            size_t limit = first_charge(large) - 1;
+            size_t limit = jm_small_block_min() - 1;
             fake_os_refuse(FAKE_RETURN, (size_t)fails, fails, ENOMEM);
             fake_os_watch(lower_the_limit, &limit);
             assert_int_equal(refused(large), JM_REFUSED_LIMIT);
             fake_os_watch(NULL, NULL);
             assert_log(&rig, "AX");
             assert_int_equal(jm_load_relaxed(&SUPPLY->quota.peak), 0);
-            assert_int_equal(jm_reserve_bytes(), fails ? first_charge(large) : 0);
+            assert_int_equal(jm_reserve_bytes(), fails ? jm_small_block_min() : 0);
             nothing_is_held();
             fake_os_reset();
             jm_reserve_drain();
@@ -362,7 +353,7 @@ static size_t os_calls(void)
 static struct jm_block *release_large(size_t bytes)
 {
     struct jm_block *block = large_block(bytes, 16);
-    memset(jm_block_object(block), 1, bytes);
+    memset(block->start, 1, bytes);
     assert_true(jm_block_release(SUPPLY, block, false));
     rig_forget(&rig);
     return block;
@@ -377,7 +368,7 @@ static void a_large_block_comes_back_to_its_tenant(void **state)
     const struct jm_block *again = large_block(MIB(1), 16);
     assert_ptr_equal(again, block);
     assert_log(&rig, "A");
-    assert_int_equal(rig.bytes, MIB(1) + jm_os_page_size());
+    assert_int_equal(rig.bytes, MIB(1));
     assert_true(again->recycled);
     assert_supply(&again, 1);
     assert_int_equal(os_calls(), calls);
@@ -387,7 +378,7 @@ static void a_large_block_comes_back_to_its_tenant(void **state)
     assert_null(jm_block_acquire_large(SUPPLY, MIB(1), 16, &verdict));
     assert_int_equal(verdict, JM_REFUSED_HOST);
     rig.refuse = false;
-    assert_int_equal(jm_reserve_bytes(), MIB(1) + jm_os_page_size());
+    assert_int_equal(jm_reserve_bytes(), MIB(1));
     assert_int_equal(os_calls(), calls);
     jm_reserve_drop_large(SUPPLY);
     rig_forget(&rig);
@@ -397,8 +388,6 @@ static void a_large_block_comes_back_to_its_tenant(void **state)
 /* What is too much is cut off: nothing is charged that is not there, and nothing is there that is not charged. */
 static void a_large_block_comes_back_as_small_as_it_is_asked_for(void **state)
 {
-    const size_t page = jm_os_page_size();
-
     (void)state;
     jm_reserve_set_limit(MIB(8));
     for (int fails = 0; fails <= 1; fails++) {
@@ -407,7 +396,7 @@ static void a_large_block_comes_back_as_small_as_it_is_asked_for(void **state)
         const struct jm_block *again = large_block(MIB(1) - KIB(128), 16);
         assert_true(fails || again == block);
         assert_int_equal(again->recycled, !fails);
-        assert_int_equal(again->charge, MIB(1) - KIB(128) + page);
+        assert_int_equal(again->charge, MIB(1) - KIB(128));
         assert_int_equal(jm_load_relaxed(&again->usable), MIB(1) - KIB(128));
         assert_int_equal(mapped(), again->charge + jm_reserve_bytes());
         assert_supply(&again, 1);
@@ -421,7 +410,7 @@ static void a_large_block_comes_back_as_small_as_it_is_asked_for(void **state)
 
 /* ---- Releasing ---- */
 
-static const struct jm_block *released;
+static const char *released; /* where it was */
 static size_t mapped_inside;
 
 static void look_inside(struct rig *self, unsigned event)
@@ -429,7 +418,7 @@ static void look_inside(struct rig *self, unsigned event)
     (void)self;
     if (event == JM_EVENT_FREE) {
         mapped_inside = mapped();
-        assert_null(owner_of((const char *)released + jm_os_page_size()));
+        assert_null(owner_of(released));
     }
 }
 
@@ -441,11 +430,11 @@ static void a_free_is_told_when_the_block_is_gone(void **state)
             large ? large_block(jm_small_block_min(), 16) : small_block(jm_small_block_min());
         rig_forget(&rig);
         rig.inside = look_inside;
-        released = block;
+        released = block->start;
         mapped_inside = SIZE_MAX;
         assert_true(jm_block_release(SUPPLY, block, false));
         assert_log(&rig, "F");
-        assert_int_equal(rig.bytes, first_charge(large));
+        assert_int_equal(rig.bytes, jm_small_block_min());
         assert_int_equal(rig.usage, 0);
         assert_int_equal(mapped_inside, 0);
         rig.inside = NULL;
@@ -469,7 +458,7 @@ static void a_block_that_the_os_does_not_take_stays(void **state)
         assert_true(jm_block_release(SUPPLY, block, true)); /* into the reserve */
         assert_log(&rig, "F");
         assert_supply((const struct jm_block *const *)&other, 1);
-        assert_int_equal(jm_reserve_bytes(), first_charge(large));
+        assert_int_equal(jm_reserve_bytes(), jm_small_block_min());
         fake_os_reset();
         assert_true(jm_block_release(SUPPLY, other, false));
         jm_reserve_drain();
@@ -485,42 +474,40 @@ static void a_block_that_the_os_does_not_take_stays(void **state)
 static struct jm_block *marked_block(void)
 {
     struct jm_block *block = large_block(BYTES, 16);
-    pattern_fill(jm_block_object(block), BYTES, 9);
+    pattern_fill(block->start, BYTES, 9);
     rig_forget(&rig);
     return block;
 }
 
 static void assert_marked(const struct jm_block *block, size_t bytes)
 {
-    const char *object = jm_block_object(block);
+    const char *object = block->start;
     size_t kept = bytes < BYTES ? bytes : BYTES;
     assert_true(pattern_holds(object, kept, 9));
     assert_true(bytes_are(object + kept, bytes - kept, 0));
     assert_int_equal(jm_load_relaxed(&block->usable), bytes);
-    assert_int_equal(block->charge, bytes + jm_os_page_size());
+    assert_int_equal(block->charge, bytes);
     assert_supply(&block, 1);
 }
 
-static struct jm_block *grown(struct jm_block *block, size_t bytes)
+static void grow(struct jm_block *block, size_t bytes)
 {
     enum jm_verdict verdict = JM_REFUSED_SIZE;
-    block = jm_block_grow(SUPPLY, block, bytes, &verdict);
-    assert_non_null(block);
+    assert_true(jm_block_grow(SUPPLY, block, bytes, &verdict));
     assert_int_equal(verdict, JM_GRANTED);
-    return block;
 }
 
 static enum jm_verdict not_grown(struct jm_block *block, size_t bytes)
 {
     enum jm_verdict verdict = JM_GRANTED;
-    assert_null(jm_block_grow(SUPPLY, block, bytes, &verdict));
+    assert_false(jm_block_grow(SUPPLY, block, bytes, &verdict));
     return verdict;
 }
 
 static bool os_moves(void)
 {
     struct jm_os_region region;
-    void *address = jm_os_map(jm_small_block_min(), jm_os_page_size(), 0, &region); /* no more */
+    void *address = jm_os_map(jm_small_block_min(), jm_os_page_size(), &region); /* no more */
     assert_non_null(address);
     void *moved = jm_os_move(address, region.size, 2 * region.size);
     if (moved != NULL) {
@@ -530,17 +517,17 @@ static bool os_moves(void)
     return moved != NULL;
 }
 
-/* Grows where the OS does not do so in place: by one move. The result is null where the OS has no moves
- * either: the block is as it was then. */
-static struct jm_block *moved_by_growing(struct jm_block *block, size_t bytes, bool moves)
+/* Grows where the OS does not do so in place: by one move. Where the OS has no moves either, the block is as it
+ * was then. */
+static void grow_by_moving(struct jm_block *block, size_t bytes, bool moves)
 {
     size_t before = jm_load_relaxed(&block->usable);
-    struct jm_block *moved = NULL;
+    const char *object = block->start;
     if (moves) {
-        moved = grown(block, bytes);
-        assert_true(moved != block);
+        grow(block, bytes);
+        assert_true(block->start != object);
         assert_log(&rig, "A");
-        assert_marked(moved, bytes);
+        assert_marked(block, bytes);
     } else {
         assert_int_equal(not_grown(block, bytes), JM_REFUSED_OS);
         assert_log(&rig, "AX");
@@ -549,7 +536,6 @@ static struct jm_block *moved_by_growing(struct jm_block *block, size_t bytes, b
     assert_int_equal(fake_os_calls(FAKE_MOVE), 1);
     assert_int_equal(mapped(), rig_usage(&rig));
     assert_int_equal(fake_os_reserved(), 0);
-    return moved;
 }
 
 static void a_block_grows_by_the_difference(void **state)
@@ -557,7 +543,7 @@ static void a_block_grows_by_the_difference(void **state)
     struct jm_block *block = marked_block();
 
     (void)state;
-    block = grown(block, 2 * BYTES); /* in place or elsewhere, as the OS likes */
+    grow(block, 2 * BYTES); /* in place or elsewhere, as the OS likes */
     assert_log(&rig, "A");
     assert_int_equal(rig.bytes, BYTES);
     assert_marked(block, 2 * BYTES);
@@ -569,13 +555,12 @@ static void a_block_that_cannot_grow_in_place_moves(void **state)
 {
     bool moves = os_moves();
     struct jm_block *block = marked_block();
-    const void *old_object = jm_block_object(block);
+    const void *old_object = block->start;
 
     (void)state;
     fake_os_refuse(FAKE_EXTEND, 1, true, ENOMEM);
-    if (moved_by_growing(block, 5 * BYTES, moves) != NULL) {
-        assert_null(owner_of(old_object));
-    }
+    grow_by_moving(block, 5 * BYTES, moves);
+    assert_true((owner_of(old_object) == NULL) == moves);
 }
 
 /* At the first call, which is decided already: from the next one on, another function is refused. */
@@ -640,7 +625,7 @@ static void read_block(void *argument)
     for (unsigned i = 0; i < 100; i++) {
         jm_os_pause(i);
     }
-    visit.intact = pattern_holds(jm_block_object(visit.block), BYTES, 9);
+    visit.intact = pattern_holds(visit.block->start, BYTES, 9);
     jm_store_seq_cst(&visit.left, true);
     jm_pagemap_leave(reader);
 }
@@ -674,7 +659,7 @@ static void a_block_that_is_read_moves_when_its_reader_has_left(void **state)
     moved_under_reader = true;
     fake_os_refuse(FAKE_EXTEND, 1, true, ENOMEM);
     fake_os_watch(watch_move, NULL);
-    (void)moved_by_growing(block, 2 * BYTES, moves);
+    grow_by_moving(block, 2 * BYTES, moves);
     fake_os_watch(NULL, NULL);
     worker_stop(other);
     gate_delete(visit.standing);
@@ -701,12 +686,12 @@ static void a_block_put_aside_for_its_readers_keeps_its_next(void **state)
         for (size_t i = 1; i < COUNT_OF(blocks); i += 2) {
             assert_true(jm_block_release(SUPPLY, blocks[i], false));
         }
-        assert_int_equal(jm_reserve_bytes(), 2 * first_charge(large));
+        assert_int_equal(jm_reserve_bytes(), 2 * jm_small_block_min());
         for (size_t i = 1; i < COUNT_OF(blocks); i += 2) {
             assert_ptr_equal(jm_load_relaxed(&blocks[i]->next), next[i]);
         }
         jm_reserve_settle(); /* which looks at them all, and takes none */
-        assert_int_equal(jm_reserve_bytes(), 2 * first_charge(large));
+        assert_int_equal(jm_reserve_bytes(), 2 * jm_small_block_min());
         for (size_t i = 1; i < COUNT_OF(blocks); i += 2) {
             assert_ptr_equal(jm_load_relaxed(&blocks[i]->next), next[i]);
         }
@@ -728,7 +713,7 @@ static struct jm_block *growable_block(void)
 {
     struct jm_block *block = large_block(2 * BYTES, 16);
     assert_true(jm_block_shrink(SUPPLY, block, BYTES));
-    pattern_fill(jm_block_object(block), BYTES, 9);
+    pattern_fill(block->start, BYTES, 9);
     rig_forget(&rig);
     return block;
 }
@@ -770,7 +755,7 @@ static void a_limit_lowered_while_a_block_grows_refuses(void **state)
             fake_os_reset();
             if (left_over) {
                 /* What the OS did not take back then is used now. */
-                block = grown(block, 2 * BYTES);
+                grow(block, 2 * BYTES);
                 assert_int_equal(fake_os_calls(FAKE_ALL), 0);
                 assert_int_equal(mapped(), rig_usage(&rig));
             }

@@ -150,8 +150,7 @@ static void a_block_is_given_up_for_a_request_at_the_limit(void **state)
     jm_heap_tidy(HEAP);
     assert_int_equal(check().small_blocks, 2); /* one of them empty */
     rig_forget(&rig);
-    size_t page = jm_os_page_size();
-    rig_set_limit(&rig, jm_small_block_min() + MIB(1) + page + page);
+    rig_set_limit(&rig, jm_small_block_min() + MIB(1) + jm_os_page_size());
     void *large = rig_alloc(&rig, MIB(1));
     assert_log(&rig, "FA");
     assert_int_equal(rig_usage(&rig), jm_load_relaxed(&HEAP->supply.quota.limit));
@@ -186,7 +185,6 @@ static void free_inside(struct rig *self, unsigned event)
 static void what_is_emptied_inside_a_callback_goes_at_the_next_use(void **state)
 {
     (void)state;
-    size_t page = jm_os_page_size();
     for (size_t i = 0; i < COUNT_OF(to_free); i++) {
         to_free[i] = rig_alloc(&rig, i % 2 == 0 ? JM_SMALL_MAX : MIB(1));
     }
@@ -207,7 +205,7 @@ static void what_is_emptied_inside_a_callback_goes_at_the_next_use(void **state)
     assert_int_equal(walk.live_objects, 2);
     jm_heap_collect(HEAP);
     assert_true(block_of(kept)->charge < kept_charge); /* what is free beside the object goes too */
-    assert_int_equal(rig_usage(&rig), block_of(kept)->charge + MIB(2) + 2 * page);
+    assert_int_equal(rig_usage(&rig), block_of(kept)->charge + MIB(2) + jm_os_page_size());
     free_object(kept);
     free_object(asked);
 }
@@ -649,7 +647,7 @@ static void large_blocks_are_kept_for_as_long_as_there_is_use(void **state)
             jm_heap_collect(HEAP);
         }
         assert_int_equal(jm_reserve_bytes(), 0);
-        assert_int_equal(rig_usage(&rig), ends ? 0 : MIB(2) + 2 * jm_os_page_size());
+        assert_int_equal(rig_usage(&rig), ends ? 0 : MIB(2) + jm_os_page_size());
     }
     jm_reserve_set_limit(0);
 }

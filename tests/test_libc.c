@@ -270,19 +270,19 @@ static void what_cannot_be_unmapped_is_tried_again(void **state)
 
     (void)state;
     for (int i = 0; i < MANY; i++) {
-        assert_non_null(jm_os_map(page, page, 0, &regions[i]));
+        assert_non_null(jm_os_map(page, page, &regions[i]));
     }
     refuse.unmap = true;
     for (int i = 0; i < MANY; i++) {
         jm_os_discard(&regions[i]);
     }
-    assert_null(jm_os_map(page, page, 0, &region));
+    assert_null(jm_os_map(page, page, &region));
     assert_null(jm_os_reserve(page));
     refuse.unmap = false;
     void *reserved = jm_os_reserve(page);
     assert_non_null(reserved);
     jm_os_discard(&(struct jm_os_region){reserved, page});
-    assert_non_null(jm_os_map(page, page, 0, &region));
+    assert_non_null(jm_os_map(page, page, &region));
     assert_true(jm_os_unmap(&region));
 }
 
@@ -290,7 +290,7 @@ static void only_whole_pages_are_purged_and_only_with_leave(void **state)
 {
     struct jm_os_region region;
     size_t page = jm_os_page_size();
-    char *address = jm_os_map(2 * page, page, 0, &region);
+    char *address = jm_os_map(2 * page, page, &region);
 
     (void)state;
     assert_non_null(address);

@@ -33,21 +33,18 @@ static void mappings_are_aligned_zero_and_writable(void **state)
 {
     (void)state;
     for (size_t alignment = page(); alignment <= ((size_t)1 << 28); alignment *= 4) {
-        for (int with_offset = 0; with_offset <= 1; with_offset++) {
-            size_t offset = with_offset && alignment > page() ? page() : 0;
-            size_t size = 3 * page();
-            struct jm_os_region region;
-            unsigned char *address = jm_os_map(size, alignment, offset, &region);
-            assert_non_null(address);
-            assert_int_equal(((uintptr_t)address + offset) & (alignment - 1), 0);
-            assert_true((uintptr_t)address >= (uintptr_t)region.address);
-            assert_true((uintptr_t)address + size <= (uintptr_t)region.address + region.size);
-            for (size_t at = 0; at < size; at += 64) {
-                assert_int_equal(address[at], 0);
-            }
-            memset(address, 0x5a, size);
-            assert_true(jm_os_unmap(&region));
+        size_t size = 3 * page();
+        struct jm_os_region region;
+        unsigned char *address = jm_os_map(size, alignment, &region);
+        assert_non_null(address);
+        assert_int_equal((uintptr_t)address & (alignment - 1), 0);
+        assert_true((uintptr_t)address >= (uintptr_t)region.address);
+        assert_true((uintptr_t)address + size <= (uintptr_t)region.address + region.size);
+        for (size_t at = 0; at < size; at += 64) {
+            assert_int_equal(address[at], 0);
         }
+        memset(address, 0x5a, size);
+        assert_true(jm_os_unmap(&region));
     }
 }
 
@@ -58,8 +55,8 @@ static void alignment_holds_in_a_crowd(void **state)
     struct jm_os_region crowd[CROWD], between[CROWD];
     (void)state;
     for (int i = 0; i < CROWD; i++) {
-        assert_non_null(jm_os_map(page(), page(), 0, &between[i]));
-        void *address = jm_os_map(2 * page(), (size_t)1 << 20, 0, &crowd[i]);
+        assert_non_null(jm_os_map(page(), page(), &between[i]));
+        void *address = jm_os_map(2 * page(), (size_t)1 << 20, &crowd[i]);
         assert_non_null(address);
         assert_int_equal((uintptr_t)address & (((size_t)1 << 20) - 1), 0);
         memset(address, 1, 2 * page());
@@ -90,7 +87,7 @@ static bool is_there(void *address, size_t pages)
 static bool can_populate(void)
 {
     struct jm_os_region region;
-    void *address = jm_os_map(page(), page(), 0, &region);
+    void *address = jm_os_map(page(), page(), &region);
     assert_non_null(address);
     bool can = madvise(address, page(), MADV_POPULATE_WRITE) == 0 && is_there(address, 1);
     jm_os_discard(&region);
@@ -114,7 +111,7 @@ static void populated_memory_is_there_and_zero(void **state)
     enum { PAGES = 64 };
     struct jm_os_region region;
     (void)state;
-    unsigned char *address = jm_os_map(PAGES * page(), page(), 0, &region);
+    unsigned char *address = jm_os_map(PAGES * page(), page(), &region);
     assert_non_null(address);
     assert_true(!can_populate() || !is_there(address, PAGES));
     jm_os_populate(address, PAGES * page());
@@ -129,7 +126,7 @@ static void what_no_system_has_is_refused(void **state)
 {
     struct jm_os_region region;
     (void)state;
-    assert_null(jm_os_map(SIZE_MAX / 8 * 7 & ~(page() - 1), page(), 0, &region));
+    assert_null(jm_os_map(SIZE_MAX / 8 * 7 & ~(page() - 1), page(), &region));
     assert_null(jm_os_reserve(SIZE_MAX & ~(page() - 1)));
 }
 
@@ -138,7 +135,7 @@ static void content_survives_growth_moves_and_shrinking(void **state)
     struct jm_os_region region;
     size_t size = 16 * page();
     (void)state;
-    unsigned char *address = jm_os_map(size, page(), 0, &region);
+    unsigned char *address = jm_os_map(size, page(), &region);
     assert_non_null(address);
     memset(address, 0x42, size);
     if (jm_os_extend(address, size, size + page())) {
@@ -165,7 +162,7 @@ static void a_move_that_cannot_be_changes_nothing(void **state)
     struct jm_os_region region;
 
     (void)state;
-    unsigned char *address = jm_os_map(size, page(), 0, &region);
+    unsigned char *address = jm_os_map(size, page(), &region);
     assert_non_null(address);
     memset(address, 0x42, size);
     assert_null(jm_os_move(address, size, SIZE_MAX & ~(page() - 1)));

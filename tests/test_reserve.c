@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "header.h"
 #include "inspect.h"
 #include "reserve.h"
 #include "runtime.h"
@@ -35,16 +36,18 @@ static int empty(void **state)
 static struct jm_block *try_block(size_t size, bool small)
 {
     struct jm_os_region region;
-    struct jm_block *block = jm_os_map(size, jm_small_block_min(), 0, &region);
-    if (block == NULL) {
+    char *start = jm_os_map(size, jm_small_block_min(), &region);
+    if (start == NULL) {
         return NULL;
     }
+    struct jm_block *block = jm_header_take();
+    assert_non_null(block);
     jm_inspect_add_root(region.address, region.size);
     block->region = region;
     block->charge = size;
     block->granules = small ? (size - JM_PAD) >> JM_GRANULE_BITS : 0;
-    block->map = (_Atomic(uint8_t) *)(void *)(block + 1);
-    block->start = (char *)block;
+    block->map = (jm_state *)(void *)start;
+    block->start = start;
     block->first = (uint32_t)jm_first_granule(size);
     return block;
 }
@@ -60,7 +63,7 @@ static struct jm_block *take(size_t size)
 /* Where a block's objects begin. */
 static char *objects_of(struct jm_block *block)
 {
-    return (char *)block + ((size_t)block->first << JM_GRANULE_BITS);
+    return block->start + ((size_t)block->first << JM_GRANULE_BITS);
 }
 
 static struct jm_block *new_block(size_t size)
@@ -82,26 +85,26 @@ static void give(size_t size)
     assert_true(jm_reserve_give(new_block(size), false));
 }
 
-static void unmap(const struct jm_block *block)
+static void unmap(struct jm_block *block)
 {
-    struct jm_os_region region = block->region;
-    jm_inspect_remove_root(region.address, region.size);
-    assert_true(jm_os_unmap(&region));
+    jm_inspect_remove_root(block->region.address, block->region.size);
+    assert_true(jm_os_unmap(&block->region));
+    jm_header_give(block);
 }
 
-/* bytes == what the OS has given beside the tables, which do not grow here. */
+/* bytes == what the OS has given beside the tables. */
 static size_t mapped_before;
-#define assert_bytes(expected)                                          \
-    do {                                                                \
-        assert_int_equal(jm_reserve_bytes(), (expected));               \
-        assert_int_equal(fake_os_mapped() - mapped_before, (expected)); \
-        assert_null(fake_os_fault());                                   \
+#define assert_bytes(expected)                                        \
+    do {                                                              \
+        assert_int_equal(jm_reserve_bytes(), (expected));             \
+        assert_int_equal(fake_os_held() - mapped_before, (expected)); \
+        assert_null(fake_os_fault());                                 \
     } while (0)
 
 static int empty_and_look(void **state)
 {
     int result = empty(state);
-    mapped_before = fake_os_mapped();
+    mapped_before = fake_os_held();
     return result;
 }
 
@@ -205,14 +208,14 @@ static void blocks_that_are_not_worth_it_go_to_the_os(void **state)
 /* Fills what a tenant, its arena and its map may have written, as `touched` says. */
 static void soil(struct jm_block *block, size_t touched)
 {
-    char *start = (char *)block;
     struct jm_block old;
     memcpy(&old, block, sizeof(old));
     size_t first = (size_t)block->first << JM_GRANULE_BITS;
 
-    memset(start, 0xee, sizeof(*block) + touched);
+    memset(block, 0xee, sizeof(*block));
+    memset(old.start, 0xee, touched);
     if ((touched << JM_GRANULE_BITS) > first) {
-        memset(start + first, 0xee, (touched << JM_GRANULE_BITS) - first);
+        memset(old.start + first, 0xee, (touched << JM_GRANULE_BITS) - first);
     }
     block->region = old.region;
     block->charge = old.charge;
@@ -230,11 +233,10 @@ static void assert_clean(const struct jm_block *block, size_t size)
     assert_true(block->region.size >= size); /* more where it was aligned by force */
     assert_int_equal(block->granules, (size - JM_PAD) >> JM_GRANULE_BITS);
     assert_int_equal(block->first, jm_first_granule(size));
-    assert_ptr_equal(block->start, block);
-    assert_ptr_equal(block->map, block + 1);
+    assert_ptr_equal((void *)block->map, block->start);
     assert_int_equal(block->touched, 0);
     assert_int_equal(jm_load_relaxed(&block->queued), 0);
-    assert_true(bytes_are(block + 1, size - sizeof(*block), 0));
+    assert_true(bytes_are(block->start, size, 0));
 }
 
 static void what_is_taken_is_zero(void **state)
@@ -565,7 +567,7 @@ static void a_large_object_is_aligned_where_it_is_asked_for(void **state)
     (void)state;
     jm_reserve_set_limit(MIB(8));
     struct jm_block *block = give_spare(KIB(256));
-    uintptr_t object = (uintptr_t)jm_block_object(block);
+    uintptr_t object = (uintptr_t)block->start;
     size_t alignment = object & (0 - object);
     assert_null(jm_reserve_take_large(KIB(256), 2 * alignment, &taker));
     assert_ptr_equal(jm_reserve_take_large(KIB(256), alignment, &taker), block);

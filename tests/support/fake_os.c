@@ -6,10 +6,11 @@
 #include <sys/mman.h>
 #endif
 
+#include "header.h"
 #include "os.h"
-#include "region.h"
+#include "registry.h"
 
-void *__real_jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region);
+void *__real_jm_os_map(size_t size, size_t alignment, struct jm_os_region *region);
 bool __real_jm_os_unmap(const struct jm_os_region *region);
 void __real_jm_os_discard(const struct jm_os_region *region);
 void *__real_jm_os_reserve(size_t size);
@@ -20,7 +21,7 @@ bool __real_jm_os_commit(void *address, size_t size);
 bool __real_jm_os_decommit(void *address, size_t size);
 bool __real_jm_os_purge(void *address, size_t size);
 
-void *__wrap_jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region);
+void *__wrap_jm_os_map(size_t size, size_t alignment, struct jm_os_region *region);
 bool __wrap_jm_os_unmap(const struct jm_os_region *region);
 void __wrap_jm_os_discard(const struct jm_os_region *region);
 void *__wrap_jm_os_reserve(size_t size);
@@ -147,6 +148,11 @@ size_t fake_os_mapped(void)
     return sum(true);
 }
 
+size_t fake_os_held(void)
+{
+    return fake_os_mapped() - jm_registry_metadata() - jm_pagemap_metadata() - jm_header_metadata();
+}
+
 size_t fake_os_reserved(void)
 {
     return sum(false);
@@ -265,16 +271,16 @@ static void retry_orphans(void)
     (void)pthread_mutex_unlock(&fake.lock);
 }
 
-void *__wrap_jm_os_map(size_t size, size_t alignment, size_t offset, struct jm_os_region *region)
+void *__wrap_jm_os_map(size_t size, size_t alignment, struct jm_os_region *region)
 {
     if (!admit(FAKE_MAP)) {
         return NULL;
     }
     retry_orphans();
-    void *address = __real_jm_os_map(size, alignment, offset, region);
+    void *address = __real_jm_os_map(size, alignment, region);
     (void)pthread_mutex_lock(&fake.lock);
     check_pages(address, size);
-    if (!jm_is_power_of_two(alignment) || alignment < jm_os_page_size() || offset >= alignment) {
+    if (!jm_is_power_of_two(alignment) || alignment < jm_os_page_size()) {
         blame("a mapping with a bad alignment");
     }
     if (address != NULL) {

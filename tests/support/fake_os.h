@@ -44,6 +44,7 @@ void fake_os_watch(fake_hook hook, void *context);
 /* Bytes that the library has mapped or committed now, and those of bare reservations but the region's. What could not be discarded
  * counts until the next mapping, which discards it. */
 size_t fake_os_mapped(void);
+size_t fake_os_held(void); /* of what is mapped, what is no table of the process */
 size_t fake_os_reserved(void);
 
 /* What the library did to the OS that os.h forbids, first of all; null: nothing. */

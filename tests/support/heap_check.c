@@ -181,9 +181,8 @@ static const char *check_small(struct check *check, const struct jm_block *block
     bool apart = jm_region_holds(block->start);
     if (apart ? metadata != 0 || block != jm_region_head_of(block->start) ||
                     block->map != jm_region_state_of(block->start)
-              : metadata < sizeof(*block) + (block->charge >> JM_GRANULE_BITS) ||
-                    metadata % JM_METADATA_STEP != 0 ||
-                    (const void *)block->map != (const void *)(block + 1)) {
+              : metadata < block->charge >> JM_GRANULE_BITS || metadata % JM_METADATA_STEP != 0 ||
+                    (const void *)block->map != (const void *)block->start) {
         return "the metadata do not lie where they should";
     }
     if (!jm_is_power_of_two(jm_block_size(block)) || (uintptr_t)block->start % JM_UNIT != 0) {
@@ -216,7 +215,7 @@ static const char *check_large(struct check *check, const struct jm_block *block
 {
     unsigned state = jm_load_relaxed(&block->state);
     size_t usable = jm_load_relaxed(&block->usable);
-    const jm_token *token = jm_pagemap_token(jm_block_object(block));
+    const jm_token *token = jm_pagemap_token(block->start);
     check->walk.large_blocks++;
     if (state != JM_LARGE_NONE) {
         check->walk.live_objects++;
@@ -231,11 +230,11 @@ static const char *check_large(struct check *check, const struct jm_block *block
     if (state == JM_LARGE_QUEUED && !is_marked(check->heap, JM_QUEUED_LARGE)) {
         return "a queued large object is marked in its block only";
     }
-    if (state > JM_LARGE_QUEUED || block->charge != usable + jm_os_page_size()) {
+    if (state > JM_LARGE_QUEUED || block->charge != usable) {
         return "a large block's state or size";
     }
     if (token == NULL || jm_load_relaxed(token) != &check->heap->supply ||
-        jm_pagemap_block(jm_block_object(block)) != block || block->owner != &check->heap->supply) {
+        jm_pagemap_block(block->start) != block || block->owner != &check->heap->supply) {
         return "a large block is not registered";
     }
     return NULL;
@@ -244,7 +243,7 @@ static const char *check_large(struct check *check, const struct jm_block *block
 static const char *check_region(const struct jm_block *block)
 {
     uintptr_t region = (uintptr_t)block->region.address;
-    uintptr_t start = jm_block_is_large(block) ? (uintptr_t)block : (uintptr_t)block->start;
+    uintptr_t start = (uintptr_t)block->start;
     bool inside = region <= start && start - region <= block->region.size &&
                   block->charge <= block->region.size - (start - region);
     return inside ? NULL : "a block lies outside of its region";

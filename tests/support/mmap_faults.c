@@ -49,6 +49,78 @@ static void note_pages(const void *address, size_t size, bool have_memory)
     }
 }
 
+/* Other reservations: of each, the first parts are opened, behind a guard or what aligns them. */
+#define RESERVATIONS_MAX 4096
+static struct {
+    atomic_flag taken;
+    size_t count;
+    struct reservation {
+        uintptr_t start, end, opened, closed;
+    } of[RESERVATIONS_MAX];
+} reservations = {.taken = ATOMIC_FLAG_INIT};
+
+static void lock_reservations(void)
+{
+    while (atomic_flag_test_and_set(&reservations.taken)) {
+    }
+}
+
+static void unlock_reservations(void)
+{
+    atomic_flag_clear(&reservations.taken);
+}
+
+/* The one that an address lies in, or NULL. pre: the lock is held. */
+static struct reservation *reservation_of(const void *address)
+{
+    for (size_t i = 0; i < reservations.count; i++) {
+        struct reservation *one = &reservations.of[i];
+        if ((uintptr_t)address - one->start < one->end - one->start) {
+            return one;
+        }
+    }
+    return NULL;
+}
+
+static void add_reservation(const void *address, size_t size)
+{
+    lock_reservations();
+    if (reservations.count == RESERVATIONS_MAX) {
+        abort();
+    }
+    uintptr_t start = (uintptr_t)address;
+    reservations.of[reservations.count++] = (struct reservation){start, start + size, 0, 0};
+    unlock_reservations();
+}
+
+/* Counts what is opened for the first time. */
+static void open_reservation(const void *address, size_t size)
+{
+    lock_reservations();
+    struct reservation *one = reservation_of(address);
+    if (one != NULL) {
+        uintptr_t end = (uintptr_t)address + size;
+        one->opened = one->closed == 0 ? (uintptr_t)address : one->opened;
+        one->closed = one->closed == 0 ? (uintptr_t)address : one->closed;
+        if (end > one->closed) {
+            (void)atomic_fetch_add(&faults.mapped, end - one->closed);
+            one->closed = end;
+        }
+    }
+    unlock_reservations();
+}
+
+/* Forgets what is unmapped: what it counts for, and its reservation if it is one. pre: the lock is held. */
+static void forget(const void *address, size_t size)
+{
+    struct reservation *one = reservation_of(address);
+    if (one != NULL) {
+        size = one->closed - one->opened;
+        *one = reservations.of[--reservations.count];
+    }
+    (void)atomic_fetch_sub(&faults.mapped, size);
+}
+
 void mmap_faults_arm(unsigned functions, size_t nth, bool onward, int error)
 {
     for (int i = 0; i < FUNCTIONS; i++) {
@@ -132,6 +204,8 @@ void *mmap(void *address, size_t size, int protection, int flags, int file, off_
     bool is_region = size > BLOCKS_SIZE && size - BLOCKS_SIZE < BLOCKS_SIZE / 2;
     if (result != MAP_FAILED && protection == PROT_NONE && is_region && is_first) {
         atomic_store(&faults.blocks, (uintptr_t)result + size - BLOCKS_SIZE - BLOCKS_ALIGNMENT);
+    } else if (result != MAP_FAILED && protection == PROT_NONE) {
+        add_reservation(result, size);
     } else if (result != MAP_FAILED) {
         (void)atomic_fetch_add(&faults.mapped, size);
     }
@@ -144,10 +218,12 @@ int munmap(void *address, size_t size)
     if (!admit(MMAP_UNMAP)) {
         return -1;
     }
+    lock_reservations(); /* these addresses may be somebody else's at once */
     int result = real(address, size);
     if (result == 0) {
-        (void)atomic_fetch_sub(&faults.mapped, size);
+        forget(address, size);
     }
+    unlock_reservations();
     return result;
 }
 
@@ -180,6 +256,7 @@ int mprotect(void *address, size_t size, int protection)
     int result = admit(MMAP_PROTECT) ? real(address, size, protection) : -1;
     if (result == 0) {
         note_pages(address, size, true);
+        open_reservation(address, size);
     }
     return result;
 }

@@ -31,8 +31,9 @@ void mmap_faults_disarm(void);
 size_t mmap_faults_calls(unsigned function);
 size_t mmap_faults_refused(void);
 
-/* Bytes that came by and are mapped now, reservations included; of the library's region, which is reserved
- * once and for all, the parts that its blocks have: made accessible, and not given back by advice since. */
+/* Bytes that came by and are mapped now; of what is reserved without access, what was opened. Of the library's
+ * region, which is reserved once and for all, the parts that its blocks have: opened, and not given back by advice
+ * since. */
 size_t mmap_faults_mapped(void);
 
 #endif

@@ -1,0 +1,91 @@
+#include "header.h"
+
+#include <string.h>
+
+/* Of a stretch, what lies between its guards; and what is opened at once. Both are multiples of a page. */
+#define STRETCH_SIZE ((size_t)256 << 10)
+#define STEP_MIN ((size_t)16 << 10)
+
+/* Process state, under the lock. */
+static struct {
+    struct jm_lock lock;
+    struct jm_block *free;    /* linked by `previous` */
+    char *next, *open, *end;  /* of the latest stretch, see header.h */
+    _Atomic(size_t) metadata; /* written under the lock */
+} headers;
+
+static bool add_stretch(void)
+{
+    const size_t guard = jm_os_page_size();
+    char *space = jm_os_reserve(guard + STRETCH_SIZE + guard);
+    if (space == NULL) {
+        return false;
+    }
+    headers.next = headers.open = space + guard;
+    headers.end = headers.open + STRETCH_SIZE;
+    return true;
+}
+
+static bool open_more(void)
+{
+    const size_t step = jm_align_up(STEP_MIN, jm_os_page_size());
+    if (headers.open == headers.end && !add_stretch()) {
+        return false;
+    }
+    if (!jm_os_commit(headers.open, step)) {
+        return false;
+    }
+    headers.open += step;
+    jm_add_owned(&headers.metadata, step);
+    return true;
+}
+
+/* pre: the lock is held. */
+static struct jm_block *find(void)
+{
+    struct jm_block *block = headers.free;
+    if (block != NULL) {
+        headers.free = block->previous;
+        return block;
+    }
+    if (headers.next == headers.open && !open_more()) {
+        return NULL;
+    }
+    block = (struct jm_block *)(void *)headers.next;
+    headers.next += JM_HEAD_SIZE;
+    return block;
+}
+
+struct jm_block *jm_header_take(void)
+{
+    jm_lock_take(&headers.lock);
+    struct jm_block *block = find();
+    jm_lock_drop(&headers.lock);
+    if (block != NULL) {
+        memset(block, 0, offsetof(struct jm_block, arena));
+    }
+    return block;
+}
+
+void jm_header_give(struct jm_block *block)
+{
+    jm_lock_take(&headers.lock);
+    block->previous = headers.free;
+    headers.free = block;
+    jm_lock_drop(&headers.lock);
+}
+
+size_t jm_header_metadata(void)
+{
+    return jm_load_relaxed(&headers.metadata);
+}
+
+void jm_header_before_fork(void)
+{
+    jm_lock_take(&headers.lock);
+}
+
+void jm_header_after_fork(void)
+{
+    jm_lock_drop(&headers.lock);
+}
