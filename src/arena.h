@@ -140,17 +140,20 @@ JM_INLINE void jm_arena_push(struct jm_arena *arena, jm_state *state, void *obje
     jm_arena_list(&arena->free[code], object);
 }
 
+/* True where the span has room for an object of class `code`. */
+JM_INLINE bool jm_arena_has_room(const struct jm_arena *arena, size_t code)
+{
+    return (uintptr_t)arena->span.next + jm_class_bytes(code) <= (uintptr_t)arena->span.end;
+}
+
 /* Who gets an object writes to it: what will be cut off a span a few objects later is fetched meanwhile. */
 #define JM_FETCH_AHEAD 512
 
-/* Cuts an object off the span. NULL: the span is too short. */
+/* Cuts an object off the span. pre: it has room. */
 JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
 {
     size_t bytes = jm_class_bytes(code);
     char *object = arena->span.next;
-    if ((size_t)(arena->span.end - object) < bytes) {
-        return NULL;
-    }
     jm_state *state = (jm_state *)(arena->span.states + ((uintptr_t)object >> JM_GRANULE_BITS));
     arena->span.next = object + bytes;
     JM_PREFETCH(object + JM_FETCH_AHEAD);

@@ -215,6 +215,12 @@ static bool sweep_if_worth(struct jm_heap *heap, unsigned code)
     return true;
 }
 
+/* NULL: the span is too short. */
+static void *cut(struct jm_arena *arena, unsigned code)
+{
+    return jm_arena_has_room(arena, code) ? jm_arena_cut(arena, code) : NULL;
+}
+
 void *jm_heap_refill(struct jm_heap *heap, unsigned code)
 {
     struct jm_arena *arena = heap->arena;
@@ -226,12 +232,12 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
         object = jm_arena_pop_found(arena, code);
     }
     if (object == NULL) {
-        object = jm_arena_cut(arena, code);
+        object = cut(arena, code);
     }
     if (object == NULL) {
         jm_arena_choose_span(arena, code);
         arena->cut += jm_arena_span_granules(arena);
-        object = jm_arena_cut(arena, code);
+        object = cut(arena, code);
         JM_PREFETCH(arena->span.next); /* the next one will probably be cut off here too */
     }
     if (object != NULL) {

@@ -178,8 +178,8 @@ static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
 static JM_NOINLINE void *alloc_new(size_t code, size_t size)
 {
     struct jm_arena *arena = jm_current.arena;
-    void *object = arena->free[code].next == NULL ? jm_arena_cut(arena, code) : NULL;
-    return JM_LIKELY(object != NULL) ? object : alloc_refill(code, size);
+    bool can_cut = arena->free[code].next == NULL && jm_arena_has_room(arena, code);
+    return JM_LIKELY(can_cut) ? jm_arena_cut(arena, code) : alloc_refill(code, size);
 }
 
 /* A size beyond the table. */
