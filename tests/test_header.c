@@ -6,6 +6,7 @@
 #include "support/fake_os.h"
 #include "support/random.h"
 #include "support/unit.h"
+#include "support/worker.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -130,6 +131,46 @@ static void what_was_given_last_is_taken_first(void **state)
     jm_header_give(first);
 }
 
+/* Takes a few headers, marks them, and gives them back, again and again. */
+struct user {
+    size_t id, shared;
+};
+
+static void use_headers(void *argument)
+{
+    enum { FEW = 2, ROUNDS = 300000 };
+    struct user *user = argument;
+    (void)jm_thread_ready();
+    for (size_t round = 0; round < ROUNDS && user->shared == 0; round++) {
+        struct jm_block *blocks[FEW];
+        for (size_t i = 0; i < FEW; i++) {
+            blocks[i] = jm_header_take();
+            user->shared += blocks[i]->charge != 0;
+            blocks[i]->charge = user->id;
+        }
+        for (size_t i = 0; i < FEW; i++) {
+            user->shared += blocks[i]->charge != user->id;
+            jm_header_give(blocks[i]);
+        }
+    }
+}
+
+static void threads_do_not_share_a_header(void **state)
+{
+    struct user users[] = {{1, 0}, {2, 0}, {3, 0}};
+    worker *workers[COUNT_OF(users)];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(users); i++) {
+        workers[i] = worker_start();
+        worker_post(workers[i], use_headers, &users[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(users); i++) {
+        worker_stop(workers[i]);
+        assert_int_equal(users[i].shared, 0);
+    }
+}
+
 /* Takes a whole new stretch. Returns its first header, or null. */
 static char *whole_stretch(void)
 {
@@ -181,6 +222,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(headers_are_zero_and_apart, reset),
         cmocka_unit_test_setup(what_was_given_last_is_taken_first, reset),
         cmocka_unit_test_setup(a_refusal_loses_nothing, reset),
+        cmocka_unit_test_setup(threads_do_not_share_a_header, reset),
         cmocka_unit_test_setup(guards_lie_around_a_stretch, reset),
     };
     return cmocka_run_group_tests(tests, start, NULL);
