@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "block.h"
+#include "header.h"
 
 static struct rig rig;
 #define SUPPLY (&rig.heap.supply)
@@ -239,6 +240,19 @@ static void each_refusal_says_who_it_was(void **state)
         nothing_is_held();
     }
     assert_int_equal(jm_load_relaxed(&SUPPLY->quota.peak), jm_small_block_min());
+}
+
+static void a_refused_block_leaves_no_header_behind(void **state)
+{
+    (void)state;
+    fake_os_refuse(FAKE_MAP, 1, true, ENOMEM);
+    assert_int_equal(refused(true), JM_REFUSED_OS);
+    size_t metadata = jm_header_metadata();
+    for (size_t i = 0; i < 1000; i++) {
+        assert_int_equal(refused(true), JM_REFUSED_OS);
+        rig_forget(&rig);
+    }
+    assert_int_equal(jm_header_metadata(), metadata);
 }
 
 static void lower_the_limit(void *context, enum fake_function function, size_t nth)
@@ -794,6 +808,7 @@ int main(void)
         BLOCK_TEST(a_large_block_holds_an_aligned_object),
         BLOCK_TEST(blocks_leave_the_lists_from_any_place),
         BLOCK_TEST(each_refusal_says_who_it_was),
+        BLOCK_TEST(a_refused_block_leaves_no_header_behind),
         BLOCK_TEST(a_limit_lowered_while_the_os_works_refuses),
         BLOCK_TEST(the_reserve_is_given_up_before_the_os_refuses),
         BLOCK_TEST(the_reserve_serves_like_the_os),
