@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "chain.h"
+
 /* Of a stretch, what lies between its guards; and what is opened at once. Both are multiples of a page. */
 #define STRETCH_SIZE ((size_t)256 << 10)
 #define STEP_MIN ((size_t)16 << 10)
@@ -9,7 +11,7 @@
 /* Process state, under the lock. */
 static struct {
     struct jm_lock lock;
-    struct jm_block *free;    /* linked by `previous` */
+    struct jm_block *free;    /* a chain */
     char *next, *open, *end;  /* of the latest stretch, see header.h */
     _Atomic(size_t) metadata; /* written under the lock */
 } headers;
@@ -43,17 +45,15 @@ static bool open_more(void)
 /* pre: the lock is held. */
 static struct jm_block *find(void)
 {
-    struct jm_block *block = headers.free;
-    if (block != NULL) {
-        headers.free = block->previous;
-        return block;
+    if (headers.free != NULL) {
+        return jm_chain_pop(&headers.free);
     }
     if (headers.next == headers.open && !open_more()) {
         return NULL;
     }
-    block = (struct jm_block *)(void *)headers.next;
+    char *place = headers.next;
     headers.next += JM_HEAD_SIZE;
-    return block;
+    return (struct jm_block *)(void *)place;
 }
 
 struct jm_block *jm_header_take(void)
@@ -70,8 +70,7 @@ struct jm_block *jm_header_take(void)
 void jm_header_give(struct jm_block *block)
 {
     jm_lock_take(&headers.lock);
-    block->previous = headers.free;
-    headers.free = block;
+    jm_chain_push(&headers.free, block);
     jm_lock_drop(&headers.lock);
 }
 

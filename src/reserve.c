@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "header.h"
+#include "chain.h"
 #include "inspect.h"
 #include "line.h"
 
@@ -107,155 +107,18 @@ static struct jm_block **list_for(const struct jm_block *block)
     return keeps ? &reserve.bins[bin_of(block->charge)] : NULL;
 }
 
-/* The lists do not use `next`: a reader that stands on the block may still follow it. */
-static void link_block(struct jm_block **list, struct jm_block *block)
-{
-    block->previous = *list;
-    *list = block;
-}
-
-static struct jm_block *unlink_first(struct jm_block **list)
-{
-    struct jm_block *block = *list;
-    *list = block->previous;
-    return block;
-}
-
 /* With the count of bytes. pre: the lock is held. */
 static void push(struct jm_block **list, struct jm_block *block)
 {
-    link_block(list, block);
+    jm_chain_push(list, block);
     jm_add_owned(&reserve.bytes, block->charge);
 }
 
 static struct jm_block *pop(struct jm_block **list)
 {
-    struct jm_block *block = unlink_first(list);
+    struct jm_block *block = jm_chain_pop(list);
     jm_add_owned(&reserve.bytes, 0 - block->charge);
     return block;
-}
-
-/* Gives a block's own mapping to the OS, and its header to whoever needs one. False: it is untouched. */
-static bool unmap(struct jm_block *block)
-{
-    const struct jm_os_region *region = &block->region;
-    jm_inspect_open(region->address, region->size); /* others may get these addresses */
-    jm_inspect_remove_root(region->address, region->size);
-    if (!jm_os_unmap(region)) {
-        jm_inspect_add_root(region->address, region->size);
-        return false;
-    }
-    jm_header_give(block);
-    return true;
-}
-
-/* Where the stretches of a list's blocks do not follow each other any more: the block, and the address. No other
- * mapping follows a stretch: what lies behind the region is reserved with it. */
-static struct jm_block *find_gap(struct jm_block *block, char **end)
-{
-    *end = block->region.address;
-    while (block != NULL && block->region.address == *end) {
-        *end += block->region.size;
-        block = block->previous;
-    }
-    return block;
-}
-
-/* Gives the stretches of the blocks before `gap` back to the region, such that those are far from each other that
- * will be taken one after the other. */
-static void give_stretches(struct jm_block **list, const struct jm_block *gap)
-{
-    struct jm_block *rows[JM_REGION_APART] = {NULL};
-    for (size_t i = 0; *list != gap; i++) {
-        link_block(&rows[i % JM_REGION_APART], unlink_first(list));
-    }
-    for (size_t row = 0; row < JM_REGION_APART; row++) {
-        while (rows[row] != NULL) {
-            struct jm_os_region stretch = unlink_first(&rows[row])->region;
-            jm_region_give(stretch.address, stretch.size); /* now the header is anybody's */
-        }
-    }
-}
-
-/* Gives the stretches of a list's first blocks to the OS, as many as it takes in one call, and takes the blocks off
- * the list. Returns their bytes; 0: they are untouched. */
-static size_t return_stretches(struct jm_block **list)
-{
-    struct jm_block *block = *list;
-    char *start = block->region.address;
-    char *end;
-    const struct jm_block *gap = find_gap(block, &end);
-    bool cleared = jm_region_clear(start, (size_t)(end - start));
-    if (!cleared && gap != block->previous) { /* one of them may be locked, or too much at once */
-        gap = block->previous;
-        end = start + block->region.size;
-        cleared = jm_region_clear(start, block->region.size);
-    }
-    if (!cleared) {
-        return 0;
-    }
-    give_stretches(list, gap);
-    return (size_t)(end - start);
-}
-
-/* The same, whatever the first block is. */
-static size_t return_first(struct jm_block **list)
-{
-    struct jm_block *block = *list;
-    if (jm_region_holds(block->region.address)) {
-        return return_stretches(list);
-    }
-    struct jm_block *next = block->previous;
-    size_t bytes = block->charge;
-    if (!unmap(block)) {
-        return 0;
-    }
-    *list = next;
-    return bytes;
-}
-
-/* Gives one block's memory to the OS. False: it is untouched. */
-static bool return_block(struct jm_block *block)
-{
-    block->previous = NULL;
-    return return_first(&block) != 0;
-}
-
-/* Merges two lists, each in the order of addresses. */
-static struct jm_block *merge(struct jm_block *left, struct jm_block *right)
-{
-    struct jm_block *merged = NULL;
-    struct jm_block **end = &merged;
-    while (left != NULL && right != NULL) {
-        struct jm_block **lower = left->region.address < right->region.address ? &left : &right;
-        *end = *lower;
-        end = &(*lower)->previous;
-        *lower = *end;
-    }
-    *end = left != NULL ? left : right;
-    return merged;
-}
-
-/* Brings a list into the order of addresses. */
-static struct jm_block *sort(struct jm_block *list)
-{
-    enum { PILES = 32 };
-    struct jm_block *piles[PILES] = {NULL}; /* of 2^i blocks, or none */
-    struct jm_block *sorted = NULL;
-    while (list != NULL) {
-        struct jm_block *pile = unlink_first(&list);
-        unsigned i = 0;
-        pile->previous = NULL;
-        for (; piles[i] != NULL; i++) {
-            pile = merge(piles[i], pile);
-            piles[i] = NULL;
-        }
-        piles[i] = pile;
-    }
-    for (unsigned i = 0; i < PILES; i++) {
-        sorted = merge(piles[i], sorted);
-    }
-    return sorted;
 }
 
 /* Chooses what goes, of so many bytes or a little more: large blocks first. pre: nothing is chosen. */
@@ -268,17 +131,17 @@ static void choose_going(size_t bytes)
         struct jm_block **list = i == BINS ? &reserve.large : &reserve.bins[i];
         while (*list != NULL && sum < bytes) {
             sum += (*list)->charge;
-            link_block(&chosen, unlink_first(list));
+            jm_chain_push(&chosen, jm_chain_pop(list));
         }
     }
     jm_lock_drop(&reserve.lock);
-    reserve.going = sort(chosen);
+    reserve.going = jm_chain_sort(chosen);
 }
 
 /* Gives a list's first blocks to the OS, neighbours together. They count until then. False: it refused the first. */
 static bool give_first(struct jm_block **list)
 {
-    size_t bytes = return_first(list);
+    size_t bytes = jm_chain_return(list);
     jm_lock_take(&reserve.lock);
     jm_add_owned(&reserve.bytes, 0 - bytes);
     jm_lock_drop(&reserve.lock);
@@ -290,8 +153,8 @@ static void put_back(struct jm_block **blocks)
 {
     jm_lock_take(&reserve.lock);
     while (*blocks != NULL) {
-        struct jm_block *block = unlink_first(blocks);
-        link_block(list_for(block), block);
+        struct jm_block *block = jm_chain_pop(blocks);
+        jm_chain_push(list_for(block), block);
     }
     jm_lock_drop(&reserve.lock);
 }
@@ -314,7 +177,7 @@ static void trim_lists(size_t limit)
     while ((bytes = jm_load_relaxed(&reserve.bytes)) > limit && have_going(bytes - limit)) {
         while (reserve.going != NULL && jm_load_relaxed(&reserve.bytes) > limit) {
             if (!give_first(&reserve.going)) {
-                link_block(&refused, unlink_first(&reserve.going));
+                jm_chain_push(&refused, jm_chain_pop(&reserve.going));
             }
         }
         if (refused != NULL) {
@@ -332,7 +195,7 @@ static void trim_leftovers(void)
     struct jm_block *waiting = NULL;
     while (reserve.leftovers != NULL) {
         struct jm_block *block = pop(&reserve.leftovers);
-        if (!jm_pagemap_is_over(block->retired, epoch) || !return_block(block)) {
+        if (!jm_pagemap_is_over(block->retired, epoch) || !jm_chain_return_one(block)) {
             push(&waiting, block);
         }
     }
@@ -449,7 +312,7 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
 static void put_aside(struct jm_block *block)
 {
     jm_lock_take(&reserve.lock);
-    link_block(&reserve.leftovers, block);
+    jm_chain_push(&reserve.leftovers, block);
     jm_store_relaxed(&reserve.has_leftovers, true);
     jm_lock_drop(&reserve.lock);
 }
@@ -459,7 +322,7 @@ static void move_large(struct jm_block **from, struct jm_block **to, const struc
 {
     while (*from != NULL) {
         if (jm_block_is_large(*from) && is_of(*from, tenant)) {
-            link_block(to, unlink_first(from));
+            jm_chain_push(to, jm_chain_pop(from));
         } else {
             from = &(*from)->previous;
         }
@@ -476,7 +339,7 @@ void jm_reserve_drop_large(const struct jm_supply *tenant)
     jm_lock_drop(&reserve.lock);
     while (dropped != NULL) {
         if (!give_first(&dropped)) {
-            put_aside(unlink_first(&dropped));
+            put_aside(jm_chain_pop(&dropped));
         }
     }
     jm_lock_drop(&reserve.trimming);
@@ -556,7 +419,7 @@ bool jm_reserve_give(struct jm_block *block, bool must)
         return true;
     }
     if (list == NULL || !fits(block->charge)) {
-        if (return_block(block)) {
+        if (jm_chain_return_one(block)) {
             return true;
         }
         if (!must) {

@@ -1,0 +1,124 @@
+#include "chain.h"
+
+#include "header.h"
+#include "inspect.h"
+
+/* Gives a block's own mapping to the OS, and its header to whoever needs one. False: it is untouched. */
+static bool unmap(struct jm_block *block)
+{
+    const struct jm_os_region *region = &block->region;
+    jm_inspect_open(region->address, region->size); /* others may get these addresses */
+    jm_inspect_remove_root(region->address, region->size);
+    if (!jm_os_unmap(region)) {
+        jm_inspect_add_root(region->address, region->size);
+        return false;
+    }
+    jm_header_give(block);
+    return true;
+}
+
+/* Where the stretches of a chain's blocks do not follow each other any more: the block, and the address. No other
+ * mapping follows a stretch: what lies behind the region is reserved with it. */
+static struct jm_block *find_gap(struct jm_block *block, char **end)
+{
+    *end = block->region.address;
+    while (block != NULL && block->region.address == *end) {
+        *end += block->region.size;
+        block = block->previous;
+    }
+    return block;
+}
+
+/* Gives the stretches of the blocks before `gap` back to the region, such that those are far from each other that
+ * will be taken one after the other. */
+static void give_stretches(struct jm_block **chain, const struct jm_block *gap)
+{
+    struct jm_block *rows[JM_REGION_APART] = {NULL};
+    for (size_t i = 0; *chain != gap; i++) {
+        jm_chain_push(&rows[i % JM_REGION_APART], jm_chain_pop(chain));
+    }
+    for (size_t row = 0; row < JM_REGION_APART; row++) {
+        while (rows[row] != NULL) {
+            struct jm_os_region stretch = jm_chain_pop(&rows[row])->region;
+            jm_region_give(stretch.address, stretch.size); /* now the header is anybody's */
+        }
+    }
+}
+
+/* Gives the stretches of a chain's first blocks to the OS, as many as it takes in one call, and takes the blocks off
+ * the chain. Returns their bytes; 0: they are untouched. */
+static size_t return_stretches(struct jm_block **chain)
+{
+    struct jm_block *block = *chain;
+    char *start = block->region.address;
+    char *end;
+    const struct jm_block *gap = find_gap(block, &end);
+    bool cleared = jm_region_clear(start, (size_t)(end - start));
+    if (!cleared && gap != block->previous) { /* one of them may be locked, or too much at once */
+        gap = block->previous;
+        end = start + block->region.size;
+        cleared = jm_region_clear(start, block->region.size);
+    }
+    if (!cleared) {
+        return 0;
+    }
+    give_stretches(chain, gap);
+    return (size_t)(end - start);
+}
+
+size_t jm_chain_return(struct jm_block **chain)
+{
+    struct jm_block *block = *chain;
+    if (jm_region_holds(block->region.address)) {
+        return return_stretches(chain);
+    }
+    struct jm_block *next = block->previous;
+    size_t bytes = block->charge;
+    if (!unmap(block)) {
+        return 0;
+    }
+    *chain = next;
+    return bytes;
+}
+
+bool jm_chain_return_one(struct jm_block *block)
+{
+    block->previous = NULL;
+    return jm_chain_return(&block) != 0;
+}
+
+/* Merges two chains, each in the order of addresses. */
+static struct jm_block *merge(struct jm_block *left, struct jm_block *right)
+{
+    struct jm_block *merged = NULL;
+    struct jm_block **end = &merged;
+    while (left != NULL && right != NULL) {
+        struct jm_block **lower = left->region.address < right->region.address ? &left : &right;
+        *end = *lower;
+        end = &(*lower)->previous;
+        *lower = *end;
+    }
+    *end = left != NULL ? left : right;
+    return merged;
+}
+
+struct jm_block *jm_chain_sort(struct jm_block *chain)
+{
+    enum { PILES = 32 };
+    struct jm_block *piles[PILES] = {NULL}; /* of 2^i blocks, or none */
+    struct jm_block *sorted = NULL;
+    while (chain != NULL) {
+        struct jm_block *pile = jm_chain_pop(&chain);
+        unsigned i = 0;
+        pile->previous = NULL;
+        for (; piles[i] != NULL; i++) {
+            pile = merge(piles[i], pile);
+            piles[i] = NULL;
+        }
+        piles[i] = pile;
+    }
+    for (unsigned i = 0; i < PILES; i++) {
+        sorted = merge(piles[i], sorted);
+    }
+    return sorted;
+}

@@ -1,0 +1,37 @@
+/*
+ * Layer 2: chains of blocks that no tenant has, and their way back to the OS.
+ *
+ * A chain is linked by `previous`: a reader that stands on a block may still follow its `next`. It belongs to
+ * whoever calls.
+ */
+#ifndef JM_CHAIN_H
+#define JM_CHAIN_H
+
+#include "block.h"
+
+static inline void jm_chain_push(struct jm_block **chain, struct jm_block *block)
+{
+    block->previous = *chain;
+    *chain = block;
+}
+
+/* pre: there is one. */
+static inline struct jm_block *jm_chain_pop(struct jm_block **chain)
+{
+    struct jm_block *block = *chain;
+    *chain = block->previous;
+    return block;
+}
+
+/* The same blocks in the order of addresses. */
+struct jm_block *jm_chain_sort(struct jm_block *chain);
+
+/* Gives the first block of a chain to the OS, together with those behind it that follow it in the region, and takes
+ * them off. pre: nobody reads them; where there are several, they have no holes. post: the bytes that they were
+ * charged; 0: the OS refused, and they are untouched. */
+size_t jm_chain_return(struct jm_block **chain);
+
+/* Gives one block to the OS. False: it is untouched. */
+bool jm_chain_return_one(struct jm_block *block);
+
+#endif
