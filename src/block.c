@@ -206,11 +206,13 @@ static void set_region(struct jm_block *block, struct jm_os_region region)
 /* Shortens the region. What the OS does not take back stays in it, unused and uncharged. */
 static bool shrink_region(struct jm_block *block, size_t size)
 {
-    jm_inspect_open(block->start + size, block->region.size - size);
-    if (!jm_os_shrink(block->start, block->region.size, size)) {
+    const struct jm_os_region old = block->region;
+    jm_inspect_open(block->start + size, old.size - size);
+    set_region(block, (struct jm_os_region){old.address, size}); /* first: for a fork in between */
+    if (!jm_os_shrink(block->start, old.size, size)) {
+        set_region(block, old);
         return false;
     }
-    set_region(block, (struct jm_os_region){block->region.address, size});
     return true;
 }
 
@@ -335,6 +337,7 @@ static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t 
     if (leaf == NULL) {
         return false;
     }
+    unlink_block(supply, block); /* for a fork in between: its child cannot know where it is */
     unregister_block(block);
     jm_pagemap_wait();
     jm_inspect_open(block->start, block->region.size); /* others may get these addresses */
@@ -344,6 +347,7 @@ static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t 
         set_region(block, (struct jm_os_region){moved, size});
     }
     jm_pagemap_install(block->start, leaf);
+    link_block(supply, block);
     register_block(supply, block);
     return moved != NULL;
 }
