@@ -481,6 +481,43 @@ static void a_block_that_the_os_does_not_take_stays(void **state)
     }
 }
 
+/* ---- Holes ---- */
+
+static void assert_map(struct jm_block *block, size_t start, size_t end)
+{
+    void *map = (void *)block->map;
+    assert_true(bytes_are(map, start, 1));
+    assert_true(bytes_are((char *)map + start, end - start, 0));
+    assert_true(bytes_are((char *)map + end, block->granules - end, 1));
+}
+
+/* Of the map behind a hole whole pages go, but for its first granule's, and nothing that tells about what is around. */
+static void a_hole_takes_its_part_of_the_map_along(void **state)
+{
+    const size_t page = jm_page_granules();
+    const size_t part = jm_os_page_size(); /* the granules that a page of the map tells about */
+
+    (void)state;
+    for (size_t start = part - page; start <= part + page; start += page) {
+        for (size_t end = 3 * part - page; end <= 3 * part + page; end += page) {
+            struct jm_block *block = small_block(JM_SMALL_BLOCK_MAX);
+            memset((void *)block->map, 1, block->granules);
+            memset((void *)(block->map + start), 0, end - start);
+            fake_os_reset();
+            assert_true(jm_block_give_pages(block, start, end));
+            bool holds_one = start < part || end >= 3 * part; /* a page of the map */
+            assert_int_equal(fake_os_calls(FAKE_PURGE), holds_one);
+            assert_int_equal(block->charge,
+                             JM_SMALL_BLOCK_MAX - ((end - start) << JM_GRANULE_BITS));
+            assert_map(block, start, end);
+            jm_quota_refund(&SUPPLY->quota, JM_SMALL_BLOCK_MAX - block->charge);
+            assert_true(jm_block_release(SUPPLY, block, false));
+            rig_forget(&rig);
+            nothing_is_held();
+        }
+    }
+}
+
 /* ---- Growing and shrinking ---- */
 
 #define BYTES ((size_t)256 << 10)
@@ -818,6 +855,7 @@ int main(void)
         BLOCK_TEST(a_large_block_comes_back_as_small_as_it_is_asked_for),
         BLOCK_TEST(a_free_is_told_when_the_block_is_gone),
         BLOCK_TEST(a_block_that_the_os_does_not_take_stays),
+        BLOCK_TEST(a_hole_takes_its_part_of_the_map_along),
         BLOCK_TEST(a_block_grows_by_the_difference),
         BLOCK_TEST(a_block_that_cannot_grow_in_place_moves),
         BLOCK_TEST(growth_that_is_refused_changes_nothing),
