@@ -525,6 +525,89 @@ static void an_aligned_large_object_grows_by_a_copy(void **state)
     assert_int_equal(check().large_blocks, COUNT_OF(objects));
 }
 
+/* Around the end of a block: neither a page too few nor one too many. */
+static void a_large_object_has_what_was_asked_for(void **state)
+{
+    const size_t page = jm_os_page_size();
+    const size_t steps[] = {0, 1, JM_PAD - 1, JM_PAD, JM_PAD + 1, page - 1, page, page + 1};
+
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT_OF(steps); i++) {
+        size_t step = steps[i / 2];
+        void *object = rig_alloc(&rig, MIB(1));
+        size_t size = jm_heap_usable(HEAP, object);
+        size = i % 2 == 0 ? size + step : size - step;
+        fake_os_reset();
+        object = resized(object, size);
+        assert_true(step != 0 || fake_os_calls(FAKE_ALL) == 0);
+        assert_true(jm_heap_usable(HEAP, object) >= size);
+        assert_true(jm_heap_usable(HEAP, object) < size + page);
+        free_object(object);
+    }
+    jm_heap_collect(HEAP);
+    assert_int_equal(rig_usage(&rig), 0);
+}
+
+static void sizes_that_no_block_can_have_are_refused_unasked(void **state)
+{
+    const size_t quarter = SIZE_MAX / 4 + 1; /* two of them are more than PTRDIFF_MAX */
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    assert_null(jm_heap_alloc_aligned(HEAP, quarter, quarter, &verdict));
+    assert_int_equal(verdict, JM_REFUSED_SIZE);
+    assert_null(jm_heap_alloc(HEAP, PTRDIFF_MAX, &verdict));
+    assert_int_equal(verdict, JM_REFUSED_SIZE);
+    assert_int_equal(fake_os_calls(FAKE_ALL), 0);
+    assert_log(&rig, "");
+}
+
+/* At the first call, which is refused: moves are refused from then on. */
+static void refuse_moves(void *context, enum fake_function function, size_t nth)
+{
+    (void)context;
+    (void)function;
+    (void)nth;
+    fake_os_watch(NULL, NULL);
+    fake_os_refuse(FAKE_MOVE, 1, true, ENOMEM);
+}
+
+static void a_large_object_that_the_os_cannot_move_is_copied(void **state)
+{
+    (void)state;
+    unsigned char *object = rig_alloc(&rig, MIB(1));
+    pattern_fill(object, MIB(1), 3);
+    rig_forget(&rig);
+    fake_os_refuse(FAKE_EXTEND, 1, true, ENOMEM);
+    fake_os_watch(refuse_moves, NULL);
+    unsigned char *copy = resized(object, MIB(2));
+    fake_os_reset();
+    assert_ptr_not_equal(copy, object);
+    assert_log(&rig, "AXA");
+    jm_heap_tidy(HEAP);
+    assert_log(&rig, "F");
+    assert_true(pattern_holds(copy, MIB(1), 3));
+    assert_int_equal(check().large_blocks, 1);
+    free_object(copy);
+}
+
+/* Room is made for what is missing, not for the whole object. */
+static void an_empty_block_stays_where_growth_fits_beside_it(void **state)
+{
+    (void)state;
+    fill_blocks(3);
+    free_many(NULL, jm_arena_home(HEAP->arena));
+    jm_heap_tidy(HEAP);
+    void *object = rig_alloc(&rig, MIB(1));
+    assert_int_equal(check().empty_small, 1);
+    rig_set_limit(&rig, rig_usage(&rig) + MIB(1));
+    rig_forget(&rig);
+    object = resized(object, MIB(2));
+    assert_log(&rig, "A");
+    assert_int_equal(check().empty_small, 1);
+    free_object(object);
+}
+
 static void a_refused_resize_leaves_the_object(void **state)
 {
     const size_t sizes[] = {100, KIB(100), MIB(1)};
@@ -535,12 +618,16 @@ static void a_refused_resize_leaves_the_object(void **state)
         size_t usable = jm_heap_usable(HEAP, object);
         pattern_fill(object, sizes[i], 4);
         rig_set_limit(&rig, rig_usage(&rig));
+        rig_forget(&rig);
         assert_null(jm_heap_resize(HEAP, object, MIB(3), &verdict));
         assert_int_equal(verdict, JM_REFUSED_LIMIT);
+        assert_int_equal(strcspn(rig.text, "X") + 1, rig.count); /* once, last */
+        rig_forget(&rig);
         rig_set_limit(&rig, JM_NO_LIMIT);
         rig.refuse = true;
         assert_null(jm_heap_resize(HEAP, object, MIB(3), &verdict));
         assert_int_equal(verdict, JM_REFUSED_HOST);
+        assert_log(&rig, "VX");
         rig.refuse = false;
         fake_os_refuse(FAKE_ALL, 1, true, ENOMEM);
         assert_null(jm_heap_resize(HEAP, object, MIB(3), &verdict));
@@ -987,6 +1074,10 @@ int main(void)
         HEAP_TEST(what_moves_inside_a_callback_may_leave_a_second_empty_block),
         HEAP_TEST(objects_change_between_small_and_large),
         HEAP_TEST(an_aligned_large_object_grows_by_a_copy),
+        HEAP_TEST(a_large_object_has_what_was_asked_for),
+        HEAP_TEST(sizes_that_no_block_can_have_are_refused_unasked),
+        HEAP_TEST(a_large_object_that_the_os_cannot_move_is_copied),
+        HEAP_TEST(an_empty_block_stays_where_growth_fits_beside_it),
         HEAP_TEST(a_refused_resize_leaves_the_object),
         HEAP_TEST(an_object_freed_while_it_is_resized_is_an_error),
         HEAP_TEST(what_is_no_object_is_not_touched),
