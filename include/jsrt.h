@@ -32,8 +32,8 @@
  * until they are replaced or the runtime is disposed, and context data only to hand it back.
  * Disposing a runtime ends its contexts and gives back all its memory.
  *
- * Sizes are in bytes. Usage is what a runtime holds from the operating system (OS), its metadata
- * included; it is not the sum of its objects. (size_t)-1 is the limit that means no limit.
+ * Sizes are in bytes. Usage is what a runtime holds from the operating system (OS), the sum of its
+ * blocks; it is not the sum of its objects. (size_t)-1 is the limit that means no limit.
  *
  * Threads. Any thread may use a runtime, one at a time. A runtime is current on a thread after
  * JsSetCurrentContext or jsrtmem_enter, until it is left; a call on a runtime that is current

@@ -4,8 +4,10 @@
 
 #include "chain.h"
 
-/* Of a stretch, what lies between its guards; and what is opened at once. Both are multiples of a page. */
+/* Of a stretch that is no part of the region, what lies between its guards. A multiple of a page. */
 #define STRETCH_SIZE ((size_t)256 << 10)
+
+/* What is opened at once, or a page. */
 #define STEP_MIN ((size_t)16 << 10)
 
 /* Process state, under the lock. */
@@ -16,15 +18,27 @@ static struct {
     _Atomic(size_t) metadata; /* written under the lock */
 } headers;
 
-static bool add_stretch(void)
+/* Reserves a stretch between guards. NULL: the OS refused. */
+static char *reserve_stretch(void)
 {
     const size_t guard = jm_os_page_size();
     char *space = jm_os_reserve(guard + STRETCH_SIZE + guard);
-    if (space == NULL) {
+    return space == NULL ? NULL : space + guard;
+}
+
+static bool add_stretch(void)
+{
+    size_t size = JM_REGION_HEADERS_SIZE;
+    char *start = headers.end == NULL ? jm_region_headers() : NULL;
+    if (start == NULL) {
+        size = STRETCH_SIZE;
+        start = reserve_stretch();
+    }
+    if (start == NULL) {
         return false;
     }
-    headers.next = headers.open = space + guard;
-    headers.end = headers.open + STRETCH_SIZE;
+    headers.next = headers.open = start;
+    headers.end = start + size;
     return true;
 }
 

@@ -2,10 +2,10 @@
  * Layer 2: room for the headers of blocks that are mappings of their own. It lies apart from the memory of the
  * blocks, which is the tenants', in stretches of address space that are opened step by step, and stay:
  *
- *      | no access | headers | never used | closed | no access |
- *                            next         open     end
+ *      | closed | headers | never used | closed | closed |
+ *                         next         open     end
  *
- * (The region has a table for the headers of its own blocks, see region.h.)
+ * The first stretch is a part of the region. Where there is no region, or it is used up, others are reserved.
  *
  * Any thread may call; the room has a lock of its own.
  */

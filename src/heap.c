@@ -64,7 +64,7 @@ void jm_heap_reset(struct jm_heap *heap)
     jm_store_relaxed(&heap->queued, 0);
 }
 
-/* Makes a list whole again, of which only `next` can be trusted. Returns what its blocks are charged. */
+/* Makes a list whole again, of which `next` can be trusted. Returns what its blocks are charged. */
 static size_t mend_list(struct jm_heap *heap, struct jm_block *block)
 {
     size_t charge = 0;

@@ -2,11 +2,12 @@
  * Layer 2: the region, one stretch of address space that the blocks of all runtimes are cut from, and the
  * tables that tell about each address in it, found by arithmetic alone:
  *
- *      | heads | blocks | tokens | state map: a byte per granule of 16 bytes | memory of the blocks .... |
- *        one of each per 16 KiB                                               base              granules
+ *      | closed | headers | heads | blocks | tokens | state map | memory of the blocks ................ |
+ *                           one of each per 16 KiB    a byte per   base
+ *                                                     granule of 16 bytes
  *
  * The head of a block is the place for its header: nothing that the allocator trusts lies in or beside the
- * memory of the blocks, which is the tenants'.
+ * memory of the blocks, which is the tenants'. The headers are those of blocks elsewhere, see header.h.
  *
  *      granule of an address == (address - base) / 16
  *
@@ -59,6 +60,7 @@ typedef _Atomic(uint8_t) jm_state;
 #define JM_REGION_TOKENS_SIZE (sizeof(jm_token) << (JM_REGION_BITS - JM_UNIT_BITS))
 #define JM_REGION_HEADS_SIZE (JM_HEAD_SIZE << (JM_REGION_BITS - JM_UNIT_BITS))
 #define JM_REGION_BLOCKS_SIZE (sizeof(struct jm_block *) << (JM_REGION_BITS - JM_UNIT_BITS))
+#define JM_REGION_HEADERS_SIZE ((size_t)1 << (JM_REGION_BITS - 6)) /* for 64 GiB of large blocks */
 
 /* Process state. `base` is written once, before the first block; `granules` grows, under a lock. */
 struct jm_region {
@@ -120,6 +122,14 @@ static inline struct jm_block *jm_region_head_of(const void *pointer)
                   JM_REGION_HEADS_SIZE;
     size_t unit = ((uintptr_t)pointer - (uintptr_t)base) >> JM_UNIT_BITS;
     return (struct jm_block *)(void *)(heads + unit * JM_HEAD_SIZE);
+}
+
+/* The room for headers of blocks elsewhere, which is closed, as is what lies in front of it. NULL: there is no
+ * region. */
+static inline char *jm_region_headers(void)
+{
+    char *base = jm_load_relaxed(&jm_region.base);
+    return base == NULL ? NULL : (char *)jm_region_head_of(base) - JM_REGION_HEADERS_SIZE;
 }
 
 static inline jm_state *jm_region_state_of(const void *pointer)

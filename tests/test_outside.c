@@ -18,6 +18,7 @@
 #include "support/marked.h"
 #include "support/mmap_faults.h"
 #include "support/unit.h"
+#include "support/worker.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -486,6 +487,77 @@ static void what_could_not_be_discarded_is_not_lost(void **state)
     assert_true(tally->refused > 0);
 }
 
+/* ---- forks in the middle of a change of size ------------------------------------------------- */
+
+/* What another thread changes, and what the host maps at once where the object, or its end, was. */
+static struct change {
+    JsRuntimeHandle runtime;
+    void *object;
+    size_t size;
+    char *host;
+    gate *changed, *forked;
+} resize;
+
+static void map_and_wait(void *address)
+{
+    resize.host = mmap(address, MIB(1), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    gate_open(resize.changed);
+    gate_wait(resize.forked);
+}
+
+static void change_size(void *argument)
+{
+    (void)argument;
+    resize.object = jsrtmem_realloc(resize.runtime, resize.object, resize.size);
+}
+
+static int dispose_in_child(void *argument)
+{
+    (void)argument;
+    CHILD_CHECK(JsDisposeRuntime(resize.runtime) == JsNoError);
+    resize.host[0] = resize.host[MIB(1) - 1] = 1; /* it is not the library's */
+    return 0;
+}
+
+/* The child disposes the runtime, as it may, and nobody's memory but that goes. */
+static void fork_while_changed(size_t size, enum mmap_function function)
+{
+    worker *other = worker_start();
+    assert_ok(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &resize.runtime));
+    resize.object = jsrtmem_alloc(resize.runtime, MIB(8));
+    resize.size = size;
+    resize.changed = gate_new();
+    resize.forked = gate_new();
+    mmap_faults_arm(MMAP_REMAP, 1, false, ENOMEM); /* it grows by moving */
+    mmap_faults_after(function, map_and_wait);
+    worker_post(other, change_size, NULL);
+    gate_wait(resize.changed);
+    assert_ptr_not_equal(resize.host, MAP_FAILED);
+    int result = child_run(dispose_in_child, NULL);
+    gate_open(resize.forked);
+    worker_stop(other);
+    mmap_faults_disarm();
+    assert_int_equal(result, 0);
+    assert_non_null(resize.object);
+    assert_ok(JsDisposeRuntime(resize.runtime));
+    assert_int_equal(munmap(resize.host, MIB(1)), 0);
+    gate_delete(resize.changed);
+    gate_delete(resize.forked);
+}
+
+static void a_fork_while_an_object_moves_leaves_its_old_place_alone(void **state)
+{
+    (void)state;
+    fork_while_changed(MIB(32), MMAP_REMAP);
+}
+
+static void a_fork_while_an_object_shrinks_leaves_its_old_end_alone(void **state)
+{
+    (void)state;
+    fork_while_changed(MIB(4), MMAP_UNMAP);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -493,6 +565,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(address_space_runs_out),
         cmocka_unit_test(mappings_run_out),
         cmocka_unit_test(what_could_not_be_discarded_is_not_lost),
+        cmocka_unit_test(a_fork_while_an_object_moves_leaves_its_old_place_alone),
+        cmocka_unit_test(a_fork_while_an_object_shrinks_leaves_its_old_end_alone),
     };
 
     all = argc > 1 && strcmp(argv[1], "--all") == 0;

@@ -24,6 +24,8 @@ static struct {
     atomic_size_t nth;
     atomic_bool onward;
     atomic_int error;
+    atomic_uint told;
+    void (*callback)(void *address);
     atomic_uintptr_t blocks; /* where the region's blocks begin, behind its tables; 0: nowhere */
 } faults;
 
@@ -31,6 +33,9 @@ static struct {
  * reservation before it has such a size. */
 #define BLOCKS_SIZE (UINTPTR_MAX > 0xffffffffu ? (size_t)1 << 34 : (size_t)1 << 28)
 #define BLOCKS_ALIGNMENT ((size_t)4 << 20)
+
+/* It begins with room for headers, of which what is opened counts, too, as of any other reservation. */
+#define HEADERS_SIZE (BLOCKS_SIZE >> 6)
 
 static atomic_uchar pages[(BLOCKS_SIZE + BLOCKS_ALIGNMENT) >> 12];
 
@@ -158,6 +163,21 @@ size_t mmap_faults_mapped(void)
     return atomic_load(&faults.mapped);
 }
 
+void mmap_faults_after(unsigned functions, void (*callback)(void *address))
+{
+    faults.callback = callback;
+    atomic_store(&faults.told, functions);
+}
+
+/* Tells of a call that has succeeded. */
+static void tell(unsigned function, void *address)
+{
+    if ((atomic_load(&faults.told) & function) != 0) {
+        atomic_store(&faults.told, 0);
+        faults.callback(address);
+    }
+}
+
 /* Counts a call. False: it is to be refused, and errno says why. */
 static bool admit(unsigned function)
 {
@@ -204,6 +224,7 @@ void *mmap(void *address, size_t size, int protection, int flags, int file, off_
     bool is_region = size > BLOCKS_SIZE && size - BLOCKS_SIZE < BLOCKS_SIZE / 2;
     if (result != MAP_FAILED && protection == PROT_NONE && is_region && is_first) {
         atomic_store(&faults.blocks, (uintptr_t)result + size - BLOCKS_SIZE - BLOCKS_ALIGNMENT);
+        add_reservation(result, HEADERS_SIZE);
     } else if (result != MAP_FAILED && protection == PROT_NONE) {
         add_reservation(result, size);
     } else if (result != MAP_FAILED) {
@@ -224,6 +245,9 @@ int munmap(void *address, size_t size)
         forget(address, size);
     }
     unlock_reservations();
+    if (result == 0) {
+        tell(MMAP_UNMAP, address);
+    }
     return result;
 }
 
@@ -246,6 +270,7 @@ void *mremap(void *address, size_t old_size, size_t new_size, int flags, ...)
                          : real(address, old_size, new_size, flags);
     if (result != MAP_FAILED) {
         (void)atomic_fetch_add(&faults.mapped, (fixed ? 0 : new_size) - old_size);
+        tell(MMAP_REMAP, address);
     }
     return result;
 }

@@ -27,6 +27,10 @@ void mmap_faults_arm(unsigned functions, size_t nth, bool onward, int error);
 /* Refuses nothing; the counts start from 0. */
 void mmap_faults_disarm(void);
 
+/* Has `callback` told, once, by the thread and with the address that one of these functions was called for, when the
+ * call has succeeded. */
+void mmap_faults_after(unsigned functions, void (*callback)(void *address));
+
 /* Calls of one function, or of all, since the counts started; how many calls were refused. */
 size_t mmap_faults_calls(unsigned function);
 size_t mmap_faults_refused(void);
