@@ -229,13 +229,26 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
     return object;
 }
 
+/* What was freed last, where that is as it has to be: so it is where objects of one alignment come and go. */
+static void *pop_aligned(JsRuntimeHandle runtime, size_t alignment, size_t size)
+{
+    if (size > JM_SMALL_MAX || jm_current.handle != (uintptr_t)runtime) {
+        return NULL;
+    }
+    unsigned code = jm_class_of_size(size);
+    bool is_aligned = ((uintptr_t)jm_current.arena->free[code].next & (alignment - 1)) == 0;
+    return is_aligned ? jm_arena_pop(jm_current.arena, code) : NULL;
+}
+
 JSRTMEM_API(void *) jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size)
 {
-    if (alignment <= JM_GRANULE && jm_is_power_of_two(alignment)) {
+    bool is_possible = jm_is_power_of_two(alignment);
+    if (is_possible && alignment <= JM_GRANULE) {
         return jsrtmem_alloc(runtime, size);
     }
+    void *object = is_possible ? pop_aligned(runtime, alignment, size) : NULL;
     struct request request = {NULL, alignment, size};
-    return fit(run(runtime, &request, HERE), size);
+    return fit(object != NULL ? object : run(runtime, &request, HERE), size);
 }
 
 /* ---- Freeing ---- */

@@ -183,6 +183,33 @@ static void every_alignment_up_to_a_mebibyte(void **state)
     dispose(runtime);
 }
 
+/* What was freed last may be aligned as the next one has to be, or not. */
+static void aligned_objects_come_and_go_among_others(void **state)
+{
+    const size_t sizes[] = {0, 1, 32, 200, 1024, 1025, 5000};
+    JsRuntimeHandle runtime = new_runtime();
+
+    (void)state;
+    assert_ok(jsrtmem_enter(runtime));
+    for (size_t alignment = 32; alignment <= 4096; alignment *= 2) {
+        for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+            void *objects[16];
+            for (size_t j = 0; j < COUNT_OF(objects); j++) {
+                objects[j] = j % 2 == 0 ? jsrtmem_alloc(runtime, sizes[i])
+                                        : jsrtmem_aligned_alloc(runtime, alignment, sizes[i]);
+            }
+            for (size_t j = 0; j < COUNT_OF(objects); j++) {
+                assert_ok(jsrtmem_free(objects[j]));
+                void *object = jsrtmem_aligned_alloc(runtime, alignment, sizes[i]);
+                check_object(runtime, object, sizes[i], alignment);
+                assert_ok(jsrtmem_free(object));
+            }
+        }
+    }
+    assert_ok(jsrtmem_leave(runtime));
+    dispose(runtime);
+}
+
 static void larger_alignments_are_kept_or_refused_clearly(void **state)
 {
     struct host host;
@@ -655,6 +682,7 @@ int main(void)
         cmocka_unit_test(size_zero_gives_unique_pointers),
         cmocka_unit_test(live_bytes_are_usable_sizes),
         cmocka_unit_test(every_alignment_up_to_a_mebibyte),
+        cmocka_unit_test(aligned_objects_come_and_go_among_others),
         cmocka_unit_test(larger_alignments_are_kept_or_refused_clearly),
         cmocka_unit_test(bad_alignments_are_refused),
         cmocka_unit_test(calloc_zeroes),

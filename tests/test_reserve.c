@@ -517,6 +517,21 @@ static void a_large_block_waits_for_its_tenant(void **state)
     unmap(block);
 }
 
+/* With each that goes to the OS its header is free for another. */
+static void headers_of_blocks_that_go_are_used_again(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(0);
+    give(KIB(64));
+    size_t metadata = jm_header_metadata();
+    for (size_t i = 0; i < 1000; i++) {
+        assert_true(jm_reserve_give(new_large_block(KIB(64)), false));
+        give(KIB(64));
+    }
+    assert_int_equal(jm_header_metadata(), metadata);
+    assert_bytes(0);
+}
+
 static void the_large_block_that_fits_best_is_taken(void **state)
 {
     const size_t page = jm_os_page_size();
@@ -1122,6 +1137,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(a_full_reserve_makes_room),
         RESERVE_TEST(a_full_reserve_gives_neighbours_in_one_call),
         RESERVE_TEST(a_large_block_waits_for_its_tenant),
+        RESERVE_TEST(headers_of_blocks_that_go_are_used_again),
         RESERVE_TEST(the_large_block_that_fits_best_is_taken),
         RESERVE_TEST(a_search_for_a_large_block_ends),
         RESERVE_TEST(a_large_object_is_aligned_where_it_is_asked_for),
