@@ -43,6 +43,16 @@ while [ $# -gt 0 ]; do
 done
 # What is left in "$@" goes to ctest.
 
+for part in $(echo "$parts" | tr ',' ' '); do
+    case ,$all_parts, in
+    *,"$part",*) ;;
+    *)
+        echo "tests/run.sh: there is no part $part; see --help" >&2
+        exit 2
+        ;;
+    esac
+done
+
 say() { printf '\n==> %s\n' "$*"; }
 die() {
     echo "tests/run.sh: $*" >&2
@@ -444,7 +454,6 @@ run_part() { # PART
         require python || echo "missing, and not installed:$missing"
         if_has python coverage run_check coverage sh "$root/tests/coverage.sh" "$build_root/coverage"
         ;;
-    *) die "there is no part $1; see --help" ;;
     esac
 }
 
