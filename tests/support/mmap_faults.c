@@ -34,7 +34,8 @@ static struct {
 #define BLOCKS_SIZE (UINTPTR_MAX > 0xffffffffu ? (size_t)1 << 34 : (size_t)1 << 28)
 #define BLOCKS_ALIGNMENT ((size_t)4 << 20)
 
-/* It begins with room for headers, of which what is opened counts, too, as of any other reservation. */
+/* It begins with a guard, and room for headers, of which what is opened counts, too, as of any other reservation. */
+#define GUARD_SIZE ((size_t)1 << 20)
 #define HEADERS_SIZE (BLOCKS_SIZE >> 6)
 
 static atomic_uchar pages[(BLOCKS_SIZE + BLOCKS_ALIGNMENT) >> 12];
@@ -96,6 +97,13 @@ static void add_reservation(const void *address, size_t size)
     uintptr_t start = (uintptr_t)address;
     reservations.of[reservations.count++] = (struct reservation){start, start + size, 0, 0};
     unlock_reservations();
+}
+
+/* The part of the region that is for headers, in front of its tables. */
+static void add_headers(uintptr_t region, size_t tables)
+{
+    uintptr_t blocks = (region + tables + BLOCKS_ALIGNMENT - 1) & ~(BLOCKS_ALIGNMENT - 1);
+    add_reservation((void *)(blocks - tables + GUARD_SIZE), HEADERS_SIZE);
 }
 
 /* Counts what is opened for the first time. */
@@ -224,7 +232,7 @@ void *mmap(void *address, size_t size, int protection, int flags, int file, off_
     bool is_region = size > BLOCKS_SIZE && size - BLOCKS_SIZE < BLOCKS_SIZE / 2;
     if (result != MAP_FAILED && protection == PROT_NONE && is_region && is_first) {
         atomic_store(&faults.blocks, (uintptr_t)result + size - BLOCKS_SIZE - BLOCKS_ALIGNMENT);
-        add_reservation(result, HEADERS_SIZE);
+        add_headers((uintptr_t)result, size - BLOCKS_SIZE - BLOCKS_ALIGNMENT);
     } else if (result != MAP_FAILED && protection == PROT_NONE) {
         add_reservation(result, size);
     } else if (result != MAP_FAILED) {
