@@ -568,7 +568,7 @@ static void a_large_object_that_grows_in_small_steps_asks_now_and_then(void **st
         size_t usable = jm_heap_usable(HEAP, object);
         assert_true(usable >= size && usable <= size + size / 16 + 2 * page);
     }
-    assert_true(rig.count <= 12);
+    assert_true(rig.count <= 20); /* where no block moves, a copy is among them */
     size_t usable = jm_heap_usable(HEAP, object);
     rig_set_limit(&rig, rig_usage(&rig) + page);
     rig_forget(&rig);
