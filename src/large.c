@@ -5,11 +5,6 @@
 /* Large objects have at least this much, so that no two of them start in one unit of the map. */
 #define LARGE_MIN JM_UNIT
 
-/* An object that grows in small steps gets this part more at once, and keeps what is free for as long as that is no
- * more than a part of its block: neither does it ask for each step, nor does a loop on an edge take and give. */
-#define GROWTH_DIVISOR 16
-#define SLACK_DIVISOR 8
-
 /* The bytes of the block of an object of `size`. */
 static size_t block_bytes(size_t size)
 {
@@ -67,23 +62,10 @@ void jm_large_clear(const struct jm_block *block, size_t bytes)
 /* Never refused, and never moved: the object stays in its block, which may give back its end. */
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size)
 {
-    size_t usable = jm_load_relaxed(&block->usable);
-    size_t bytes = block_bytes(size);
-    bool is_worth = bytes < usable - usable / SLACK_DIVISOR;
-    if (is_worth && jm_block_is_resizable(block) && !jm_quota_in_callback(&heap->supply.quota)) {
-        (void)jm_block_shrink(&heap->supply, block, bytes);
+    if (jm_block_is_resizable(block) && !jm_quota_in_callback(&heap->supply.quota)) {
+        (void)jm_block_shrink(&heap->supply, block, block_bytes(size));
     }
     return show(block, jm_large_usable(block));
-}
-
-/* What a block grows to for an object of `size`. */
-static size_t grown_bytes(const struct jm_heap *heap, const struct jm_block *block, size_t size)
-{
-    size_t usable = jm_load_relaxed(&block->usable);
-    size_t least = block_bytes(size);
-    size_t ample = jm_align_up(usable + usable / GROWTH_DIVISOR, jm_os_page_size());
-    bool is_ample = ample > least && jm_quota_allows(&heap->supply.quota, ample - usable);
-    return is_ample ? ample : least;
 }
 
 static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
@@ -93,21 +75,18 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (!jm_block_is_resizable(block)) {
         return jm_heap_move(heap, pointer, size, verdict);
     }
-    size_t bytes = grown_bytes(heap, block, size);
+    size_t bytes = block_bytes(size);
     jm_heap_make_room(heap, bytes - jm_load_relaxed(&block->usable));
     if (jm_large_find(heap, pointer) != block) {
         *verdict = JM_REFUSED_ARGUMENT; /* the host freed it while it was told */
         return NULL;
     }
-    size_t before = jm_load_relaxed(&block->usable);
-    size_t old = jm_inspect_size(pointer, before - JM_PAD);
+    size_t usable = jm_large_usable(block);
+    size_t old = jm_inspect_size(pointer, usable);
     if (!jm_block_grow(&heap->supply, block, bytes, verdict)) {
         return *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
     }
-    if (bytes > block_bytes(size)) { /* in small steps: it will need it all, and soon */
-        jm_os_populate(block->start + before, bytes - before);
-    }
-    void *object = show(block, before - JM_PAD);
+    void *object = show(block, usable);
     if (object != pointer) {
         jm_inspect_change(heap, pointer, object, old, size);
     }

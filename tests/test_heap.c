@@ -475,13 +475,6 @@ static void what_moves_inside_a_callback_may_leave_a_second_empty_block(void **s
     assert_int_equal(check().empty_small, 1);
 }
 
-/* What an object has that gets no more than it needs. */
-static size_t exact(size_t size)
-{
-    size_t least = size < JM_UNIT ? JM_UNIT : size;
-    return jm_align_up(least + JM_PAD, jm_os_page_size()) - JM_PAD;
-}
-
 static void objects_change_between_small_and_large(void **state)
 {
     (void)state;
@@ -501,7 +494,7 @@ static void objects_change_between_small_and_large(void **state)
         assert_true(sizes[i] > old || large == before); /* a smaller one stays where it is */
         assert_true(pattern_holds(large, kept, 2));
         assert_int_equal((jm_heap_usable(HEAP, large) + JM_PAD) % page, 0);
-        assert_int_equal(jm_heap_usable(HEAP, large), exact(sizes[i]));
+        assert_true(jm_heap_usable(HEAP, large) < (sizes[i] < JM_UNIT ? JM_UNIT : sizes[i]) + page);
         (void)check();
     }
     free_object(large);
@@ -532,7 +525,7 @@ static void an_aligned_large_object_grows_by_a_copy(void **state)
     assert_int_equal(check().large_blocks, COUNT_OF(objects));
 }
 
-/* Around the end of a block: never too little, and not much too much. */
+/* Around the end of a block: neither a page too few nor one too many. */
 static void a_large_object_has_what_was_asked_for(void **state)
 {
     const size_t page = jm_os_page_size();
@@ -540,60 +533,19 @@ static void a_large_object_has_what_was_asked_for(void **state)
 
     (void)state;
     for (size_t i = 0; i < 2 * COUNT_OF(steps); i++) {
+        size_t step = steps[i / 2];
         void *object = rig_alloc(&rig, MIB(1));
-        size_t before = jm_heap_usable(HEAP, object);
-        bool grows = i % 2 == 0 && steps[i / 2] > 0;
-        size_t size = grows ? before + steps[i / 2] : before - steps[i / 2];
+        size_t size = jm_heap_usable(HEAP, object);
+        size = i % 2 == 0 ? size + step : size - step;
         fake_os_reset();
         object = resized(object, size);
-        size_t usable = jm_heap_usable(HEAP, object);
-        assert_true(grows ? usable >= size && usable < before + before / 16 + 2 * page
-                          : usable == before && fake_os_calls(FAKE_ALL) == 0);
+        assert_true(step != 0 || fake_os_calls(FAKE_ALL) == 0);
+        assert_true(jm_heap_usable(HEAP, object) >= size);
+        assert_true(jm_heap_usable(HEAP, object) < size + page);
         free_object(object);
     }
     jm_heap_collect(HEAP);
     assert_int_equal(rig_usage(&rig), 0);
-}
-
-/* A sixteenth more each time, until the limit is near. */
-static void a_large_object_that_grows_in_small_steps_asks_now_and_then(void **state)
-{
-    const size_t page = jm_os_page_size();
-
-    (void)state;
-    void *object = rig_alloc(&rig, MIB(4));
-    rig_forget(&rig);
-    for (size_t size = MIB(4); size <= MIB(8); size += page) {
-        object = resized(object, size);
-        size_t usable = jm_heap_usable(HEAP, object);
-        assert_true(usable >= size && usable <= size + size / 16 + 2 * page);
-    }
-    assert_true(rig.count <= 20); /* where no block moves, a copy is among them */
-    size_t usable = jm_heap_usable(HEAP, object);
-    rig_set_limit(&rig, rig_usage(&rig) + page);
-    rig_forget(&rig);
-    object = resized(object, usable + 1);
-    assert_log(&rig, "A");
-    assert_int_equal(rig.bytes, page);
-    assert_int_equal(jm_heap_usable(HEAP, object), usable + page);
-    free_object(object);
-}
-
-static void a_large_object_that_grows_and_shrinks_a_little_stays_as_it_is(void **state)
-{
-    const size_t page = jm_os_page_size();
-
-    (void)state;
-    void *object = resized(rig_alloc(&rig, MIB(8)), MIB(8) + page);
-    rig_forget(&rig);
-    for (size_t i = 0; i < 100; i++) {
-        object = resized(object, i % 2 == 0 ? MIB(8) - page : MIB(8) + 2 * page);
-    }
-    assert_log(&rig, "");
-    object = resized(object, MIB(7)); /* an eighth less, and more */
-    assert_log(&rig, "F");
-    assert_int_equal(jm_heap_usable(HEAP, object), exact(MIB(7)));
-    free_object(object);
 }
 
 static void sizes_that_no_block_can_have_are_refused_unasked(void **state)
@@ -1123,8 +1075,6 @@ int main(void)
         HEAP_TEST(objects_change_between_small_and_large),
         HEAP_TEST(an_aligned_large_object_grows_by_a_copy),
         HEAP_TEST(a_large_object_has_what_was_asked_for),
-        HEAP_TEST(a_large_object_that_grows_in_small_steps_asks_now_and_then),
-        HEAP_TEST(a_large_object_that_grows_and_shrinks_a_little_stays_as_it_is),
         HEAP_TEST(sizes_that_no_block_can_have_are_refused_unasked),
         HEAP_TEST(a_large_object_that_the_os_cannot_move_is_copied),
         HEAP_TEST(an_empty_block_stays_where_growth_fits_beside_it),

@@ -323,10 +323,7 @@ void run_stack(void)
 #define VECTOR_FIRST 16                 /* bytes */
 #define VECTOR_LAST ((size_t)128 << 10) /* bytes */
 #define VECTORS 8
-#define STRING_STEP 16   /* bytes */
 #define STRING_LAST 4096 /* bytes */
-#define BUFFER_STEP 4096
-#define BUFFER_LAST ((size_t)8 << 20)
 
 /* Grows an object and writes its new last word, as an engine would. */
 static void *grow(struct tenant tenant, void *ptr, size_t size)
@@ -378,25 +375,20 @@ static uint64_t vectors_loop(void *state, uint64_t units)
     return done;
 }
 
-struct steps {
-    struct tenant tenant;
-    size_t step, last;
-};
-
-static uint64_t steps_loop(void *state, uint64_t units)
+static uint64_t string_loop(void *state, uint64_t units)
 {
-    const struct steps *steps = state;
+    const struct tenant tenant = *(const struct tenant *)state;
     uint64_t done = 0;
 
     while (done < units) {
-        void *object = NULL;
+        void *string = NULL;
         size_t size;
 
-        for (size = steps->step; size <= steps->last; size += steps->step) {
-            object = grow(steps->tenant, object, size);
+        for (size = 16; size <= STRING_LAST; size += 16) {
+            string = grow(tenant, string, size);
             done++;
         }
-        tenant_free(steps->tenant, object);
+        tenant_free(tenant, string);
     }
     return done;
 }
@@ -419,20 +411,7 @@ void run_vectors(void)
     growth("W9m", vectors_loop);
 }
 
-static void growth_in_steps(const char *row, size_t step, size_t last)
-{
-    struct steps steps = {open_tenant(), step, last};
-
-    emit(row, measure(steps_loop, &steps));
-    close_tenant(steps.tenant);
-}
-
 void run_string(void)
 {
-    growth_in_steps("W9s", STRING_STEP, STRING_LAST);
-}
-
-void run_buffer(void)
-{
-    growth_in_steps("W9b", BUFFER_STEP, BUFFER_LAST);
+    growth("W9s", string_loop);
 }

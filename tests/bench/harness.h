@@ -114,7 +114,6 @@ void run_buffers(void);
 void run_vector(void);
 void run_vectors(void);
 void run_string(void);
-void run_buffer(void);
 void run_create(void);
 void run_create_full(void);
 void run_request_small(void);

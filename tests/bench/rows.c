@@ -36,7 +36,6 @@ const struct row rows[] = {
     {"W9v", "W9v", "a vector doubles, 16 B..128 KiB, a step", "ns", true},
     {"W9m", "W9m", "eight vectors double in turn, a step", "ns", true},
     {"W9s", "W9s", "a string grows by 16 B to 4 KiB, a step", "ns", true},
-    {"W9b", "W9b", "a buffer grows by 4 KiB to 8 MiB, a step", "ns", true},
     {"W10-lua", "W10-lua", "replay of a Lua run, a call", "ns", true},
     {"W10-duktape", "W10-duktape", "replay of a Duktape run, a call", "ns", true},
     {"W10-shipped", "W10-shipped", "replay of the shipped trace, a call", "ns", true},
