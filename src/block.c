@@ -257,7 +257,9 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
 static void close_block(const struct jm_block *block)
 {
     if (jm_block_is_large(block)) {
-        jm_inspect_close(block->region.address, block->region.size);
+        /* Where a fork came between, the header may still tell of an end that was cut off. */
+        size_t usable = jm_load_relaxed(&block->usable);
+        jm_inspect_close(block->start, block->resizable ? block->region.size : usable);
     } else {
         const char *first = block->start + ((size_t)block->first << JM_GRANULE_BITS);
         jm_inspect_close(first, (size_t)(block->start + jm_block_size(block) - first));

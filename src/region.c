@@ -67,7 +67,7 @@ void jm_region_init(void)
     char *space = jm_os_reserve(tables + ((size_t)1 << JM_REGION_BITS) + alignment);
     if (space != NULL) {
         uintptr_t base = jm_align_up((uintptr_t)space + tables, alignment);
-        jm_os_avoid_huge_pages(space, tables & ~(jm_os_page_size() - 1));
+        jm_os_avoid_huge_pages((void *)(base - tables), tables);
         jm_inspect_add_root((void *)base, (size_t)1 << JM_REGION_BITS);
         jm_store_relaxed(&jm_region.base, (char *)base);
     }
