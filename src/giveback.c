@@ -240,4 +240,8 @@ void jm_heap_release_all(struct jm_heap *heap)
         (void)jm_block_release(&heap->supply, block, true);
     }
     drop_spares(heap);
+    size_t lost = jm_load_relaxed(&heap->supply.quota.usage);
+    if (lost != 0) { /* on its way when a fork left its user behind */
+        jm_quota_refund(&heap->supply.quota, lost);
+    }
 }

@@ -87,7 +87,10 @@ void jm_heap_forget(struct jm_heap *heap)
     jm_store_relaxed(&heap->supply.block_count, 0);
     size_t charge = mend_list(heap, jm_load_relaxed(&heap->supply.small));
     charge += mend_list(heap, jm_load_relaxed(&heap->supply.large));
-    jm_store_relaxed(&heap->supply.quota.usage, charge);
+    struct jm_quota *quota = &heap->supply.quota;
+    if (jm_load_relaxed(&quota->usage) < charge) { /* else a block was on its way, charged still */
+        jm_store_relaxed(&quota->usage, charge);
+    }
 }
 
 /* ---- Counting ---- */

@@ -119,10 +119,12 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes);
 /* Takes in queued frees and gives every empty block back. pre: not in the quota's callback. */
 void jm_heap_collect(struct jm_heap *heap);
 
-/* Gives every block back, whatever it holds. Where a callback was left by a jump, call again. */
+/* Gives every block back, whatever it holds, and tells of what else is charged. Where a callback was left by a jump,
+ * call again. */
 void jm_heap_release_all(struct jm_heap *heap);
 
-/* Forgets all but the list of blocks: its user is gone, wherever that was. Only dispose may follow. */
+/* Forgets all but the lists of blocks, and what was charged for those that were on their way: the heap's user is gone,
+ * wherever that was. Only dispose may follow. */
 void jm_heap_forget(struct jm_heap *heap);
 
 /* Takes in what other threads freed. True if there was anything. */

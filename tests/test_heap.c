@@ -811,10 +811,25 @@ static void a_forgotten_heap_can_be_released(void **state)
         block->previous = (struct jm_block *)(uintptr_t)16;
     }
     jm_heap_forget(HEAP);
+    assert_int_equal(rig_usage(&rig), usage + 4096);
+    rig_forget(&rig);
+    jm_heap_release_all(HEAP);
+    assert_log(&rig, "FFFFFF");
+    assert_int_equal(rig.bytes, 4096); /* what it had on its way */
+    assert_int_equal(rig_usage(&rig), 0);
+}
+
+static void a_forgotten_heap_is_charged_for_its_blocks_at_least(void **state)
+{
+    (void)state;
+    fill_blocks(3);
+    size_t usage = rig_usage(&rig);
+    jm_store_relaxed(&HEAP->supply.quota.usage, usage - 4096);
+    jm_heap_forget(HEAP);
     assert_int_equal(rig_usage(&rig), usage);
     rig_forget(&rig);
     jm_heap_release_all(HEAP);
-    assert_log(&rig, "FFFFF");
+    assert_log(&rig, "FFF");
     assert_int_equal(rig_usage(&rig), 0);
 }
 
@@ -1086,6 +1101,7 @@ int main(void)
         HEAP_TEST(what_the_os_refuses_stays_of_use_and_goes_later),
         HEAP_TEST(all_blocks_go_whatever_the_os_says),
         HEAP_TEST(a_forgotten_heap_can_be_released),
+        HEAP_TEST(a_forgotten_heap_is_charged_for_its_blocks_at_least),
         HEAP_TEST(one_empty_block_is_kept_whatever_happens),
         HEAP_TEST(a_heap_that_shrinks_gives_back_as_it_goes),
         HEAP_TEST(what_is_live_is_counted),
