@@ -10,6 +10,7 @@
 
 #include "support/calls.h"
 #include "support/child.h"
+#include "support/system.h"
 #include "support/unit.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@
 #include "../src/sweep.h"
 
 static struct {
-    bool key, atfork, specific, attributes, random, write, unmap, advice, secure;
+    bool key, atfork, specific, attributes, random, write, unmap, protect, advice, secure;
 } refuse;
 
 #define WRAPPED(type, name, refused, answer, parameters, arguments) \
@@ -51,6 +52,8 @@ WRAPPED(int, getentropy, refuse.random, -1, (void *buffer, size_t size), (buffer
 WRAPPED(ssize_t, writev, refuse.write, -1, (int file, const struct iovec *pieces, int count),
         (file, pieces, count))
 WRAPPED(int, munmap, refuse.unmap, -1, (void *address, size_t size), (address, size))
+WRAPPED(int, mprotect, refuse.protect, -1, (void *address, size_t size, int protection),
+        (address, size, protection))
 WRAPPED(int, madvise, refuse.advice, -1, (void *address, size_t size, int advice),
         (address, size, advice))
 WRAPPED(unsigned long, getauxval, refuse.secure, 1, (unsigned long type), (type))
@@ -286,6 +289,29 @@ static void what_cannot_be_unmapped_is_tried_again(void **state)
     assert_true(jm_os_unmap(&region));
 }
 
+/* Where neighbours are in the way of alignment, a part of a reservation is opened; or else the whole is given up. */
+static void a_reservation_that_cannot_be_opened_is_given_back(void **state)
+{
+    const size_t alignment = (size_t)1 << 28;
+    struct jm_os_region neighbour, region;
+    size_t page = jm_os_page_size();
+
+    (void)state;
+    assert_non_null(jm_os_map(page, alignment, &neighbour)); /* where others would have it, too */
+    (void)mapped_now();                                      /* which makes the libc map, too */
+    size_t mapped = mapped_now();
+    refuse.protect = true;
+    assert_null(jm_os_map(page, alignment, &region));
+    refuse.protect = false;
+    assert_int_equal(mapped_now(), mapped);
+    char *address = jm_os_map(page, alignment, &region);
+    assert_non_null(address);
+    assert_true(region.size > page);
+    address[0] = 1;
+    assert_true(jm_os_unmap(&region));
+    assert_true(jm_os_unmap(&neighbour));
+}
+
 static void only_whole_pages_are_purged_and_only_with_leave(void **state)
 {
     struct jm_os_region region;
@@ -411,6 +437,7 @@ int main(void)
         cmocka_unit_test(a_failed_check_says_where_and_aborts),
         cmocka_unit_test(a_privileged_process_has_no_environment),
         cmocka_unit_test(what_cannot_be_unmapped_is_tried_again),
+        cmocka_unit_test(a_reservation_that_cannot_be_opened_is_given_back),
         cmocka_unit_test(only_whole_pages_are_purged_and_only_with_leave),
         cmocka_unit_test(the_longest_pause_is_a_pause),
         cmocka_unit_test(references_do_not_wrap),

@@ -147,6 +147,23 @@ static void another_one_takes_over(void **state)
     assert_false(block->has_witness);
 }
 
+/* The state of a large witness has the highest bit, as has the state of what can take over. */
+static void a_large_witness_is_not_its_own_successor(void **state)
+{
+    (void)state;
+    void *large = rig_alloc(&rig, 8000);
+    (void)rig_alloc(&rig, 100);
+    struct jm_block *block = jm_block_of(large);
+    assert_ptr_equal(jm_block_of(rig_alloc(&rig, 100)), block);
+    assert_true(find_anew(block));
+    for (int i = 0; i < 1000; i++) {
+        const void *before = witness_of(block);
+        assert_true(jm_witness_pass_on(HEAP->arena, block));
+        assert_ptr_not_equal(witness_of(block), before);
+    }
+    (void)assert_heap(HEAP, HEAP_MAPS);
+}
+
 /* What another thread freed holds its block until it is taken in, as the witness too. */
 static void a_queued_object_can_be_it(void **state)
 {
@@ -206,6 +223,7 @@ int main(void)
         WITNESS_TEST(it_is_found_in_blocks_of_all_kinds),
         WITNESS_TEST(few_of_many_are_the_witness_when_they_go),
         WITNESS_TEST(another_one_takes_over),
+        WITNESS_TEST(a_large_witness_is_not_its_own_successor),
         WITNESS_TEST(a_queued_object_can_be_it),
         WITNESS_TEST(it_may_change_its_size),
     };

@@ -12,6 +12,9 @@
 char *no_access_new(size_t size);
 bool no_access_delete(char *pages, size_t size);
 
+/* Bytes of addresses that this process has mapped. Linux alone. */
+size_t mapped_now(void);
+
 /* Makes an empty file for this process and its children, and gives its name. */
 bool scratch_file(char *name, size_t size);
 

@@ -82,7 +82,7 @@ int child_run_again(const char *argument, const char *variable, const char *valu
 }
 
 /* In the kernel's pages, whatever size the library is told. */
-static size_t mapped_now(void)
+size_t mapped_now(void)
 {
     FILE *file = fopen("/proc/self/statm", "r");
     char line[128] = "";
