@@ -15,7 +15,7 @@
  * reallocated. A pointer that is foreign, misaligned, interior or freed already (and not handed out
  * again) is recognised at once, in every function, and nothing is touched: JsErrorInvalidArgument, 0
  * or NULL. Where such a misuse races with another operation on the same object or its block it
- * damages nothing, and is counted in jsrtmem_stats.misuses when it is seen.
+ * damages nothing.
  *
  * Refusals. A function that returns an object returns NULL where it cannot, and jsrtmem_last_refusal
  * then tells why. Nothing is lost: live objects stay as they were, the runtime works on, and the next
