@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "chain.h"
+#include "guard.h"
 
 /* Of a stretch that is no part of the region, what lies between its guards. A multiple of a page. */
 #define STRETCH_SIZE ((size_t)256 << 10)
@@ -18,21 +19,13 @@ static struct {
     _Atomic(size_t) metadata; /* written under the lock */
 } headers;
 
-/* Reserves a stretch between guards. NULL: the OS refused. */
-static char *reserve_stretch(void)
-{
-    const size_t guard = jm_os_page_size();
-    char *space = jm_os_reserve(guard + STRETCH_SIZE + guard);
-    return space == NULL ? NULL : space + guard;
-}
-
 static bool add_stretch(void)
 {
     size_t size = JM_REGION_HEADERS_SIZE;
     char *start = headers.end == NULL ? jm_region_headers() : NULL;
     if (start == NULL) {
         size = STRETCH_SIZE;
-        start = reserve_stretch();
+        start = jm_guard_reserve(STRETCH_SIZE);
     }
     if (start == NULL) {
         return false;

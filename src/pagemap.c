@@ -1,5 +1,6 @@
 #include "pagemap.h"
 
+#include "guard.h"
 #include "os.h"
 
 _Atomic(struct jm_leaf *) jm_pagemap_root[(size_t)1 << JM_ROOT_BITS];
@@ -19,8 +20,7 @@ static size_t leaf_size(void)
 
 struct jm_leaf *jm_pagemap_new_leaf(void)
 {
-    struct jm_os_region region;
-    return jm_os_map(leaf_size(), jm_os_page_size(), &region);
+    return jm_guard_map(leaf_size());
 }
 
 static void install(_Atomic(struct jm_leaf *) *root, struct jm_leaf *leaf)
@@ -33,7 +33,7 @@ static void install(_Atomic(struct jm_leaf *) *root, struct jm_leaf *leaf)
     }
     jm_lock_drop(&pagemap.lock);
     if (!is_first) {
-        jm_os_discard(&(struct jm_os_region){leaf, leaf_size()});
+        jm_guard_discard(leaf, leaf_size());
     }
 }
 

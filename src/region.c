@@ -1,7 +1,5 @@
 #include "region.h"
 
-#include <string.h>
-
 #include "inspect.h"
 #include "os.h"
 #include "thread.h"
@@ -19,9 +17,6 @@ static_assert(JM_HEAD_SIZE << APART_BITS == 8192 &&
 
 /* Less of the map is cleared faster than it is given back. */
 #define PURGE_MIN ((size_t)64 << 10)
-
-/* What stays closed between the headers and whatever the OS maps in front. */
-#define GUARD_SIZE ((size_t)1 << 20)
 
 struct jm_region jm_region;
 
@@ -62,8 +57,7 @@ static char *pop(unsigned order)
 void jm_region_init(void)
 {
     const size_t alignment = (size_t)1 << SIZE_MAX_BITS;
-    const size_t tables = GUARD_SIZE + JM_REGION_HEADERS_SIZE + JM_REGION_HEADS_SIZE +
-                          JM_REGION_BLOCKS_SIZE + JM_REGION_TOKENS_SIZE + JM_REGION_MAP_SIZE;
+    const size_t tables = JM_REGION_GUARD_SIZE + JM_REGION_HEADERS_OFFSET;
     char *space = jm_os_reserve(tables + ((size_t)1 << JM_REGION_BITS) + alignment);
     if (space != NULL) {
         uintptr_t base = jm_align_up((uintptr_t)space + tables, alignment);

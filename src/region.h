@@ -2,8 +2,8 @@
  * Layer 2: the region, one stretch of address space that the blocks of all runtimes are cut from, and the
  * tables that tell about each address in it, found by arithmetic alone:
  *
- *      | closed | headers | heads | blocks | tokens | state map | memory of the blocks ................ |
- *                           one of each per 16 KiB    a byte per   base
+ *      | closed | headers | heads | blocks | tokens | state map | closed | memory of the blocks ............ |
+ *                           one of each per 16 KiB    a byte per            base
  *                                                     granule of 16 bytes
  *
  * The head of a block is the place for its header: nothing that the allocator trusts lies in or beside the
@@ -61,6 +61,14 @@ typedef _Atomic(uint8_t) jm_state;
 #define JM_REGION_HEADS_SIZE (JM_HEAD_SIZE << (JM_REGION_BITS - JM_UNIT_BITS))
 #define JM_REGION_BLOCKS_SIZE (sizeof(struct jm_block *) << (JM_REGION_BITS - JM_UNIT_BITS))
 #define JM_REGION_HEADERS_SIZE ((size_t)1 << (JM_REGION_BITS - 6)) /* for 64 GiB of large blocks */
+#define JM_REGION_GUARD_SIZE ((size_t)1 << 20)                     /* of what stays closed */
+
+/* How far before `base` each table begins. */
+#define JM_REGION_MAP_OFFSET (JM_REGION_GUARD_SIZE + JM_REGION_MAP_SIZE)
+#define JM_REGION_TOKENS_OFFSET (JM_REGION_MAP_OFFSET + JM_REGION_TOKENS_SIZE)
+#define JM_REGION_BLOCKS_OFFSET (JM_REGION_TOKENS_OFFSET + JM_REGION_BLOCKS_SIZE)
+#define JM_REGION_HEADS_OFFSET (JM_REGION_BLOCKS_OFFSET + JM_REGION_HEADS_SIZE)
+#define JM_REGION_HEADERS_OFFSET (JM_REGION_HEADS_OFFSET + JM_REGION_HEADERS_SIZE)
 
 /* Process state. `base` is written once, before the first block; `granules` grows, under a lock. */
 struct jm_region {
@@ -84,13 +92,13 @@ JM_INLINE bool jm_region_covers(size_t granule)
 /* The tables' entries for a granule that the region covers. */
 JM_INLINE jm_token *jm_region_token(char *base, size_t granule)
 {
-    char *tokens = base - JM_REGION_MAP_SIZE - JM_REGION_TOKENS_SIZE;
+    char *tokens = base - JM_REGION_TOKENS_OFFSET;
     return (jm_token *)(void *)tokens + (granule >> (JM_UNIT_BITS - JM_GRANULE_BITS));
 }
 
 JM_INLINE jm_state *jm_region_state(char *base, size_t granule)
 {
-    return (jm_state *)(void *)(base - JM_REGION_MAP_SIZE) + granule;
+    return (jm_state *)(void *)(base - JM_REGION_MAP_OFFSET) + granule;
 }
 
 /* True where an address lies in the region, aligned or not. */
@@ -110,7 +118,7 @@ static inline jm_token *jm_region_token_of(const void *pointer)
 static inline _Atomic(struct jm_block *) *jm_region_block_of(const void *pointer)
 {
     char *base = jm_load_relaxed(&jm_region.base);
-    char *blocks = base - JM_REGION_MAP_SIZE - JM_REGION_TOKENS_SIZE - JM_REGION_BLOCKS_SIZE;
+    char *blocks = base - JM_REGION_BLOCKS_OFFSET;
     return (_Atomic(struct jm_block *) *)(void *)blocks +
            (((uintptr_t)pointer - (uintptr_t)base) >> JM_UNIT_BITS);
 }
@@ -118,8 +126,7 @@ static inline _Atomic(struct jm_block *) *jm_region_block_of(const void *pointer
 static inline struct jm_block *jm_region_head_of(const void *pointer)
 {
     char *base = jm_load_relaxed(&jm_region.base);
-    char *heads = base - JM_REGION_MAP_SIZE - JM_REGION_TOKENS_SIZE - JM_REGION_BLOCKS_SIZE -
-                  JM_REGION_HEADS_SIZE;
+    char *heads = base - JM_REGION_HEADS_OFFSET;
     size_t unit = ((uintptr_t)pointer - (uintptr_t)base) >> JM_UNIT_BITS;
     return (struct jm_block *)(void *)(heads + unit * JM_HEAD_SIZE);
 }
@@ -129,7 +136,7 @@ static inline struct jm_block *jm_region_head_of(const void *pointer)
 static inline char *jm_region_headers(void)
 {
     char *base = jm_load_relaxed(&jm_region.base);
-    return base == NULL ? NULL : (char *)jm_region_head_of(base) - JM_REGION_HEADERS_SIZE;
+    return base == NULL ? NULL : base - JM_REGION_HEADERS_OFFSET;
 }
 
 static inline jm_state *jm_region_state_of(const void *pointer)

@@ -1,5 +1,6 @@
 #include "registry.h"
 
+#include "guard.h"
 #include "os.h"
 
 #define CHUNK_SLOTS ((size_t)1 << JM_CHUNK_BITS)
@@ -111,8 +112,7 @@ static struct jm_slot *add_slot(enum jm_kind kind)
     }
     if (jm_load_relaxed(&table->chunks[chunk]) == NULL) {
         size_t size = jm_align_up(CHUNK_SLOTS * jm_slot_sizes[kind], jm_os_page_size());
-        struct jm_os_region region;
-        char *memory = jm_os_map(size, jm_os_page_size(), &region);
+        char *memory = jm_guard_map(size);
         if (memory == NULL) {
             return NULL;
         }

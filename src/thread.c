@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "guard.h"
 #include "os.h"
 
 /* Bits of a thread id that count threads; the bits above count forks. */
@@ -48,8 +49,7 @@ static void discard_frames(void)
 {
     if (jm_thread.frame_capacity > JM_INLINE_FRAMES) {
         size_t bytes = jm_thread.frame_capacity * sizeof(struct jm_frame);
-        struct jm_os_region region = {jm_thread.frames, jm_align_up(bytes, jm_os_page_size())};
-        jm_os_discard(&region);
+        jm_guard_discard(jm_thread.frames, jm_align_up(bytes, jm_os_page_size()));
     }
 }
 
@@ -57,8 +57,7 @@ bool jm_thread_grow_frames(void)
 {
     size_t old_size = jm_thread.frame_capacity * sizeof(struct jm_frame);
     size_t size = jm_align_up(2 * old_size, jm_os_page_size());
-    struct jm_os_region region;
-    struct jm_frame *frames = jm_os_map(size, jm_os_page_size(), &region);
+    struct jm_frame *frames = jm_guard_map(size);
     if (frames == NULL) {
         return false;
     }

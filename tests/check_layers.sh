@@ -10,7 +10,7 @@ export LC_ALL
 layer_of() {
     case $1 in
     base | atomic) echo 0 ;;
-    os | os_* | thread | inspect | probe | line) echo 1 ;;
+    os | os_* | guard | thread | inspect | probe | line) echo 1 ;;
     hook | quota | region | pagemap | header | chain | reserve | block | diagnose) echo 2 ;;
     sizeclass | arena | remote | heap | heap_* | sweep | witness | large | giveback) echo 3 ;;
     registry | runtime | entry | context | account) echo 4 ;;

@@ -625,7 +625,7 @@ static void refuse_another(void *context, enum fake_function function, size_t nt
 
 static void growth_that_is_refused_changes_nothing(void **state)
 {
-    const enum fake_function functions[] = {FAKE_MAP,
+    const enum fake_function functions[] = {FAKE_RESERVE,
                                             FAKE_MOVE}; /* no leaf for the map; no place */
     struct jm_block *block = marked_block();
     size_t usage = rig_usage(&rig);
@@ -688,7 +688,7 @@ static void watch_move(void *context, enum fake_function function, size_t nth)
 {
     (void)context;
     (void)nth;
-    if (function == FAKE_MAP) {
+    if (function == FAKE_RESERVE) {
         gate_open(visit.leave);
     } else if (function == FAKE_MOVE) {
         moved_under_reader = !jm_load_seq_cst(&visit.left);

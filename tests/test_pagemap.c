@@ -166,11 +166,11 @@ static void a_leaf_that_cannot_be_had_is_a_refusal(void **state)
 
     (void)state;
     for (size_t nth = 1; nth <= 2; nth++) {
-        fake_os_refuse(FAKE_MAP, nth, false, 0);
+        fake_os_refuse(FAKE_RESERVE, nth, false, 0);
         assert_false(jm_pagemap_prepare(at(border - JM_UNIT), 2 * JM_UNIT));
         assert_int_equal(fake_os_refused(), 1);
         assert_int_equal(jm_pagemap_metadata(), metadata + (nth - 1) * leaf_size());
-        fake_os_refuse(FAKE_MAP, 1, true, 0);
+        fake_os_refuse(FAKE_RESERVE, 1, true, 0);
         assert_false(jm_pagemap_prepare(at(border - JM_UNIT), 2 * JM_UNIT));
         fake_os_reset();
     }

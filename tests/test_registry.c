@@ -449,7 +449,7 @@ static void a_chunk_that_cannot_be_had_is_a_refusal(void **state)
             index = take(kind)->index;
         }
         size_t metadata = jm_registry_metadata();
-        fake_os_refuse(FAKE_MAP, 1, true, 0);
+        fake_os_refuse(FAKE_RESERVE, 1, true, 0);
         assert_null(jm_registry_take(kind));
         assert_null(jm_registry_take(kind));
         assert_int_equal(fake_os_refused(), 2);
@@ -624,7 +624,7 @@ static void the_record_of_a_callback_comes_and_goes_with_it(void **state)
     struct jm_table *table = &jm_tables[JM_KIND_NOTICE];
     assert_int_equal(jm_load_relaxed(&table->count), 0);
     JsRuntimeHandle runtime = (JsRuntimeHandle)jm_runtime_create(0);
-    fake_os_refuse(FAKE_MAP, 1, true, 0);
+    fake_os_refuse(FAKE_RESERVE, 1, true, 0);
     assert_code(JsSetRuntimeBeforeCollectCallback(runtime, NULL, no_notice), JsErrorOutOfMemory);
     assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, NULL));
     assert_ok(JsCollectGarbage(runtime));

@@ -135,7 +135,7 @@ static void grow_frames(void *argument)
     job->inline_calls = fake_os_calls(FAKE_ALL);
     job->filled = fill_frames(DEPTH);
     job->held = frames_hold();
-    fake_os_refuse(FAKE_MAP, 1, true, 0);
+    fake_os_refuse(FAKE_RESERVE, 1, true, 0);
     job->refused_at = fill_frames(10 * DEPTH);
     fake_os_reset();
     job->filled_after = fill_frames(job->refused_at + 1);
@@ -200,7 +200,7 @@ static void entries_need_room_for_their_frames(void **state)
     size_t depth = 0;
 
     (void)state;
-    fake_os_refuse(FAKE_MAP, 1, true, 0);
+    fake_os_refuse(FAKE_RESERVE, 1, true, 0);
     while (jsrtmem_enter(runtimes[depth % 2]) == JsNoError) {
         depth++;
     }

@@ -46,9 +46,8 @@ static size_t note_pages(const char *address, size_t size, bool committed)
     const char *base = jm_load_relaxed(&jm_region.base);
     size_t changed = 0;
     if (!jm_region_holds(address)) {
-        size_t tables = JM_REGION_HEADS_SIZE + JM_REGION_BLOCKS_SIZE + JM_REGION_TOKENS_SIZE +
-                        JM_REGION_MAP_SIZE;
-        bool is_table = base != NULL && (uintptr_t)base - (uintptr_t)address <= tables;
+        bool is_table =
+            base != NULL && (uintptr_t)base - (uintptr_t)address <= JM_REGION_HEADS_OFFSET;
         return is_table ? 0 : size;
     }
     for (size_t page = (size_t)(address - base) >> 12; size > 0; page++, size -= 4096) {
@@ -257,7 +256,7 @@ static void check_pages(const void *address, size_t size)
 
 /* ---- The functions ---- */
 
-/* What jm_os_map does for what could not be discarded. */
+/* What jm_os_map and jm_os_reserve do for what could not be discarded. */
 static void retry_orphans(void)
 {
     (void)pthread_mutex_lock(&fake.lock);
@@ -328,6 +327,7 @@ void *__wrap_jm_os_reserve(size_t size)
     if (!admit(FAKE_RESERVE)) {
         return NULL;
     }
+    retry_orphans();
     void *address = __real_jm_os_reserve(size);
     (void)pthread_mutex_lock(&fake.lock);
     check_pages(address, size);
