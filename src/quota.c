@@ -85,8 +85,11 @@ bool jm_quota_charge_first(struct jm_quota *quota, size_t bytes)
 void jm_quota_confirm(struct jm_quota *quota, size_t bytes)
 {
     size_t usage = jm_load_relaxed(&quota->usage);
+    if (usage <= jm_load_relaxed(&quota->peak)) {
+        atomic_thread_fence(memory_order_seq_cst); /* the charge is seen, or a reset of the peak is */
+    }
     if (usage > jm_load_relaxed(&quota->peak)) {
-        jm_store_release(&quota->peak, usage); /* nobody else raises it */
+        jm_store_release(&quota->peak, usage);
     }
     jm_probe_acquire(quota->handle, bytes);
 }
@@ -105,13 +108,12 @@ bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
     return true;
 }
 
-/* The peak is never left below the usage: whoever charged meanwhile may have seen the old one. */
+/* The peak is never left below the usage: who charged meanwhile saw the new peak, or is seen at the second look. */
 void jm_quota_reset_peak(struct jm_quota *quota)
 {
+    (void)atomic_exchange(&quota->peak, jm_load_relaxed(&quota->usage));
+    atomic_thread_fence(memory_order_seq_cst); /* as in jm_quota_confirm */
     size_t peak = jm_load_relaxed(&quota->peak);
-    while (!atomic_compare_exchange_weak(&quota->peak, &peak, jm_load_relaxed(&quota->usage))) {
-    }
-    peak = jm_load_relaxed(&quota->peak);
     size_t usage = jm_load_relaxed(&quota->usage);
     while (usage > peak && !atomic_compare_exchange_weak(&quota->peak, &peak, usage)) {
         usage = jm_load_relaxed(&quota->usage);

@@ -1,7 +1,8 @@
 /*
  * Layer 2: what one runtime may hold, what it holds, and what its host is told.
  *
- *      usage <= peak,    usage + bytes <= limit at the moment of every charge
+ *      usage <= peak  after every charge that was confirmed, and after a reset of the peak
+ *      usage + bytes <= limit  at the moment of every charge
  *      usage == bytes granted - bytes released, as the events report them
  *
  * Written by the thread that uses the runtime, one at a time (the limit, the pair and a reset of the

@@ -17,8 +17,9 @@
  * mutant FREE_TOLD_EARLY: the host is told of a release before the usage is lower
  * mutant NOT_TAKEN: a thread uses the runtime although another one does
  * mutant RELEASED_EARLY: relaxed end of an operation: the next user sees the usage as it was before
- * mutant PEAK_STORED: the user stores the peak instead of swapping it
- * mutant RESET_STORED: the peak is reset by a store, without a second look at the usage
+ * mutant CHARGE_NO_FENCE: the user may have read the peak before its charge is seen
+ * mutant RESET_NO_FENCE: the second look at the usage may come before the reset is seen
+ * mutant RESET_ONCE: the peak is reset without a second look at the usage
  */
 #define OPERATIONS 2
 #define NO_LIMIT 9
@@ -38,27 +39,20 @@ inline look(answer)
     }
 }
 
-/* The peak is shown once the charge is sure. */
-inline confirm(seen_usage, seen_peak)
+/* The peak is shown once the charge is sure. Only the user of the runtime does so. What it reads without a fence
+ * may be as it was before the charge. */
+inline confirm()
 {
-    seen_usage = usage;
-    seen_peak = peak;
-    do
-    :: seen_usage <= seen_peak -> break
-    :: else ->
-#ifdef PEAK_STORED
-       peak = seen_usage;
-       break
-#else
-       atomic {
-           if
-           :: peak == seen_peak -> peak = seen_usage; break
-           :: else -> seen_peak = peak
-           fi
-       };
-       seen_usage = usage
+#ifndef CHARGE_NO_FENCE
+    if
+    :: usage <= seen_peak -> seen_peak = peak
+    :: else
+    fi;
 #endif
-    od
+    if
+    :: usage > seen_peak -> peak = usage
+    :: else
+    fi
 }
 
 inline acquire()
@@ -116,7 +110,7 @@ inline acquire()
              goto refused
           fi
        fi;
-       confirm(seen_usage, seen_peak)
+       confirm()
     :: else
     fi;
 refused:
@@ -127,6 +121,7 @@ refused:
 inline charge()
 {
     read = usage;
+    seen_peak = peak;
     d_step {
         usage = read + 1;
         assert(usage <= least)
@@ -150,7 +145,7 @@ inline release()
 
 proctype user(byte self)
 {
-    byte count, read, seen_usage, seen_peak, stale;
+    byte count, read, seen_peak, stale;
     bool allowed, answer;
     do
     :: count == OPERATIONS -> break
@@ -205,29 +200,35 @@ proctype setter()
     working--
 }
 
-/* Two resets: each by swaps, then a second look, for the usage may have grown meanwhile. */
+/* Two resets, each with a second look, for the usage may have grown meanwhile. */
 proctype resetter()
 {
-    byte seen_usage, seen_peak, round;
+    byte first, seen_usage, seen_peak, round;
     do
     :: round == 2 -> break
     :: else ->
        round++;
-#ifdef RESET_STORED
+       first = usage;
+#ifdef RESET_NO_FENCE
        seen_usage = usage;
-       peak = seen_usage;
-#else
+#endif
+       peak = first;
+#ifndef RESET_ONCE
        seen_peak = peak;
+#ifndef RESET_NO_FENCE
+       seen_usage = usage;
+#endif
        do
-       :: seen_usage = usage;
+       :: seen_usage <= seen_peak -> break
+       :: else ->
           atomic {
               if
               :: peak == seen_peak -> peak = seen_usage; break
               :: else -> seen_peak = peak
               fi
-          }
-       od;
-       confirm(seen_usage, seen_peak);
+          };
+          seen_usage = usage
+       od
 #endif
     od;
     working--
