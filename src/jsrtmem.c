@@ -118,7 +118,6 @@ static JM_NOINLINE void *run(JsRuntimeHandle handle, const struct request *reque
         return NULL;
     }
     jm_operation_tidy(&operation); /* now: once there is an object, no event may lose it */
-    size_t outer = jm_thread.requested;
     jm_thread.requested = request->size;
     struct jm_runtime *runtime = operation.runtime;
     enum jm_verdict verdict = JM_GRANTED;
@@ -130,7 +129,6 @@ static JM_NOINLINE void *run(JsRuntimeHandle handle, const struct request *reque
         }
         jm_runtime_refuse(verdict, bad_pointer ? NULL : runtime, request->size);
     }
-    jm_thread.requested = outer;
     jm_operation_end(&operation);
     return object;
 }

@@ -22,12 +22,20 @@ struct delivery {
     bool ended;
 };
 
-static void end_delivery(struct delivery *delivery)
+/* The host is out. False: its call was abandoned. */
+static bool end_delivery(struct delivery *delivery)
+{
+    jm_inspect_begin();
+    jm_thread.requested = delivery->hook->call.requested; /* not what was requested inside */
+    delivery->ended = true;
+    return jm_hook_end(delivery->hook, &delivery->pair);
+}
+
+static void unwind_delivery(struct delivery *delivery)
 {
     if (!delivery->ended) {
-        jm_inspect_begin();
         jm_thread.unwound = delivery->hook->call.asking;
-        (void)jm_hook_end(delivery->hook, &delivery->pair);
+        (void)end_delivery(delivery);
     }
 }
 
@@ -36,7 +44,7 @@ static void end_delivery(struct delivery *delivery)
 static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, size_t bytes)
 {
     jm_add_owned(&quota->events[event], 1);
-    __attribute__((cleanup(end_delivery))) struct delivery delivery = {&quota->hook, {0}, true};
+    __attribute__((cleanup(unwind_delivery))) struct delivery delivery = {&quota->hook, {0}, true};
     uintptr_t mark = (uintptr_t)__builtin_frame_address(0);
     if (!jm_hook_begin(&quota->hook, &delivery.pair, mark)) {
         return true;
@@ -48,9 +56,7 @@ static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, siz
     jm_inspect_end();
     jm_event_function function = (jm_event_function)delivery.pair.function;
     bool answer = function(delivery.pair.state, (unsigned)event, bytes);
-    jm_inspect_begin();
-    delivery.ended = true;
-    return jm_hook_end(&quota->hook, &delivery.pair) && answer;
+    return end_delivery(&delivery) && answer;
 }
 
 enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes)
@@ -86,7 +92,7 @@ void jm_quota_confirm(struct jm_quota *quota, size_t bytes)
 {
     size_t usage = jm_load_relaxed(&quota->usage);
     if (usage <= jm_load_relaxed(&quota->peak)) {
-        atomic_thread_fence(memory_order_seq_cst); /* the charge is seen, or a reset of the peak is */
+        atomic_thread_fence(memory_order_seq_cst); /* the charge is seen, or the reset is */
     }
     if (usage > jm_load_relaxed(&quota->peak)) {
         jm_store_release(&quota->peak, usage);

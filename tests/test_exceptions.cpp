@@ -347,6 +347,49 @@ void left_without_a_refusal()
     tenant.balance = 0;
 }
 
+/* A callback in which a request of another runtime is left, and which is left itself then. */
+struct Nested {
+    Tenant inner;
+    bool leaves = false;
+};
+
+bool CHAKRA_CALLBACK request_inside(void *state, JsMemoryEventType type, std::size_t)
+{
+    Nested *nested = static_cast<Nested *>(state);
+
+    if (type == JsMemoryAllocate) {
+        nested->inner.skip = 0;
+        EXPECT(throws([&] { (void)jsrtmem_alloc(nested->inner.runtime, 3 * MiB); }));
+        if (nested->leaves) {
+            throw Thrown();
+        }
+        EXPECT(jsrtmem_alloc(nested->inner.runtime, SIZE_MAX) == nullptr);
+    }
+    return true;
+}
+
+void a_refusal_tells_its_own_request()
+{
+    Nested nested;
+    JsRuntimeHandle runtime = nullptr;
+    jsrtmem_refusal_info info;
+
+    std::memset(&info, 0, sizeof(info));
+    info.struct_size = sizeof(info);
+    nested.inner.throw_at = JsMemoryAllocate;
+    EXPECT(JsCreateRuntime(JsRuntimeAttributeNone, nullptr, &runtime) == JsNoError);
+    EXPECT(JsSetRuntimeMemoryAllocationCallback(runtime, &nested, request_inside) == JsNoError);
+    for (int round = 0; round < 2; round++) {
+        nested.leaves = round != 0;
+        EXPECT(throws([&] { (void)jsrtmem_alloc(runtime, MiB); }) == nested.leaves);
+    }
+    EXPECT(jsrtmem_last_refusal(&info) == JsNoError);
+    EXPECT(info.reason == JSRTMEM_REFUSAL_HOST && info.runtime == runtime);
+    EXPECT(info.requested == MiB);
+    EXPECT(JsSetRuntimeMemoryAllocationCallback(runtime, nullptr, nullptr) == JsNoError);
+    EXPECT(JsDisposeRuntime(runtime) == JsNoError);
+}
+
 /* The second empty block goes when its last object is freed on the fast path. */
 void free_left_while_entered()
 {
@@ -445,6 +488,7 @@ int main()
     dispose_left();
     left_is_over();
     left_without_a_refusal();
+    a_refusal_tells_its_own_request();
     free_left_while_entered();
     idle_left();
     left_on_another_thread();
