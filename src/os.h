@@ -83,8 +83,11 @@ struct jm_os_hooks {
     void (*after_fork_child)(void);
 };
 
-/* Installs the hooks. pre: called once. post: false: the OS has no room for them. */
+/* Installs the hooks. pre: they are not installed. post: false: the OS has no room for them. */
 bool jm_os_init(const struct jm_os_hooks *hooks);
+
+/* Tells a process from the one that it was forked from. post: not 0. */
+uintptr_t jm_os_process(void);
 
 /* Asks for thread_exit on this thread. post: false: the OS has no room. */
 bool jm_os_watch_thread(void);

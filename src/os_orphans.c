@@ -37,3 +37,13 @@ bool jm_orphans_retry(bool (*unmap)(const struct jm_os_region *))
     jm_lock_drop(&orphans.lock);
     return kept < MAX_ORPHANS / 2;
 }
+
+void jm_orphans_before_fork(void)
+{
+    jm_lock_take(&orphans.lock);
+}
+
+void jm_orphans_after_fork(void)
+{
+    jm_lock_drop(&orphans.lock);
+}

@@ -14,4 +14,7 @@ void jm_orphans_keep(const struct jm_os_region *region);
 /* Gives back what `unmap` takes now. False: too many are left to map more. */
 bool jm_orphans_retry(bool (*unmap)(const struct jm_os_region *));
 
+void jm_orphans_before_fork(void);
+void jm_orphans_after_fork(void);
+
 #endif

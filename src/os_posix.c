@@ -318,6 +318,11 @@ bool jm_os_init(const struct jm_os_hooks *hooks)
     return true;
 }
 
+uintptr_t jm_os_process(void)
+{
+    return (uintptr_t)getpid();
+}
+
 bool jm_os_watch_thread(void)
 {
     return pthread_setspecific(os.exit_key, &os) == 0;

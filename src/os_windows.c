@@ -284,6 +284,11 @@ bool jm_os_init(const struct jm_os_hooks *hooks)
                               (const char *)&os, &self) != 0;
 }
 
+uintptr_t jm_os_process(void)
+{
+    return (uintptr_t)GetCurrentProcessId();
+}
+
 bool jm_os_watch_thread(void)
 {
     watched = true;

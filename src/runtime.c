@@ -7,6 +7,7 @@
 #include "header.h"
 #include "inspect.h"
 #include "os.h"
+#include "os_orphans.h"
 #include "probe.h"
 #include "reserve.h"
 
@@ -443,6 +444,7 @@ static void on_thread_exit(void)
 
 static void before_fork(void)
 {
+    (void)jm_runtime_init(); /* which another thread may be about to do */
     (void)jm_thread_ready();
     for (int i = 0; i < LOCKS; i++) {
         jm_lock_take(&locks[i]);
@@ -453,10 +455,12 @@ static void before_fork(void)
     jm_region_before_fork();
     jm_pagemap_before_fork();
     jm_inspect_before_fork();
+    jm_orphans_before_fork();
 }
 
 static void drop_locks(void)
 {
+    jm_orphans_after_fork();
     jm_inspect_after_fork();
     jm_region_after_fork();
     jm_header_after_fork();
@@ -480,8 +484,10 @@ static void after_fork_child(void)
     drop_locks();
 }
 
-/* Process state: 0 not begun, 1 in progress, 2 done. */
-static _Atomic(int) init_state;
+/* Process state: 0 not begun; in progress in the process that it names; or done. Only before the hooks are
+ * installed can a fork leave it in progress, in a child. */
+#define INIT_DONE UINTPTR_MAX
+static _Atomic(uintptr_t) init_state;
 
 static bool init_once(void)
 {
@@ -500,14 +506,17 @@ static bool init_once(void)
 
 bool jm_runtime_init(void)
 {
-    for (unsigned attempt = 0; JM_UNLIKELY(jm_load_acquire(&init_state) != 2); attempt++) {
-        int not_begun = 0;
-        if (jm_swap_acquire(&init_state, &not_begun, 1)) {
+    for (unsigned attempt = 0;; attempt++) {
+        uintptr_t state = jm_load_acquire(&init_state);
+        if (JM_LIKELY(state == INIT_DONE)) {
+            return true;
+        }
+        uintptr_t here = jm_os_process();
+        if (state != here && jm_swap_acquire(&init_state, &state, here)) {
             bool done = init_once();
-            jm_store_release(&init_state, done ? 2 : 0);
+            jm_store_release(&init_state, done ? INIT_DONE : 0);
             return done;
         }
         jm_os_pause(attempt);
     }
-    return true;
 }

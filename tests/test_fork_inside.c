@@ -7,6 +7,8 @@
 #include "support/worker.h"
 
 #include "hook.h"
+#include "os.h"
+#include "os_orphans.h"
 #include "runtime.h"
 #include "thread.h"
 
@@ -176,6 +178,59 @@ static void forks_while_slots_are_added_lose_none(void **state)
     assert_int_equal(jm_load_relaxed(&growth.faults), 0);
 }
 
+/* A region that the OS would not take back, and does now, while a fork comes. */
+static struct {
+    gate *inside;
+    size_t unmapped;
+} orphan;
+
+static bool unmap(const struct jm_os_region *region)
+{
+    (void)region;
+    orphan.unmapped++;
+    return true;
+}
+
+static bool unmap_slowly(const struct jm_os_region *region)
+{
+    bool done = unmap(region);
+    gate_open(orphan.inside);
+    for (unsigned i = 0; i < 150; i++) {
+        jm_os_pause(i);
+    }
+    return done;
+}
+
+static void retry_slowly(void *argument)
+{
+    (void)argument;
+    (void)jm_thread_ready();
+    (void)jm_orphans_retry(unmap_slowly);
+}
+
+static int retry_in_child(void *argument)
+{
+    (void)argument;
+    CHILD_CHECK(orphan.unmapped == 1 && jm_orphans_retry(unmap));
+    CHILD_CHECK(orphan.unmapped == 1);
+    return 0;
+}
+
+static void what_is_unmapped_while_a_fork_comes_is_not_unmapped_again(void **state)
+{
+    worker *other = worker_start();
+
+    (void)state;
+    orphan.inside = gate_new();
+    jm_orphans_keep(&(struct jm_os_region){&orphan, 1});
+    worker_post(other, retry_slowly, NULL);
+    gate_wait(orphan.inside);
+    assert_int_equal(child_run(retry_in_child, NULL), 0);
+    worker_stop(other);
+    gate_delete(orphan.inside);
+    assert_int_equal(orphan.unmapped, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +238,7 @@ int main(void)
         cmocka_unit_test(a_forked_child_takes_over_a_lock),
         cmocka_unit_test(quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind),
         cmocka_unit_test(forks_while_slots_are_added_lose_none),
+        cmocka_unit_test(what_is_unmapped_while_a_fork_comes_is_not_unmapped_again),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }
