@@ -17,7 +17,11 @@
  * Rules for the whole API; a function's comment states only what differs or adds to them.
  *
  * Results. Every function returns a JsErrorCode; JsNoError (0) is success. A call that fails
- * changes nothing and writes to no out-parameter.
+ * changes nothing and writes to no out-parameter, but that JsCreateRuntime sets it to null.
+ *
+ * A thread's first call asks the OS to tell the library when the thread exits. Where the OS has no
+ * room for that, calls on the thread give JsErrorOutOfMemory, but for those that only read, and
+ * jsrtmem_free.
  *
  * Handles. A runtime or context handle is an opaque value, not an address. A null, forged, stale or
  * disposed one gives JsErrorInvalidArgument from every function, for ever, and is never followed.
@@ -312,8 +316,9 @@ CHAKRA_API JsCreateRuntime(JsRuntimeAttributes attributes, JsThreadServiceCallba
  *
  * Each block is reported by a JsMemoryFree event, during which gets and sets still work with the
  * handle. Once the call has returned JsNoError, every byte that was granted has been reported as
- * freed and no event ever comes again. It never waits. A dispose that a callback left by longjmp is
- * finished by the next dispose.
+ * freed and no event ever comes again. It never waits for who uses the runtime. A dispose that a
+ * callback left, by longjmp or by an exception, is finished by the next dispose; until then other
+ * calls that use the runtime return JsErrorWrongThread.
  *
  * @param runtime the runtime.
  * @return JsErrorInvalidArgument; JsErrorRuntimeInUse while the runtime is current on any thread,
@@ -398,10 +403,13 @@ CHAKRA_API JsSetRuntimeMemoryAllocationCallback(JsRuntimeHandle runtime, void *c
 /**
  * @brief Sets or unsets the callback that JsCollectGarbage calls first, together with its state.
  *
+ * The pair changes as that of the allocation callback does, and the call may wait as it may there.
+ *
  * @param runtime the runtime.
  * @param callbackState passed to the callback; may be null.
  * @param beforeCollectCallback the callback, or null for none.
- * @return JsErrorInvalidArgument, JsErrorOutOfMemory for a runtime's first callback.
+ * @return JsErrorInvalidArgument; JsErrorOutOfMemory if no memory for the record of a runtime's first
+ *         callback is left.
  *
  * Threads: any, at any time, in callbacks too.
  */
@@ -492,7 +500,7 @@ CHAKRA_API JsSetContextData(JsContextRef context, void *data);
  *
  * @param ref the context.
  * @param count receives the new count; may be null.
- * @return JsErrorInvalidArgument.
+ * @return JsErrorInvalidArgument; JsErrorOutOfMemory if the count has no room for one more.
  *
  * Threads: any, even while the context is current elsewhere.
  */
@@ -514,8 +522,8 @@ CHAKRA_API JsRelease(JsRef ref, unsigned int *count);
 /**
  * @brief Does the idle work of the current context's runtime: gives empty blocks back to the OS.
  *
- * @param nextIdleTick receives the system tick at which there will be more to do;
- *        0xffffffff when nothing is left.
+ * @param nextIdleTick receives 0xffffffff when nothing is left to do, 0 where there is more to do
+ *        at once.
  * @return JsErrorNullArgument; JsErrorNoCurrentContext; JsErrorIdleNotEnabled if the runtime was
  *         created without JsRuntimeAttributeEnableIdleProcessing; JsErrorRuntimeInUse inside its
  *         allocation callback.

@@ -18,8 +18,8 @@
  * damages nothing.
  *
  * Refusals. A function that returns an object returns NULL where it cannot, and jsrtmem_last_refusal
- * then tells why. Nothing is lost: live objects stay as they were, the runtime works on, and the next
- * request is judged afresh.
+ * then tells why: OS, where it would be JsErrorOutOfMemory. Nothing is lost: live objects stay as
+ * they were, the runtime works on, and the next request is judged afresh.
  *
  * Memory. Disposing the runtime frees all its objects. New memory is not cleared, except by
  * jsrtmem_calloc; but what crosses from one runtime to another is zero wherever it had been handed
@@ -28,8 +28,8 @@
  * Threads. A thread that entered a runtime allocates on the fast path. A thread that did not enter
  * holds the runtime for the length of each call, and waits for others that do the same; while
  * another thread has the runtime current it is refused (JSRTMEM_REFUSAL_THREAD). jsrtmem_free works
- * on every thread, always, and never blocks. After fork the child can use every runtime that no
- * other thread had current or was inside of, create new ones, and dispose all.
+ * on every thread, always, and never waits for who uses the runtime. After fork the child can use
+ * every runtime that no other thread had current or was inside of, create new ones, and dispose all.
  *
  * Structs grow at their end. The caller sets struct_size to the sizeof it was compiled with; fields
  * beyond it are not written. 0, or less than the first version of the struct had, is
@@ -143,7 +143,7 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
  * @param ptr the object; null does nothing.
  * @return JsErrorInvalidArgument if ptr is not a live object; nothing was touched.
  *
- * Threads: any, always; never blocks.
+ * Threads: any, always; never waits for who uses the runtime.
  */
 JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr);
 
@@ -322,7 +322,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
  * before the first runtime, replaces it.
  *
  * @param bytes the bound, in bytes; 0 for no reserve.
- * @return JsNoError.
+ * @return JsErrorOutOfMemory if the OS has no room for the library itself.
  *
  * Threads: any, at any time, in callbacks too.
  */

@@ -3,6 +3,7 @@
  */
 #include "jsrt.h"
 
+#include "abi.h"
 #include "context.h"
 
 #define KNOWN_ATTRIBUTES 0x1ffu
@@ -13,18 +14,6 @@
 static_assert((int)JsMemoryAllocate == JM_EVENT_ALLOCATE && (int)JsMemoryFree == JM_EVENT_FREE &&
                   (int)JsMemoryFailure == JM_EVENT_FAILURE,
               "events are handed out as they are");
-
-static JsErrorCode error_of(enum jm_access access)
-{
-    switch (access) {
-    case JM_ACCESS_GRANTED:
-        return JsNoError;
-    case JM_ACCESS_BUSY:
-        return JsErrorWrongThread;
-    default:
-        return JsErrorInvalidArgument;
-    }
-}
 
 /* ---- Runtimes ---- */
 
@@ -81,7 +70,7 @@ static JsErrorCode begin(struct jm_operation *operation, JsRuntimeHandle runtime
     if (jm_runtime_in_event(jm_runtime_at(ref))) {
         return JsErrorRuntimeInUse;
     }
-    return error_of(jm_operation_begin(operation, ref));
+    return jm_abi_error(jm_operation_begin(operation, ref));
 }
 
 CHAKRA_API JsCollectGarbage(JsRuntimeHandle runtime)
@@ -130,24 +119,10 @@ CHAKRA_API JsGetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t *memoryLimit)
     return JsNoError;
 }
 
-/* Locks a runtime for a change that any thread may make at any time. */
-static JsErrorCode lock(JsRuntimeHandle runtime, uintptr_t here, struct jm_ref *ref)
-{
-    bool ready = jm_runtime_settle(here);
-    *ref = jm_runtime_find(runtime);
-    if (ref->slot == NULL) {
-        return JsErrorInvalidArgument;
-    }
-    if (!ready) {
-        return JsErrorOutOfMemory;
-    }
-    return jm_runtime_lock(*ref) ? JsNoError : JsErrorInvalidArgument;
-}
-
 CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit)
 {
     struct jm_ref ref;
-    JsErrorCode error = lock(runtime, HERE, &ref);
+    JsErrorCode error = jm_abi_lock(runtime, HERE, &ref);
     if (error != JsNoError) {
         return error;
     }
@@ -172,7 +147,7 @@ CHAKRA_API JsSetRuntimeMemoryAllocationCallback(JsRuntimeHandle runtime, void *c
                                                 JsMemoryAllocationCallback allocationCallback)
 {
     struct jm_ref ref;
-    JsErrorCode error = lock(runtime, HERE, &ref);
+    JsErrorCode error = jm_abi_lock(runtime, HERE, &ref);
     if (error != JsNoError) {
         return error;
     }
@@ -184,7 +159,7 @@ CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *call
                                              JsBeforeCollectCallback beforeCollectCallback)
 {
     struct jm_ref ref;
-    JsErrorCode error = lock(runtime, HERE, &ref);
+    JsErrorCode error = jm_abi_lock(runtime, HERE, &ref);
     if (error != JsNoError) {
         return error;
     }
@@ -248,7 +223,7 @@ CHAKRA_API JsSetCurrentContext(JsContextRef context)
         context_in_event(jm_context_current())) {
         return JsErrorRuntimeInUse;
     }
-    return error_of(jm_context_set_current(ref));
+    return jm_abi_error(jm_context_set_current(ref));
 }
 
 CHAKRA_API JsGetCurrentContext(JsContextRef *currentContext)
@@ -364,7 +339,7 @@ static bool attributes_of(struct jm_ref ref, uint32_t *attributes)
 static JsErrorCode set_disabled(JsRuntimeHandle runtime, bool disabled, uintptr_t here)
 {
     struct jm_ref ref;
-    JsErrorCode error = lock(runtime, here, &ref);
+    JsErrorCode error = jm_abi_lock(runtime, here, &ref);
     if (error == JsNoError) {
         jm_store_relaxed(&jm_runtime_at(ref)->disabled, disabled);
         jm_runtime_unlock(ref);

@@ -5,9 +5,9 @@
 
 #include <string.h>
 
+#include "abi.h"
 #include "account.h"
 #include "diagnose.h"
-#include "entry.h"
 #include "inspect.h"
 #include "large.h"
 #include "reserve.h"
@@ -492,13 +492,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_runtime_of(const void *ptr, JsRuntimeHandle *ru
 
 JM_INLINE JsErrorCode enter(struct jm_ref ref, JsRuntimeHandle runtime)
 {
-    static const JsErrorCode errors[] = {
-        [JM_ACCESS_GRANTED] = JsNoError,
-        [JM_ACCESS_STALE] = JsErrorInvalidArgument,
-        [JM_ACCESS_BUSY] = JsErrorWrongThread,
-        [JM_ACCESS_NO_ROOM] = JsErrorOutOfMemory,
-    };
-    return errors[jm_runtime_push(ref, (uintptr_t)runtime)];
+    return jm_abi_error(jm_runtime_push(ref, (uintptr_t)runtime));
 }
 
 static JM_NOINLINE JsErrorCode enter_slow(JsRuntimeHandle runtime)
@@ -559,7 +553,13 @@ JSRTMEM_API(JsErrorCode) jsrtmem_abandon(JsRuntimeHandle runtime)
 
 /* ---- Telling ---- */
 
-/* Copies a filled struct of `known` bytes to a caller who knows `*size` of it. */
+/* What each struct had in the first version, which every caller knows. They grow at their end. */
+#define UP_TO(type, field) (offsetof(type, field) + sizeof((type){0}.field))
+#define FIRST_REFUSAL_INFO UP_TO(jsrtmem_refusal_info, limit)
+#define FIRST_STATS UP_TO(jsrtmem_stats, misuses)
+#define FIRST_PROCESS_STATS UP_TO(jsrtmem_process_stats, metadata)
+
+/* Copies a filled struct of `known` bytes to a caller who knows `asked` of it. */
 static JsErrorCode hand_out(void *to, size_t asked, const void *from, size_t known)
 {
     size_t size = asked < known ? asked : known;
@@ -573,7 +573,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info)
     if (info == NULL) {
         return JsErrorNullArgument;
     }
-    if (info->struct_size < sizeof *info) {
+    if (info->struct_size < FIRST_REFUSAL_INFO) {
         return JsErrorInvalidArgument;
     }
     (void)jm_runtime_settle(HERE); /* what was left by a jump is a refusal too */
@@ -596,7 +596,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stat
     if (stats == NULL) {
         return JsErrorNullArgument;
     }
-    if (stats->struct_size < sizeof *stats) {
+    if (stats->struct_size < FIRST_STATS) {
         return JsErrorInvalidArgument;
     }
     const struct jm_heap *heap = &jm_runtime_at(ref)->heap;
@@ -624,13 +624,13 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stat
 
 JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(JsRuntimeHandle runtime)
 {
-    struct jm_ref ref = jm_runtime_find(runtime);
-    if (ref.slot == NULL || !jm_thread_ready() || !jm_runtime_lock(ref)) {
-        return JsErrorInvalidArgument;
+    struct jm_ref ref;
+    JsErrorCode error = jm_abi_lock(runtime, HERE, &ref);
+    if (error == JsNoError) {
+        jm_quota_reset_peak(&jm_runtime_at(ref)->heap.supply.quota);
+        jm_runtime_unlock(ref);
     }
-    jm_quota_reset_peak(&jm_runtime_at(ref)->heap.supply.quota);
-    jm_runtime_unlock(ref);
-    return JsNoError;
+    return error;
 }
 
 JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
@@ -638,7 +638,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
     if (stats == NULL) {
         return JsErrorNullArgument;
     }
-    if (stats->struct_size < sizeof *stats) {
+    if (stats->struct_size < FIRST_PROCESS_STATS) {
         return JsErrorInvalidArgument;
     }
     struct jm_totals totals = jm_account_totals();

@@ -127,7 +127,7 @@ static int check_unwatched(struct place *place)
         JsErrorCode code =
             call->function(call->kind == CALL_CONTEXT ? place->context : place->runtime, &out);
         JsErrorCode expected = works_anywhere(call) ? JsNoError : JsErrorOutOfMemory;
-        if (call->function == call_leave || call->function == call_reset_peak) {
+        if (call->function == call_leave) {
             expected = JsErrorInvalidArgument;
         }
         if (code != expected) {

@@ -1,0 +1,36 @@
+/*
+ * Layer 5: what the functions of both headers share: how access to a runtime becomes a result.
+ */
+#ifndef JM_ABI_H
+#define JM_ABI_H
+
+#include "jsrt.h"
+
+#include "entry.h"
+
+JM_INLINE JsErrorCode jm_abi_error(enum jm_access access)
+{
+    static const JsErrorCode errors[] = {
+        [JM_ACCESS_GRANTED] = JsNoError,
+        [JM_ACCESS_STALE] = JsErrorInvalidArgument,
+        [JM_ACCESS_BUSY] = JsErrorWrongThread,
+        [JM_ACCESS_NO_ROOM] = JsErrorOutOfMemory,
+    };
+    return errors[access];
+}
+
+/* Locks a runtime for a change that any thread may make at any time; jm_runtime_unlock ends it. */
+static inline JsErrorCode jm_abi_lock(JsRuntimeHandle runtime, uintptr_t here, struct jm_ref *ref)
+{
+    bool ready = jm_runtime_settle(here);
+    *ref = jm_runtime_find(runtime);
+    if (ref->slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    if (!ready) {
+        return JsErrorOutOfMemory;
+    }
+    return jm_runtime_lock(*ref) ? JsNoError : JsErrorInvalidArgument;
+}
+
+#endif
