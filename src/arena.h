@@ -1,12 +1,13 @@
 /*
  * Layer 3: an arena hands out the objects of one heap's small blocks. The fast paths are here.
  *
- * A block's objects lie side by side from its first granule to `carved`, live, free or queued; one
- * stretch of them, or what lies behind them, may be the arena's span, from which objects are cut:
+ * A block's objects lie side by side from its first granule to `carved`, live, free or queued, and among them holes,
+ * pages that were given back (see block.h). One stretch of them, or what lies behind them, may be the arena's
+ * span, from which objects are cut:
  *
  *      | live | free | live | span.next ...... span.end | live | free | carved ..... granules |
  *
- *      sum over blocks of carved - first granule == live + free + queued + (span.end - span.next)
+ *      sum over blocks of carved - first granule == live + free + queued + holes + (span.end - span.next)
  *
  * Nothing is counted: what is live and which blocks are empty, the state map tells whoever asks.
  *

@@ -117,7 +117,7 @@ struct jm_block {
     size_t granules;  /* end of the objects; 0 in a large block. Constant */
     char *start;      /* granule 0, or the object. Constant, but for moves */
     jm_state *map;    /* shared, queued by all: the state of each granule. Constant */
-    uint32_t carved;  /* granules below it hold objects, live, free or queued */
+    uint32_t carved;  /* granules below it hold objects, live, free or queued, or holes */
     uint32_t touched; /* the rest was never written. Without the span: carved <= touched */
     uint32_t
         witness; /* the granule where the witness starts or, where there is none, the last one did */

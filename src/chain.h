@@ -27,8 +27,8 @@ static inline struct jm_block *jm_chain_pop(struct jm_block **chain)
 struct jm_block *jm_chain_sort(struct jm_block *chain);
 
 /* Gives the first block of a chain to the OS, together with those behind it that follow it in the region, and takes
- * them off. pre: nobody reads them; where there are several, they have no holes. post: the bytes that they were
- * charged; 0: the OS refused, and they are untouched. */
+ * them off. pre: nobody reads them; where there are several, they have no holes. post: what was given, which is what
+ * they were charged where there are no holes; 0: the OS refused, and they are untouched. */
 size_t jm_chain_return(struct jm_block **chain);
 
 /* Gives one block to the OS. False: it is untouched. */

@@ -4,10 +4,12 @@
 
 #include "large.h"
 
-/* A heap that grows takes a block of this part of what it holds: its slack stays under an eighth. */
+/* A heap that grows takes a block of at most this part of what it holds, so that its slack stays under an eighth,
+ * but for the smallest ones: */
 #define GROWTH_DIVISOR 8
 
-/* All blocks but the first have this much: what comes and goes in a steady loop stays in one. */
+/* all blocks but the first have this much, where the limit allows it: what comes and goes in a steady loop stays in
+ * one. */
 #define GROWTH_MIN ((size_t)128 << 10)
 
 /* A sweep is worth its walk when this part of the small blocks is free, and this part of them was cut

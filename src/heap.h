@@ -1,7 +1,7 @@
 /*
  * Layer 3: a heap serves one runtime: small objects from an arena, large ones from blocks of their own.
  *
- * All but jm_heap_queue_free and the *_any functions run on the thread that uses the runtime. Where a
+ * All but the *_any functions and what stands behind them run on the thread that uses the runtime. Where a
  * function takes or gives back blocks, the host may run inside it; the heap is consistent then, and
  * whatever the function knew is looked up again after.
  */
@@ -97,7 +97,7 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
 /* Notes that a large block became empty. */
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
 
-/* Notes that a small block is new, and may stay empty. */
+/* Notes that a small block may be empty: it is new, or has lost its witness. */
 void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block);
 
 /* Notes that a small block has no witness any more. */
@@ -143,7 +143,7 @@ static inline struct jm_heap *jm_heap_of_block(const struct jm_block *block)
     return JM_CONTAINER(jm_load_relaxed(&block->owner), struct jm_heap, supply);
 }
 
-/* Of an object whose block was looked up by jm_pagemap_find. */
+/* Likewise, of an object whose block was looked up by jm_pagemap_find. */
 size_t jm_heap_usable_in(const struct jm_block *block, const void *pointer);
 bool jm_heap_queue_free(struct jm_block *block, void *pointer); /* false: it is not live */
 

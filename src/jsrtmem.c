@@ -334,7 +334,8 @@ JM_INLINE JsErrorCode free_small(struct jm_arena *arena, jm_state *state, void *
     return JsNoError;
 }
 
-/* A pointer outside of the region, or of a runtime that nobody uses; or none. */
+/* What the ways above have not freed: a pointer outside of the region, of a runtime that cannot be visited now, or to
+ * no object. */
 static JM_NOINLINE JsErrorCode free_rest(void *pointer)
 {
     if (pointer == NULL) {

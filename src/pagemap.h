@@ -103,7 +103,8 @@ extern JM_HIDDEN struct jm_reader_stripe jm_pagemap_stripes[JM_READER_STRIPES];
 extern JM_HIDDEN _Atomic(uint32_t) jm_pagemap_epoch;
 
 /* Begins reading blocks of others. They are looked up by a sequentially consistent load, which comes after
- * the count, as the change of the epoch does. Nothing until jm_pagemap_leave may block or call the host. */
+ * the count, as the change of the epoch does. Nothing until jm_pagemap_leave may wait for others or call the host;
+ * to walk a heap, or clear a large object, may take a while. */
 JM_INLINE _Atomic(uint32_t) *jm_pagemap_enter(void)
 {
     struct jm_reader_stripe *stripe = &jm_pagemap_stripes[jm_thread.id % JM_READER_STRIPES];
@@ -155,8 +156,7 @@ static inline bool jm_pagemap_is_over(uint32_t since, uint32_t epoch)
     return epoch - since >= 2;
 }
 
-/* Waits until no reader is left of what was unregistered before the call. Readers take a few steps, none
- * of which waits. */
+/* Waits until no reader is left of what was unregistered before the call. None of them waits for anybody. */
 void jm_pagemap_wait(void);
 
 void jm_pagemap_before_fork(void);

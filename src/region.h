@@ -33,7 +33,7 @@ struct jm_block;
 #define JM_UNIT ((size_t)1 << JM_UNIT_BITS)
 
 #if UINTPTR_MAX > 0xffffffffu
-#define JM_REGION_BITS 34 /* 16 GiB of blocks, and 2 GiB of tables, most of them never touched */
+#define JM_REGION_BITS 34 /* 16 GiB of blocks, and 2.3 GiB of tables, most of them never touched */
 #else
 #define JM_REGION_BITS 28
 #endif
@@ -41,7 +41,7 @@ struct jm_block;
 /*
  * Whose a unit is: the arena of a small block, the supply of a large one; or null. Whoever wants to know
  * whether it is his own compares the token, and need not follow a pointer into what may be another's.
- * Written by the thread that uses the runtime.
+ * Written by the thread that uses the runtime; where nobody has the unit, under the region's lock.
  */
 typedef _Atomic(const void *) jm_token;
 

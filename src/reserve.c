@@ -275,9 +275,9 @@ static void keep(struct jm_block *block, struct jm_block **list)
 static bool serves(const struct jm_block *block, size_t size, size_t alignment,
                    const struct jm_supply *tenant)
 {
-    bool fits = block->charge >= size && block->charge - size <= size / SURPLUS_DIVISOR;
-    bool aligned = ((uintptr_t)block->start & (alignment - 1)) == 0;
-    return fits && aligned && is_of(block, tenant);
+    bool is_close = block->charge >= size && block->charge - size <= size / SURPLUS_DIVISOR;
+    bool is_aligned = ((uintptr_t)block->start & (alignment - 1)) == 0;
+    return is_close && is_aligned && is_of(block, tenant);
 }
 
 /* The place in the list of the best block among the first ones. NULL: none serves. pre: the lock is held. */
@@ -409,7 +409,7 @@ static bool wait_for_readers(struct jm_block *block)
 bool jm_reserve_give(struct jm_block *block, bool must)
 {
     jm_reserve_settle();
-    /* A large block whose tenant ends is of use to nobody. */
+    /* A large block that has to go is of use to nobody: its tenant ends, or it could not be cut. */
     struct jm_block **list = must && jm_block_is_large(block) ? NULL : list_for(block);
     if (list != NULL && keep_at_once(block, list)) {
         return true;

@@ -1,7 +1,7 @@
 /*
  * Layer 2: the process reserve. It keeps released blocks warm, up to a bound, so that runtimes that come
- * and go do not pay for mappings and page faults. What one tenant left in a small block is zeroed for the
- * next. A large block waits for the tenant that had it, as it is, and goes when that collects or ends.
+ * and go do not pay for mappings and page faults. What one tenant left in a small block is zeroed for
+ * another. A large block waits for the tenant that had it, as it is, and goes when that collects or ends.
  *
  * Any thread may call; the reserve has a lock of its own. It knows no runtime and no host.
  */
@@ -24,7 +24,7 @@
 /* Reads the bound from the environment. */
 void jm_reserve_init(void);
 
-/* A block of exactly `size` bytes, cleared for its tenant but for region, charge and touched; or NULL. */
+/* A block of exactly `size` bytes whose map is clear, and its memory, unless the tenant had it last; or NULL. */
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant);
 
 /* A large block that the tenant had, of `size` bytes or up to a quarter more, whose object is aligned; or NULL. */

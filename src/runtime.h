@@ -2,11 +2,12 @@
  * Layer 4: runtimes. A runtime is a quota and a heap, used by one thread at a time.
  *
  * A thread uses a runtime because it entered it (jm_runtime_enter, or a current context), or for the
- * length of an operation (any call that may take or give back blocks, or that came without entering):
+ * length of an operation (any call that may take or give back blocks, or that came without entering), or of a
+ * visit, which is a small operation that nobody counts (see entry.h):
  *
  *      owner == 0                            nobody uses it: entries == operations == 0
  *      owner == thread id << 1 | 1           entries > 0
- *      owner == thread id << 1               entries == 0, operations > 0
+ *      owner == thread id << 1               entries == 0, operations > 0, or a visit
  *      owner == JM_NEVER                     it is not live, or becomes so: nobody can use it
  *
  * Whoever changes `owner` from 0 owns everything in the runtime but what is marked as shared. An

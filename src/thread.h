@@ -82,8 +82,9 @@ JM_INLINE struct jm_frame *jm_thread_innermost(void)
 void jm_thread_reset(void);
 
 /*
- * A lock for sections of a few instructions, in which nothing can fail and no host code runs. The word
- * holds the owner's id, so that a forked child takes over what a vanished thread held.
+ * A lock for sections in which no host code runs: most are a few steps, those of tables that grow call the OS.
+ * The word holds the owner's id, so that a forked child takes over what a vanished thread held.
+ * pre: the thread has an id.
  */
 struct jm_lock {
     _Atomic(jm_thread_id) owner;
