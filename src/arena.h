@@ -64,8 +64,7 @@ static inline struct jm_block *jm_arena_home(const struct jm_arena *arena)
 /* The granule that starts at `pointer`, or one beyond every block where none does. */
 JM_INLINE size_t jm_granule_of(const struct jm_block *block, const void *pointer)
 {
-    uintptr_t offset = (uintptr_t)pointer - (uintptr_t)block->start;
-    return offset >> JM_GRANULE_BITS | offset << (sizeof offset * 8 - JM_GRANULE_BITS);
+    return jm_region_granule(block->start, pointer);
 }
 
 static inline void *jm_granule_address(const struct jm_block *block, size_t granule)

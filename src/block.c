@@ -39,24 +39,23 @@ static void unlink_block(struct jm_supply *supply, struct jm_block *block)
 }
 
 /* Where a block is registered: all units of a small one, the object's of a large one. */
-static void register_block(struct jm_supply *supply, struct jm_block *block)
+/* A small block registers all of itself, a large one where it starts. */
+static size_t registered_size(const struct jm_block *block)
 {
-    jm_store_relaxed(&block->owner, supply);
-    if (jm_block_is_large(block)) {
-        jm_pagemap_set(block->start, 1, block, supply);
-    } else {
-        const void *token = jm_load_relaxed(&supply->small_token);
-        jm_pagemap_set(block->start, jm_block_size(block), block, token);
-    }
+    return jm_block_is_large(block) ? 1 : jm_block_size(block);
 }
 
-static void unregister_block(struct jm_block *block)
+static void register_block(struct jm_supply *supply, struct jm_block *block)
 {
-    if (jm_block_is_large(block)) {
-        jm_pagemap_set(block->start, 1, NULL, NULL);
-    } else {
-        jm_pagemap_set(block->start, jm_block_size(block), NULL, NULL);
-    }
+    bool is_large = jm_block_is_large(block);
+    jm_store_relaxed(&block->owner, supply);
+    jm_pagemap_set(block->start, registered_size(block), block,
+                   is_large ? supply : jm_load_relaxed(&supply->small_token));
+}
+
+static void unregister_block(const struct jm_block *block)
+{
+    jm_pagemap_set(block->start, registered_size(block), NULL, NULL);
 }
 
 void jm_block_set_small_token(struct jm_supply *supply, const void *token)

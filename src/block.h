@@ -127,7 +127,7 @@ struct jm_block {
     struct jm_os_region region; /* the mapping; in the region, the stretch */
     size_t
         charge; /* bytes of the quota; what the region has beyond them is reserved, unused or holes */
-    bool resizable;                 /* the region is a mapping of the block alone */
+    bool resizable;                 /* a large block whose region is a mapping of it alone */
     bool recycled;                  /* a large block whose object is not zero, as new ones are */
     uint32_t retired;               /* in the reserve: the epoch in which it was unregistered */
     const struct jm_supply *tenant; /* in the reserve: who had it last, */
@@ -213,12 +213,6 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
 static inline size_t jm_large_usable(const struct jm_block *block)
 {
     return jm_load_relaxed(&block->usable) - JM_PAD;
-}
-
-/* True where a large block's size can change: not if it lies in a larger reservation. */
-static inline bool jm_block_is_resizable(const struct jm_block *block)
-{
-    return block->resizable;
 }
 
 /*

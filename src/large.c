@@ -62,7 +62,7 @@ void jm_large_clear(const struct jm_block *block, size_t bytes)
 /* Never refused, and never moved: the object stays in its block, which may give back its end. */
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size)
 {
-    if (jm_block_is_resizable(block) && !jm_quota_in_callback(&heap->supply.quota)) {
+    if (block->resizable && !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, block_bytes(size));
     }
     return show(block, jm_large_usable(block));
@@ -72,7 +72,7 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
                   enum jm_verdict *verdict)
 {
     void *pointer = block->start;
-    if (!jm_block_is_resizable(block)) {
+    if (!block->resizable) {
         return jm_heap_move(heap, pointer, size, verdict);
     }
     size_t bytes = block_bytes(size);

@@ -39,11 +39,6 @@ static void append_number(struct jm_line *line, uint64_t number, unsigned base)
     }
 }
 
-void jm_line_number(struct jm_line *line, uint64_t number)
-{
-    append_number(line, number, 10);
-}
-
 void jm_line_address(struct jm_line *line, uintptr_t address)
 {
     jm_line_text(line, "0x");
@@ -54,7 +49,7 @@ void jm_line_field(struct jm_line *line, const char *name, uint64_t number)
 {
     jm_line_text(line, name);
     append(line, ' ');
-    jm_line_number(line, number);
+    append_number(line, number, 10);
 }
 
 void jm_line_limit(struct jm_line *line, const char *name, size_t limit)

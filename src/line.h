@@ -15,9 +15,8 @@ struct jm_line {
 /* A line begins with the library's name. */
 struct jm_line jm_line_begin(void);
 
-/* Appends text; a number in decimal, or in hexadecimal behind 0x; `name`, a space and a number. */
+/* Appends text; a number in hexadecimal behind 0x; `name`, a space and a number in decimal. */
 void jm_line_text(struct jm_line *line, const char *text);
-void jm_line_number(struct jm_line *line, uint64_t number);
 void jm_line_address(struct jm_line *line, uintptr_t address);
 void jm_line_field(struct jm_line *line, const char *name, uint64_t number);
 

@@ -77,7 +77,7 @@ struct jm_region {
 };
 extern JM_HIDDEN struct jm_region jm_region;
 
-/* The granule that starts at `pointer`, or one beyond the region where none does. */
+/* The granule, counted from `base`, that starts at `pointer`, or one beyond the region where none does. */
 JM_INLINE size_t jm_region_granule(const char *base, const void *pointer)
 {
     uintptr_t offset = (uintptr_t)pointer - (uintptr_t)base;

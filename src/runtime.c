@@ -90,7 +90,8 @@ enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtim
     return JM_ACCESS_GRANTED;
 }
 
-bool jm_operation_goes_on(const struct jm_operation *operation)
+/* False where the operation was ended from inside a callback. */
+static bool goes_on(const struct jm_operation *operation)
 {
     const struct jm_runtime *runtime = operation->runtime;
     return jm_runtime_is_mine(runtime) && runtime->heap.supply.quota.operations >= operation->index;
@@ -107,7 +108,7 @@ void jm_operation_end(struct jm_operation *operation)
 {
     struct jm_runtime *runtime = operation->runtime;
     jm_inspect_end();
-    if (JM_LIKELY(jm_operation_goes_on(operation))) {
+    if (JM_LIKELY(goes_on(operation))) {
         runtime->heap.supply.quota.operations = operation->index - 1;
         jm_runtime_settle_owner(runtime);
     }
@@ -328,7 +329,7 @@ void jm_runtime_collect(const struct jm_operation *operation)
         }
         call_before_collect(runtime, &notice->hook);
     }
-    if (jm_operation_goes_on(operation)) {
+    if (goes_on(operation)) {
         jm_heap_collect(&runtime->heap);
     }
 }

@@ -145,9 +145,6 @@ enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtim
 /* Gives back what waits for it. The host may run: before there is a result that it could lose. */
 void jm_operation_tidy(const struct jm_operation *operation);
 
-/* False where the operation was ended from inside a callback. */
-bool jm_operation_goes_on(const struct jm_operation *operation);
-
 /* Ends an operation that goes on. */
 void jm_operation_end(struct jm_operation *operation);
 void jm_operation_unwind(struct jm_operation *operation);

@@ -60,7 +60,7 @@ static bool take_from(struct jm_block *block, size_t word, size_t end)
 }
 
 /* Where the next object, hole or span starts behind what starts at a granule. */
-static size_t next_start(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
+static size_t next_place(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
 {
     unsigned state = jm_load_relaxed(&block->map[granule]);
     if (state == 0) { /* the span */
@@ -75,7 +75,7 @@ enum finding { FOUND, NONE, UNCLEAR };
 static enum finding take_between(const struct jm_arena *arena, struct jm_block *block, size_t start,
                                  size_t end, unsigned *steps)
 {
-    for (; start < end; start = next_start(arena, block, start)) {
+    for (; start < end; start = next_place(arena, block, start)) {
         if (*steps == 0) {
             return UNCLEAR;
         }

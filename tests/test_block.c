@@ -159,7 +159,7 @@ static void a_large_block_holds_an_aligned_object(void **state)
         assert_supply((const struct jm_block *const *)&block, 1);
         assert_int_equal(mapped(), block->charge);
         if (alignment <= page) {
-            assert_true(jm_block_is_resizable(block));
+            assert_true(block->resizable);
         }
         assert_true(jm_block_release(SUPPLY, block, false));
         nothing_is_held();

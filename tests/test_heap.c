@@ -515,7 +515,7 @@ static void an_aligned_large_object_grows_by_a_copy(void **state)
     }
     for (size_t i = 0; i < COUNT_OF(objects); i++) {
         size_t charge = block_of(objects[i])->charge;
-        bool fixed = !jm_block_is_resizable(block_of(objects[i]));
+        bool fixed = !block_of(objects[i])->resizable;
         assert_ptr_equal(resized(objects[i], KIB(300)), objects[i]);
         assert_true(!fixed || block_of(objects[i])->charge == charge);
         objects[i] = resized(objects[i], MIB(2));
