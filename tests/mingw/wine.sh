@@ -22,12 +22,16 @@ export WINEPREFIX WINEPATH WINEDEBUG WINEDLLOVERRIDES
 unset DISPLAY
 
 # First a word from Wine itself. A Wine without 32 bits takes a 32-bit program for run without running it;
-# and what it keeps in the background would hold our output open for as long as that lasts.
+# and what it keeps in the background would hold our output open for as long as that lasts. One start of
+# some thousands fails, for no reason that a second one has.
 folder=system32
 case $compiler in *i686*) folder=syswow64 ;; esac
 heard=$(mktemp "${TMPDIR:-/tmp}/jsrtmem-wine.XXXXXX") || exit 125
-wine "C:\\windows\\$folder\\cmd.exe" /c echo runs >"$heard" 2>/dev/null </dev/null
-word=$(tr -d '\r' <"$heard")
+for _ in 1 2 3; do
+    wine "C:\\windows\\$folder\\cmd.exe" /c echo runs >"$heard" 2>/dev/null </dev/null
+    word=$(tr -d '\r' <"$heard")
+    [ "$word" = runs ] && break
+done
 rm -f "$heard"
 if [ "$word" != runs ]; then
     echo "wine.sh: Wine does not run programs of this kind: $1" >&2
