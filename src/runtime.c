@@ -512,8 +512,8 @@ bool jm_runtime_init(void)
         if (JM_LIKELY(state == INIT_DONE)) {
             return true;
         }
-        uintptr_t here = jm_os_process();
-        if (state != here && jm_swap_acquire(&init_state, &state, here)) {
+        uintptr_t pid = jm_os_process();
+        if (state != pid && jm_swap_acquire(&init_state, &state, pid)) { /* unreachable: two do */
             bool done = init_once();
             jm_store_release(&init_state, done ? INIT_DONE : 0);
             return done;
