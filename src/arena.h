@@ -11,7 +11,8 @@
  *
  * Nothing is counted: what is live and which blocks are empty, the state map tells whoever asks.
  *
- * There is one list of free objects per class, linked through the objects themselves. A link is a
+ * There is one list of free objects per class, linked through the objects themselves. Where it is empty, an object of
+ * the near class serves (see sizeclass.h): what was freed is used again before new memory is. A link is a
  * hint: whoever follows one asks the state map first whether it leads to a free object of this class.
  * Where it does not, the list ends there, and what it may have led to is found again by a sweep (see
  * sweep.h). So a tenant that writes into freed memory costs itself a sweep and nothing else, and a
@@ -40,7 +41,7 @@ struct jm_span {
 
 struct jm_arena {
     struct jm_span span;
-    struct jm_link free[JM_CLASSES + 1]; /* by code; `next` is the first object */
+    struct jm_link free[JM_CLASSES + 2]; /* by code; `next` is the first object. The last: null */
     struct jm_supply *supply;
     struct jm_block *doubtful; /* the one block that may be empty, see giveback.c; or null */
     uint32_t cut;              /* granules of spans chosen and blocks opened since the last sweep */
@@ -121,6 +122,13 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
     jm_state *state;
     bool taken = jm_arena_peek(arena, link, &state) && jm_arena_take(list, link, state, code);
     return taken ? link : NULL;
+}
+
+/* True where neither class `code` nor the one near it has a list. */
+JM_INLINE bool jm_arena_lists_none(const struct jm_arena *arena, size_t code)
+{
+    uintptr_t own = (uintptr_t)arena->free[code].next;
+    return (own | (uintptr_t)arena->free[jm_class_near(code)].next) == 0;
 }
 
 /* Some processors forward what was stored here to the next pop at once, but only where neither adds an index

@@ -237,6 +237,9 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
         object = jm_arena_pop_found(arena, code);
     }
     if (object == NULL) {
+        object = jm_arena_pop_found(arena, (unsigned)jm_class_near(code));
+    }
+    if (object == NULL) {
         object = cut(arena, code);
     }
     if (object == NULL) {
@@ -294,7 +297,8 @@ static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     struct jm_block *block = jm_block_of(object);
     size_t granule = jm_granule_of(block, object);
     void *aligned = (void *)jm_align_up((uintptr_t)object, alignment);
-    jm_arena_split(heap->arena, block, granule, JM_PLAIN, wide_code, jm_granule_of(block, aligned),
+    jm_arena_split(heap->arena, block, granule, JM_PLAIN,
+                   jm_arena_class_at(heap->arena, block, granule), jm_granule_of(block, aligned),
                    code);
     return aligned;
 }
@@ -406,14 +410,14 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
     return moved;
 }
 
-/* Changes the class of a small object where it lies; `live` is its state. False: it has to move. */
+/* Changes the class of a small object where it lies, if that is of use; `live` is its state. False: it has to move. */
 static bool resize_in_place(struct jm_heap *heap, jm_state *state, unsigned live, void *pointer,
                             unsigned code)
 {
     struct jm_arena *arena = heap->arena;
     unsigned old = jm_state_class(live);
     unsigned kind = live - old;
-    if (code == old) {
+    if (code == old || jm_class_near(code) == old) {
         return true;
     }
     if (code > old && !jm_arena_extend(arena, state, pointer, kind, old, code)) {

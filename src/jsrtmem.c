@@ -172,12 +172,21 @@ static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
     return object != NULL ? object : alloc_slow((JsRuntimeHandle)jm_current.handle, size);
 }
 
-/* The list of the class is of no use: most often, it is empty. */
-static JM_NOINLINE void *alloc_new(size_t code, size_t size)
+/* A larger object that is free, rather than new memory. */
+static JM_NOINLINE void *alloc_near(size_t code, size_t size)
 {
-    struct jm_arena *arena = jm_current.arena;
-    bool can_cut = arena->free[code].next == NULL && jm_arena_has_room(arena, code);
-    return JM_LIKELY(can_cut) ? jm_arena_cut(arena, code) : alloc_refill(code, size);
+    void *object = jm_arena_pop(jm_current.arena, jm_class_near(code));
+    return JM_LIKELY(object != NULL) ? object : alloc_refill(code, size);
+}
+
+/* The list of the class is of no use: most often, it is empty. */
+static JM_NOINLINE void *alloc_new(size_t code, size_t size, struct jm_arena *arena)
+{
+    if (!jm_arena_lists_none(arena, code)) {
+        return alloc_near(code, size);
+    }
+    bool can_cut = JM_LIKELY(jm_arena_has_room(arena, code));
+    return can_cut ? jm_arena_cut(arena, code) : alloc_refill(code, size);
 }
 
 /* A size beyond the table. */
@@ -187,8 +196,9 @@ static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
         return alloc_visiting(runtime, size);
     }
     unsigned code = jm_class_of_size(size);
-    void *object = jm_arena_pop(jm_current.arena, code);
-    return object != NULL ? object : alloc_new(code, size);
+    struct jm_arena *arena = jm_current.arena;
+    void *object = jm_arena_pop(arena, code);
+    return object != NULL ? object : alloc_new(code, size, arena);
 }
 
 JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
@@ -197,8 +207,9 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
         return fit(alloc_medium(runtime, size), size);
     }
     size_t code = jm_class_sizes[size];
-    void *object = jm_arena_pop(jm_current.arena, code);
-    return fit(JM_LIKELY(object != NULL) ? object : alloc_new(code, size), size);
+    struct jm_arena *arena = jm_current.arena;
+    void *object = jm_arena_pop(arena, code);
+    return fit(JM_LIKELY(object != NULL) ? object : alloc_new(code, size, arena), size);
 }
 
 /* A new large object, or NULL. Not inlined, so that the common way stays as short as it is. */

@@ -43,6 +43,14 @@ extern JM_HIDDEN const uint8_t jm_class_sizes[JM_STEP_MAX + 1]; /* by bytes: the
 extern JM_HIDDEN const uint8_t jm_class_steps[65]; /* by count of units: the step that fits */
 extern JM_HIDDEN const uint16_t jm_class_granules[JM_CLASSES + 1]; /* by code */
 
+/* The class whose free objects serve a request for `code`, too: the next one where it is a seventh larger at most, or
+ * else `code` itself. Of the last class it is one beyond, which no object has. */
+#define JM_NEAR_MIN 7
+JM_INLINE size_t jm_class_near(size_t code)
+{
+    return code + 1 - (code < JM_NEAR_MIN);
+}
+
 /* The smallest class of at least `granules`, at most JM_SMALL_GRANULES; 0 counts as 1. */
 JM_INLINE unsigned jm_class_of(size_t granules)
 {

@@ -559,6 +559,36 @@ static void shrinking_never_fails(void **state)
     assert_all_freed(&host);
 }
 
+/* Rather than new memory, entered or not. */
+static void a_free_object_that_is_little_larger_is_used_again(void **state)
+{
+    (void)state;
+    for (int entered = 0; entered <= 1; entered++) {
+        JsRuntimeHandle runtime = new_runtime();
+        if (entered != 0) {
+            assert_ok(jsrtmem_enter(runtime));
+        }
+        void *free = new_object(runtime, 144);
+        void *other = new_object(runtime, 144);
+        assert_ok(jsrtmem_free(free));
+        void *object = new_object(runtime, 128);
+        assert_ptr_equal(object, free);
+        assert_int_equal(jsrtmem_usable_size(object), 144);
+        assert_ptr_equal(jsrtmem_realloc(runtime, object, 128), object);
+        assert_int_equal(jsrtmem_usable_size(object), 144);
+        assert_ok(jsrtmem_free(object));
+        assert_code(jsrtmem_free(object), JsErrorInvalidArgument);
+        object = new_object(runtime, 112); /* of 128 at most */
+        assert_ptr_not_equal(object, free);
+        assert_int_equal(jsrtmem_usable_size(object), 112);
+        assert_ok(jsrtmem_free(other));
+        if (entered != 0) {
+            assert_ok(jsrtmem_leave(runtime));
+        }
+        dispose(runtime);
+    }
+}
+
 static void objects_of_another_runtime_are_refused(void **state)
 {
     JsRuntimeHandle mine = new_runtime();
@@ -696,6 +726,7 @@ int main(void)
         cmocka_unit_test(realloc_of_aligned_objects),
         cmocka_unit_test(realloc_step_by_step),
         cmocka_unit_test(shrinking_never_fails),
+        cmocka_unit_test(a_free_object_that_is_little_larger_is_used_again),
         cmocka_unit_test(objects_of_another_runtime_are_refused),
         cmocka_unit_test(null_pointers),
         cmocka_unit_test(objects_never_overlap),

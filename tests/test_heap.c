@@ -998,6 +998,39 @@ static void the_walk_sees_each_damage(void **state)
     DAMAGE(HEAP->empty_large, void *, large);
 }
 
+/* Where nothing of a class is free, a free object of the next one serves, if it is little larger, and stays what it is;
+ * so too where a part of it only is to be handed out. */
+static void a_free_object_of_the_near_class_serves(void **state)
+{
+    (void)state;
+    for (unsigned code = 1; code < JM_CLASSES; code++) {
+        enum jm_verdict verdict = JM_GRANTED;
+        size_t size = jm_class_bytes(code);
+        size_t larger = jm_class_bytes(code + 1);
+        void *kept = rig_alloc(&rig, 16);
+        void *free = rig_alloc(&rig, larger);
+        void *behind = rig_alloc(&rig, 16);
+        free_object(free);
+        void *object = rig_alloc(&rig, size);
+        bool serves = code >= JM_NEAR_MIN;
+        assert_true((object == free) == serves);
+        assert_int_equal(jm_heap_usable(HEAP, object), serves ? larger : size);
+        assert_ptr_equal(jm_heap_resize(HEAP, object, size, &verdict), object);
+        assert_ptr_equal(jm_heap_resize_here(HEAP, object, size), object);
+        assert_int_equal(jm_heap_usable(HEAP, object), serves ? larger : size);
+        (void)check();
+        free_object(object);
+        object = jm_heap_alloc_aligned(HEAP, 32, size - 16, &verdict);
+        assert_int_equal((uintptr_t)object % 32, 0);
+        (void)check();
+        free_object(object);
+        free_object(behind);
+        free_object(kept);
+        jm_heap_collect(HEAP);
+        rig_forget(&rig);
+    }
+}
+
 #define HEAP_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
 
 /* The OS takes nothing back: what is empty stays, and serves again. */
@@ -1080,6 +1113,7 @@ int main(void)
         HEAP_TEST(a_jump_out_of_a_collect_forgets_no_empty_block),
         HEAP_TEST(small_objects_change_in_place_where_they_can),
         HEAP_TEST(the_rest_of_any_block_serves),
+        HEAP_TEST(a_free_object_of_the_near_class_serves),
         HEAP_TEST(the_walk_sees_each_damage),
         HEAP_TEST(one_refusal_of_the_os_keeps_one_block),
         HEAP_TEST(idle_is_asked_again_for_what_the_os_did_not_take),

@@ -45,6 +45,18 @@ static void waste_is_an_eighth_at_most(void **state)
     }
 }
 
+static void the_near_class_is_a_seventh_larger_at_most(void **state)
+{
+    (void)state;
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        size_t near = jm_class_near(code);
+        require(near == (code < JM_NEAR_MIN ? code : code + 1), "near class %u", code);
+        size_t more = near > JM_CLASSES ? 0 : jm_class_bytes(near) - jm_class_bytes(code);
+        require(more * 7 <= jm_class_bytes(code), "class %u, near class %u", code, (unsigned)near);
+    }
+    assert_int_equal(jm_class_near(JM_NEAR_MIN - 1), JM_NEAR_MIN - 1);
+}
+
 static void the_largest_class_within_a_stretch(void **state)
 {
     (void)state;
@@ -93,6 +105,7 @@ int main(void)
         cmocka_unit_test(every_count_gets_the_smallest_class_that_fits),
         cmocka_unit_test(classes_grow_and_end_at_the_largest_object),
         cmocka_unit_test(waste_is_an_eighth_at_most),
+        cmocka_unit_test(the_near_class_is_a_seventh_larger_at_most),
         cmocka_unit_test(the_largest_class_within_a_stretch),
         cmocka_unit_test(a_state_byte_says_one_thing),
     };

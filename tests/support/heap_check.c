@@ -159,12 +159,14 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     return NULL;
 }
 
+/* Where a span ends its block, used up or not, what lies before it was handed out. */
 static const char *check_untouched(const struct check *check, const struct jm_block *block)
 {
-    struct stretch span = span_in(check->heap, block);
-    size_t start = block->touched;
-    if (span.end == block->granules && span.start > start) {
-        start = span.start;
+    const struct jm_span *span = &check->heap->arena->span;
+    bool is_last = span->block == block && jm_granule_of(block, span->end) == block->granules;
+    size_t start = is_last ? jm_granule_of(block, span->next) : 0;
+    if (start < block->touched) {
+        start = block->touched;
     }
     const char *bytes = jm_granule_address(block, start);
     size_t size = start < block->granules ? (block->granules - start) << JM_GRANULE_BITS : 0;
