@@ -61,6 +61,16 @@ void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
     return NULL;
 }
 
+void *jm_arena_pop_larger(struct jm_arena *arena, unsigned code)
+{
+    unsigned most = jm_class_granules[code] * 3u / 2;
+    void *object = NULL;
+    while (object == NULL && ++code <= JM_CLASSES && jm_class_granules[code] <= most) {
+        object = jm_arena_pop_found(arena, code);
+    }
+    return object;
+}
+
 void jm_arena_clear_lists(struct jm_arena *arena)
 {
     for (unsigned code = 1; code <= JM_CLASSES; code++) {

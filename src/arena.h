@@ -207,6 +207,10 @@ struct jm_arena *jm_arena_move(struct jm_arena *arena, struct jm_block *block);
 /* Pops where jm_arena_pop could not because of the place. A link that leads nowhere ends its list. */
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
 
+/* Pops an object of a greater class, half as large again at most: to split it would cost more than it saves. NULL: none
+ * is listed. */
+void *jm_arena_pop_larger(struct jm_arena *arena, unsigned code);
+
 /* True where no list has an object. */
 bool jm_arena_lists_nothing(const struct jm_arena *arena);
 

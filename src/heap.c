@@ -243,6 +243,9 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
         object = cut(arena, code);
     }
     if (object == NULL) {
+        object = jm_arena_pop_larger(arena, code);
+    }
+    if (object == NULL) {
         jm_arena_choose_span(arena, code);
         arena->cut += jm_arena_span_granules(arena);
         object = cut(arena, code);

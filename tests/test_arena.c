@@ -222,6 +222,24 @@ static void a_larger_free_object_becomes_the_span_whatever_its_class(void **stat
     }
 }
 
+static void a_free_object_that_is_not_much_larger_serves_whole(void **state)
+{
+    (void)state;
+    for (unsigned code = 1; code < JM_CLASSES; code++) {
+        for (unsigned larger = code + 1; larger <= JM_CLASSES && larger < code + 8; larger++) {
+            void *object = list_one(larger);
+            bool whole = 2u * jm_class_granules[larger] <= 3u * jm_class_granules[code];
+            assert_ptr_equal(jm_heap_refill(HEAP, code), object);
+            assert_int_equal(jm_heap_usable(HEAP, object), jm_class_bytes(whole ? larger : code));
+            assert_true(jm_heap_free(HEAP, object));
+            jm_arena_retire_span(HEAP->arena);
+            jm_sweep(HEAP->arena);
+            (void)assert_heap(HEAP, HEAP_LISTS);
+            jm_heap_collect(HEAP);
+        }
+    }
+}
+
 static void of_two_larger_ones_that_with_room_for_two_becomes_the_span(void **state)
 {
     (void)state;
@@ -539,6 +557,7 @@ int main(void)
         ARENA_TEST(a_whole_block_can_be_handed_out),
         ARENA_TEST(a_split_keeps_one_part_and_frees_the_rest),
         ARENA_TEST(a_larger_free_object_becomes_the_span_whatever_its_class),
+        ARENA_TEST(a_free_object_that_is_not_much_larger_serves_whole),
         ARENA_TEST(of_two_larger_ones_that_with_room_for_two_becomes_the_span),
         ARENA_TEST(the_rest_of_a_block_becomes_the_span_where_it_just_fits),
         ARENA_TEST(an_object_extends_into_the_span_behind_it_only),
