@@ -118,7 +118,7 @@ bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
 void jm_quota_reset_peak(struct jm_quota *quota)
 {
     (void)atomic_exchange(&quota->peak, jm_load_relaxed(&quota->usage));
-    atomic_thread_fence(memory_order_seq_cst); /* as in jm_quota_confirm */
+    jm_fence_after_swap(); /* as in jm_quota_confirm */
     size_t peak = jm_load_relaxed(&quota->peak);
     size_t usage = jm_load_relaxed(&quota->usage);
     while (usage > peak && !atomic_compare_exchange_weak(&quota->peak, &peak, usage)) {

@@ -3,9 +3,11 @@
  */
 #include "support/random.h"
 #include "support/unit.h"
+#include "support/worker.h"
 
 #include <string.h>
 
+#include "os.h"
 #include "quota.h"
 #include "runtime.h"
 
@@ -238,6 +240,51 @@ static void the_peak_is_the_highest_usage(void **state)
     assert_int_equal(peak(), 16384);
 }
 
+/* A thread that charges whenever it is told to, at about the time at which the peak is reset. */
+#define ROUNDS (UNIT_SANITIZED ? 10000u : 50000u)
+static struct {
+    _Atomic(unsigned) begun, done;
+} meeting;
+
+static void wait_for(_Atomic(unsigned) *count, unsigned round)
+{
+    for (unsigned attempt = 0; jm_load_acquire(count) != round; attempt++) {
+        jm_os_pause(attempt / 64);
+    }
+}
+
+static void charge_each_round(void *unused)
+{
+    (void)unused;
+    (void)jm_thread_ready();
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        wait_for(&meeting.begun, round);
+        (void)jm_quota_charge(&the_quota, 4096);
+        jm_store_release(&meeting.done, round);
+    }
+}
+
+static void a_charge_and_a_reset_of_the_peak_see_each_other(void **state)
+{
+    worker *other = worker_start();
+    size_t lost = 0;
+
+    (void)state;
+    worker_post(other, charge_each_round, NULL);
+    for (unsigned round = 1; round <= ROUNDS; round++) {
+        jm_store_relaxed(&the_quota.usage, 0);
+        jm_store_relaxed(&the_quota.peak, round % 2 == 0 ? 4096 : 8192);
+        jm_store_release(&meeting.begun, round);
+        for (volatile unsigned i = 0; i < round / 2 % 128; i++) {
+        }
+        jm_quota_reset_peak(&the_quota);
+        wait_for(&meeting.done, round);
+        lost += peak() < usage();
+    }
+    worker_stop(other);
+    assert_int_equal(lost, 0);
+}
+
 static void nothing_is_told_inside_the_callback(void **state)
 {
     (void)state;
@@ -341,6 +388,7 @@ int main(void)
         QUOTA_TEST(a_limit_lowered_before_the_charge_refuses_it),
         QUOTA_TEST(sums_near_the_end_of_size_do_not_wrap),
         QUOTA_TEST(the_peak_is_the_highest_usage),
+        QUOTA_TEST(a_charge_and_a_reset_of_the_peak_see_each_other),
         QUOTA_TEST(nothing_is_told_inside_the_callback),
         QUOTA_TEST(without_a_callback_events_are_counted),
         QUOTA_TEST(reset_forgets_everything),
