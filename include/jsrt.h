@@ -20,8 +20,8 @@
  * changes nothing and writes to no out-parameter, but that JsCreateRuntime sets it to null.
  *
  * A thread's first call asks the OS to tell the library when the thread exits. Where the OS has no
- * room for that, calls on the thread give JsErrorOutOfMemory, but for those that only read, and
- * jsrtmem_free.
+ * room for that, calls on the thread that need to know when it ends give JsErrorOutOfMemory: those that use
+ * or change a runtime or a context. What only reads works, and so does jsrtmem_free.
  *
  * Handles. A runtime or context handle is an opaque value, not an address. A null, forged, stale or
  * disposed one gives JsErrorInvalidArgument from every function, for ever, and is never followed.
@@ -378,7 +378,7 @@ CHAKRA_API JsGetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t *memoryLimit)
  * @param memoryLimit the limit, in bytes; any value, 0 included; (size_t)-1 means no limit.
  * @return JsErrorInvalidArgument.
  *
- * Threads: any, at any time, in callbacks too; never waits.
+ * Threads: any, at any time, in callbacks too; never waits for who uses the runtime.
  */
 CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit);
 
@@ -544,7 +544,7 @@ CHAKRA_API JsIdle(unsigned int *nextIdleTick);
  * @return JsErrorInvalidArgument; JsErrorCannotDisableExecution if the runtime was created without
  *         JsRuntimeAttributeAllowScriptInterrupt.
  *
- * Threads: any, at any time; never waits.
+ * Threads: any, at any time; never waits for who uses the runtime.
  */
 CHAKRA_API JsDisableRuntimeExecution(JsRuntimeHandle runtime);
 

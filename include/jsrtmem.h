@@ -286,7 +286,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stat
  * @param runtime the runtime.
  * @return JsErrorInvalidArgument.
  *
- * Threads: any, at any time, in callbacks too; never waits.
+ * Threads: any, at any time, in callbacks too; never waits for who uses the runtime.
  */
 JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(JsRuntimeHandle runtime);
 

@@ -63,10 +63,10 @@ void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
 
 void *jm_arena_pop_larger(struct jm_arena *arena, unsigned code)
 {
-    unsigned most = jm_class_granules[code] * 3u / 2;
+    unsigned larger = code + 1;
     void *object = NULL;
-    while (object == NULL && ++code <= JM_CLASSES && jm_class_granules[code] <= most) {
-        object = jm_arena_pop_found(arena, code);
+    for (; object == NULL && larger <= JM_CLASSES && jm_class_serves(larger, code); larger++) {
+        object = jm_arena_pop_found(arena, larger);
     }
     return object;
 }

@@ -12,7 +12,8 @@
  * Nothing is counted: what is live and which blocks are empty, the state map tells whoever asks.
  *
  * There is one list of free objects per class, linked through the objects themselves. Where it is empty, an object of
- * the near class serves (see sizeclass.h): what was freed is used again before new memory is. A link is a
+ * the near class serves (see sizeclass.h), then the span, then any object that is little larger, and then a part of one
+ * that is much larger. A link is a
  * hint: whoever follows one asks the state map first whether it leads to a free object of this class.
  * Where it does not, the list ends there, and what it may have led to is found again by a sweep (see
  * sweep.h). So a tenant that writes into freed memory costs itself a sweep and nothing else, and a
@@ -207,8 +208,7 @@ struct jm_arena *jm_arena_move(struct jm_arena *arena, struct jm_block *block);
 /* Pops where jm_arena_pop could not because of the place. A link that leads nowhere ends its list. */
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
 
-/* Pops an object of a greater class, half as large again at most: to split it would cost more than it saves. NULL: none
- * is listed. */
+/* Pops an object of a greater class that serves (see sizeclass.h): to split it takes longer. NULL: none is listed. */
 void *jm_arena_pop_larger(struct jm_arena *arena, unsigned code);
 
 /* True where no list has an object. */

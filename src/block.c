@@ -38,7 +38,6 @@ static void unlink_block(struct jm_supply *supply, struct jm_block *block)
     jm_add_owned(&supply->block_count, (size_t)-1);
 }
 
-/* Where a block is registered: all units of a small one, the object's of a large one. */
 /* A small block registers all of itself, a large one where it starts. */
 static size_t registered_size(const struct jm_block *block)
 {

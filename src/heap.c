@@ -242,8 +242,8 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     if (object == NULL) {
         object = cut(arena, code);
     }
-    if (object == NULL) {
-        object = jm_arena_pop_larger(arena, code);
+    if (object == NULL && jm_quota_allows(&heap->supply.quota, jm_small_block_min())) {
+        object = jm_arena_pop_larger(arena, code); /* where memory is short, nothing is wasted */
     }
     if (object == NULL) {
         jm_arena_choose_span(arena, code);
@@ -420,7 +420,7 @@ static bool resize_in_place(struct jm_heap *heap, jm_state *state, unsigned live
     struct jm_arena *arena = heap->arena;
     unsigned old = jm_state_class(live);
     unsigned kind = live - old;
-    if (code == old || jm_class_near(code) == old) {
+    if (jm_class_serves(old, code)) {
         return true;
     }
     if (code > old && !jm_arena_extend(arena, state, pointer, kind, old, code)) {

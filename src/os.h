@@ -83,7 +83,8 @@ struct jm_os_hooks {
     void (*after_fork_child)(void);
 };
 
-/* Installs the hooks. pre: they are not installed. post: false: the OS has no room for them. */
+/* Installs the hooks. In a child of a fork that came meanwhile they may have been installed; then those of a fork are
+ * called twice. post: false: the OS has no room for them. */
 bool jm_os_init(const struct jm_os_hooks *hooks);
 
 /* Tells a process from the one that it was forked from. post: not 0. */

@@ -18,6 +18,7 @@ void jm_quota_reset(struct jm_quota *quota)
 /* What a delivery leaves to be undone where the host throws an exception through it. */
 struct delivery {
     struct jm_hook *hook;
+    size_t requested; /* by the call that delivers, whatever is requested inside */
     struct jm_pair pair;
     bool ended;
 };
@@ -26,7 +27,7 @@ struct delivery {
 static bool end_delivery(struct delivery *delivery)
 {
     jm_inspect_begin();
-    jm_thread.requested = delivery->hook->call.requested; /* not what was requested inside */
+    jm_thread.requested = delivery->requested;
     delivery->ended = true;
     return jm_hook_end(delivery->hook, &delivery->pair);
 }
@@ -44,7 +45,8 @@ static void unwind_delivery(struct delivery *delivery)
 static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, size_t bytes)
 {
     jm_add_owned(&quota->events[event], 1);
-    __attribute__((cleanup(unwind_delivery))) struct delivery delivery = {&quota->hook, {0}, true};
+    __attribute__((cleanup(unwind_delivery))) struct delivery delivery = {
+        &quota->hook, jm_thread.requested, {0}, true};
     uintptr_t mark = (uintptr_t)__builtin_frame_address(0);
     if (!jm_hook_begin(&quota->hook, &delivery.pair, mark)) {
         return true;

@@ -443,10 +443,20 @@ static void on_thread_exit(void)
     jm_thread_reset();
 }
 
+/* True where the calling thread holds the locks, the last of which is taken first. */
+static bool is_forking(void)
+{
+    return jm_thread.id != 0 && jm_load_relaxed(&locks[0].owner) == jm_thread.id;
+}
+
+/* Hooks that are installed while a fork is under way may be installed once more by its child: then a fork calls each
+ * twice. */
 static void before_fork(void)
 {
     (void)jm_runtime_init(); /* which another thread may be about to do */
-    (void)jm_thread_ready();
+    if (!jm_thread_ready() || is_forking()) {
+        return;
+    }
     for (int i = 0; i < LOCKS; i++) {
         jm_lock_take(&locks[i]);
     }
@@ -474,8 +484,10 @@ static void drop_locks(void)
 
 static void after_fork_parent(void)
 {
-    jm_pagemap_after_fork_parent();
-    drop_locks();
+    if (is_forking()) {
+        jm_pagemap_after_fork_parent();
+        drop_locks();
+    }
 }
 
 static void after_fork_child(void)
@@ -485,8 +497,8 @@ static void after_fork_child(void)
     drop_locks();
 }
 
-/* Process state: 0 not begun; in progress in the process that it names; or done. Only before the hooks are
- * installed can a fork leave it in progress, in a child. */
+/* Process state: 0 not begun; in progress in the process that it names; or done. A fork that does not know of the
+ * hooks yet can leave it in progress, in a child. */
 #define INIT_DONE UINTPTR_MAX
 static _Atomic(uintptr_t) init_state;
 

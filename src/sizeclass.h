@@ -1,8 +1,9 @@
 /*
  * Layer 3: size classes, in granules of 16 bytes.
  *
- * Up to 8 granules every count is a class. From there on 19 steps multiply by eight, and each step
- * wastes at most an eighth of the object:  (size - previous size) / size <= 1/8.
+ * Up to 8 granules every count is a class. From there on 19 steps multiply by eight, and the class of a
+ * size wastes at most an eighth of it:  (size - previous size) / size <= 1/8.  A free object of a greater
+ * class may serve, see below.
  * The steps from 8 to 64 repeat in units of 1, 8, 64 and 512 granules.
  */
 #ifndef JM_SIZECLASS_H
@@ -43,8 +44,15 @@ extern JM_HIDDEN const uint8_t jm_class_sizes[JM_STEP_MAX + 1]; /* by bytes: the
 extern JM_HIDDEN const uint8_t jm_class_steps[65]; /* by count of units: the step that fits */
 extern JM_HIDDEN const uint16_t jm_class_granules[JM_CLASSES + 1]; /* by code */
 
-/* The class whose free objects serve a request for `code`, too: the next one where it is a seventh larger at most, or
- * else `code` itself. Of the last class it is one beyond, which no object has. */
+/* True where an object of class `larger` is a quarter larger than one of `code` at most: it may serve a request for
+ * `code`, as it is, and stays what it is where it is to become one of `code`. */
+static inline bool jm_class_serves(unsigned larger, unsigned code)
+{
+    return larger >= code && jm_class_granules[larger] * 4u <= jm_class_granules[code] * 5u;
+}
+
+/* Of those, the class that is looked at at once: the next one where it is a seventh larger at most, or else `code`
+ * itself. Of the last class it is one beyond, which no object has. */
 #define JM_NEAR_MIN 7
 JM_INLINE size_t jm_class_near(size_t code)
 {

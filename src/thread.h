@@ -35,7 +35,7 @@ struct jm_thread_record {
     uint64_t context; /* the current context's handle, 0: none */
     struct jm_frame inline_frames[JM_INLINE_FRAMES];
 
-    size_t requested; /* bytes that the innermost allocating call in progress asks for */
+    size_t requested; /* bytes of the request for which a host may be asked */
     bool unwound;     /* an exception left a callback that was asking */
 
     /* The latest refusal, see jsrtmem_last_refusal. */

@@ -1,6 +1,7 @@
 /*
  * A fork while another thread is inside the first call of the library: before the library knows of forks, the
- * child begins anew; after, the fork waits until the first call is done.
+ * child begins anew; after, the fork waits until the first call is done. Where it comes to know of forks while
+ * one is under way, the child begins anew, too.
  */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1
@@ -22,6 +23,7 @@
 static struct {
     gate *inside, *go_on;
     _Atomic(bool) holds_up_key; /* the first thing that the first call needs of the system */
+    worker *begins_in_fork;
     bool is_ready, has_region;
 } first;
 
@@ -49,6 +51,19 @@ static void hold_up_region(void *context, enum fake_function function, size_t nt
     if (function == FAKE_RESERVE) {
         fake_os_watch(NULL, NULL);
         hold_up();
+    }
+}
+
+static void begin(void *argument);
+
+/* What a host does before a fork: meanwhile another thread begins. */
+static void before_fork(void)
+{
+    worker *other = first.begins_in_fork;
+    first.begins_in_fork = NULL;
+    if (other != NULL) {
+        worker_post(other, begin, NULL);
+        gate_wait(first.inside);
     }
 }
 
@@ -86,24 +101,31 @@ static void go_on_later(void *argument)
     gate_open(first.go_on);
 }
 
+enum moment { BEFORE_HOOKS, BEHIND_HOOKS, HOOKS_IN_FORK };
+
 /* Each case in a process of its own, which has not called the library. */
-static int fork_while(bool knows_forks)
+static int fork_while(enum moment moment)
 {
     worker *other = worker_start();
     worker *third = worker_start();
     first.inside = gate_new();
     first.go_on = gate_new();
-    if (knows_forks) {
-        fake_os_watch(hold_up_region, NULL);
-    } else {
+    if (moment == BEFORE_HOOKS) {
         atomic_store(&first.holds_up_key, true);
+    } else {
+        fake_os_watch(hold_up_region, NULL);
     }
-    worker_post(other, begin, NULL);
-    gate_wait(first.inside);
-    if (knows_forks) {
+    if (moment == HOOKS_IN_FORK) {
+        CHILD_CHECK(pthread_atfork(before_fork, NULL, NULL) == 0);
+        first.begins_in_fork = other;
+    } else {
+        worker_post(other, begin, NULL);
+        gate_wait(first.inside);
+    }
+    if (moment == BEHIND_HOOKS) {
         worker_post(third, go_on_later, NULL);
     }
-    CHILD_CHECK(child_run(use_and_fork, knows_forks ? &first : NULL) == 0);
+    CHILD_CHECK(child_run(use_and_fork, moment == BEHIND_HOOKS ? &first : NULL) == 0);
     gate_open(first.go_on);
     worker_stop(other);
     worker_stop(third);
@@ -116,19 +138,31 @@ static int fork_while(bool knows_forks)
 static int fork_before(void *unused)
 {
     (void)unused;
-    return fork_while(false);
+    return fork_while(BEFORE_HOOKS);
 }
 
 static int fork_after(void *unused)
 {
     (void)unused;
-    return fork_while(true);
+    return fork_while(BEHIND_HOOKS);
+}
+
+static int fork_between(void *unused)
+{
+    (void)unused;
+    return fork_while(HOOKS_IN_FORK);
 }
 
 static void a_child_begins_anew_what_another_thread_had_begun(void **state)
 {
     (void)state;
     assert_int_equal(child_run(fork_before, NULL), 0);
+}
+
+static void a_child_that_inherits_the_hooks_of_what_had_begun_can_fork(void **state)
+{
+    (void)state;
+    assert_int_equal(child_run(fork_between, NULL), 0);
 }
 
 static void a_fork_waits_for_the_first_call(void **state)
@@ -142,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_child_begins_anew_what_another_thread_had_begun),
         cmocka_unit_test(a_fork_waits_for_the_first_call),
+        cmocka_unit_test(a_child_that_inherits_the_hooks_of_what_had_begun_can_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

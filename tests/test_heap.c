@@ -1031,6 +1031,26 @@ static void a_free_object_of_the_near_class_serves(void **state)
     }
 }
 
+/* What serves for less than it has stays what it is, until what is asked for is less than four fifths of it. */
+static void an_object_that_grows_does_not_shrink(void **state)
+{
+    (void)state;
+    for (unsigned code = 1; code < JM_CLASSES; code++) {
+        for (unsigned larger = code + 1; larger <= JM_CLASSES && larger < code + 6; larger++) {
+            enum jm_verdict verdict = JM_GRANTED;
+            size_t usable = jm_class_bytes(larger);
+            size_t size = jm_class_bytes(code);
+            void *object = rig_alloc(&rig, usable);
+            size_t kept = jm_class_serves(larger, code) ? usable : size;
+            assert_ptr_equal(jm_heap_resize(HEAP, object, size, &verdict), object);
+            assert_int_equal(jm_heap_usable(HEAP, object), kept);
+            assert_non_null(jm_heap_resize(HEAP, object, size + 1, &verdict));
+            jm_heap_release_all(HEAP);
+            rig_forget(&rig);
+        }
+    }
+}
+
 #define HEAP_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
 
 /* The OS takes nothing back: what is empty stays, and serves again. */
@@ -1114,6 +1134,7 @@ int main(void)
         HEAP_TEST(small_objects_change_in_place_where_they_can),
         HEAP_TEST(the_rest_of_any_block_serves),
         HEAP_TEST(a_free_object_of_the_near_class_serves),
+        HEAP_TEST(an_object_that_grows_does_not_shrink),
         HEAP_TEST(the_walk_sees_each_damage),
         HEAP_TEST(one_refusal_of_the_os_keeps_one_block),
         HEAP_TEST(idle_is_asked_again_for_what_the_os_did_not_take),

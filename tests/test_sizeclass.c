@@ -57,6 +57,19 @@ static void the_near_class_is_a_seventh_larger_at_most(void **state)
     assert_int_equal(jm_class_near(JM_NEAR_MIN - 1), JM_NEAR_MIN - 1);
 }
 
+static void what_serves_is_a_quarter_larger_at_most(void **state)
+{
+    (void)state;
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        for (unsigned other = 1; other <= JM_CLASSES; other++) {
+            bool serves = other >= code && 4 * jm_class_bytes(other) <= 5 * jm_class_bytes(code);
+            require(jm_class_serves(other, code) == serves, "class %u for %u", other, code);
+        }
+        size_t near = jm_class_near(code);
+        require(near > JM_CLASSES || jm_class_serves((unsigned)near, code), "class %u", code);
+    }
+}
+
 static void the_largest_class_within_a_stretch(void **state)
 {
     (void)state;
@@ -106,6 +119,7 @@ int main(void)
         cmocka_unit_test(classes_grow_and_end_at_the_largest_object),
         cmocka_unit_test(waste_is_an_eighth_at_most),
         cmocka_unit_test(the_near_class_is_a_seventh_larger_at_most),
+        cmocka_unit_test(what_serves_is_a_quarter_larger_at_most),
         cmocka_unit_test(the_largest_class_within_a_stretch),
         cmocka_unit_test(a_state_byte_says_one_thing),
     };
