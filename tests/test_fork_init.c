@@ -3,16 +3,11 @@
  * child begins anew; after, the fork waits until the first call is done. Where it comes to know of forks while
  * one is under way, the child begins anew, too.
  */
-#if !defined(_GNU_SOURCE)
-#define _GNU_SOURCE 1
-#endif
-
 #include "support/child.h"
 #include "support/fake_os.h"
 #include "support/unit.h"
 #include "support/worker.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 
 #include "jsrtmem.h"
@@ -33,14 +28,15 @@ static void hold_up(void)
     gate_wait(first.go_on);
 }
 
-int pthread_key_create(pthread_key_t *key, void (*destructor)(void *))
+/* The linker's --wrap puts it before the libc's. */
+int __real_pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
+int __wrap_pthread_key_create(pthread_key_t *key, void (*destructor)(void *));
+int __wrap_pthread_key_create(pthread_key_t *key, void (*destructor)(void *))
 {
-    int (*real)(pthread_key_t *, void (*)(void *));
-    *(void **)&real = dlsym(RTLD_NEXT, "pthread_key_create");
     if (atomic_exchange(&first.holds_up_key, false)) {
         hold_up();
     }
-    return real(key, destructor);
+    return __real_pthread_key_create(key, destructor);
 }
 
 /* The region is reserved once forks are known of. */
