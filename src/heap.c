@@ -489,6 +489,9 @@ void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_v
         return resize(heap, pointer, size, verdict);
     }
     size_t old = jm_inspect_size(pointer, jm_heap_usable(heap, pointer));
+    if (size < old) {
+        jm_inspect_supply((char *)pointer + size, old - size); /* now: later it may be another's */
+    }
     void *object = resize(heap, pointer, size, verdict);
     if (object == pointer) {
         size_t usable = jm_heap_usable(heap, pointer); /* what lies behind may be another's now */

@@ -119,6 +119,15 @@ static void shrunk(void)
     mistake(object + 100);
 }
 
+/* In what is free now, and more than the last of it. */
+static void shrunk_far(void)
+{
+    char *object = make(4000);
+    (void)make(40);
+    MUST(jsrtmem_realloc(runtime, object, 100) == object);
+    mistake(object + 2000);
+}
+
 static void disposed(void)
 {
     char *object = make(40);
@@ -340,6 +349,7 @@ int main(int argc, char **argv)
         {"far-beyond", far_beyond},
         {"moved", moved},
         {"shrunk", shrunk},
+        {"shrunk-far", shrunk_far},
         {"disposed", disposed},
         {"in-callback", in_callback},
         {"after-jump", after_jump},

@@ -64,7 +64,7 @@ check_asan() {
     finds_nothing clean
     finds_nothing held
     for kind in freed freed-not-entered freed-elsewhere freed-large-elsewhere beyond beyond-large \
-        far-beyond moved shrunk disposed in-callback after-jump; do
+        far-beyond moved shrunk shrunk-far disposed in-callback after-jump; do
         finds $kind "use-after-poison on address 0x0*ADDRESS .* in mistake "
     done
 }
@@ -106,7 +106,7 @@ check_valgrind() {
     finds moved "$read 3 bytes inside a block of size 4,000 free'd .* moved .* alloc'd .* make "
     finds in-callback "$read 0 bytes inside a block of size 40 free'd .* give_away .* in_callback "
     finds after-jump "$read 3 bytes inside a block of size 40 free'd .* give_away .* after_jump "
-    for kind in beyond beyond-large far-beyond shrunk disposed; do
+    for kind in beyond beyond-large far-beyond shrunk shrunk-far disposed; do
         finds $kind "$read"
     done
     finds undefined "depends on uninitialised value.* undefined "
