@@ -181,6 +181,48 @@ static void a_thread_that_cannot_be_watched_looks_and_frees(void **state)
     assert_int_equal(child_run(thread_cannot_be_watched, NULL), 0);
 }
 
+/* It may fork, too: the child is as good as any, and who holds a lock in the parent keeps it. */
+static int use_forked(void *unused)
+{
+    (void)unused;
+    refuse.specific = false;
+    return create_and_dispose();
+}
+
+static void *fork_unwatched(void *argument)
+{
+    int *failed = argument;
+
+    refuse.specific = true;
+    *failed = child_run(use_forked, NULL);
+    refuse.specific = false;
+    return NULL;
+}
+
+static int unwatched_thread_forks(void *unused)
+{
+    pthread_t thread;
+    int failed = 1;
+
+    (void)unused;
+    (void)new_runtime();
+    struct jm_ref ref = jm_runtime_find(new_runtime()); /* its lock is not the first */
+    const struct jm_lock *lock = jm_runtime_lock_of(jm_runtime_at(ref));
+    CHILD_CHECK(jm_runtime_lock(ref));
+    CHILD_CHECK(pthread_create(&thread, NULL, fork_unwatched, &failed) == 0);
+    (void)pthread_join(thread, NULL);
+    CHILD_CHECK(failed == 0);
+    CHILD_CHECK(jm_load_relaxed(&lock->owner) == jm_thread.id);
+    jm_runtime_unlock(ref);
+    return create_and_dispose();
+}
+
+static void a_thread_that_cannot_be_watched_forks(void **state)
+{
+    (void)state;
+    assert_int_equal(child_run(unwatched_thread_forks, NULL), 0);
+}
+
 /* Handles are mixed with a secret of clocks and addresses then: they work, and are no small numbers. */
 static int no_random(void *unused)
 {
@@ -440,6 +482,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_library_that_cannot_begin_begins_later),
         cmocka_unit_test(a_thread_that_cannot_be_watched_looks_and_frees),
+        cmocka_unit_test(a_thread_that_cannot_be_watched_forks),
         cmocka_unit_test(handles_need_no_random_device),
         cmocka_unit_test(a_stack_without_bounds_shows_nothing),
         cmocka_unit_test(a_complaint_that_nobody_hears_leaves_errno),
