@@ -4,12 +4,10 @@
 
 #include "large.h"
 
-/* A heap that grows takes a block of at most this part of what it holds, so that its slack stays under an eighth,
- * but for the smallest ones: */
+/* A heap that grows takes a block of at most this part of what it holds, or of GROWTH_MIN: its slack stays small. */
 #define GROWTH_DIVISOR 8
 
-/* all blocks but the first have this much, where the limit allows it: what comes and goes in a steady loop stays in
- * one. */
+/* All blocks but the first have this much where the limit allows it: what comes and goes in a steady loop stays in one. */
 #define GROWTH_MIN ((size_t)128 << 10)
 
 /* A sweep is worth its walk when this part of the small blocks is free, and this part of them was cut

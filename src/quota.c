@@ -18,9 +18,9 @@ void jm_quota_reset(struct jm_quota *quota)
 /* What a delivery leaves to be undone where the host throws an exception through it. */
 struct delivery {
     struct jm_hook *hook;
-    size_t requested; /* by the call that delivers, whatever is requested inside */
     struct jm_pair pair;
     bool ended;
+    size_t requested; /* by the call that delivers, whatever is requested inside */
 };
 
 /* The host is out. False: its call was abandoned. */
@@ -45,8 +45,7 @@ static void unwind_delivery(struct delivery *delivery)
 static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, size_t bytes)
 {
     jm_add_owned(&quota->events[event], 1);
-    __attribute__((cleanup(unwind_delivery))) struct delivery delivery = {
-        &quota->hook, jm_thread.requested, {0}, true};
+    __attribute__((cleanup(unwind_delivery))) struct delivery delivery = {&quota->hook, {0}, true, 0};
     uintptr_t mark = (uintptr_t)__builtin_frame_address(0);
     if (!jm_hook_begin(&quota->hook, &delivery.pair, mark)) {
         return true;
@@ -54,6 +53,7 @@ static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, siz
     quota->hook.call.asking = event == JM_EVENT_ALLOCATE;
     quota->hook.call.requested = jm_thread.requested;
     quota->hook.call.operations = quota->operations;
+    delivery.requested = jm_thread.requested;
     delivery.ended = false;
     jm_inspect_end();
     jm_event_function function = (jm_event_function)delivery.pair.function;
