@@ -32,7 +32,7 @@ static bool end_delivery(struct delivery *delivery)
     return jm_hook_end(delivery->hook, &delivery->pair);
 }
 
-static void unwind_delivery(struct delivery *delivery)
+static void unwind(struct delivery *delivery)
 {
     if (!delivery->ended) {
         jm_thread.unwound = delivery->hook->call.asking;
@@ -45,7 +45,7 @@ static void unwind_delivery(struct delivery *delivery)
 static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, size_t bytes)
 {
     jm_add_owned(&quota->events[event], 1);
-    __attribute__((cleanup(unwind_delivery))) struct delivery delivery = {&quota->hook, {0}, true, 0};
+    __attribute__((cleanup(unwind))) struct delivery delivery = {&quota->hook, {0}, true, 0};
     uintptr_t mark = (uintptr_t)__builtin_frame_address(0);
     if (!jm_hook_begin(&quota->hook, &delivery.pair, mark)) {
         return true;
