@@ -238,20 +238,21 @@ static size_t next_start(const struct jm_arena *arena, const struct jm_block *bl
     return end;
 }
 
-size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
-{
-    unsigned state = jm_load_relaxed(&block->map[granule]);
-    return state == JM_QUEUED || state == JM_HOLE
-               ? next_start(arena, block, granule)
-               : granule + jm_class_granules[jm_state_class(state)];
-}
-
 unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *block,
                            size_t granule)
 {
     unsigned state = jm_load_relaxed(&block->map[granule]);
-    return state == JM_QUEUED ? jm_class_of(next_start(arena, block, granule) - granule)
-                              : jm_state_class(state);
+    if (state == JM_QUEUED) {
+        return jm_class_of(next_start(arena, block, granule) - granule);
+    }
+    return jm_is_queued(state) ? state - JM_QUEUED : jm_state_class(state);
+}
+
+size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
+{
+    return jm_load_relaxed(&block->map[granule]) == JM_HOLE
+               ? next_start(arena, block, granule)
+               : granule + jm_class_granules[jm_arena_class_at(arena, block, granule)];
 }
 
 void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned kind,

@@ -23,10 +23,11 @@
  *      c + JM_FREE               a free object of size class c starts here
  *      c + JM_PLAIN              a live one
  *      c + JM_WITNESS            a live one that shows that its block is not empty, see witness.h
- *      JM_QUEUED                 one that another thread freed, and its heap has not taken in yet: it ends
- *                                where the next one starts, or the arena's span
- *      JM_HOLE                   a hole starts here, pages that were given back, which ends like a queued object:
- *                                not charged, to be asked for again
+ *      c + JM_QUEUED             one that another thread freed, and its heap has not taken in yet, where c is at
+ *                                most JM_QUEUED_CLASSES: there are no more values. For a larger one:
+ *      JM_QUEUED                 it ends where the next one starts, or the arena's span
+ *      JM_HOLE                   a hole starts here, pages that were given back, which ends likewise: not charged,
+ *                                to be asked for again
  *
  * Everything here runs on the thread that uses the runtime, unless said otherwise. Readers of the
  * pointer map read what is marked as shared, or write it where that is said, and what is constant
@@ -42,10 +43,11 @@
 /* State bytes, see above. The fast paths ask for what is greater than JM_PLAIN; what holds a block without a
  * witness is JM_QUEUED or greater, and has the highest bit. */
 #define JM_FREE 0
-#define JM_HOLE 80
-#define JM_WITNESS 82
-#define JM_QUEUED 168
-#define JM_PLAIN 170
+#define JM_HOLE 79
+#define JM_WITNESS 79
+#define JM_QUEUED 158
+#define JM_PLAIN 177
+#define JM_QUEUED_CLASSES (JM_PLAIN - JM_QUEUED)
 
 /* A small block's size: large enough to need few, small enough not to be pinned by one object. */
 #define JM_SMALL_BLOCK_MIN JM_UNIT
@@ -107,16 +109,17 @@ static inline uint64_t jm_next_states(uint64_t states)
 struct jm_supply;
 
 struct jm_block {
-    /* What a thread that frees for others needs. In the region it may come late, see remote.c. */
-    _Atomic(uint64_t) queued; /* shared, set by all: which 64ths of the map hold JM_QUEUED */
+    /* What a thread that frees for others needs, in a cache line of its own. In the region it may come late, see
+     * remote.c. */
+    _Atomic(uint64_t) queued; /* shared, set by all: which 64ths of the map hold queued objects */
     _Atomic(struct jm_supply *) owner; /* shared. Constant */
     _Atomic(uint32_t)
         segment_bits; /* shared: log2 of the granules in a 64th of the map. Constant */
 
-    uint32_t first;   /* granules from here on may hold objects. Constant */
-    size_t granules;  /* end of the objects; 0 in a large block. Constant */
-    char *start;      /* granule 0, or the object. Constant, but for moves */
-    jm_state *map;    /* shared, queued by all: the state of each granule. Constant */
+    _Alignas(64) uint32_t first; /* granules from here on may hold objects. Constant */
+    size_t granules;             /* end of the objects; 0 in a large block. Constant */
+    char *start;                 /* granule 0, or the object. Constant, but for moves */
+    jm_state *map;               /* shared, queued by all: the state of each granule. Constant */
     uint32_t carved;  /* granules below it hold objects, live, free or queued, or holes */
     uint32_t touched; /* the rest was never written. Without the span: carved <= touched */
     uint32_t

@@ -4,8 +4,8 @@
  * A thread that frees marks the object in the state map, then the part of the map that it lies in, then
  * the heap. The heap's user clears the same marks in the opposite order, each before it reads the next:
  *
- *      freeing thread   map[granule]: live -> JM_QUEUED   block's queued |= segment   heap's |= list
- *      heap's user      heap's queued -> 0                block's queued -> 0         map -> free
+ *      freeing thread   map[granule]: live -> queued   block's queued |= segment   heap's |= list
+ *      heap's user      heap's queued -> 0             block's queued -> 0         map -> free
  *
  * All steps are sequentially consistent, so a mark that is found set already will still be followed.
  * Nothing is written into the object. A block with queued objects has live ones: it is not released.
@@ -103,12 +103,14 @@ static bool queue_large(struct jm_block *block, const void *pointer)
 static bool queue_small(struct jm_block *block, jm_state *place, const void *pointer)
 {
     uint8_t state = jm_load_relaxed(place);
+    unsigned code;
     do { /* the heap's user may make it its block's witness meanwhile */
         if (!jm_is_live(state)) {
             return false;
         }
-    } while (!atomic_compare_exchange_weak(place, &state, JM_QUEUED));
-    jm_inspect_close(pointer, jm_class_bytes(jm_state_class(state)));
+        code = jm_state_class(state);
+    } while (!atomic_compare_exchange_weak(place, &state, jm_queued_state(code)));
+    jm_inspect_close(pointer, jm_class_bytes(code));
     /* From here on the object keeps its block. Where two threads freed it, that may be another one than was
      * looked up before; and none, where the object has been taken in already. */
     block = jm_pagemap_block(pointer);
@@ -156,13 +158,23 @@ static void take_in(struct jm_heap *heap, struct jm_block *block, size_t granule
     }
 }
 
-/* A bit of each of eight states that is JM_QUEUED. What a borrow could add above one is no state. */
-static_assert(JM_QUEUED % 2 == 0 && JM_QUEUED + 1 < JM_PLAIN + 1, "JM_QUEUED ^ 1 is no state");
+/* The highest bit of each of eight states that is of a queued object: its other bits, whose sums carry nothing into the
+ * next one, are those of JM_QUEUED at least and of JM_PLAIN at most. */
 static uint64_t queued_states(uint64_t states)
 {
     const uint64_t ones = UINT64_MAX / 255;
-    uint64_t others = states ^ ones * JM_QUEUED; /* a zero byte where one is */
-    return (others - ones) & ~others & ones << 7;
+    uint64_t rest = states & ones * 127;
+    uint64_t least = rest + ones * (256 - JM_QUEUED);
+    uint64_t beyond = rest + ones * (255 - JM_PLAIN);
+    return states & least & ~beyond & ones * 128;
+}
+
+/* The class of a queued object, with all that was done before the free. */
+static unsigned queued_class(const struct jm_arena *arena, const struct jm_block *block,
+                             size_t granule)
+{
+    unsigned state = jm_load_acquire(&block->map[granule]);
+    return state != JM_QUEUED ? state - JM_QUEUED : jm_arena_class_at(arena, block, granule);
 }
 
 /* Frees the queued objects of one 64th of a block's map. */
@@ -175,8 +187,7 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
         uint64_t queued = queued_states(jm_load_states(block->map, granule));
         for (; queued != 0; queued &= queued - 1) {
             size_t place = granule + jm_first_state(queued);
-            (void)jm_load_acquire(&block->map[place]); /* with all that was done before the free */
-            take_in(heap, block, place, jm_arena_class_at(heap->arena, block, place));
+            take_in(heap, block, place, queued_class(heap->arena, block, place));
         }
     }
 }

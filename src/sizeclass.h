@@ -21,7 +21,7 @@
 /* The largest object whose class is its step: 1 KiB. Its class is found by one look into a table. */
 #define JM_STEP_MAX ((size_t)64 << JM_GRANULE_BITS)
 
-static_assert(JM_FREE + JM_CLASSES < JM_HOLE && JM_HOLE < JM_WITNESS && JM_HOLE < 128 &&
+static_assert(JM_FREE + JM_CLASSES < JM_HOLE && JM_HOLE <= JM_WITNESS && JM_HOLE < 128 &&
                   JM_WITNESS + JM_CLASSES < JM_QUEUED && 128 <= JM_QUEUED && JM_QUEUED < JM_PLAIN &&
                   JM_PLAIN + JM_CLASSES <= UINT8_MAX,
               "a state byte holds what it should");
@@ -114,6 +114,17 @@ static inline bool jm_is_live(unsigned state)
 static inline bool jm_is_free(unsigned state)
 {
     return (uint8_t)(state - JM_FREE - 1) < JM_CLASSES;
+}
+
+static inline bool jm_is_queued(unsigned state)
+{
+    return (uint8_t)(state - JM_QUEUED) <= JM_QUEUED_CLASSES;
+}
+
+/* What the state of an object of class `code` is while it is queued. */
+static inline uint8_t jm_queued_state(unsigned code)
+{
+    return (uint8_t)(JM_QUEUED + (code <= JM_QUEUED_CLASSES ? code : 0));
 }
 
 /* The class of a live or free object. */

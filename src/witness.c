@@ -19,7 +19,7 @@ static bool holds(unsigned state)
 static void take(struct jm_block *block, size_t granule)
 {
     uint8_t state = jm_load_relaxed(&block->map[granule]);
-    if (state != JM_QUEUED) {
+    if (jm_is_plain(state)) {
         uint8_t marked = (uint8_t)(state - JM_PLAIN + JM_WITNESS);
         /* Where another thread queues it just now, it is queued: it still holds the block. */
         (void)jm_swap_acquire(&block->map[granule], &state, marked);

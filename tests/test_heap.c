@@ -965,8 +965,9 @@ static void the_walk_sees_each_damage(void **state)
     DAMAGE(block->map[granule], uint8_t, 0);
     DAMAGE(block->map[granule], uint8_t, 1);
     DAMAGE(block->map[granule], uint8_t, (uint8_t)(jm_class_of_size(KIB(8)) + JM_FREE));
-    DAMAGE(block->map[granule], uint8_t, 79);
-    DAMAGE(block->map[granule], uint8_t, 165);
+    DAMAGE(block->map[granule], uint8_t, JM_QUEUED);
+    DAMAGE(block->map[granule], uint8_t, jm_queued_state(code));
+    DAMAGE(block->map[granule], uint8_t, jm_queued_state(code + 1));
     DAMAGE(block->map[granule], uint8_t, JM_HOLE);
     DAMAGE(block->map[granule + 1], uint8_t, 1);
     DAMAGE(block->has_witness, bool, !block->has_witness);

@@ -53,6 +53,32 @@ static void queued_objects_are_taken_in(void **state)
     (void)check();
 }
 
+/* Whatever lies behind it: the span, or another object, which is live, queued or free. */
+static void an_object_is_taken_in_as_what_it_was(void **state)
+{
+    enum { SPAN, LIVE, QUEUED, FREE, ENDS };
+    (void)state;
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        for (unsigned end = SPAN; end < ENDS; end++) {
+            const size_t size = jm_class_bytes(code);
+            void *object = rig_alloc(&rig, size);
+            void *next = end == SPAN ? NULL : rig_alloc(&rig, size);
+            assert_true(end != QUEUED || queue(next));
+            assert_true(end != FREE || jm_heap_free(HEAP, next));
+            assert_true(queue(object));
+            assert_int_equal(check().queued_objects, end == QUEUED ? 2 : 1);
+            assert_true(jm_heap_drain(HEAP));
+            (void)check();
+            assert_int_equal(jm_arena_class_at(HEAP->arena, jm_block_of(object),
+                                               jm_granule_of(jm_block_of(object), object)),
+                             code);
+            assert_true(end != LIVE || jm_heap_free(HEAP, next));
+            jm_heap_collect(HEAP);
+            assert_int_equal(rig_usage(&rig), 0);
+        }
+    }
+}
+
 static void a_second_free_is_refused_at_once(void **state)
 {
     const size_t sizes[] = {16, 1000, JM_SMALL_MAX, MIB(1)};
@@ -398,6 +424,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         REMOTE_TEST(queued_objects_are_taken_in),
+        REMOTE_TEST(an_object_is_taken_in_as_what_it_was),
         REMOTE_TEST(a_second_free_is_refused_at_once),
         REMOTE_TEST(what_is_no_object_is_not_queued),
         REMOTE_TEST(a_block_with_queued_objects_stays),

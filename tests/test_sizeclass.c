@@ -105,10 +105,22 @@ static void a_state_byte_says_one_thing(void **state)
             require(jm_state_class(value) == code, "the class of %u is not %u", value, code);
         }
     }
-    assert_false(used[JM_QUEUED] || used[JM_HOLE]);
-    for (unsigned value = 0; value <= JM_PLAIN + JM_CLASSES; value++) {
-        require(used[value] || !(jm_is_live(value) || jm_is_free(value)),
-                "%u is no encoding, yet live or free", value);
+    for (unsigned value = 0; value < 256; value++) {
+        bool is_queued = value >= JM_QUEUED && value <= JM_QUEUED + JM_QUEUED_CLASSES;
+        require(jm_is_queued(value) == is_queued, "queued(%u)", value);
+        require(used[value] + is_queued + (value == JM_HOLE) == 1,
+                "%u means nothing, or two things", value);
+    }
+}
+
+static void a_queued_object_keeps_its_class_where_there_is_a_value_for_it(void **state)
+{
+    (void)state;
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        const unsigned value = jm_queued_state(code);
+        require(jm_is_queued(value), "class %u: %u is not queued", code, value);
+        require(value == JM_QUEUED + (code <= JM_QUEUED_CLASSES ? code : 0), "class %u: %u", code,
+                value);
     }
 }
 
@@ -122,6 +134,7 @@ int main(void)
         cmocka_unit_test(what_serves_is_a_quarter_larger_at_most),
         cmocka_unit_test(the_largest_class_within_a_stretch),
         cmocka_unit_test(a_state_byte_says_one_thing),
+        cmocka_unit_test(a_queued_object_keeps_its_class_where_there_is_a_value_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,11 +53,8 @@ static const char *check_object(struct check *check, const struct jm_block *bloc
     if (state == 0) {
         return "a granule below `carved` belongs to no object";
     }
-    if (!jm_is_free(state) && !jm_is_live(state) && state != JM_QUEUED) {
-        return "a state byte says nothing";
-    }
     bool is_witness = block->has_witness && block->witness == granule;
-    if (jm_is_witness(state) ? !is_witness : is_witness && state != JM_QUEUED) {
+    if (jm_is_witness(state) ? !is_witness : is_witness && !jm_is_queued(state)) {
         return "the witness is another one than the header says";
     }
     tiles->witnesses += is_witness;
@@ -82,7 +79,7 @@ static const char *check_object(struct check *check, const struct jm_block *bloc
     check->walk.live_objects++;
     check->walk.live_bytes += granules << JM_GRANULE_BITS;
     tiles->held++;
-    if (state == JM_QUEUED) {
+    if (jm_is_queued(state)) {
         check->walk.queued_objects++;
         tiles->segments |= (uint64_t)1 << (granule >> block->segment_bits);
     } else {
