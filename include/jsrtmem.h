@@ -30,6 +30,8 @@
  * another thread has the runtime current it is refused (JSRTMEM_REFUSAL_THREAD). jsrtmem_free works
  * on every thread, always, and never waits for who uses the runtime. After fork the child can use
  * every runtime that no other thread had current or was inside of, create new ones, and dispose all.
+ * The host's own handlers (pthread_atfork) may call the library, and take locks under which it is
+ * called, where they were registered after the library was loaded.
  *
  * Structs grow at their end. The caller sets struct_size to the sizeof it was compiled with; fields
  * beyond it are not written. 0, or less than the first version of the struct had, is

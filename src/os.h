@@ -75,20 +75,13 @@ void jm_os_pause(unsigned attempt);
 /* True where both addresses lie on the calling thread's own stack, so that they can be compared. */
 bool jm_os_on_stack(uintptr_t first, uintptr_t second);
 
-/* What the process's events call; each may be called on any thread. */
-struct jm_os_hooks {
-    void (*thread_exit)(void); /* on a thread that called jm_os_watch_thread, as it ends */
-    void (*before_fork)(void);
-    void (*after_fork_parent)(void);
-    void (*after_fork_child)(void);
-};
+/* Has these called around each fork, by the thread that forks. Once. post: false: the OS has no room. */
+bool jm_os_watch_forks(void (*before)(void), void (*after_in_parent)(void),
+                       void (*after_in_child)(void));
 
-/* Installs the hooks. In a child of a fork that came meanwhile they may have been installed; then those of a fork are
- * called twice. post: false: the OS has no room for them. */
-bool jm_os_init(const struct jm_os_hooks *hooks);
-
-/* Tells a process from the one that it was forked from. post: not 0. */
-uintptr_t jm_os_process(void);
+/* Prepares for what follows. `thread_exit` is called on a thread that asked for it, as it ends. post: false: the OS
+ * has no room. */
+bool jm_os_init(void (*thread_exit)(void));
 
 /* Asks for thread_exit on this thread. post: false: the OS has no room. */
 bool jm_os_watch_thread(void);

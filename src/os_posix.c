@@ -47,7 +47,7 @@
 
 /* Process state: written before the first runtime exists; the page size by whoever asks first. */
 static struct {
-    struct jm_os_hooks hooks;
+    void (*thread_exit)(void);
     pthread_key_t exit_key;
     _Atomic(size_t) page_size;
 } os;
@@ -60,14 +60,29 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int line)
     abort();
 }
 
+/* A thread that is cancelled inside the library would keep what it holds there. Returns what was. */
+static int forbid_cancellation(void)
+{
+    int state;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    return state;
+}
+
+static void restore_cancellation(int state)
+{
+    (void)pthread_setcancelstate(state, &state);
+}
+
 void jm_os_complain(const char *line)
 {
     /* In one piece, so that lines of several threads do not mix. */
     struct iovec pieces[] = {{(void *)(uintptr_t)line, strlen(line)}, {"\n", 1}};
     int error = errno;
+    int state = forbid_cancellation();
     if (writev(STDERR_FILENO, pieces, 2) < 0) {
         errno = error; /* nobody is left to tell */
     }
+    restore_cancellation(state);
 }
 
 /* True where the process has rights that whoever started it has not. */
@@ -273,10 +288,9 @@ void jm_os_pause(unsigned attempt)
     unsigned steps = attempt - PAUSE_SPINS - PAUSE_YIELDS;
     const unsigned most = PAUSE_SLEEP_MAX_NS / PAUSE_SLEEP_STEP_NS;
     long sleep = steps < most ? (long)(steps + 1) * PAUSE_SLEEP_STEP_NS : PAUSE_SLEEP_MAX_NS;
-    int state; /* a thread that is cancelled would keep the locks that it holds */
-    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    int state = forbid_cancellation();
     (void)nanosleep(&(struct timespec){0, sleep}, NULL);
-    (void)pthread_setcancelstate(state, &state);
+    restore_cancellation(state);
 }
 
 bool jm_os_on_stack(uintptr_t first, uintptr_t second)
@@ -298,29 +312,22 @@ bool jm_os_on_stack(uintptr_t first, uintptr_t second)
 #endif
 }
 
+bool jm_os_watch_forks(void (*before)(void), void (*after_in_parent)(void),
+                       void (*after_in_child)(void))
+{
+    return pthread_atfork(before, after_in_parent, after_in_child) == 0;
+}
+
 static void run_thread_exit(void *unused)
 {
     (void)unused;
-    os.hooks.thread_exit();
+    os.thread_exit();
 }
 
-bool jm_os_init(const struct jm_os_hooks *hooks)
+bool jm_os_init(void (*thread_exit)(void))
 {
-    os.hooks = *hooks;
-    if (pthread_key_create(&os.exit_key, run_thread_exit) != 0) {
-        return false;
-    }
-    if (pthread_atfork(hooks->before_fork, hooks->after_fork_parent, hooks->after_fork_child) !=
-        0) {
-        (void)pthread_key_delete(os.exit_key);
-        return false;
-    }
-    return true;
-}
-
-uintptr_t jm_os_process(void)
-{
-    return (uintptr_t)getpid();
+    os.thread_exit = thread_exit;
+    return pthread_key_create(&os.exit_key, run_thread_exit) == 0;
 }
 
 bool jm_os_watch_thread(void)

@@ -40,7 +40,7 @@
 
 /* Process state: written before the first runtime exists; the sizes by whoever asks first. */
 static struct {
-    struct jm_os_hooks hooks;
+    void (*thread_exit)(void);
     _Atomic(size_t) page_size, granularity;
     char value[VALUE_MAX];
 } os;
@@ -262,7 +262,7 @@ static void NTAPI on_loader_event(void *module, DWORD event, void *unused)
     (void)module, (void)unused;
     if (event == DLL_THREAD_DETACH && watched) {
         watched = false;
-        os.hooks.thread_exit();
+        os.thread_exit();
     }
 }
 
@@ -274,19 +274,22 @@ static void NTAPI on_loader_event(void *module, DWORD event, void *unused)
 __attribute__((section(".CRT$XLJ"), used)) static const PIMAGE_TLS_CALLBACK loader_callback =
     on_loader_event;
 
-bool jm_os_init(const struct jm_os_hooks *hooks)
+/* There are no forks. */
+bool jm_os_watch_forks(void (*before)(void), void (*after_in_parent)(void),
+                       void (*after_in_child)(void))
+{
+    (void)before, (void)after_in_parent, (void)after_in_child;
+    return true;
+}
+
+bool jm_os_init(void (*thread_exit)(void))
 {
     HMODULE self;
-    os.hooks = *hooks;
+    os.thread_exit = thread_exit;
     /* Never unloaded: threads that exit run our code, and nobody else knows what runtimes hold. */
     return GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
                                   GET_MODULE_HANDLE_EX_FLAG_PIN,
                               (const char *)&os, &self) != 0;
-}
-
-uintptr_t jm_os_process(void)
-{
-    return (uintptr_t)GetCurrentProcessId();
 }
 
 bool jm_os_watch_thread(void)

@@ -429,7 +429,7 @@ enum jm_disposal jm_runtime_dispose(struct jm_ref ref)
     return JM_DISPOSED;
 }
 
-/* ---- Threads and forks ---- */
+/* ---- The end of a thread ---- */
 
 static void on_thread_exit(void)
 {
@@ -443,18 +443,46 @@ static void on_thread_exit(void)
     jm_thread_reset();
 }
 
-/* True where the calling thread holds the locks, the last of which is taken first. */
-static bool is_forking(void)
+/* ---- The beginning, and forks ---- */
+
+/* Process state. A fork holds it as a first call does: nobody begins meanwhile. */
+enum { INIT_NONE, INIT_BUSY, INIT_DONE };
+static _Atomic(unsigned) init_state;
+
+/* False: the library is prepared. True: it is not, nobody else prepares it, and it is the caller's to end this. */
+static bool begin_init(void)
+{
+    for (unsigned attempt = 0; jm_load_acquire(&init_state) != INIT_DONE; attempt++) {
+        unsigned none = INIT_NONE;
+        if (jm_swap_acquire(&init_state, &none, INIT_BUSY)) {
+            return true;
+        }
+        jm_os_pause(attempt);
+    }
+    return false;
+}
+
+static void end_init(bool done)
+{
+    jm_store_release(&init_state, done ? INIT_DONE : INIT_NONE);
+}
+
+/* True after before_fork where the library was not prepared. */
+static bool holds_init(void)
+{
+    return jm_load_relaxed(&init_state) == INIT_BUSY;
+}
+
+/* True after before_fork where the calling thread holds the locks, the first of which is taken first. */
+static bool holds_locks(void)
 {
     return jm_thread.id != 0 && jm_load_relaxed(&locks[0].owner) == jm_thread.id;
 }
 
-/* Hooks that are installed while a fork is under way may be installed once more by its child: then a fork calls each
- * twice. */
+/* A thread that cannot be watched takes no locks: its child takes over what others hold. */
 static void before_fork(void)
 {
-    (void)jm_runtime_init(); /* which another thread may be about to do */
-    if (!jm_thread_ready() || is_forking()) {
+    if (begin_init() || !jm_thread_ready()) {
         return;
     }
     for (int i = 0; i < LOCKS; i++) {
@@ -482,31 +510,41 @@ static void drop_locks(void)
     }
 }
 
-static void after_fork_parent(void)
+static void after_fork_in_parent(void)
 {
-    if (is_forking()) {
+    if (holds_init()) {
+        end_init(false);
+    } else if (holds_locks()) {
         jm_pagemap_after_fork_parent();
         drop_locks();
     }
 }
 
-static void after_fork_child(void)
+static void after_fork_in_child(void)
 {
-    jm_thread_forked();
-    jm_pagemap_after_fork_child();
-    drop_locks();
+    if (holds_init()) {
+        end_init(false);
+    } else {
+        jm_thread_forked();
+        jm_pagemap_after_fork_child();
+        drop_locks();
+    }
 }
 
-/* Process state: 0 not begun; in progress in the process that it names; or done. A fork that does not know of the
- * hooks yet can leave it in progress, in a child. */
-#define INIT_DONE UINTPTR_MAX
-static _Atomic(uintptr_t) init_state;
+/* Forks are watched from the time on when the library is loaded, or else from the first call: of handlers, those that
+ * were registered first are called last before a fork, and first after it. So the host's do not find the locks taken. */
+#define FIRST_OF_ALL 101
+static bool watches_forks;
+__attribute__((constructor(FIRST_OF_ALL))) static void watch_forks(void)
+{
+    watches_forks =
+        watches_forks || jm_os_watch_forks(before_fork, after_fork_in_parent, after_fork_in_child);
+}
 
 static bool init_once(void)
 {
-    static const struct jm_os_hooks hooks = {on_thread_exit, before_fork, after_fork_parent,
-                                             after_fork_child};
-    if (!jm_os_init(&hooks)) {
+    watch_forks();
+    if (!watches_forks || !jm_os_init(on_thread_exit)) {
         return false;
     }
     jm_inspect_init();
@@ -519,17 +557,10 @@ static bool init_once(void)
 
 bool jm_runtime_init(void)
 {
-    for (unsigned attempt = 0;; attempt++) {
-        uintptr_t state = jm_load_acquire(&init_state);
-        if (JM_LIKELY(state == INIT_DONE)) {
-            return true;
-        }
-        uintptr_t pid = jm_os_process();
-        if (state != pid && jm_swap_acquire(&init_state, &state, pid)) { /* unreachable: two do */
-            bool done = init_once();
-            jm_store_release(&init_state, done ? INIT_DONE : 0);
-            return done;
-        }
-        jm_os_pause(attempt);
+    if (JM_LIKELY(jm_load_acquire(&init_state) == INIT_DONE) || !begin_init()) {
+        return true;
     }
+    bool done = init_once();
+    end_init(done);
+    return done;
 }

@@ -31,7 +31,7 @@
 
 static struct {
     bool key, atfork, specific, attributes, random, write, hint, unmap, protect, advice, secure;
-} refuse;
+} refuse = {.atfork = true}; /* as it is while the library is loaded */
 
 #define WRAPPED(type, name, refused, answer, parameters, arguments) \
     type __real_##name parameters;                                  \
@@ -278,6 +278,37 @@ static void a_complaint_that_nobody_hears_leaves_errno(void **state)
     refuse.write = false;
 }
 
+static void *wait_and_complain(void *reached)
+{
+    (void)pthread_cancel(pthread_self());
+    for (unsigned i = 0; i < 100; i++) { /* it sleeps at the end */
+        jm_os_pause(i);
+    }
+    jm_os_complain("a line");
+    *(bool *)reached = true;
+    return NULL;
+}
+
+static int be_cancelled(void *reached)
+{
+    pthread_t thread;
+    void *result = NULL;
+    int pipe_ends[2];
+    CHILD_CHECK(pipe(pipe_ends) == 0);
+    (void)dup2(pipe_ends[1], STDERR_FILENO);
+    CHILD_CHECK(pthread_create(&thread, NULL, wait_and_complain, reached) == 0);
+    CHILD_CHECK(pthread_join(thread, &result) == 0);
+    return *(bool *)reached ? 0 : 1;
+}
+
+/* It would keep what it holds. */
+static void no_thread_is_cancelled_inside_the_library(void **state)
+{
+    bool reached = false;
+    (void)state;
+    assert_int_equal(child_run(be_cancelled, &reached), 0);
+}
+
 static int fail_check(void *argument)
 {
     int *pipe_ends = argument;
@@ -486,6 +517,7 @@ int main(void)
         cmocka_unit_test(handles_need_no_random_device),
         cmocka_unit_test(a_stack_without_bounds_shows_nothing),
         cmocka_unit_test(a_complaint_that_nobody_hears_leaves_errno),
+        cmocka_unit_test(no_thread_is_cancelled_inside_the_library),
         cmocka_unit_test(a_failed_check_says_where_and_aborts),
         cmocka_unit_test(a_privileged_process_has_no_environment),
         cmocka_unit_test(what_cannot_be_unmapped_is_tried_again),
@@ -498,5 +530,6 @@ int main(void)
         cmocka_unit_test(a_broken_map_is_not_swept),
     };
 
+    refuse.atfork = false;
     return cmocka_run_group_tests_name("libc", tests, NULL, NULL);
 }

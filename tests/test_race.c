@@ -65,15 +65,15 @@ static void *create_later(void *unused)
     return JsCreateRuntime(JsRuntimeAttributeNone, NULL, &later) == JsNoError ? &later : NULL;
 }
 
-bool __real_jm_os_init(const struct jm_os_hooks *hooks);
-bool __wrap_jm_os_init(const struct jm_os_hooks *hooks);
+bool __real_jm_os_init(void (*thread_exit)(void));
+bool __wrap_jm_os_init(void (*thread_exit)(void));
 
-bool __wrap_jm_os_init(const struct jm_os_hooks *hooks)
+bool __wrap_jm_os_init(void (*thread_exit)(void))
 {
     if (comes && pthread_create(&latecomer, NULL, create_later, NULL) == 0) {
         (void)nanosleep(&(struct timespec){0, 20000000}, NULL); /* it waits meanwhile */
     }
-    return __real_jm_os_init(hooks);
+    return __real_jm_os_init(thread_exit);
 }
 
 static void two_threads_begin_together(void **state)
