@@ -20,20 +20,26 @@ static JM_COLD void read_contended(const struct jm_hook *hook, struct jm_pair *p
     } while (!try_read(hook, pair));
 }
 
+/* The turn first: in the child of a fork in between, an odd one has a thread that is known to be gone. */
+static void end_turn(struct jm_hook *hook, uint32_t turn)
+{
+    jm_store_release(&hook->turn, turn + 1);
+    jm_store_release(&hook->call.thread, 0);
+}
+
 bool jm_hook_begin(struct jm_hook *hook, struct jm_pair *pair, uintptr_t mark)
 {
     JM_ASSERT(jm_load_relaxed(&hook->call.thread) == 0);
     uint32_t turn = jm_load_relaxed(&hook->turn) + 1;
     jm_store_relaxed(&hook->call.thread, jm_thread.id);
-    jm_store_relaxed(&hook->turn, turn);
+    jm_store_release(&hook->turn, turn);       /* with the thread, for a fork */
     atomic_thread_fence(memory_order_seq_cst); /* the turn is taken before the pair is read */
     if (JM_UNLIKELY(!try_read(hook, pair))) {
         read_contended(hook, pair);
     }
     pair->turn = turn;
     if (pair->function == NULL) {
-        jm_store_relaxed(&hook->call.thread, 0);
-        jm_store_release(&hook->turn, turn + 1);
+        end_turn(hook, turn);
         return false;
     }
     hook->call.mark = mark;
@@ -47,8 +53,7 @@ static void end_innermost(void)
 {
     struct jm_hook *hook = JM_CONTAINER(jm_thread.calls, struct jm_hook, call);
     jm_thread.calls = hook->call.outer;
-    jm_store_relaxed(&hook->call.thread, 0);
-    jm_store_release(&hook->turn, jm_load_relaxed(&hook->turn) + 1);
+    end_turn(hook, jm_load_relaxed(&hook->turn));
 }
 
 bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair)

@@ -210,7 +210,7 @@ static void drain_small(struct jm_heap *heap, struct jm_block *block)
 
 static void drain_large(struct jm_heap *heap, struct jm_block *block)
 {
-    if (jm_load_acquire(&block->state) == JM_LARGE_QUEUED) {
+    if (jm_load_seq_cst(&block->state) == JM_LARGE_QUEUED) {
         await_closed(block->start);
         jm_store_relaxed(&block->state, JM_LARGE_NONE);
         jm_heap_note_empty(heap, block);

@@ -5,6 +5,7 @@
  * the place, and everything can be disposed afterwards.
  */
 #include "support/calls.h"
+#include "support/child.h"
 #include "support/steps.h"
 #include "support/unit.h"
 
@@ -323,6 +324,26 @@ static JsErrorCode come_and_go(struct scene *scene)
     return JsDisposeRuntime(gone);
 }
 
+/* Whatever the other thread left half done, the child waits for nothing. */
+static int go_on_in_child(void *argument)
+{
+    struct scene *scene = argument;
+    JsRuntimeHandle fresh = NULL;
+    JsErrorCode set =
+        JsSetRuntimeMemoryAllocationCallback(scene->runtime, &second_state, allow_second);
+    CHILD_CHECK(set == JsNoError || scene->attempt->function == dispose_it);
+    CHILD_CHECK(JsDisposeRuntime(scene->runtime) == set);
+    CHILD_CHECK(JsCreateRuntime(ATTRIBUTES, NULL, &fresh) == JsNoError);
+    CHILD_CHECK(jsrtmem_alloc(fresh, MIB(1)) != NULL);
+    CHILD_CHECK(JsDisposeRuntime(fresh) == JsNoError);
+    return 0;
+}
+
+static JsErrorCode fork_it(struct scene *scene)
+{
+    return child_run(go_on_in_child, scene) == 0 ? JsNoError : JsErrorFatal;
+}
+
 static const struct event events[] = {
     {"it is disposed", dispose_and_create, NULL, JsErrorInvalidArgument},
     {"it is entered", enter, leave, JsErrorWrongThread},
@@ -336,6 +357,7 @@ static const struct event events[] = {
     {"its usage is read", look_at_usage, NULL, JsNoError},
     {"its peak is reset", reset_peak, NULL, JsNoError},
     {"others come and go", come_and_go, NULL, JsNoError},
+    {"the process is forked", fork_it, NULL, JsNoError},
 };
 
 /* ---- The race ---- */
@@ -482,6 +504,7 @@ static void race_at(const struct attempt *attempt, size_t i)
             "%s: %#x, alone %#x", name, (unsigned)scene.code, (unsigned)trace->code);
     require(scene.code == trace->code || scene.happened, "%s: %#x, without a reason", name,
             (unsigned)scene.code);
+    require(event->function != fork_it || scene.other == JsNoError, "%s: the child fails", name);
     require(told_right(&scene), "%s: told about another one", name);
     require(!confused, "%s: a callback with another one's state", name);
     clear(&scene, name);
