@@ -1,8 +1,9 @@
 /*
  * Does not know the library: loads a plug-in that does, uses it with threads, and drops it, round after
- * round. Threads that were in the plug-in exit after it is gone. The process must not grow.
+ * round. Threads that were in the plug-in exit after it is dropped. The process must not grow. A plug-in that is
+ * linked with the shared library goes; one that has the library in it stays.
  *
- * usage: plugin_host PLUGIN EMPTY_PLUGIN [ROUNDS]
+ * usage: plugin_host PLUGIN EMPTY_PLUGIN goes|stays [ROUNDS]
  *
  * Exit code 77: a libc that unloads nothing (musl) has kept the empty plug-in too; all else was tried.
  */
@@ -17,6 +18,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int touched, gone;
 static int unloads; /* this libc */
+static int goes;    /* the plug-in */
 
 /* In the plug-in once, then waits until it is gone. */
 static void *outlive(void *unused)
@@ -85,8 +87,8 @@ static int run_round(const char *plugin, unsigned round)
     if (dlclose(library) != 0) {
         return fail(dlerror(), round);
     }
-    if (unloads && is_loaded(plugin)) {
-        return fail("the plug-in is still loaded", round);
+    if (unloads && is_loaded(plugin) == goes) {
+        return fail(goes ? "the plug-in is still loaded" : "the plug-in is gone", round);
     }
     (void)pthread_mutex_lock(&lock);
     gone = 1;
@@ -111,10 +113,11 @@ static long mapped(void)
 
 int main(int argc, char **argv)
 {
-    if (argc < 3) {
-        return fail("which plug-ins?", 0);
+    if (argc < 4) {
+        return fail("which plug-ins, and does the first one go?", 0);
     }
-    unsigned rounds = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 60;
+    goes = strcmp(argv[3], "goes") == 0;
+    unsigned rounds = argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 60;
     long early = 0;
     void *empty = dlopen(argv[2], RTLD_NOW | RTLD_LOCAL);
     if (empty == NULL || dlclose(empty) != 0) {
