@@ -18,7 +18,7 @@ static_assert(JM_HEAD_SIZE << APART_BITS == 8192 &&
 /* Less of the map is cleared faster than it is given back. */
 #define PURGE_MIN ((size_t)64 << 10)
 
-struct jm_region jm_region;
+struct jm_region jm_region = {.base = JM_NO_REGION};
 
 /*
  * Process state, under the lock: what was given back lies in one list per size, linked through their
@@ -105,7 +105,8 @@ static char *cut(unsigned order)
     const size_t size = JM_UNIT << order;
     char *base = jm_load_relaxed(&jm_region.base);
     size_t start = jm_align_up(stretches.used, size);
-    if (base == NULL || start > ((size_t)1 << JM_REGION_BITS) - size || !cover(start + size)) {
+    if (!jm_region_exists() || start > ((size_t)1 << JM_REGION_BITS) - size ||
+        !cover(start + size)) {
         return NULL;
     }
     while (stretches.used < start) {

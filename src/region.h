@@ -70,12 +70,21 @@ typedef _Atomic(uint8_t) jm_state;
 #define JM_REGION_HEADS_OFFSET (JM_REGION_BLOCKS_OFFSET + JM_REGION_HEADS_SIZE)
 #define JM_REGION_HEADERS_OFFSET (JM_REGION_HEADS_OFFSET + JM_REGION_HEADERS_SIZE)
 
+/* What `base` is until there is a region: whoever reads it just before the region is there, and `granules` after, must
+ * not find that a pointer lies shortly behind it. */
+#define JM_NO_REGION ((char *)((uintptr_t)1 << (sizeof(uintptr_t) * 8 - 1)))
+
 /* Process state. `base` is written once, before the first block; `granules` grows, under a lock. */
 struct jm_region {
     _Atomic(char *) base;
     _Atomic(size_t) granules; /* that the tables cover so far; 0: there is no region */
 };
 extern JM_HIDDEN struct jm_region jm_region;
+
+static inline bool jm_region_exists(void)
+{
+    return jm_load_relaxed(&jm_region.base) != JM_NO_REGION;
+}
 
 /* The granule, counted from `base`, that starts at `pointer`, or one beyond the region where none does. */
 JM_INLINE size_t jm_region_granule(const char *base, const void *pointer)
@@ -135,8 +144,7 @@ static inline struct jm_block *jm_region_head_of(const void *pointer)
  * region. */
 static inline char *jm_region_headers(void)
 {
-    char *base = jm_load_relaxed(&jm_region.base);
-    return base == NULL ? NULL : base - JM_REGION_HEADERS_OFFSET;
+    return jm_region_exists() ? jm_load_relaxed(&jm_region.base) - JM_REGION_HEADERS_OFFSET : NULL;
 }
 
 static inline jm_state *jm_region_state_of(const void *pointer)

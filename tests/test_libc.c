@@ -278,6 +278,27 @@ static void a_complaint_that_nobody_hears_leaves_errno(void **state)
     refuse.write = false;
 }
 
+/* Another thread makes the region meanwhile: it is there, but not yet for whoever had looked where it is. */
+static int look_too_early(void *unused)
+{
+    static int variable;
+    int local;
+    (void)unused;
+    CHILD_CHECK(!jm_region_exists());
+    jm_store_relaxed(&jm_region.granules, (size_t)1 << (JM_REGION_BITS - JM_GRANULE_BITS));
+    CHILD_CHECK(!jm_region_holds(NULL) && !jm_region_holds(&variable) && !jm_region_holds(&local));
+    CHILD_CHECK(!jm_region_holds((void *)(uintptr_t)0x400000)); /* where programs lie */
+    jm_state *state;
+    CHILD_CHECK(!jm_arena_peek(&jm_no_arena, (void *)(uintptr_t)0x400000, &state));
+    return 0;
+}
+
+static void nothing_lies_in_a_region_before_it_is_there(void **state)
+{
+    (void)state;
+    assert_int_equal(child_run(look_too_early, NULL), 0);
+}
+
 static void *wait_and_complain(void *reached)
 {
     (void)pthread_cancel(pthread_self());
@@ -517,6 +538,7 @@ int main(void)
         cmocka_unit_test(handles_need_no_random_device),
         cmocka_unit_test(a_stack_without_bounds_shows_nothing),
         cmocka_unit_test(a_complaint_that_nobody_hears_leaves_errno),
+        cmocka_unit_test(nothing_lies_in_a_region_before_it_is_there),
         cmocka_unit_test(no_thread_is_cancelled_inside_the_library),
         cmocka_unit_test(a_failed_check_says_where_and_aborts),
         cmocka_unit_test(a_privileged_process_has_no_environment),

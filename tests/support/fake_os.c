@@ -47,7 +47,7 @@ static size_t note_pages(const char *address, size_t size, bool committed)
     size_t changed = 0;
     if (!jm_region_holds(address)) {
         bool is_table =
-            base != NULL && (uintptr_t)base - (uintptr_t)address <= JM_REGION_HEADS_OFFSET;
+            jm_region_exists() && (uintptr_t)base - (uintptr_t)address <= JM_REGION_HEADS_OFFSET;
         return is_table ? 0 : size;
     }
     for (size_t page = (size_t)(address - base) >> 12; size > 0; page++, size -= 4096) {
