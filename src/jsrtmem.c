@@ -66,6 +66,7 @@ struct request {
     void *pointer;    /* to be resized; null: a new object */
     size_t alignment; /* of a new object */
     size_t size;
+    bool zero; /* a new object, which is a large one */
 };
 
 /* Finds the request's runtime and begins an operation on it. False: refused, as remembered. */
@@ -108,7 +109,13 @@ static void *serve(struct jm_heap *heap, const struct request *request, enum jm_
         *verdict = JM_REFUSED_ARGUMENT;
         return NULL;
     }
-    return jm_heap_alloc_aligned(heap, request->alignment, request->size, verdict);
+    void *object = jm_heap_alloc_aligned(heap, request->alignment, request->size, verdict);
+    if (object != NULL &&
+        request->zero) { /* now: whatever others do, its block stays while the runtime is ours */
+        jm_large_clear(jm_block_of(object), request->size);
+        jm_inspect_zero(object, request->size);
+    }
+    return object;
 }
 
 static JM_NOINLINE void *run(JsRuntimeHandle handle, const struct request *request, uintptr_t here)
@@ -135,7 +142,7 @@ static JM_NOINLINE void *run(JsRuntimeHandle handle, const struct request *reque
 
 static JM_NOINLINE void *alloc_slow(JsRuntimeHandle runtime, size_t size)
 {
-    struct request request = {NULL, JM_GRANULE, size};
+    struct request request = {.alignment = JM_GRANULE, .size = size};
     return run(runtime, &request, HERE);
 }
 
@@ -212,15 +219,10 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
     return fit(JM_LIKELY(object != NULL) ? object : alloc_new(code, size, arena), size);
 }
 
-/* A new large object, or NULL. Not inlined, so that the common way stays as short as it is. */
-static JM_NOINLINE void clear_large(void *object, size_t bytes)
+static JM_NOINLINE void *calloc_large(JsRuntimeHandle runtime, size_t size)
 {
-    if (object != NULL) {
-        _Atomic(uint32_t) *readers;
-        jm_large_clear(jm_pagemap_find(object, &readers), bytes);
-        jm_pagemap_leave(readers);
-        jm_inspect_zero(object, bytes);
-    }
+    struct request request = {.alignment = JM_GRANULE, .size = size, .zero = true};
+    return fit(run(runtime, &request, HERE), size);
 }
 
 JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t size)
@@ -229,13 +231,11 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
     if (size != 0 && bytes / size != count) {
         bytes = SIZE_MAX; /* refused like any size that no block can have */
     }
-    void *object = jsrtmem_alloc(runtime, bytes);
-    if (object != NULL && bytes <= JM_SMALL_MAX) {
-        memset(object, 0, bytes);
-    } else {
-        clear_large(object, bytes);
+    if (bytes > JM_SMALL_MAX) {
+        return calloc_large(runtime, bytes);
     }
-    return object;
+    void *object = jsrtmem_alloc(runtime, bytes);
+    return object == NULL ? NULL : memset(object, 0, bytes);
 }
 
 /* What was freed last, where that is as it has to be: so it is where objects of one alignment come and go. */
@@ -256,7 +256,7 @@ JSRTMEM_API(void *) jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignm
         return jsrtmem_alloc(runtime, size);
     }
     void *object = is_possible ? pop_aligned(runtime, alignment, size) : NULL;
-    struct request request = {NULL, alignment, size};
+    struct request request = {.alignment = alignment, .size = size};
     return fit(object != NULL ? object : run(runtime, &request, HERE), size);
 }
 
@@ -426,7 +426,7 @@ static JM_NOINLINE void *realloc_slow(JsRuntimeHandle runtime, void *pointer, si
     if (size == 0) {
         return free_of(runtime, pointer, HERE);
     }
-    struct request request = {pointer, JM_GRANULE, size};
+    struct request request = {.pointer = pointer, .alignment = JM_GRANULE, .size = size};
     return run(runtime, &request, HERE);
 }
 

@@ -104,7 +104,7 @@ extern JM_HIDDEN _Atomic(uint32_t) jm_pagemap_epoch;
 
 /* Begins reading blocks of others. They are looked up by a sequentially consistent load, which comes after
  * the count, as the change of the epoch does. Nothing until jm_pagemap_leave may wait for others or call the host;
- * to walk a heap, or clear a large object, may take a while. */
+ * to walk a heap may take a while. */
 JM_INLINE _Atomic(uint32_t) *jm_pagemap_enter(void)
 {
     struct jm_reader_stripe *stripe = &jm_pagemap_stripes[jm_thread.id % JM_READER_STRIPES];

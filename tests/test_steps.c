@@ -27,6 +27,7 @@ struct scene {
     JsRuntimeHandle created, kept; /* by the call, and meanwhile */
     JsContextRef context, later_context;
     void *object, *large;
+    void *spare; /* where a large object was, and the next one of its size will be */
     size_t usage;
     int data, later_data;
     size_t seen; /* as usage, meanwhile */
@@ -140,6 +141,13 @@ static JsErrorCode alloc_large(struct scene *scene)
     return code_of(jsrtmem_alloc(scene->runtime, MIB(1)));
 }
 
+/* Others may free it before this returns. */
+static JsErrorCode zero_large(struct scene *scene)
+{
+    void *object = jsrtmem_calloc(scene->runtime, 1, MIB(2));
+    return object == NULL || object == scene->spare ? code_of(object) : JsErrorFatal;
+}
+
 /* What no limit in force allows is refused, whichever of them the call saw. */
 static JsErrorCode alloc_too_much(struct scene *scene)
 {
@@ -184,6 +192,7 @@ static JsErrorCode free_both(struct scene *scene)
 {
     JsErrorCode code = jsrtmem_free(scene->object);
     (void)jsrtmem_free(scene->large);
+    (void)jsrtmem_free(scene->spare);
     return code;
 }
 
@@ -234,6 +243,7 @@ static const struct attempt attempts[] = {
     {"alloc, entered", alloc, true, false},
     {"alloc of a block, entered", alloc_block, true, false},
     {"alloc of a large object", alloc_large, false, false},
+    {"calloc of a large object", zero_large, false, false},
     {"alloc of too much, entered", alloc_too_much, true, false},
     {"realloc", grow, false, false},
     {"realloc, entered", grow, true, false},
@@ -380,7 +390,8 @@ static void make(struct scene *scene, const struct attempt *attempt)
     assert_ok(JsSetContextData(scene->context, &scene->data));
     assert_ok(JsSetRuntimeMemoryLimit(scene->runtime, LIMIT));
     assert_ok(JsSetRuntimeMemoryAllocationCallback(scene->runtime, &first_state, allow_first));
-    assert_ok(jsrtmem_free(new_object(scene->runtime, MIB(2)))); /* a peak that is not the usage */
+    scene->spare = new_object(scene->runtime, MIB(2));
+    assert_ok(jsrtmem_free(scene->spare)); /* a peak that is not the usage */
     scene->object = new_object(scene->runtime, 100);
     scene->large = new_object(scene->runtime, KIB(200));
     scene->usage = usage_of(scene->runtime);

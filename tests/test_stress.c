@@ -408,6 +408,35 @@ static void *free_by_hearsay(void *argument)
     return NULL;
 }
 
+/* Whoever has an object before its owner does may free it: what the owner gets was cleared while it was there. */
+static void *make_large_zeros(void *argument)
+{
+    struct lane *self = argument;
+    struct rumours *rumours = self->shared;
+    JsRuntimeHandle runtime = NULL;
+
+    FACT(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsNoError);
+    while (goes_on(self)) {
+        void *object = jsrtmem_calloc(runtime, 1, 300000);
+
+        FACT(object != NULL);
+        atomic_store(&rumours->pointers[random_below(&self->random, RUMOURS)], object);
+        (void)jsrtmem_free(object);
+    }
+    FACT(JsCollectGarbage(runtime) == JsNoError);
+    FACT(JsDisposeRuntime(runtime) == JsNoError);
+    return NULL;
+}
+
+static void large_objects_may_be_freed_before_they_are_had(void **state)
+{
+    static struct rumours rumours;
+    static const struct part parts[] = {{make_large_zeros, 20000}, {free_by_hearsay, 0}};
+
+    (void)state;
+    run_team(parts, COUNT_OF(parts), &rumours);
+}
+
 static void frees_of_what_may_be_gone_harm_no_bystander(void **state)
 {
     enum { OBJECTS = 500, SIZE = 300 };
@@ -894,6 +923,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_see_their_own_runtime),
         cmocka_unit_test(frees_race_with_the_owner_and_with_disposes),
+        cmocka_unit_test(large_objects_may_be_freed_before_they_are_had),
         cmocka_unit_test(frees_of_what_may_be_gone_harm_no_bystander),
         cmocka_unit_test(a_replaced_callback_is_out_of_use),
         cmocka_unit_test(limits_change_against_growth),
