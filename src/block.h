@@ -82,28 +82,16 @@ static inline uint64_t jm_load_states(const jm_state *map, size_t granule)
     return states;
 }
 
-/* Those whose highest bit is not set, among zeros: all that are free are among them. */
-static inline uint64_t jm_low_states(uint64_t states)
-{
-    return states & ~((states >> 7 & UINT64_MAX / 255) * 255);
-}
-
-/* Which of such states the lowest bit set belongs to. pre: there is one. */
+/* Which of eight states the lowest bit set belongs to. pre: there is one. */
 static inline size_t jm_first_state(uint64_t states)
 {
     return (size_t)__builtin_ctzll(states) / 8;
 }
 
-/* The state itself. */
-static inline unsigned jm_state_in(uint64_t states)
+/* The last of eight states that is not 0. pre: there is one. */
+static inline unsigned jm_last_state(uint64_t states)
 {
-    return (uint8_t)(states >> 8 * jm_first_state(states));
-}
-
-/* The states above it. */
-static inline uint64_t jm_next_states(uint64_t states)
-{
-    return states & (UINT64_MAX - 1) << (8 * jm_first_state(states) + 7);
+    return (uint8_t)(states >> (63 - __builtin_clzll(states)) / 8 * 8);
 }
 
 struct jm_supply;

@@ -2,9 +2,8 @@
 
 #include <string.h>
 
-/* What is free is guessed from so many parts of the map, a cache line each, and at most one more a block. */
-#define PART ((size_t)64)
-#define PARTS_MAX 64
+/* What is free is guessed from so many granules, and at most one more a block. */
+#define SAMPLES 128
 
 /* What a sweep does with the runs that it finds. */
 struct sweep {
@@ -200,33 +199,32 @@ size_t jm_sweep_carved(const struct jm_supply *supply)
     return carved;
 }
 
-/* Granules of the free objects that start in a part of the map. */
-static size_t free_in(const struct jm_block *block, size_t granule)
+/* The state of the object or hole that a granule belongs to. pre: no span is in the block. */
+static unsigned state_around(const struct jm_block *block, size_t granule)
 {
-    size_t granules = 0;
-    for (size_t end = granule + PART; granule < end; granule += JM_WORD) {
-        uint64_t states = jm_low_states(jm_load_states(block->map, granule));
-        for (; states != 0; states = jm_next_states(states)) {
-            unsigned state = jm_state_in(states);
-            granules += jm_is_free(state) ? jm_class_granules[jm_state_class(state)] : 0;
-        }
+    size_t word = granule & ~(JM_WORD - 1);
+    uint64_t states = jm_load_states(block->map, word) << 8 * (JM_WORD - 1 - granule % JM_WORD);
+    while (states == 0) {
+        word -= JM_WORD;
+        states = jm_load_states(block->map, word);
     }
-    return granules;
+    return jm_last_state(states);
 }
 
+/* A large object counts as often as it is met, not where it begins: of a few, most parts of a map show nothing. */
 size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved)
 {
-    size_t step = PART;
-    while (carved / step > PARTS_MAX) {
-        step *= 2;
-    }
-    size_t granules = 0;
+    const size_t step = carved / SAMPLES + 1;
+    size_t met = 0;
+    size_t free = 0;
     const struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        size_t start = block->first + jm_arena_draw(arena, step / PART) * PART;
-        for (; start < block->carved; start += step) {
-            granules += free_in(block, start);
+        size_t granule = block->first + jm_arena_draw(arena, step);
+        for (; granule < block->carved; granule += step) {
+            unsigned state = state_around(block, granule);
+            met += state != JM_HOLE;
+            free += jm_is_free(state);
         }
     }
-    return granules * (step / PART);
+    return met == 0 ? 0 : carved / met * free;
 }

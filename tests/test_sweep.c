@@ -244,15 +244,15 @@ static void what_is_free_is_guessed(void **state)
     size_t real;
 
     (void)state;
-    for (size_t i = 0; i < 60; i++) {
+    for (size_t i = 0; i < 18; i++) {
         many[i] = rig_alloc(&rig, 8 * i);
     }
-    for (size_t i = 0; i < 60; i += 3) {
+    for (size_t i = 0; i < 18; i += 3) {
         assert_true(jm_heap_free(HEAP, many[i]));
     }
     /* So little is looked at whole. */
     guess(&guessed, &real);
-    assert_true(real > KIB(1));
+    assert_true(real > 200);
     assert_int_equal(guessed, real);
     rig_drop(&rig);
     rig_make(&rig);
@@ -267,6 +267,27 @@ static void what_is_free_is_guessed(void **state)
         guess(&guessed, &real);
         assert_true(guessed > real / 3 && guessed < 2 * real);
     }
+}
+
+/* Of a few that are so large that they begin far from each other, too. */
+static void what_is_free_in_large_pieces_is_guessed(void **state)
+{
+    enum { COUNT = 120 };
+    size_t guessed;
+    size_t real;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        many[i] = rig_alloc(&rig, i % 2 == 0 ? KIB(200) : KIB(40));
+    }
+    for (size_t i = 0; i < COUNT; i += 2) {
+        assert_true(jm_heap_free(HEAP, many[i]));
+    }
+    for (int i = 0; i < 100; i++) {
+        guess(&guessed, &real);
+        assert_true(guessed > real / 4 * 3 && guessed < real / 4 * 5);
+    }
+    assert_true(real > MIB(5)); /* most of it in blocks that are not empty */
 }
 
 /* Where nothing was freed, no heap is walked. */
@@ -362,6 +383,7 @@ int main(void)
         SWEEP_TEST(what_was_freed_small_serves_large),
         SWEEP_TEST(a_sweep_comes_before_a_refusal),
         SWEEP_TEST(what_is_free_is_guessed),
+        SWEEP_TEST(what_is_free_in_large_pieces_is_guessed),
         SWEEP_TEST(who_only_allocates_is_not_swept),
         SWEEP_TEST(a_heap_at_its_limit_is_swept_once),
         SWEEP_TEST(what_was_taken_and_is_not_used_is_given_back),
