@@ -59,13 +59,26 @@ void jm_large_clear(const struct jm_block *block, size_t bytes)
     }
 }
 
-/* Never refused, and never moved: the object stays in its block, which may give back its end. */
-static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size)
+/* True while the object is live; else the host, when it ran, freed it. */
+static bool is_live(const struct jm_heap *heap, const struct jm_block *block, const void *pointer,
+                    enum jm_verdict *verdict)
 {
+    if (jm_large_find(heap, pointer) == block) {
+        return true;
+    }
+    *verdict = JM_REFUSED_ARGUMENT;
+    return false;
+}
+
+/* Not refused, and not moved: the object stays in its block, which may give back its end. */
+static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
+                    enum jm_verdict *verdict)
+{
+    const void *pointer = block->start;
     if (block->resizable && !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, block_bytes(size));
     }
-    return show(block, jm_large_usable(block));
+    return is_live(heap, block, pointer, verdict) ? show(block, jm_large_usable(block)) : NULL;
 }
 
 static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
@@ -77,8 +90,7 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     }
     size_t bytes = block_bytes(size);
     jm_heap_make_room(heap, bytes - jm_load_relaxed(&block->usable));
-    if (jm_large_find(heap, pointer) != block) {
-        *verdict = JM_REFUSED_ARGUMENT; /* the host freed it while it was told */
+    if (!is_live(heap, block, pointer, verdict)) {
         return NULL;
     }
     size_t usable = jm_large_usable(block);
@@ -104,5 +116,6 @@ void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (block_bytes(size) == usable) {
         return block->start;
     }
-    return size <= usable - JM_PAD ? shrink(heap, block, size) : grow(heap, block, size, verdict);
+    return size <= usable - JM_PAD ? shrink(heap, block, size, verdict)
+                                   : grow(heap, block, size, verdict);
 }

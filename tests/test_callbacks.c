@@ -566,6 +566,35 @@ static void the_object_being_resized_is_used_inside(void **state)
     }
 }
 
+static bool free_in_free(struct host *self, const struct host_event *event)
+{
+    struct crossing *crossing = self->context;
+
+    if (event->type == JsMemoryFree && self->calls_of_hook++ == 0) {
+        crossing->freed = jsrtmem_free(crossing->object);
+    }
+    return true;
+}
+
+static void the_object_that_shrinks_is_freed_inside(void **state)
+{
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+    struct crossing crossing = {new_object(runtime, MIB(3)), false, JsErrorFatal, NULL};
+
+    (void)state;
+    host_set_hook(&host, free_in_free, &crossing);
+    assert_null(jsrtmem_realloc(runtime, crossing.object, MIB(1)));
+    assert_int_equal(last_reason(), JSRTMEM_REFUSAL_ARGUMENT);
+    assert_ok(crossing.freed);
+    assert_int_equal(jsrtmem_usable_size(crossing.object), 0);
+    assert_balanced(&host);
+    assert_ok(JsCollectGarbage(runtime));
+    assert_int_equal(usage_of(runtime), 0);
+    dispose(runtime);
+    assert_all_freed(&host);
+}
+
 /* ---- the list of tests ---------------------------------------------------------------------- */
 
 int main(void)
@@ -583,6 +612,7 @@ int main(void)
                  blocks_of_small_objects_emptied_inside_go_back_too),
         UNIT_ROW("realloc", realloc_inside_shrinks_and_does_not_grow),
         UNIT_ROW("realloc, of the object being resized", the_object_being_resized_is_used_inside),
+        UNIT_ROW("free, of the object that shrinks", the_object_that_shrinks_is_freed_inside),
     };
 
     return cmocka_run_group_tests_name("callbacks", tests, NULL, NULL);
