@@ -110,12 +110,14 @@ struct jm_live jm_heap_live_any(const struct jm_heap *heap)
 
 /* ---- Growing ---- */
 
-/* The smallest block that an object of class `code` fits into. */
+/* The smallest block that an object of class `code` fits into. Where another thread takes the region's last stretch
+ * meanwhile, the block has a map in it and may be too small: then one more is asked for. */
 static size_t smallest_block(unsigned code)
 {
-    size_t bytes = ((size_t)jm_class_granules[code] << JM_GRANULE_BITS) + JM_PAD;
+    const bool has_map = !jm_region_has_room();
+    size_t bytes = jm_class_bytes(code) + JM_PAD;
     size_t size = jm_small_block_min();
-    while ((jm_first_granule(size) << JM_GRANULE_BITS) + bytes > size) {
+    while ((has_map ? jm_first_granule(size) << JM_GRANULE_BITS : 0) + bytes > size) {
         size *= 2;
     }
     return size;
@@ -138,6 +140,9 @@ static size_t next_block(const struct jm_heap *heap, unsigned code)
  * too; or as little as is in need, where the limit allows no more. */
 static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 {
+    if (heap->arena == NULL) {
+        return (struct jm_run){.block = NULL};
+    }
     size_t least = jm_align_up(jm_class_granules[code], jm_page_granules());
     size_t most = least + (GROWTH_MIN >> JM_GRANULE_BITS);
     struct jm_run run = jm_sweep_find_hole(heap->arena, least, most + JM_HOLE_MIN);
@@ -160,15 +165,8 @@ static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *
     return true;
 }
 
-static bool grow(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
+static bool add_block(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
 {
-    jm_heap_make_room(heap, smallest_block(code));
-    if (heap->arena != NULL) {
-        struct jm_run hole = next_hole(heap, code);
-        if (hole.block != NULL) {
-            return fill_hole(heap, hole, verdict);
-        }
-    }
     size_t size = next_block(heap, code);
     struct jm_block *block = jm_block_acquire_small(&heap->supply, size, verdict);
     if (block == NULL) {
@@ -255,25 +253,51 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     return object;
 }
 
-static void *alloc_small(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
+/* An object without a new block, and without calling the host. NULL: there is none. */
+static void *find_free(struct jm_heap *heap, unsigned code)
 {
-    for (;;) {
-        void *object = jm_heap_refill(heap, code);
-        if (object == NULL && heap->arena != NULL && sweep_if_worth(heap, code)) {
-            object = jm_heap_refill(heap, code);
+    void *object = jm_heap_refill(heap, code);
+    if (object == NULL && heap->arena != NULL && sweep_if_worth(heap, code)) {
+        object = jm_heap_refill(heap, code);
+    }
+    return object;
+}
+
+/* True where the limit allows no block that objects of class `code` could share, and one for `size` bytes alone is
+ * smaller. */
+static bool is_better_alone(const struct jm_heap *heap, unsigned code, size_t size)
+{
+    size_t smallest = smallest_block(code);
+    return jm_large_bytes(size) < smallest && !jm_quota_allows(&heap->supply.quota, smallest);
+}
+
+/* An object of class `code` or, where the limit leaves no other way, `size` bytes in a block of their own. */
+static void *alloc_small(struct jm_heap *heap, unsigned code, size_t alignment, size_t size,
+                         enum jm_verdict *verdict)
+{
+    void *object;
+    while ((object = find_free(heap, code)) == NULL) {
+        jm_heap_make_room(heap, smallest_block(code));
+        struct jm_run hole = next_hole(heap, code);
+        if (hole.block == NULL && is_better_alone(heap, code, size)) {
+            return jm_large_alloc(heap, size, alignment, verdict);
         }
-        if (object != NULL || !grow(heap, code, verdict)) {
-            return object;
+        bool grown =
+            hole.block != NULL ? fill_hole(heap, hole, verdict) : add_block(heap, code, verdict);
+        if (!grown) {
+            return NULL;
         }
     }
+    return object;
 }
 
 /* ---- Objects of both kinds ---- */
 
 void *jm_heap_alloc(struct jm_heap *heap, size_t size, enum jm_verdict *verdict)
 {
-    void *object = size > JM_SMALL_MAX ? jm_large_alloc(heap, size, JM_GRANULE, verdict)
-                                       : alloc_small(heap, jm_class_of_size(size), verdict);
+    void *object = size > JM_SMALL_MAX
+                       ? jm_large_alloc(heap, size, JM_GRANULE, verdict)
+                       : alloc_small(heap, jm_class_of_size(size), JM_GRANULE, size, verdict);
     return jm_inspect_take(heap, object, size);
 }
 
@@ -291,11 +315,11 @@ static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
         return jm_large_alloc(heap, size, alignment, verdict);
     }
     unsigned wide_code = jm_class_of(wide);
-    void *object = alloc_small(heap, wide_code, verdict);
-    if (object == NULL) {
-        return NULL;
+    void *object = alloc_small(heap, wide_code, alignment, size, verdict);
+    struct jm_block *block = object == NULL ? NULL : jm_block_of(object);
+    if (block == NULL || jm_block_is_large(block)) {
+        return object;
     }
-    struct jm_block *block = jm_block_of(object);
     size_t granule = jm_granule_of(block, object);
     void *aligned = (void *)jm_align_up((uintptr_t)object, alignment);
     jm_arena_split(heap->arena, block, granule, JM_PLAIN,

@@ -5,8 +5,7 @@
 /* Large objects have at least this much, so that no two of them start in one unit of the map. */
 #define LARGE_MIN JM_UNIT
 
-/* The bytes of the block of an object of `size`. */
-static size_t block_bytes(size_t size)
+size_t jm_large_bytes(size_t size)
 {
     return jm_align_up((size < LARGE_MIN ? LARGE_MIN : size) + JM_PAD, jm_os_page_size());
 }
@@ -34,7 +33,7 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
         *verdict = JM_REFUSED_SIZE;
         return NULL;
     }
-    size_t bytes = block_bytes(size);
+    size_t bytes = jm_large_bytes(size);
     jm_heap_make_room(heap, bytes);
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
     return block == NULL ? NULL : show(block, 0);
@@ -76,7 +75,7 @@ static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
 {
     const void *pointer = block->start;
     if (block->resizable && !jm_quota_in_callback(&heap->supply.quota)) {
-        (void)jm_block_shrink(&heap->supply, block, block_bytes(size));
+        (void)jm_block_shrink(&heap->supply, block, jm_large_bytes(size));
     }
     return is_live(heap, block, pointer, verdict) ? show(block, jm_large_usable(block)) : NULL;
 }
@@ -88,7 +87,7 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (!block->resizable) {
         return jm_heap_move(heap, pointer, size, verdict);
     }
-    size_t bytes = block_bytes(size);
+    size_t bytes = jm_large_bytes(size);
     jm_heap_make_room(heap, bytes - jm_load_relaxed(&block->usable));
     if (!is_live(heap, block, pointer, verdict)) {
         return NULL;
@@ -113,7 +112,7 @@ void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,
         *verdict = JM_REFUSED_SIZE;
         return NULL;
     }
-    if (block_bytes(size) == usable) {
+    if (jm_large_bytes(size) == usable) {
         return block->start;
     }
     return size <= usable - JM_PAD ? shrink(heap, block, size, verdict)

@@ -9,6 +9,9 @@
 
 #include "heap.h"
 
+/* The bytes of the block that an object of `size` has. */
+size_t jm_large_bytes(size_t size);
+
 /* An object of `size` bytes. NULL: see `verdict`. */
 void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum jm_verdict *verdict);
 

@@ -30,6 +30,7 @@ static struct {
     char *free[SIZES];
     size_t used; /* bytes from `base` on that were taken once */
     _Atomic(size_t) metadata;
+    _Atomic(bool) is_short; /* there was none when one was asked for last */
 } stretches;
 
 static unsigned order_of(size_t size)
@@ -179,6 +180,7 @@ void *jm_region_take(size_t size, bool *has_room)
     jm_lock_take(&stretches.lock);
     char *address = find(order_of(size));
     jm_add_owned(&stretches.metadata, address == NULL ? 0 : metadata_of(size));
+    jm_store_relaxed(&stretches.is_short, address == NULL);
     jm_lock_drop(&stretches.lock);
     *has_room = address != NULL;
     if (address != NULL && !jm_os_commit(address, size)) {
@@ -186,6 +188,11 @@ void *jm_region_take(size_t size, bool *has_room)
         return NULL;
     }
     return address;
+}
+
+bool jm_region_has_room(void)
+{
+    return jm_region_exists() && !jm_load_relaxed(&stretches.is_short);
 }
 
 bool jm_region_clear(void *address, size_t size)

@@ -160,6 +160,9 @@ void jm_region_init(void);
  * head is as its last user left it. NULL: the OS refused or, where `has_room` is false, there is none. */
 void *jm_region_take(size_t size, bool *has_room);
 
+/* False: there is none, as far as is known. */
+bool jm_region_has_room(void);
+
 /* Gives the memory of a stretch, or of neighbours, to the OS; their maps are zero again. False: it is untouched. */
 bool jm_region_clear(void *address, size_t size);
 

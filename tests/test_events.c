@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-static const size_t some_sizes[] = {0, 10, 1000, 5000, 70000, MIB(1), MIB(20) + 1};
+static const size_t some_sizes[] = {0, 10, 1000, 5000, 12000, 70000, 150000, MIB(1), MIB(20) + 1};
 
 /* ---- granted and refused -------------------------------------------------------------------- */
 
@@ -173,6 +173,43 @@ static void near_the_limit_the_smallest_block_is_asked_for(void **state)
     assert_balanced(&host);
     dispose(runtime);
     assert_all_freed(&host);
+}
+
+/* Where the limit allows no block for an object and others, it has one of its own, which goes with it. */
+static void near_the_limit_an_object_has_a_block_of_its_own(void **state)
+{
+    static const struct {
+        size_t alignment, size, limit;
+    } wishes[] = {{16, 70000, 82000},
+                  {16, 150000, 200000},
+                  {KIB(128), 16, 66000},
+                  {KIB(128), 30000, KIB(100)}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(wishes); i++) {
+        struct host host;
+        JsRuntimeHandle runtime = host_new_runtime(&host);
+        size_t limit = page_size() > KIB(16) ? MIB(1) : wishes[i].limit;
+
+        assert_ok(JsSetRuntimeMemoryLimit(runtime, limit));
+        unsigned char *object = jsrtmem_aligned_alloc(runtime, wishes[i].alignment, wishes[i].size);
+        assert_non_null(object);
+        assert_int_equal((uintptr_t)object % wishes[i].alignment, 0);
+        assert_true(jsrtmem_usable_size(object) >= wishes[i].size);
+        pattern_fill(object, wishes[i].size, i);
+        assert_true(usage_of(runtime) <= limit);
+        assert_trace(&host, "A");
+        assert_ok(JsSetRuntimeMemoryLimit(runtime, MIB(16)));
+        unsigned char *grown = jsrtmem_realloc(runtime, object, 2 * wishes[i].size);
+        assert_non_null(grown);
+        assert_true(pattern_holds(grown, wishes[i].size, i));
+        assert_ok(jsrtmem_free(grown));
+        assert_ok(JsCollectGarbage(runtime));
+        assert_int_equal(usage_of(runtime), 0);
+        assert_balanced(&host);
+        dispose(runtime);
+        assert_all_freed(&host);
+    }
 }
 
 /* ---- the limit changes meanwhile ------------------------------------------------------------ */
@@ -569,6 +606,8 @@ int main(void)
         UNIT_ROW("up to the limit: never above it", growing_to_the_limit_never_passes_it),
         UNIT_ROW("near the limit: the smallest block",
                  near_the_limit_the_smallest_block_is_asked_for),
+        UNIT_ROW("near the limit: a block of its own",
+                 near_the_limit_an_object_has_a_block_of_its_own),
         UNIT_ROW("limit lowered meanwhile: Allocate, Failure",
                  limit_lowered_while_the_host_is_asked),
         UNIT_ROW("limit lowered meanwhile, but enough: Allocate",
