@@ -47,7 +47,8 @@
  *
  * Callbacks run on the thread that uses the runtime, with no lock of the library held. Inside a
  * callback every get, limit change and callback change works, and other runtimes can be used as
- * usual, except that no call waits there: where it would have to, it returns JsErrorWrongThread.
+ * usual, except that no call waits there for one of another thread: it returns JsErrorWrongThread, or
+ * NULL (JSRTMEM_REFUSAL_THREAD), and a callback is changed at once, though the old one may still run.
  * Inside the allocation callback of a runtime these return JsErrorRuntimeInUse for that runtime and
  * change nothing: JsDisposeRuntime, JsCollectGarbage, JsCreateContext, JsSetCurrentContext (to or
  * from one of its contexts), JsIdle, jsrtmem_enter and jsrtmem_leave. Inside a before-collect
@@ -331,7 +332,8 @@ CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime);
 
 /**
  * @brief Gives memory back: calls the before-collect callback, takes in frees that other threads
- *        queued, and returns every empty block to the OS.
+ *        queued, and returns every empty block to the OS, or to the process reserve; of blocks that
+ *        are in use, runs of 64 KiB and more of free pages, which are asked for again when needed.
  *
  * Live objects stay where they are. Inside the runtime's before-collect callback it does nothing and
  * succeeds. Needs no context.
@@ -520,7 +522,8 @@ CHAKRA_API JsAddRef(JsRef ref, unsigned int *count);
 CHAKRA_API JsRelease(JsRef ref, unsigned int *count);
 
 /**
- * @brief Does the idle work of the current context's runtime: gives empty blocks back to the OS.
+ * @brief Does the idle work of the current context's runtime: what JsCollectGarbage does, without the
+ *        before-collect callback.
  *
  * @param nextIdleTick receives 0xffffffff when nothing is left to do, 0 where there is more to do
  *        at once.

@@ -140,7 +140,8 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
  *
  * On a thread that has not entered the runtime the object is freed at once if nobody uses the
  * runtime, which may deliver a JsMemoryFree event on this thread; otherwise it is queued, without an
- * event, and taken in by the next use, collect or dispose.
+ * event, and taken in where the runtime has nothing else at hand for a request, by a collect, or by
+ * dispose: until then its block is held.
  *
  * @param ptr the object; null does nothing.
  * @return JsErrorInvalidArgument if ptr is not a live object; nothing was touched.
@@ -209,7 +210,9 @@ typedef enum jsrtmem_refusal {
     JSRTMEM_REFUSAL_HOST,     /**< The allocation callback said no. */
     JSRTMEM_REFUSAL_OS,       /**< The OS refused. */
     JSRTMEM_REFUSAL_SIZE,     /**< Too large for any block, or count * size overflows. */
-    JSRTMEM_REFUSAL_THREAD,   /**< Another thread has the runtime current. */
+    JSRTMEM_REFUSAL_THREAD, /**< Another thread has the runtime current; or is in a call of it while
+                                   this one is inside a callback, where nothing waits; or a dispose
+                                   of it was left by a jump. */
     JSRTMEM_REFUSAL_CALLBACK, /**< A new block was needed inside the runtime's own callback. */
     JSRTMEM_REFUSAL_ARGUMENT /**< Bad handle, bad alignment, or not a live object of the runtime. */
 } jsrtmem_refusal;
@@ -219,9 +222,9 @@ typedef struct jsrtmem_refusal_info {
     size_t struct_size;      /**< In: sizeof(jsrtmem_refusal_info). */
     jsrtmem_refusal reason;  /**< Why. */
     JsRuntimeHandle runtime; /**< Of which runtime; null for a bad handle or pointer. */
-    size_t requested;        /**< Bytes that were asked for. */
-    size_t usage;            /**< The runtime's usage at that moment, in bytes. */
-    size_t limit;            /**< The runtime's limit at that moment, in bytes. */
+    size_t requested; /**< Bytes that were asked for; (size_t)-1 where their count overflows. */
+    size_t usage;     /**< The runtime's usage at that moment, in bytes. */
+    size_t limit;     /**< The runtime's limit at that moment, in bytes. */
 } jsrtmem_refusal_info;
 
 /**
@@ -247,7 +250,9 @@ JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info);
  * @param runtime the runtime whose callback was left.
  * @return JsErrorInvalidArgument; JsNoError also where there is nothing to abandon.
  *
- * Threads: the one that left the callback. Must not be called from inside the callback.
+ * Threads: the one that left the callback. Must not be called from inside the callback, nor, where an
+ * allocation callback was left in the runtime's before-collect callback and other calls came since,
+ * from inside that.
  */
 JSRTMEM_API(JsErrorCode) jsrtmem_abandon(JsRuntimeHandle runtime);
 
@@ -294,12 +299,14 @@ JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(JsRuntimeHandle runtime);
 
 /** @brief What the whole process holds. */
 typedef struct jsrtmem_process_stats {
-    size_t struct_size;   /**< In: sizeof(jsrtmem_process_stats). */
-    size_t runtimes;      /**< Number of live runtimes. */
-    size_t usage;         /**< Sum of the usage of live runtimes, in bytes. */
-    size_t reserve;       /**< Bytes kept in the process reserve. */
-    size_t reserve_limit; /**< Bound of the process reserve, in bytes. */
-    size_t metadata;      /**< Bytes of process-wide tables: the registry, the
+    size_t struct_size; /**< In: sizeof(jsrtmem_process_stats). */
+    size_t runtimes;    /**< Number of live runtimes. */
+    size_t usage;       /**< Sum of the usage of live runtimes, in bytes. */
+    size_t reserve;     /**< Bytes kept in the process reserve. */
+    size_t
+        reserve_limit; /**< Bound of the process reserve, in bytes. The environment is read when the
+                               first runtime is created. */
+    size_t metadata;   /**< Bytes of process-wide tables: the registry, the
                                 pointer map, headers and state maps of blocks. */
 } jsrtmem_process_stats;
 

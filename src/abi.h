@@ -19,16 +19,26 @@ JM_INLINE JsErrorCode jm_abi_error(enum jm_access access)
     return errors[access];
 }
 
-/* Locks a runtime for a change that any thread may make at any time; jm_runtime_unlock ends it. */
-static inline JsErrorCode jm_abi_lock(JsRuntimeHandle runtime, uintptr_t here, struct jm_ref *ref)
+/* A frame of the library's entry, which shows what callbacks were left. */
+#define HERE ((uintptr_t)__builtin_frame_address(0))
+
+/* Finds a runtime for a call that may use or change it. */
+static inline JsErrorCode jm_abi_find(JsRuntimeHandle runtime, uintptr_t here, struct jm_ref *ref)
 {
-    bool ready = jm_runtime_settle(here);
+    bool ready = jm_runtime_settle(here); /* first: it may change what is found */
     *ref = jm_runtime_find(runtime);
     if (ref->slot == NULL) {
         return JsErrorInvalidArgument;
     }
-    if (!ready) {
-        return JsErrorOutOfMemory;
+    return ready ? JsNoError : JsErrorOutOfMemory;
+}
+
+/* Locks a runtime for a change that any thread may make at any time; jm_runtime_unlock ends it. */
+static inline JsErrorCode jm_abi_lock(JsRuntimeHandle runtime, uintptr_t here, struct jm_ref *ref)
+{
+    JsErrorCode error = jm_abi_find(runtime, here, ref);
+    if (error != JsNoError) {
+        return error;
     }
     return jm_runtime_lock(*ref) ? JsNoError : JsErrorInvalidArgument;
 }

@@ -17,8 +17,6 @@
     atomic_store_explicit((object), (value), memory_order_relaxed)
 #define jm_store_release(object, value) \
     atomic_store_explicit((object), (value), memory_order_release)
-#define jm_store_seq_cst(object, value) \
-    atomic_store_explicit((object), (value), memory_order_seq_cst)
 
 /* Adds without a locked instruction: for fields with one writer at a time. */
 #define jm_add_owned(object, value) jm_store_relaxed((object), jm_load_relaxed(object) + (value))

@@ -315,8 +315,8 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
         return false;
     }
     bool charged = jm_quota_charge_first(&supply->quota, bytes);
-    if (!charged) {                  /* unreachable: the limit was lowered since it was asked */
-        *verdict = JM_REFUSED_LIMIT; /* unreachable: by another thread, within a few steps */
+    if (!charged) {                  /* untested: the limit was lowered since it was asked */
+        *verdict = JM_REFUSED_LIMIT; /* untested: by another thread, within a few steps */
     } else if (!jm_os_commit(address, bytes)) {
         jm_quota_cancel(&supply->quota, bytes);
         *verdict = JM_REFUSED_OS;

@@ -91,7 +91,7 @@ static void leave_current(struct jm_ref ref)
 {
     struct jm_context *context = jm_context_at(ref);
     struct jm_runtime *runtime = lock_runtime(ref);
-    JM_CHECK(runtime != NULL); /* unreachable: who disposes a runtime has no context current */
+    JM_CHECK(runtime != NULL); /* untested: who disposes a runtime has no context current */
     context->current = false;
     destroy_if_unused(runtime, context);
     jm_lock_drop(jm_runtime_lock_of(runtime));

@@ -385,8 +385,8 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
         return false;
     }
     unsigned large = JM_LARGE_LIVE;
-    if (!jm_swap_acquire(&block->state, &large, JM_LARGE_NONE)) { /* unreachable: queued since */
-        return false; /* unreachable: the look before saw it live */
+    if (!jm_swap_acquire(&block->state, &large, JM_LARGE_NONE)) { /* untested: queued since */
+        return false; /* untested: the look before saw it live */
     }
     jm_inspect_give(heap, pointer);
     jm_inspect_close(pointer, jm_large_usable(block));
@@ -416,7 +416,6 @@ static void *alloc_to_move(struct jm_heap *heap, const void *pointer, size_t siz
     return jm_heap_alloc(heap, size, verdict);
 }
 
-/* Moves an object's content into a new one. NULL: it stays where it was. */
 void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
     void *moved = alloc_to_move(heap, pointer, size, verdict);

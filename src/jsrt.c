@@ -9,8 +9,6 @@
 #define KNOWN_ATTRIBUTES 0x1ffu
 #define NEVER_AGAIN 0xffffffffu /* JsIdle: nothing is left to do */
 
-#define HERE ((uintptr_t)__builtin_frame_address(0))
-
 static_assert((int)JsMemoryAllocate == JM_EVENT_ALLOCATE && (int)JsMemoryFree == JM_EVENT_FREE &&
                   (int)JsMemoryFailure == JM_EVENT_FAILURE,
               "events are handed out as they are");
@@ -38,13 +36,10 @@ CHAKRA_API JsCreateRuntime(JsRuntimeAttributes attributes, JsThreadServiceCallba
 
 CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime)
 {
-    bool ready = jm_runtime_settle(HERE);
-    struct jm_ref ref = jm_runtime_find(runtime);
-    if (ref.slot == NULL) {
-        return JsErrorInvalidArgument;
-    }
-    if (!ready) {
-        return JsErrorOutOfMemory;
+    struct jm_ref ref;
+    JsErrorCode error = jm_abi_find(runtime, HERE, &ref);
+    if (error != JsNoError) {
+        return error;
     }
     switch (jm_runtime_dispose(ref)) {
     case JM_DISPOSED:
@@ -59,13 +54,10 @@ CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime)
 /* Begins an operation on behalf of a Js call that is not allowed inside the allocation callback. */
 static JsErrorCode begin(struct jm_operation *operation, JsRuntimeHandle runtime, uintptr_t here)
 {
-    bool ready = jm_runtime_settle(here);
-    struct jm_ref ref = jm_runtime_find(runtime);
-    if (ref.slot == NULL) {
-        return JsErrorInvalidArgument;
-    }
-    if (!ready) {
-        return JsErrorOutOfMemory;
+    struct jm_ref ref;
+    JsErrorCode error = jm_abi_find(runtime, here, &ref);
+    if (error != JsNoError) {
+        return error;
     }
     if (jm_runtime_in_event(jm_runtime_at(ref))) {
         return JsErrorRuntimeInUse;
@@ -169,8 +161,8 @@ CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *call
         if (!jm_runtime_add_notice(ref)) {
             return JsErrorOutOfMemory;
         }
-        if (!jm_runtime_lock(ref)) {       /* unreachable: disposed meanwhile, */
-            return JsErrorInvalidArgument; /* unreachable: by chance only, see test_steps.c */
+        if (!jm_runtime_lock(ref)) {       /* untested: disposed meanwhile, */
+            return JsErrorInvalidArgument; /* untested: by chance only, see test_steps.c */
         }
         notice = jm_load_relaxed(&jm_runtime_at(ref)->notice);
     }
@@ -188,7 +180,7 @@ CHAKRA_API JsCreateContext(JsRuntimeHandle runtime, JsContextRef *newContext)
     if (newContext == NULL) {
         return JsErrorNullArgument;
     }
-    JM_OPERATION(operation); /* unreachable: nothing unwinds it, no host code runs */
+    JM_OPERATION(operation); /* untested: nothing unwinds it, no host code runs */
     JsErrorCode error = begin(&operation, runtime, HERE);
     if (error != JsNoError) {
         return error;

@@ -27,8 +27,6 @@ static_assert((int)JSRTMEM_DIAGNOSTICS_MISUSE == JM_DIAGNOSE_MISUSE &&
               "diagnostics are switched as they are named");
 
 /* The frame by which callbacks that were left by a jump are recognised. */
-#define HERE ((uintptr_t)__builtin_frame_address(0))
-
 static void *refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested)
 {
     jm_runtime_refuse(verdict, runtime, requested);
@@ -413,8 +411,11 @@ static JM_NOINLINE void *free_of(JsRuntimeHandle handle, void *pointer, uintptr_
         return refuse(JM_REFUSED_OS, NULL, 0);
     }
     struct jm_ref ref = jm_runtime_find(handle);
-    struct jm_heap *heap = ref.slot == NULL ? NULL : owner_of(pointer);
-    if (heap == NULL || heap != &jm_runtime_at(ref)->heap || !free_in(heap, pointer)) {
+    if (ref.slot == NULL) {
+        return refuse(JM_REFUSED_ARGUMENT, NULL, 0);
+    }
+    struct jm_heap *heap = owner_of(pointer);
+    if (heap != &jm_runtime_at(ref)->heap || !free_in(heap, pointer)) {
         note_misuse("jsrtmem_realloc", pointer);
         return refuse(JM_REFUSED_ARGUMENT, NULL, 0);
     }
@@ -509,13 +510,10 @@ JM_INLINE JsErrorCode enter(struct jm_ref ref, JsRuntimeHandle runtime)
 
 static JM_NOINLINE JsErrorCode enter_slow(JsRuntimeHandle runtime)
 {
-    bool ready = jm_runtime_settle(HERE);
-    struct jm_ref ref = jm_runtime_find(runtime);
-    if (ref.slot == NULL) {
-        return JsErrorInvalidArgument;
-    }
-    if (!ready) {
-        return JsErrorOutOfMemory;
+    struct jm_ref ref;
+    JsErrorCode error = jm_abi_find(runtime, HERE, &ref);
+    if (error != JsNoError) {
+        return error;
     }
     return jm_runtime_in_event(jm_runtime_at(ref)) ? JsErrorRuntimeInUse : enter(ref, runtime);
 }

@@ -40,7 +40,7 @@ static void install(_Atomic(struct jm_leaf *) *root, struct jm_leaf *leaf)
 void jm_pagemap_install(const void *address, struct jm_leaf *leaf)
 {
     uintptr_t root = (uintptr_t)address >> (JM_UNIT_BITS + JM_LEAF_BITS);
-    JM_CHECK(root >> JM_ROOT_BITS == 0); /* unreachable: nobody asks the OS for such a place */
+    JM_CHECK(root >> JM_ROOT_BITS == 0); /* untested: nobody asks the OS for such a place */
     install(&jm_pagemap_root[root], leaf);
 }
 

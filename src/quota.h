@@ -2,8 +2,9 @@
  * Layer 2: what one runtime may hold, what it holds, and what its host is told.
  *
  *      usage <= peak  after every charge that was confirmed, and after a reset of the peak
- *      usage + bytes <= limit  at the moment of every charge
- *      usage == bytes granted - bytes released, as the events report them
+ *      usage + bytes <= limit  where it is looked at last, just before every charge
+ *      usage == bytes granted - bytes released, as the events report them; what cannot be returned once it is
+ *               had counts from just before it is asked for
  *
  * Written by the thread that uses the runtime, one at a time (the limit, the pair and a reset of the
  * peak: by any thread, under the runtime's lock); read by any thread at any time.

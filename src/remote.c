@@ -141,8 +141,8 @@ bool jm_heap_queue_free(struct jm_block *block, void *pointer)
 static void await_closed(const void *object)
 {
     unsigned steps = 0;
-    while (!jm_inspect_is_closed(object) && steps < MARK_PATIENCE) { /* unreachable: no tool */
-        jm_os_pause(steps++); /* unreachable: without a tool nobody waits */
+    while (!jm_inspect_is_closed(object) && steps < MARK_PATIENCE) { /* untested: no tool */
+        jm_os_pause(steps++); /* untested: without a tool nobody waits */
     }
 }
 

@@ -32,8 +32,8 @@ static JM_NOINLINE enum jm_access take_contended(struct jm_ref ref)
     struct jm_runtime *runtime = jm_runtime_at(ref);
     for (unsigned attempt = 0;; attempt++) {
         uint64_t owner = jm_load_acquire(&runtime->owner);
-        if (!jm_registry_holds(ref)) { /* unreachable: disposed just now */
-            return JM_ACCESS_STALE;    /* unreachable: within a few steps */
+        if (!jm_registry_holds(ref)) { /* untested: disposed just now */
+            return JM_ACCESS_STALE;    /* untested: within a few steps */
         }
         bool never_ends = owner != 0 && ((owner & 1) != 0 || jm_thread_is_gone(owner >> 1));
         if (never_ends || jm_thread.calls != NULL) {
@@ -369,13 +369,13 @@ uintptr_t jm_runtime_create(uint32_t attributes)
 static bool take_from_gone(struct jm_runtime *runtime)
 {
     uint64_t owner = jm_load_acquire(&runtime->owner);
-    bool used = owner != 0 && owner != JM_NEVER;   /* unreachable: changed since it was tried */
-    if (!used || !jm_thread_is_gone(owner >> 1)) { /* unreachable: the first */
+    bool used = owner != 0 && owner != JM_NEVER;   /* untested: changed since it was tried */
+    if (!used || !jm_thread_is_gone(owner >> 1)) { /* untested: the first */
         return false;
     }
     uint64_t mine = jm_runtime_my_owner(false);
-    if (!jm_swap_acquire(&runtime->owner, &owner, mine)) { /* unreachable: two do it */
-        return false; /* unreachable: two threads of a child that dispose the same runtime */
+    if (!jm_swap_acquire(&runtime->owner, &owner, mine)) { /* untested: two do it */
+        return false; /* untested: two threads of a child that dispose the same runtime */
     }
     runtime->entries = 0;
     runtime->heap.supply.quota.operations = 0;
@@ -419,7 +419,7 @@ enum jm_disposal jm_runtime_dispose(struct jm_ref ref)
     struct jm_runtime *runtime = jm_runtime_at(ref);
     if (!jm_runtime_try_take(runtime) && !take_from_gone(runtime)) {
         bool live = jm_registry_holds(ref);
-        return live ? JM_DISPOSE_IN_USE : JM_DISPOSE_STALE; /* unreachable: disposed just now */
+        return live ? JM_DISPOSE_IN_USE : JM_DISPOSE_STALE; /* untested: disposed just now */
     }
     if (!jm_registry_holds(ref)) {
         jm_store_release(&runtime->owner, 0);

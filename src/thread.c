@@ -84,7 +84,7 @@ void jm_lock_contended(struct jm_lock *lock)
             return;
         }
         if (jm_thread_is_gone(owner)) {
-            if (jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) { /* unreachable: two do it */
+            if (jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) { /* untested: two do it */
                 return;
             }
         }

@@ -111,7 +111,7 @@ check_dir() { # DIR
     if [ -n "$(find "$dir" -mindepth 2 -name '*.[ch]')" ]; then
         violation "src/ has sources in folders, which this check does not look into"
     fi
-    # The quota decides and the OS supplies; only the block layer knows both.
+    # The quota decides and the OS supplies; only the block layer charges for what it takes.
     for file in quota.c quota.h; do
         [ -f "$dir/$file" ] || continue
         case $(closure_of "$file") in

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures which lines and branches of src/ the tests take, and fails where one is neither taken nor
-# marked in its line as /* unreachable: REASON */, or where more than 2 % of the lines are marked.
+# marked in its line as /* untested: REASON */, or where more than 2 % of the lines are marked.
 #
 # usage: sh tests/coverage.sh [BUILD_DIRECTORY]
 #

@@ -677,7 +677,7 @@ static void read_block(void *argument)
         jm_os_pause(i);
     }
     visit.intact = pattern_holds(visit.block->start, BYTES, 9);
-    jm_store_seq_cst(&visit.left, true);
+    atomic_store(&visit.left, true);
     jm_pagemap_leave(reader);
 }
 
@@ -704,7 +704,7 @@ static void a_block_that_is_read_moves_when_its_reader_has_left(void **state)
     visit.block = block;
     visit.standing = gate_new();
     visit.leave = gate_new();
-    jm_store_seq_cst(&visit.left, false);
+    atomic_store(&visit.left, false);
     worker_post(other, read_block, NULL);
     gate_wait(visit.standing);
     moved_under_reader = true;

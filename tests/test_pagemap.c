@@ -235,7 +235,7 @@ static void *wait_for_readers(void *argument)
     (void)argument;
     (void)jm_thread_ready();
     jm_pagemap_wait();
-    jm_store_seq_cst(&waited, true);
+    atomic_store(&waited, true);
     return NULL;
 }
 
@@ -249,7 +249,7 @@ static void a_wait_ends_when_the_readers_before_it_have_left(void **state)
         _Atomic(uint32_t) *first = jm_pagemap_enter();
         _Atomic(uint32_t) *second = jm_pagemap_enter();
         uint32_t epoch = jm_load_seq_cst(&jm_pagemap_epoch);
-        jm_store_seq_cst(&waited, false);
+        atomic_store(&waited, false);
         assert_int_equal(pthread_create(&thread, NULL, wait_for_readers, NULL), 0);
         while (jm_load_seq_cst(&jm_pagemap_epoch) == epoch) {
             (void)sched_yield(); /* until the waiter has ended the epoch that may end */
@@ -295,7 +295,7 @@ static void epochs_go_round(void **state)
     assert_true(jm_pagemap_is_over(UINT32_MAX, 1));
     assert_false(jm_pagemap_is_over(UINT32_MAX, 0));
     assert_false(jm_pagemap_is_over(UINT32_MAX, UINT32_MAX));
-    jm_store_seq_cst(&jm_pagemap_epoch, UINT32_MAX);
+    atomic_store(&jm_pagemap_epoch, UINT32_MAX);
     _Atomic(uint32_t) *reader = jm_pagemap_enter();
     assert_int_equal(jm_pagemap_advance(), 0);
     assert_int_equal(jm_pagemap_advance(), 0);
@@ -313,7 +313,7 @@ static void it_is_quiet_where_nobody_reads(void **state)
         assert_false(jm_pagemap_is_quiet());
         jm_pagemap_leave(reader);
         uint32_t epoch = jm_load_seq_cst(&jm_pagemap_epoch);
-        jm_store_seq_cst(&jm_pagemap_epoch, epoch + 1); /* for the other counter */
+        atomic_store(&jm_pagemap_epoch, epoch + 1); /* for the other counter */
     }
     jm_pagemap_wait(); /* at once */
 }

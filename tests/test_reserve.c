@@ -793,7 +793,7 @@ static void *read_until_told(void *unused)
     (void)unused;
     (void)jm_thread_ready();
     _Atomic(uint32_t) *reader = jm_pagemap_enter();
-    jm_store_seq_cst(&reader_phase, READER_READS);
+    atomic_store(&reader_phase, READER_READS);
     for (unsigned attempt = 0; jm_load_seq_cst(&reader_phase) == READER_READS; attempt++) {
         jm_os_pause(attempt);
     }
@@ -808,7 +808,7 @@ static pthread_t start_reader(void)
 {
     pthread_t thread;
 
-    jm_store_seq_cst(&reader_phase, READER_STARTS);
+    atomic_store(&reader_phase, READER_STARTS);
     assert_int_equal(pthread_create(&thread, NULL, read_until_told, NULL), 0);
     for (unsigned attempt = 0; jm_load_seq_cst(&reader_phase) != READER_READS; attempt++) {
         jm_os_pause(attempt);
@@ -822,7 +822,7 @@ static void *give_large(void *block)
 {
     (void)jm_thread_ready();
     bool gone = jm_reserve_give(block, false);
-    jm_store_seq_cst(&given, 1);
+    atomic_store(&given, 1);
     return gone ? block : NULL;
 }
 
@@ -840,13 +840,13 @@ static void what_waits_is_bounded(void **state)
         assert_true(jm_reserve_give(new_large_block(size), false));
         assert_int_equal(jm_reserve_bytes(), before + size);
     }
-    jm_store_seq_cst(&given, 0);
+    atomic_store(&given, 0);
     assert_int_equal(pthread_create(&giver, NULL, give_large, new_large_block(size)), 0);
     for (unsigned attempt = 0; attempt < 300 && jm_load_seq_cst(&given) == 0; attempt++) {
         jm_os_pause(attempt);
     }
     assert_int_equal(jm_load_seq_cst(&given), 0);
-    jm_store_seq_cst(&reader_phase, READER_LEAVES);
+    atomic_store(&reader_phase, READER_LEAVES);
     assert_int_equal(pthread_join(giver, &result), 0);
     assert_non_null(result);
     assert_int_equal(pthread_join(reader, NULL), 0);
@@ -864,7 +864,7 @@ static void what_is_read_for_a_moment_only_is_not_lost(void **state)
         pthread_t reader = start_reader();
         struct jm_block *block = new_block(KIB(64));
         fake_os_reset();
-        jm_store_seq_cst(&reader_phase, READER_LEAVES);
+        atomic_store(&reader_phase, READER_LEAVES);
         assert_true(jm_reserve_give(block, false));
         assert_int_equal(fake_os_calls(FAKE_UNMAP), 0);
         assert_int_equal(jm_reserve_bytes(), KIB(64));

@@ -3,7 +3,7 @@
 
 usage: report.py GCOV SOURCE_FOLDER OBJECT_FOLDER
 
-A line that no test can reach ends in /* unreachable: REASON */. Exit status 1: a line or branch
+A line that no test reaches for certain ends in /* untested: REASON */. Exit status 1: a line or branch
 without such a mark was never taken, or more than MAX_MARKED of the lines have one.
 
 What is counted: the outcomes of each condition, as gcov has them for code that is not optimised,
@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 MAX_MARKED = 0.02
-MARK = re.compile(r"/\* unreachable: (.*?) \*/")
+MARK = re.compile(r"/\* untested: (.*?) \*/")
 
 
 def conditions(branches):
@@ -105,7 +105,7 @@ def main():
     print(f"{'all':16s} {total}")
 
     print("\nOn this machine: os_windows.c, and what other machines compile instead, is not counted.")
-    print(f"Marked as unreachable: {share(len(marked), total.lines).strip()} of the lines")
+    print(f"Marked as untested: {share(len(marked), total.lines).strip()} of the lines")
     for line in marked:
         print(f"  {line}")
     if missing:
