@@ -144,7 +144,10 @@ static inline struct jm_heap *jm_heap_of_block(const struct jm_block *block)
     return JM_CONTAINER(jm_load_relaxed(&block->owner), struct jm_heap, supply);
 }
 
-/* Likewise, of an object whose block was looked up by jm_pagemap_find. */
+/* Likewise, of an object whose block, or NULL, was looked up by jm_pagemap_find. */
+struct jm_heap *jm_heap_of_in(const struct jm_block *block, const void *pointer);
+
+/* And where there is a block. */
 size_t jm_heap_usable_in(const struct jm_block *block, const void *pointer);
 bool jm_heap_queue_free(struct jm_block *block, void *pointer); /* false: it is not live */
 

@@ -264,8 +264,7 @@ static struct jm_heap *owner_of(const void *pointer)
 {
     _Atomic(uint32_t) *readers;
     const struct jm_block *block = jm_pagemap_find(pointer, &readers);
-    bool is_object = block != NULL && jm_heap_usable_in(block, pointer) != 0;
-    struct jm_heap *heap = is_object ? jm_heap_of_block(block) : NULL;
+    struct jm_heap *heap = jm_heap_of_in(block, pointer);
     jm_pagemap_leave(readers);
     return heap;
 }
@@ -614,9 +613,11 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stat
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
     struct jm_live live = jm_heap_live_any(heap);
     jm_pagemap_leave(readers);
+    size_t usage = jm_load_relaxed(&quota->usage);
+    size_t peak = jm_load_relaxed(&quota->peak);
     jsrtmem_stats told = {
-        .usage = jm_load_relaxed(&quota->usage),
-        .peak_usage = jm_load_relaxed(&quota->peak),
+        .usage = usage,
+        .peak_usage = peak < usage ? usage : peak, /* which comes a few steps after the usage */
         .limit = jm_load_relaxed(&quota->limit),
         .live_bytes = live.bytes,
         .live_objects = live.objects,

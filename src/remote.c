@@ -59,11 +59,15 @@ size_t jm_heap_usable_any(const void *pointer)
     return block == NULL ? 0 : jm_heap_usable_in(block, pointer);
 }
 
-struct jm_heap *jm_heap_of_any(const void *pointer)
+struct jm_heap *jm_heap_of_in(const struct jm_block *block, const void *pointer)
 {
-    const struct jm_block *block = jm_pagemap_block(pointer);
     bool is_object = block != NULL && jm_heap_usable_in(block, pointer) != 0;
     return is_object ? jm_heap_of_block(block) : NULL;
+}
+
+struct jm_heap *jm_heap_of_any(const void *pointer)
+{
+    return jm_heap_of_in(jm_pagemap_block(pointer), pointer);
 }
 
 const char *jm_heap_fault_any(const void *pointer)

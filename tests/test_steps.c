@@ -322,6 +322,11 @@ static JsErrorCode set_callback(struct scene *scene)
 
 static JsErrorCode look_at_usage(struct scene *scene)
 {
+    jsrtmem_stats stats = {.struct_size = sizeof(stats)};
+    JsErrorCode code = jsrtmem_get_stats(scene->runtime, &stats);
+    if (code == JsNoError && stats.usage > stats.peak_usage) {
+        return JsErrorFatal;
+    }
     return JsGetRuntimeMemoryUsage(scene->runtime, &scene->seen);
 }
 
@@ -444,7 +449,8 @@ static bool told_right(const struct scene *scene)
         return scene->out.size == LIMIT || event->function == lower_limit;
     }
     if (function == get_stats) {
-        return scene->out.stats.limit == LIMIT || event->function == lower_limit;
+        return scene->out.stats.usage <= scene->out.stats.peak_usage &&
+               (scene->out.stats.limit == LIMIT || event->function == lower_limit);
     }
     if (function == get_runtime || function == ask_runtime) {
         return scene->out.pointer == scene->runtime;
@@ -515,7 +521,7 @@ static void race_at(const struct attempt *attempt, size_t i)
             "%s: %#x, alone %#x", name, (unsigned)scene.code, (unsigned)trace->code);
     require(scene.code == trace->code || scene.happened, "%s: %#x, without a reason", name,
             (unsigned)scene.code);
-    require(event->function != fork_it || scene.other == JsNoError, "%s: the child fails", name);
+    require(scene.other != JsErrorFatal, "%s: the other thread fails", name);
     require(told_right(&scene), "%s: told about another one", name);
     require(!confused, "%s: a callback with another one's state", name);
     clear(&scene, name);
