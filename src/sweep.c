@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* What is free is guessed from so many granules, and at most one more a block. */
+/* What is free is guessed from so many granules, and one more a block. */
 #define SAMPLES 128
 
 /* What a sweep does with the runs that it finds. */
@@ -199,22 +199,35 @@ size_t jm_sweep_carved(const struct jm_supply *supply)
     return carved;
 }
 
-/* The state of the object or hole that a granule belongs to. pre: no span is in the block. */
+/* The state of the object or hole that a granule belongs to: what begins further in front of it than an object has
+ * granules is a hole. pre: no span is in the block. */
 static unsigned state_around(const struct jm_block *block, size_t granule)
 {
+    const size_t least = granule < JM_SMALL_GRANULES ? 0 : granule - JM_SMALL_GRANULES;
     size_t word = granule & ~(JM_WORD - 1);
     uint64_t states = jm_load_states(block->map, word) << 8 * (JM_WORD - 1 - granule % JM_WORD);
-    while (states == 0) {
+    while (states == 0 && word > least) {
         word -= JM_WORD;
         states = jm_load_states(block->map, word);
     }
-    return jm_last_state(states);
+    return states == 0 ? JM_HOLE : jm_last_state(states);
+}
+
+/* Objects and holes of all small blocks, in granules. */
+static size_t extent_of(const struct jm_supply *supply)
+{
+    size_t extent = 0;
+    const struct jm_block *block = jm_load_relaxed(&supply->small);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        extent += block->carved - block->first;
+    }
+    return extent;
 }
 
 /* A large object counts as often as it is met, not where it begins: of a few, most parts of a map show nothing. */
 size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved)
 {
-    const size_t step = carved / SAMPLES + 1;
+    const size_t step = extent_of(arena->supply) / SAMPLES + 1;
     size_t met = 0;
     size_t free = 0;
     const struct jm_block *block = jm_load_relaxed(&arena->supply->small);
@@ -226,5 +239,5 @@ size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved)
             free += jm_is_free(state);
         }
     }
-    return met == 0 ? 0 : carved / met * free;
+    return met == 0 ? 0 : (size_t)((uint64_t)carved * free / met);
 }
