@@ -108,8 +108,7 @@ static void *serve(struct jm_heap *heap, const struct request *request, enum jm_
         return NULL;
     }
     void *object = jm_heap_alloc_aligned(heap, request->alignment, request->size, verdict);
-    if (object != NULL &&
-        request->zero) { /* now: whatever others do, its block stays while the runtime is ours */
+    if (object != NULL && request->zero) { /* now: its block stays while the runtime is ours */
         jm_large_clear(jm_block_of(object), request->size);
         jm_inspect_zero(object, request->size);
     }
