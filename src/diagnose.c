@@ -94,9 +94,13 @@ void jm_diagnose_refusal(enum jm_verdict verdict, uintptr_t runtime, size_t requ
     jm_line_text(&line, "refused: ");
     jm_line_text(&line, reasons[verdict]);
     jm_line_text(&line, ": runtime ");
-    jm_line_address(&line, runtime);
-    jm_line_field(&line, ", requested", requested);
-    jm_line_field(&line, ", usage", usage);
-    jm_line_limit(&line, ", limit", limit);
+    if (runtime == 0) {
+        jm_line_field(&line, "none, requested", requested);
+    } else {
+        jm_line_address(&line, runtime);
+        jm_line_field(&line, ", requested", requested);
+        jm_line_field(&line, ", usage", usage);
+        jm_line_limit(&line, ", limit", limit);
+    }
     jm_line_end(&line);
 }

@@ -28,7 +28,7 @@ void jm_diagnose_init(void);
 /* A call was handed a pointer that is no object it could work on; `what` it is instead. */
 void jm_diagnose_misuse(const char *call, const void *pointer, const char *what);
 
-/* A refusal, as it is remembered for the thread. */
+/* A refusal, as it is remembered for the thread; `runtime` 0: of none. */
 void jm_diagnose_refusal(enum jm_verdict verdict, uintptr_t runtime, size_t requested, size_t usage,
                          size_t limit);
 
