@@ -97,12 +97,15 @@ static inline unsigned jm_last_state(uint64_t states)
 struct jm_supply;
 
 struct jm_block {
-    /* What a thread that frees for others needs, in a cache line of its own. In the region it may come late, see
-     * remote.c. */
+    /* A cache line for what a thread that frees for others needs, which in the region may come late, see remote.c;
+     * and for what is needed in the reserve only. */
     _Atomic(uint64_t) queued; /* shared, set by all: which 64ths of the map hold queued objects */
     _Atomic(struct jm_supply *) owner; /* shared. Constant */
     _Atomic(uint32_t)
         segment_bits; /* shared: log2 of the granules in a 64th of the map. Constant */
+    uint32_t retired; /* in the reserve: the epoch in which it was unregistered, */
+    const struct jm_supply *tenant; /* who had it last, */
+    uint64_t tenancy;               /* and when */
 
     _Alignas(64) uint32_t first; /* granules from here on may hold objects. Constant */
     size_t granules;             /* end of the objects; 0 in a large block. Constant */
@@ -118,11 +121,8 @@ struct jm_block {
     struct jm_os_region region; /* the mapping; in the region, the stretch */
     size_t
         charge; /* bytes of the quota; what the region has beyond them is reserved, unused or holes */
-    bool resizable;                 /* a large block whose region is a mapping of it alone */
-    bool recycled;                  /* a large block whose object is not zero, as new ones are */
-    uint32_t retired;               /* in the reserve: the epoch in which it was unregistered */
-    const struct jm_supply *tenant; /* in the reserve: who had it last, */
-    uint64_t tenancy;               /* and when */
+    bool resizable; /* a large block whose region is a mapping of it alone */
+    bool recycled;  /* a large block whose object is not zero, as new ones are */
 
     /* Large blocks only. */
     struct jm_block *next_empty; /* of the blocks to be given back */
