@@ -390,8 +390,17 @@ check_format() {
     our_sources include src tests examples | tr '\n' '\0' | xargs -0 clang-format --dry-run -Werror
 }
 
+# Tidy and fuzzing use what the part clang left.
+follows_clang() {
+    [ -f "$build_root/clang/compile_commands.json" ] || {
+        echo "this part needs what clang built: --only clang,..."
+        return 1
+    }
+}
+
 # A minute of fuzzing from the corpus on, in the build of Clang; what it finds stays there.
 check_fuzz() {
+    follows_clang || return 1
     found="$build_root/clang/found"
     mkdir -p "$found" &&
         cmake --build "$build_root/clang" -j "$jobs" --target fuzz_target >"$scratch/log" 2>&1 &&
@@ -404,6 +413,7 @@ check_fuzz() {
 }
 
 check_tidy() {
+    follows_clang || return 1
     clang-tidy --version | grep -i version
     find "$root/src" -name '*.c' ! -name '*_windows.c' | tr '\n' '\0' |
         xargs -0 -n 1 -P "$jobs" clang-tidy --quiet -p "$build_root/clang"
