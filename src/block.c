@@ -80,18 +80,19 @@ static struct jm_block *cut_block(size_t size, bool *has_room)
     block->charge = size;
     block->start = start;
     block->map = jm_region_state_of(start);
+    block->tenant = NULL;
     return block;
 }
 
-/* Maps the memory of a block. False: the OS refused. */
-static bool map_memory(struct jm_block *block, size_t size, size_t alignment)
+/* Maps the memory of a block, of which the first `registered` bytes are going to be. False: the OS refused. */
+static bool map_memory(struct jm_block *block, size_t size, size_t alignment, size_t registered)
 {
     struct jm_os_region region;
     char *start = jm_os_map(size, alignment, &region);
     if (start == NULL) {
         return false;
     }
-    if (!jm_pagemap_prepare(start, size)) {
+    if (!jm_pagemap_prepare(start, registered)) {
         jm_os_discard(&region);
         return false;
     }
@@ -103,10 +104,10 @@ static bool map_memory(struct jm_block *block, size_t size, size_t alignment)
     return true;
 }
 
-static struct jm_block *map_block(size_t size, size_t alignment)
+static struct jm_block *map_block(size_t size, size_t alignment, size_t registered)
 {
     struct jm_block *block = jm_header_take();
-    if (block != NULL && !map_memory(block, size, alignment)) {
+    if (block != NULL && !map_memory(block, size, alignment, registered)) {
         jm_header_give(block);
         return NULL;
     }
@@ -114,12 +115,12 @@ static struct jm_block *map_block(size_t size, size_t alignment)
 }
 
 /* A block that can be registered, with what the reserve holds given up for it if need be. */
-static struct jm_block *map_or_drain(size_t size, size_t alignment)
+static struct jm_block *map_or_drain(size_t size, size_t alignment, size_t registered)
 {
-    struct jm_block *block = map_block(size, alignment);
+    struct jm_block *block = map_block(size, alignment, registered);
     if (block == NULL && jm_reserve_bytes() != 0) {
         jm_reserve_drain();
-        block = map_block(size, alignment);
+        block = map_block(size, alignment, registered);
     }
     return block;
 }
@@ -127,7 +128,7 @@ static struct jm_block *map_or_drain(size_t size, size_t alignment)
 /* A small block outside of the region, with its map in it. */
 static struct jm_block *map_small_block(size_t size)
 {
-    struct jm_block *block = map_or_drain(size, size);
+    struct jm_block *block = map_or_drain(size, size, size);
     if (block != NULL) {
         block->map = (jm_state *)(void *)block->start;
         block->first = (uint32_t)jm_first_granule(size);
@@ -241,7 +242,7 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
     }
     struct jm_block *block = recycle_block(supply, bytes, alignment);
     if (block == NULL) {
-        block = map_or_drain(bytes, alignment > page ? alignment : page);
+        block = map_or_drain(bytes, alignment > page ? alignment : page, 1);
     }
     if (block == NULL) {
         return fail_os(supply, bytes, verdict);

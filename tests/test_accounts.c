@@ -307,6 +307,21 @@ static void process_stats_add_up_the_live_runtimes(void **state)
     assert_true(stats.reserve <= stats.reserve_limit);
 }
 
+/* Of a large object, the tables tell where it starts. */
+static void metadata_does_not_grow_with_the_size_of_an_object(void **state)
+{
+    const size_t leaf = sizeof(void *) == 8 ? MIB(1) : KIB(32);     /* of the pointer map, */
+    const size_t reach = sizeof(void *) == 8 ? MIB(1024) : MIB(64); /* and what it tells of */
+    JsRuntimeHandle runtime = new_runtime();
+
+    (void)state;
+    assert_ok(jsrtmem_free(new_object(runtime, MIB(1))));
+    size_t before = process_stats().metadata;
+    assert_ok(jsrtmem_free(new_object(runtime, reach + reach / 4)));
+    assert_in_range(process_stats().metadata, before, before + leaf + leaf / 2);
+    dispose(runtime);
+}
+
 /* ---- the reserve ---------------------------------------------------------------------------- */
 
 static void release_megabytes(size_t count)
@@ -417,6 +432,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_live_is_exact_while_a_runtime_is_in_use),
         cmocka_unit_test(what_is_queued_is_not_live),
         cmocka_unit_test(process_stats_add_up_the_live_runtimes),
+        cmocka_unit_test(metadata_does_not_grow_with_the_size_of_an_object),
         cmocka_unit_test(reserve_keeps_to_its_limit),
         cmocka_unit_test(a_reserve_of_nothing_holds_nothing),
         cmocka_unit_test(reserve_limit_comes_from_the_environment),
