@@ -31,7 +31,10 @@ JM_INLINE jm_state *find_state(const struct jm_block *block, const void *pointer
     if (jm_region_covers(granule)) {
         return jm_region_state(base, granule);
     }
-    granule = jm_region_holds(pointer) ? JM_NO_GRANULE : jm_granule_of(block, pointer);
+    if (jm_region_holds(pointer)) {
+        return NULL;
+    }
+    granule = jm_granule_of(block, pointer);
     return granule < block->granules ? &block->map[granule] : NULL;
 }
 

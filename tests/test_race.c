@@ -348,6 +348,27 @@ static void frees_that_race_by_chance_lose_nothing(void **state)
     assert_true(lost > 0);
     end(scene);
 }
+
+/* A pointer that no object starts at is refused by the map, whatever becomes of its block meanwhile. */
+static void a_bad_free_meets_blocks_that_come_and_go(void **state)
+{
+    enum { ROUNDS = 2000 };
+    pthread_t thread;
+    (void)state;
+    atomic_store(&over, false);
+    assert_int_equal(pthread_create(&thread, NULL, free_what_is_offered, NULL), 0);
+    for (size_t round = 0; round < ROUNDS; round++) {
+        JsRuntimeHandle runtime = new_runtime();
+        char *object = new_object(runtime, 1000);
+        atomic_store(&offered, object + 8);
+        (void)new_object(runtime, KIB(100)); /* in another block */
+        assert_int_equal(jsrtmem_usable_size(object), 1024);
+        dispose(runtime);
+    }
+    atomic_store(&offered, NULL);
+    atomic_store(&over, true);
+    (void)pthread_join(thread, NULL);
+}
 #endif
 
 static int start(void **state)
@@ -375,6 +396,7 @@ int main(void)
         cmocka_unit_test(what_is_taken_in_leaves_one_empty_block),
 #if !defined(JM_ASAN) /* which reports the race, as it should: what is copied is freed */
         cmocka_unit_test(frees_that_race_by_chance_lose_nothing),
+        cmocka_unit_test(a_bad_free_meets_blocks_that_come_and_go),
 #endif
     };
 
