@@ -25,6 +25,7 @@ static struct {
     struct jm_block *bins[BINS]; /* small ones, as their tenants left them */
     struct jm_block *large;      /* for the tenants that had them, the latest first */
     struct jm_block *going;      /* of those, to go to the OS next: in the order of addresses */
+    uint32_t looked_in;          /* the epoch in which leftovers were looked at last */
     struct jm_block *leftovers;  /* with holes, or read when they came: for the OS only */
     _Atomic(size_t) bytes, limit;
     _Atomic(bool) has_leftovers;
@@ -191,7 +192,11 @@ static void trim_lists(size_t limit)
 /* Unmaps the leftovers that nobody reads any more. pre: the lock is held. */
 static void trim_leftovers(void)
 {
-    uint32_t epoch = reserve.leftovers == NULL ? 0 : jm_pagemap_advance();
+    uint32_t epoch = reserve.leftovers == NULL ? reserve.looked_in : jm_pagemap_advance();
+    if (epoch == reserve.looked_in) {
+        return; /* nothing has changed */
+    }
+    reserve.looked_in = epoch;
     struct jm_block *waiting = NULL;
     while (reserve.leftovers != NULL) {
         struct jm_block *block = pop(&reserve.leftovers);
@@ -389,21 +394,36 @@ static bool keep_at_once(struct jm_block *block, struct jm_block **list)
     return kept;
 }
 
-/* True once nobody reads a block any more that was unregistered; false if others wait longer than a few
- * steps. */
+/* True once nobody reads a block any more that was unregistered; false if others take longer than a few steps. */
 static bool wait_for_readers(struct jm_block *block)
 {
     uint32_t since = block->retired = jm_pagemap_since();
-    size_t room = jm_load_relaxed(&reserve.limit);
-    size_t bytes = jm_load_relaxed(&reserve.bytes);
-    bool full = bytes > room && bytes - room > JM_RESERVE_WAITING_MAX;
     for (unsigned attempt = 0; !jm_pagemap_is_over(since, jm_pagemap_advance()); attempt++) {
-        if (attempt >= PATIENCE && !full) {
+        if (attempt >= PATIENCE) {
             return false;
         }
         jm_os_pause(attempt);
     }
     return true;
+}
+
+static bool is_full(void)
+{
+    size_t room = jm_load_relaxed(&reserve.limit);
+    size_t bytes = jm_load_relaxed(&reserve.bytes);
+    return bytes > room && bytes - room > JM_RESERVE_WAITING_MAX;
+}
+
+/* Puts a block aside that somebody may read. Where too many wait already, first waits until older ones have gone, or
+ * until it could go itself. */
+static void put_off(struct jm_block *block)
+{
+    for (unsigned attempt = 0;
+         is_full() && !jm_pagemap_is_over(block->retired, jm_pagemap_advance()); attempt++) {
+        jm_os_pause(attempt);
+        jm_reserve_settle();
+    }
+    keep(block, &reserve.leftovers);
 }
 
 bool jm_reserve_give(struct jm_block *block, bool must)
@@ -415,7 +435,7 @@ bool jm_reserve_give(struct jm_block *block, bool must)
         return true;
     }
     if (!wait_for_readers(block)) {
-        keep(block, &reserve.leftovers);
+        put_off(block);
         return true;
     }
     if (list == NULL || !fits(block->charge)) {
