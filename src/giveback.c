@@ -182,7 +182,11 @@ static void release_empties(struct jm_heap *heap, bool keep_one)
 
 void jm_heap_tidy(struct jm_heap *heap)
 {
-    if (heap->untidy && !jm_quota_in_callback(&heap->supply.quota)) {
+    if (jm_quota_in_callback(&heap->supply.quota)) {
+        return;
+    }
+    (void)jm_heap_drain(heap);
+    if (heap->untidy) {
         release_empties(heap, true);
     }
 }
@@ -220,7 +224,7 @@ static void drop_spares(struct jm_heap *heap)
 
 void jm_heap_collect(struct jm_heap *heap)
 {
-    (void)jm_heap_drain(heap);
+    jm_heap_drain_all(heap);
     release_empties(heap, false);
     give_runs(heap);
     drop_spares(heap);

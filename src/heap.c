@@ -62,6 +62,7 @@ void jm_heap_reset(struct jm_heap *heap)
     heap->emptied = false;
     heap->done = 0;
     jm_store_relaxed(&heap->queued, 0);
+    jm_store_relaxed(&heap->queued_bytes, 0);
 }
 
 /* Makes a list whole again, of which `next` can be trusted. Returns what its blocks are charged. */

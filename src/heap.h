@@ -24,10 +24,11 @@ struct jm_heap {
     bool untidy_small;              /* small ones among them */
     uint8_t done;                   /* JM_DONE_* */
     bool emptied;                   /* a small block came into doubt, while others are given back */
-    _Atomic(uint8_t) queued;        /* set by all: JM_QUEUED_*: which lists have queued frees */
+    _Atomic(uint8_t) queued;        /* set by all: JM_QUEUED_*: which lists are to be taken in */
     struct jm_supply supply;        /* what the pointer map names as the owner */
     struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
     struct jm_block *refused_large; /* and those that the OS would not take when last asked */
+    _Atomic(size_t) queued_bytes;   /* set by all: of large blocks that were queued since */
 };
 
 /* The runtime that the calling thread entered last, for the fast paths. `handle` may equal what a caller
@@ -111,7 +112,7 @@ bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer);
 /* Gives that other block back. pre: as above. */
 void jm_heap_release_kept(struct jm_heap *heap);
 
-/* Gives back the blocks that wait for it, unless in the quota's callback. */
+/* Takes in what other threads freed, and gives back the blocks that wait for it, unless in the quota's callback. */
 void jm_heap_tidy(struct jm_heap *heap);
 
 /* Gives empty blocks back if `bytes` more would pass the limit otherwise. */
@@ -128,8 +129,10 @@ void jm_heap_release_all(struct jm_heap *heap);
  * wherever that was. Only dispose may follow. */
 void jm_heap_forget(struct jm_heap *heap);
 
-/* Takes in what other threads freed. True if there was anything. */
+/* Takes in what other threads freed; of large objects, once that is much of what the heap held, or all. True if there
+ * was anything. */
 bool jm_heap_drain(struct jm_heap *heap);
+void jm_heap_drain_all(struct jm_heap *heap);
 
 /* Any thread, between jm_pagemap_enter and jm_pagemap_leave. */
 struct jm_live jm_heap_live_any(const struct jm_heap *heap); /* what is live now */

@@ -433,7 +433,9 @@ static JM_NOINLINE void *realloc_slow(JsRuntimeHandle runtime, void *pointer, si
 static JM_NOINLINE void *realloc_here(JsRuntimeHandle runtime, void *pointer, size_t size)
 {
     struct jm_heap *heap = jm_current.heap;
-    void *object = heap == NULL ? NULL : jm_heap_resize_here(heap, pointer, size);
+    /* What a drain empties has to go, and the host may run then: not here. */
+    bool is_ready = heap != NULL && jm_load_relaxed(&heap->queued) == 0;
+    void *object = is_ready ? jm_heap_resize_here(heap, pointer, size) : NULL;
     return object != NULL ? object : realloc_slow(runtime, pointer, size);
 }
 

@@ -22,6 +22,10 @@
  * behind or the free raced with a resize. */
 #define MARK_PATIENCE 100
 
+/* To find the large blocks that are queued, all are looked at. So they wait until they are this part of what the heap
+ * holds, or somebody asks for all. */
+#define QUEUED_DIVISOR 8
+
 /* Where the state of a small block's granule is; NULL: none starts there, or the block is a large one. What
  * lies in the region is in a small one: its header need not be read. */
 JM_INLINE jm_state *find_state(const struct jm_block *block, const void *pointer)
@@ -87,12 +91,17 @@ const char *jm_heap_fault_any(const void *pointer)
     return was_object ? "which is freed already" : "where no object starts";
 }
 
-static void tell_heap(const struct jm_block *block, uint8_t list)
+static void tell_heap(struct jm_heap *heap, uint8_t list)
 {
-    struct jm_heap *heap = jm_heap_of_block(block);
     if ((jm_load_seq_cst(&heap->queued) & list) == 0) {
         atomic_fetch_or(&heap->queued, list);
     }
+}
+
+/* True where so many bytes of large objects are worth a look at all large blocks of a heap. */
+static bool is_much(const struct jm_heap *heap, size_t queued_bytes)
+{
+    return queued_bytes >= jm_load_relaxed(&heap->supply.quota.usage) / QUEUED_DIVISOR;
 }
 
 static bool queue_large(struct jm_block *block, const void *pointer)
@@ -103,7 +112,11 @@ static bool queue_large(struct jm_block *block, const void *pointer)
         return false;
     }
     jm_inspect_close(pointer, jm_large_usable(block));
-    tell_heap(block, JM_QUEUED_LARGE);
+    struct jm_heap *heap = jm_heap_of_block(block);
+    size_t bytes = jm_load_relaxed(&block->usable);
+    if (is_much(heap, atomic_fetch_add(&heap->queued_bytes, bytes) + bytes)) {
+        tell_heap(heap, JM_QUEUED_LARGE);
+    }
     return true;
 }
 
@@ -131,7 +144,7 @@ static bool queue_small(struct jm_block *block, jm_state *place, const void *poi
     if ((jm_load_seq_cst(&block->queued) & mark) == 0) {
         atomic_fetch_or(&block->queued, mark);
     }
-    tell_heap(block, JM_QUEUED_SMALL);
+    tell_heap(jm_heap_of_block(block), JM_QUEUED_SMALL);
     return true;
 }
 
@@ -224,6 +237,15 @@ static void drain_large(struct jm_heap *heap, struct jm_block *block)
     }
 }
 
+static void drain_all_large(struct jm_heap *heap)
+{
+    (void)atomic_exchange(&heap->queued_bytes, 0); /* before any state is read */
+    struct jm_block *block = jm_load_relaxed(&heap->supply.large);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        drain_large(heap, block);
+    }
+}
+
 bool jm_heap_drain(struct jm_heap *heap)
 {
     if (JM_LIKELY(jm_load_relaxed(&heap->queued) == 0)) {
@@ -234,9 +256,14 @@ bool jm_heap_drain(struct jm_heap *heap)
     for (; (lists & JM_QUEUED_SMALL) != 0 && block != NULL; block = jm_load_relaxed(&block->next)) {
         drain_small(heap, block);
     }
-    block = jm_load_relaxed(&heap->supply.large);
-    for (; (lists & JM_QUEUED_LARGE) != 0 && block != NULL; block = jm_load_relaxed(&block->next)) {
-        drain_large(heap, block);
+    if ((lists & JM_QUEUED_LARGE) != 0) {
+        drain_all_large(heap);
     }
     return true;
+}
+
+void jm_heap_drain_all(struct jm_heap *heap)
+{
+    tell_heap(heap, JM_QUEUED_LARGE);
+    (void)jm_heap_drain(heap);
 }

@@ -99,8 +99,9 @@ static bool goes_on(const struct jm_operation *operation)
 
 void jm_operation_tidy(const struct jm_operation *operation)
 {
-    if (JM_UNLIKELY(operation->runtime->heap.untidy)) {
-        jm_heap_tidy(&operation->runtime->heap);
+    struct jm_heap *heap = &operation->runtime->heap;
+    if (JM_UNLIKELY(heap->untidy || jm_load_relaxed(&heap->queued) != 0)) {
+        jm_heap_tidy(heap);
     }
 }
 

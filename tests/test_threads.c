@@ -181,6 +181,66 @@ static void thread_exit_takes_queued_frees_along(void **state)
     dispose(runtimes[1]);
 }
 
+static void free_object(void *object)
+{
+    (void)jsrtmem_free(object);
+}
+
+/* What is queued is taken in before the runtime grows: it never holds much more than what lives. */
+static void large_objects_that_others_free_are_taken_in(void **state)
+{
+    JsRuntimeHandle runtime = new_runtime();
+    worker *other = worker_start();
+
+    (void)state;
+    for (int live = 1; live <= 64; live *= 8) {
+        for (int i = 1; i < live; i++) {
+            (void)new_object(runtime, MIB(1));
+        }
+        assert_ok(jsrtmem_enter(runtime));
+        size_t usage = usage_of(runtime);
+        for (int i = 0; i < 100; i++) {
+            worker_run(other, free_object, new_object(runtime, MIB(1)));
+            assert_in_range(usage_of(runtime), usage, usage + usage / 8 + MIB(3));
+        }
+        assert_ok(jsrtmem_leave(runtime));
+    }
+    dispose(runtime);
+    worker_stop(other);
+}
+
+/* What becomes empty by that is given back by the same call. */
+static void blocks_that_others_empty_go(void **state)
+{
+    enum { OBJECTS = 4000 };
+    static void *objects[OBJECTS];
+    JsRuntimeHandle runtime = new_runtime();
+    worker *other = worker_start();
+
+    (void)state;
+    for (int use = 0; use < 3; use++) {
+        assert_ok(jsrtmem_enter(runtime));
+        for (int i = 0; i < OBJECTS; i++) {
+            objects[i] = new_object(runtime, 1000);
+        }
+        for (int i = 1; i < OBJECTS; i++) {
+            worker_run(other, free_object, objects[i]);
+        }
+        void *object = use == 0   ? jsrtmem_aligned_alloc(runtime, 4096, 100000)
+                       : use == 1 ? jsrtmem_realloc(runtime, objects[0], 100000)
+                                  : jsrtmem_alloc(runtime, 300000);
+        assert_non_null(object);
+        assert_true(usage_of(runtime) < MIB(1));
+        assert_ok(jsrtmem_leave(runtime));
+        assert_ok(jsrtmem_free(object));
+        (void)jsrtmem_free(use == 1 ? NULL : objects[0]);
+        assert_ok(JsCollectGarbage(runtime));
+        assert_int_equal(usage_of(runtime), 0);
+    }
+    dispose(runtime);
+    worker_stop(other);
+}
+
 /* ---- without entering ----------------------------------------------------------------------- */
 
 struct churn {
@@ -614,6 +674,8 @@ int main(void)
         cmocka_unit_test(enters_nest_deep),
         cmocka_unit_test(thread_exit_leaves_all_that_was_entered),
         cmocka_unit_test(thread_exit_takes_queued_frees_along),
+        cmocka_unit_test(large_objects_that_others_free_are_taken_in),
+        cmocka_unit_test(blocks_that_others_empty_go),
         cmocka_unit_test(several_threads_call_without_entering),
         cmocka_unit_test(enter_waits_for_calls_that_did_not_enter),
         cmocka_unit_test(objects_are_freed_by_other_threads),

@@ -11,6 +11,7 @@ struct check {
     size_t free[JM_CLASSES + 1]; /* by code, as the maps say */
     struct jm_live live;         /* without what is queued */
     size_t unknown;              /* small blocks that may be empty, and are not in doubt */
+    size_t queued_bytes;         /* of large blocks */
 };
 
 static bool map_is_clear(const struct jm_block *block, size_t start, size_t end)
@@ -89,11 +90,6 @@ static const char *check_object(struct check *check, const struct jm_block *bloc
     return NULL;
 }
 
-static bool is_marked(const struct jm_heap *heap, unsigned list)
-{
-    return (jm_load_relaxed(&heap->queued) & list) != 0;
-}
-
 /* carved - first granule == live + free + queued + span, granule by granule. */
 static const char *check_tiles(struct check *check, const struct jm_block *block)
 {
@@ -150,7 +146,7 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     check->unknown += !block->has_witness && !in_doubt;
     check->walk.empty_small += tiles.held == 0;
     if ((tiles.segments & ~jm_load_relaxed(&block->queued)) != 0 ||
-        (tiles.segments != 0 && !is_marked(check->heap, JM_QUEUED_SMALL))) {
+        (tiles.segments != 0 && (jm_load_relaxed(&check->heap->queued) & JM_QUEUED_SMALL) == 0)) {
         return "a queued object is marked in the map only";
     }
     return NULL;
@@ -226,9 +222,7 @@ static const char *check_large(struct check *check, const struct jm_block *block
         check->live.objects++;
     }
     check->walk.empty_large += state == JM_LARGE_NONE;
-    if (state == JM_LARGE_QUEUED && !is_marked(check->heap, JM_QUEUED_LARGE)) {
-        return "a queued large object is marked in its block only";
-    }
+    check->queued_bytes += state == JM_LARGE_QUEUED ? usable : 0;
     if (state > JM_LARGE_QUEUED || block->charge != usable) {
         return "a large block's state or size";
     }
@@ -291,6 +285,9 @@ static const char *check_blocks(struct check *check)
     struct jm_live live = jm_heap_live_any(check->heap);
     if (live.bytes != check->live.bytes || live.objects != check->live.objects) {
         return "what counts as live is not what the maps say";
+    }
+    if (check->queued_bytes > jm_load_relaxed(&check->heap->queued_bytes)) {
+        return "a queued large object is marked in its block only";
     }
     if (found != jm_load_relaxed(&supply->block_count)) {
         return "the count of blocks is not what the lists say";
