@@ -220,11 +220,18 @@ size_t jm_arena_end(const struct jm_arena *arena, const struct jm_block *block)
     return is_rest ? jm_granule_of(block, arena->span.next) : block->carved;
 }
 
-/* Where the next object or hole starts, or the span, or nothing was cut yet. */
-static size_t next_start(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
+/* Where objects and holes end that lie at a granule and behind it: the span, or what was not cut yet. */
+static size_t end_of_objects(const struct jm_arena *arena, const struct jm_block *block,
+                             size_t granule)
 {
     size_t span = arena->span.block == block ? jm_granule_of(block, arena->span.next) : 0;
-    size_t most = span > granule ? span : block->carved;
+    return span > granule ? span : block->carved;
+}
+
+/* Where the next object or hole starts, or the objects end. */
+static size_t next_start(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
+{
+    size_t most = end_of_objects(arena, block, granule);
     size_t end = granule + 1;
     for (; end + JM_WORD <= most; end += JM_WORD) {
         uint64_t states = jm_load_states(block->map, end);
@@ -235,6 +242,18 @@ static size_t next_start(const struct jm_arena *arena, const struct jm_block *bl
     while (end < most && jm_load_relaxed(&block->map[end]) == 0) {
         end++;
     }
+    return end;
+}
+
+/* Likewise, behind a hole: that is whole pages. */
+static size_t end_of_hole(const struct jm_arena *arena, const struct jm_block *block,
+                          size_t granule)
+{
+    size_t most = end_of_objects(arena, block, granule);
+    size_t end = granule;
+    do {
+        end += jm_page_granules();
+    } while (end < most && jm_load_relaxed(&block->map[end]) == 0);
     return end;
 }
 
@@ -251,7 +270,7 @@ unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *
 size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
 {
     return jm_load_relaxed(&block->map[granule]) == JM_HOLE
-               ? next_start(arena, block, granule)
+               ? end_of_hole(arena, block, granule)
                : granule + jm_class_granules[jm_arena_class_at(arena, block, granule)];
 }
 
