@@ -306,6 +306,51 @@ static void inside_the_events_of_dispose_the_handle_works(void **state)
     assert_all_freed(&host);
 }
 
+struct freed_in_dispose {
+    void *objects[3];
+    JsErrorCode freed, again;
+    size_t usable, usable_then;
+};
+
+/* What the blocks hold that are still there: as on any other thread, a free works. */
+static bool free_in_dispose(struct host *self, const struct host_event *event)
+{
+    struct freed_in_dispose *log = self->context;
+
+    if (event->type != JsMemoryFree || log == NULL || self->calls_of_hook++ > 0) {
+        return true;
+    }
+    for (size_t i = 0; i < COUNT_OF(log->objects); i++) {
+        size_t usable = jsrtmem_usable_size(log->objects[i]);
+        if (usable != 0) {
+            log->usable += usable;
+            log->freed |= jsrtmem_free(log->objects[i]);
+            log->again = jsrtmem_free(log->objects[i]);
+            log->usable_then += jsrtmem_usable_size(log->objects[i]);
+        }
+    }
+    return true;
+}
+
+static void inside_the_events_of_dispose_objects_are_freed(void **state)
+{
+    struct host host;
+    struct freed_in_dispose log = {.freed = JsNoError};
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+
+    (void)state;
+    log.objects[0] = new_object(runtime, 1000);
+    log.objects[1] = new_object(runtime, 100000);
+    log.objects[2] = new_object(runtime, 1000000);
+    host_set_hook(&host, free_in_dispose, &log);
+    dispose(runtime);
+    assert_ok(log.freed);
+    assert_code(log.again, JsErrorInvalidArgument);
+    assert_true(log.usable > 1000000);
+    assert_int_equal(log.usable_then, 0);
+    assert_all_freed(&host);
+}
+
 static bool unset_in_dispose(struct host *self, const struct host_event *event)
 {
     (void)event;
@@ -361,6 +406,7 @@ int main(void)
                  another_thread_reads_the_same_usage_inside_an_event),
         UNIT_ROW("after dispose: no event", no_event_comes_after_dispose),
         UNIT_ROW("inside dispose: the handle", inside_the_events_of_dispose_the_handle_works),
+        UNIT_ROW("inside dispose: frees", inside_the_events_of_dispose_objects_are_freed),
         UNIT_ROW("inside dispose: unset", callback_unset_inside_dispose_is_not_called_again),
         UNIT_ROW("dispose does not ask", dispose_does_not_ask),
     };
