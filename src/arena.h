@@ -46,8 +46,9 @@ struct jm_arena {
     struct jm_supply *supply;
     struct jm_block *doubtful; /* the one block that may be empty, see giveback.c; or null */
     uint32_t cut;              /* granules of spans chosen and blocks opened since the last sweep */
+    uint32_t left_free;        /* granules that were free after it */
     uint32_t random;           /* see jm_arena_draw */
-    bool broken; /* free objects may be missing from the lists: sweep before growing */
+    bool broken; /* free objects may be missing from the lists: to be swept before it grows much */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 

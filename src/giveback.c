@@ -68,10 +68,32 @@ static void abandon_small(struct jm_heap *heap, struct jm_block *block)
     jm_arena_retire_span(heap->arena);
 }
 
+static bool is_free_in(const struct jm_block *block, const void *pointer, unsigned code)
+{
+    size_t granule = jm_granule_of(block, pointer);
+    return granule < block->granules && jm_load_relaxed(&block->map[granule]) == code + JM_FREE;
+}
+
+/* Takes the objects of a block that goes off the beginnings of the lists, where they are after a rise and a fall: a list
+ * that they are left in is broken. Each was put there by a free; or leads in a circle, which the tenant has made. */
+static void drop_first_links(struct jm_arena *arena, const struct jm_block *block)
+{
+    size_t steps = block->granules;
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        struct jm_link *list = &arena->free[code];
+        for (; is_free_in(block, list->next, code) && steps > 0; steps--) {
+            list->next = jm_link_next(list->next);
+        }
+    }
+}
+
 /* Gives one empty small block back. False: the OS does not take it now. */
 static bool release_small(struct jm_heap *heap, struct jm_block *block)
 {
     abandon_small(heap, block);
+    if (heap->arena != NULL) {
+        drop_first_links(heap->arena, block);
+    }
     if (heap->arena != NULL && heap->arena->doubtful == block) {
         heap->arena->doubtful = NULL;
     }
@@ -191,14 +213,6 @@ void jm_heap_tidy(struct jm_heap *heap)
     }
 }
 
-void jm_heap_make_room(struct jm_heap *heap, size_t bytes)
-{
-    bool fits = jm_quota_allows(&heap->supply.quota, bytes);
-    if (!fits && !jm_quota_in_callback(&heap->supply.quota)) {
-        jm_heap_collect(heap);
-    }
-}
-
 /* Gives long runs of free pages back, if anything changed since the last time. */
 static void give_runs(struct jm_heap *heap)
 {
@@ -222,13 +236,28 @@ static void drop_spares(struct jm_heap *heap)
     }
 }
 
-void jm_heap_collect(struct jm_heap *heap)
+static void collect(struct jm_heap *heap, bool gives_runs)
 {
     jm_heap_drain_all(heap);
     release_empties(heap, false);
-    give_runs(heap);
+    if (gives_runs) {
+        give_runs(heap);
+    }
     drop_spares(heap);
     jm_reserve_settle();
+}
+
+void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
+{
+    bool fits = jm_quota_allows(&heap->supply.quota, bytes);
+    if (!fits && !jm_quota_in_callback(&heap->supply.quota)) {
+        collect(heap, pressed);
+    }
+}
+
+void jm_heap_collect(struct jm_heap *heap)
+{
+    collect(heap, true);
 }
 
 void jm_heap_release_all(struct jm_heap *heap)

@@ -19,6 +19,14 @@
 /* To ask how much is free takes as long as a sweep where there is no more than this. */
 #define SWEEP_ANYWAY ((size_t)32 << 10 >> JM_GRANULE_BITS)
 
+/* A heap of no more than this is swept as soon as lists are broken and, where the limit leaves nothing else, for each
+ * request. A host that makes room object by object would have all of a larger one walked over for each: that is swept
+ * for some requests, each of which counts as if so much had been cut; or where this part of it seems to have become
+ * free since the last sweep. */
+#define SWEEP_AT_ONCE ((size_t)1 << 20 >> JM_GRANULE_BITS)
+#define NEED_MIN ((size_t)8 << 10 >> JM_GRANULE_BITS)
+#define NEED_FREE_DIVISOR 4
+
 JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena, NULL};
 
 static void refresh_current(struct jm_heap *heap)
@@ -124,7 +132,7 @@ static size_t smallest_block(unsigned code)
     return size;
 }
 
-/* The block to ask for: it grows with the heap, unless the limit allows the smallest only. */
+/* The block to ask for: it grows with the heap, as far as the limit allows. */
 static size_t next_block(const struct jm_heap *heap, unsigned code)
 {
     size_t smallest = smallest_block(code);
@@ -134,11 +142,14 @@ static size_t next_block(const struct jm_heap *heap, unsigned code)
     while (2 * size <= share && 2 * size <= JM_SMALL_BLOCK_MAX) {
         size *= 2;
     }
-    return jm_quota_allows(&heap->supply.quota, size) ? size : smallest;
+    while (size > smallest && !jm_quota_allows(&heap->supply.quota, size)) {
+        size /= 2;
+    }
+    return size;
 }
 
 /* The hole to ask for: of a long one about as much as a new block would have, so that the rest is worth asking for
- * too; or as little as is in need, where the limit allows no more. */
+ * too; or as little as is in need, where the limit allows no more. None where it does not allow that. */
 static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 {
     if (heap->arena == NULL) {
@@ -152,6 +163,9 @@ static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
     }
     if (!jm_quota_allows(&heap->supply.quota, (run.end - run.start) << JM_GRANULE_BITS)) {
         run.end = run.start + least;
+    }
+    if (!jm_quota_allows(&heap->supply.quota, least << JM_GRANULE_BITS)) {
+        run.block = NULL;
     }
     return run;
 }
@@ -184,36 +198,58 @@ static bool add_block(struct jm_heap *heap, unsigned code, enum jm_verdict *verd
 
 /* ---- Small objects ---- */
 
+static size_t guess_free(struct jm_arena *arena, size_t carved)
+{
+    jm_arena_retire_span(arena);
+    return jm_sweep_guess_free(arena, carved);
+}
+
+bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes)
+{
+    struct jm_arena *arena = heap->arena;
+    if (arena == NULL || heap->done != 0) {
+        return false;
+    }
+    size_t granules = bytes >> JM_GRANULE_BITS;
+    size_t sum = arena->cut + (granules < NEED_MIN ? NEED_MIN : granules);
+    arena->cut = sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
+    size_t carved = jm_sweep_carved(&heap->supply);
+    return arena->broken || carved <= SWEEP_AT_ONCE || arena->cut >= carved / SWEEP_CUT_DIVISOR ||
+           guess_free(arena, carved) >= arena->left_free + carved / NEED_FREE_DIVISOR;
+}
+
 /*
- * Whether a sweep may help: where much is free, but in other sizes than those in demand; and, before a block is
- * asked for in vain, where anything is. Not again while nothing changes.
+ * Whether a sweep may help: where much is free, but in other sizes than those in demand, or where lists are broken; and
+ * where anything is free, before a block is asked for in vain. Not again while nothing changes.
  */
 static bool is_sweep_worth(struct jm_heap *heap, unsigned code)
 {
     struct jm_arena *arena = heap->arena;
-    if (heap->done != 0 || jm_arena_lists_nothing(arena)) {
+    if (heap->done != 0 || (!arena->broken && jm_arena_lists_nothing(arena))) {
         return false;
     }
     if (!jm_quota_allows(&heap->supply.quota, next_block(heap, code))) {
-        return true;
+        return jm_heap_is_pressed(heap, jm_class_bytes(code));
     }
     size_t carved = jm_sweep_carved(&heap->supply);
+    if (arena->broken && carved <= SWEEP_AT_ONCE) {
+        return true;
+    }
     bool due = arena->cut >= carved / SWEEP_CUT_DIVISOR;
-    return due && (carved <= SWEEP_ANYWAY ||
+    return due && (arena->broken || carved <= SWEEP_ANYWAY ||
                    jm_sweep_guess_free(arena, carved) >= carved / SWEEP_FREE_DIVISOR);
 }
 
-/* Sweeps if that is worth it, or where lists are broken. */
+/* Sweeps if that is worth it. */
 static bool sweep_if_worth(struct jm_heap *heap, unsigned code)
 {
     struct jm_arena *arena = heap->arena;
     jm_arena_retire_span(arena);
-    if (!arena->broken && !is_sweep_worth(heap, code)) {
+    if (!is_sweep_worth(heap, code)) {
         return false;
     }
     jm_sweep(arena);
     jm_heap_note_done(heap, JM_DONE_SWEEP);
-    arena->cut = 0;
     return true;
 }
 
@@ -278,7 +314,7 @@ static void *alloc_small(struct jm_heap *heap, unsigned code, size_t alignment, 
 {
     void *object;
     while ((object = find_free(heap, code)) == NULL) {
-        jm_heap_make_room(heap, smallest_block(code));
+        jm_heap_make_room(heap, smallest_block(code), heap->done != 0);
         struct jm_run hole = next_hole(heap, code);
         if (hole.block == NULL && is_better_alone(heap, code, size)) {
             return jm_large_alloc(heap, size, alignment, verdict);
@@ -492,6 +528,10 @@ static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_ve
 {
     unsigned live;
     jm_state *state = find_small(heap, pointer, &live);
+    if (!jm_large_is_possible(size, JM_GRANULE)) {
+        *verdict = JM_REFUSED_SIZE;
+        return NULL;
+    }
     if (state != NULL) {
         bool stays = size <= JM_SMALL_MAX &&
                      resize_in_place(heap, state, live, pointer, jm_class_of_size(size));

@@ -115,8 +115,12 @@ void jm_heap_release_kept(struct jm_heap *heap);
 /* Takes in what other threads freed, and gives back the blocks that wait for it, unless in the quota's callback. */
 void jm_heap_tidy(struct jm_heap *heap);
 
-/* Gives empty blocks back if `bytes` more would pass the limit otherwise. */
-void jm_heap_make_room(struct jm_heap *heap, size_t bytes);
+/* Counts a request that the limit has no room for. True where it is time to look for what is free in all blocks; not
+ * again while nothing changes. */
+bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes);
+
+/* Gives empty blocks back if `bytes` more would pass the limit otherwise; and long runs of free pages, if `pressed`. */
+void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed);
 
 /* Takes in queued frees and gives every empty block back. pre: not in the quota's callback. */
 void jm_heap_collect(struct jm_heap *heap);

@@ -10,8 +10,7 @@ size_t jm_large_bytes(size_t size)
     return jm_align_up((size < LARGE_MIN ? LARGE_MIN : size) + JM_PAD, jm_os_page_size());
 }
 
-/* True where the block of an object and what aligns it are within PTRDIFF_MAX. */
-static bool is_possible(size_t size, size_t alignment)
+bool jm_large_is_possible(size_t size, size_t alignment)
 {
     size_t room = PTRDIFF_MAX - 2 * jm_os_page_size();
     return size <= room && alignment <= room - size;
@@ -27,14 +26,21 @@ static void *show(const struct jm_block *block, size_t from)
     return object;
 }
 
+static void make_room(struct jm_heap *heap, size_t bytes)
+{
+    if (!jm_quota_allows(&heap->supply.quota, bytes)) {
+        jm_heap_make_room(heap, bytes, jm_heap_is_pressed(heap, bytes));
+    }
+}
+
 void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum jm_verdict *verdict)
 {
-    if (!is_possible(size, alignment)) {
+    if (!jm_large_is_possible(size, alignment)) {
         *verdict = JM_REFUSED_SIZE;
         return NULL;
     }
     size_t bytes = jm_large_bytes(size);
-    jm_heap_make_room(heap, bytes);
+    make_room(heap, bytes);
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
     return block == NULL ? NULL : show(block, 0);
 }
@@ -88,7 +94,7 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
         return jm_heap_move(heap, pointer, size, verdict);
     }
     size_t bytes = jm_large_bytes(size);
-    jm_heap_make_room(heap, bytes - jm_load_relaxed(&block->usable));
+    make_room(heap, bytes - jm_load_relaxed(&block->usable));
     if (!is_live(heap, block, pointer, verdict)) {
         return NULL;
     }
@@ -108,10 +114,6 @@ void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,
                       enum jm_verdict *verdict)
 {
     size_t usable = jm_load_relaxed(&block->usable);
-    if (!is_possible(size, JM_GRANULE)) {
-        *verdict = JM_REFUSED_SIZE;
-        return NULL;
-    }
     if (jm_large_bytes(size) == usable) {
         return block->start;
     }

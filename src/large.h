@@ -12,6 +12,9 @@
 /* The bytes of the block that an object of `size` has. */
 size_t jm_large_bytes(size_t size);
 
+/* True where the block of an object and what aligns it are within PTRDIFF_MAX. */
+bool jm_large_is_possible(size_t size, size_t alignment);
+
 /* An object of `size` bytes. NULL: see `verdict`. */
 void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum jm_verdict *verdict);
 

@@ -10,6 +10,7 @@ struct sweep {
     struct jm_arena *arena;
     bool gives;   /* the pages of long ones back */
     size_t given; /* bytes */
+    size_t left;  /* granules, free still */
 };
 
 /* Makes the pages of a run a hole, and its ends free objects. False: it is too short, or the OS refused. */
@@ -37,6 +38,7 @@ static void flush_run(struct sweep *sweep, struct jm_block *block, size_t start,
     } else if (is_rest) {
         block->carved = (uint32_t)start;
     } else {
+        sweep->left += end - start;
         jm_arena_free_run(sweep->arena, block, start, end);
     }
 }
@@ -65,7 +67,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
 
 static size_t sweep_all(struct jm_arena *arena, bool gives)
 {
-    struct sweep sweep = {arena, gives, 0};
+    struct sweep sweep = {arena, gives, 0, 0};
     jm_arena_retire_span(arena);
     jm_arena_clear_lists(arena);
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
@@ -73,6 +75,8 @@ static size_t sweep_all(struct jm_arena *arena, bool gives)
         sweep_block(&sweep, block);
     }
     arena->broken = false;
+    arena->cut = 0;
+    arena->left_free = (uint32_t)sweep.left;
     return sweep.given;
 }
 

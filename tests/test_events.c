@@ -176,6 +176,23 @@ static void near_the_limit_the_smallest_block_is_asked_for(void **state)
 }
 
 /* Where the limit allows no block for an object and others, it has one of its own, which goes with it. */
+/* A host that raises the limit step by step has a few blocks a step. */
+static void under_a_limit_that_is_raised_blocks_are_as_large_as_it_allows(void **state)
+{
+    enum { STEP = 960 << 10, STEPS = 16 };
+    JsRuntimeHandle runtime = new_runtime();
+
+    (void)state;
+    for (size_t limit = STEP; limit <= STEPS * (size_t)STEP; limit += STEP) {
+        assert_ok(JsSetRuntimeMemoryLimit(runtime, limit));
+        while (jsrtmem_alloc(runtime, 100) != NULL) {
+        }
+        assert_int_equal(usage_of(runtime), limit);
+    }
+    assert_true(stats_of(runtime).blocks < 8 * STEPS);
+    dispose(runtime);
+}
+
 static void near_the_limit_an_object_has_a_block_of_its_own(void **state)
 {
     static const struct {
@@ -344,6 +361,31 @@ static void too_large_is_refused_without_an_event(void **state)
     }
     assert_trace(&host, "");
     assert_ok(jsrtmem_free(object));
+    dispose(runtime);
+}
+
+/* Nor is a block given back for it that an object's move could need. */
+static void too_large_a_growth_gives_nothing_back(void **state)
+{
+    struct host host;
+    void *objects[200];
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+
+    (void)state;
+    void *last = new_object(runtime, 1000);
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = new_object(runtime, 1000);
+    }
+    void *alone = new_object(runtime, 100000); /* in another block */
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        assert_ok(jsrtmem_free(objects[i]));
+    }
+    assert_ok(jsrtmem_free(last));
+    host_clear(&host);
+    assert_null(jsrtmem_realloc(runtime, alone, (size_t)PTRDIFF_MAX + 2));
+    assert_int_equal(last_reason(), JSRTMEM_REFUSAL_SIZE);
+    assert_trace(&host, "");
+    assert_ok(jsrtmem_free(alone));
     dispose(runtime);
 }
 
@@ -606,6 +648,8 @@ int main(void)
         UNIT_ROW("up to the limit: never above it", growing_to_the_limit_never_passes_it),
         UNIT_ROW("near the limit: the smallest block",
                  near_the_limit_the_smallest_block_is_asked_for),
+        UNIT_ROW("a limit that is raised: blocks as large as it allows",
+                 under_a_limit_that_is_raised_blocks_are_as_large_as_it_allows),
         UNIT_ROW("near the limit: a block of its own",
                  near_the_limit_an_object_has_a_block_of_its_own),
         UNIT_ROW("limit lowered meanwhile: Allocate, Failure",
@@ -617,6 +661,7 @@ int main(void)
         UNIT_ROW("limit raised in Failure: the next request",
                  limit_raised_inside_a_failure_helps_the_next_request),
         UNIT_ROW("above PTRDIFF_MAX: no event", too_large_is_refused_without_an_event),
+        UNIT_ROW("growing above PTRDIFF_MAX: no event", too_large_a_growth_gives_nothing_back),
         UNIT_ROW("up to PTRDIFF_MAX: SIZE or OS", far_too_large_is_refused_by_size_or_by_the_os),
         UNIT_ROW("released: Free", released_by_collect),
         UNIT_ROW("at most one empty block is kept", at_most_one_empty_block_is_kept),

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 
+#include "large.h"
 #include "sweep.h"
 
 static struct rig rig;
@@ -383,6 +384,32 @@ static void where_the_limit_allows_no_more_a_hole_gives_what_is_needed(void **st
     }
 }
 
+/* A hole has to have all of an object's class. Where the limit allows less, a block of its own may do. */
+static void where_the_limit_allows_no_hole_an_object_is_alone(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    size_t size =
+        jm_class_bytes(jm_class_of_size(KIB(96)) - 1) + 16; /* an eighth less than its class */
+
+    (void)state;
+    thin_out();
+    jm_heap_collect(HEAP);
+    rig_set_limit(&rig, rig_usage(&rig)); /* what is at hand, first */
+    while (jm_heap_alloc(HEAP, 16, &verdict) != NULL) {
+    }
+    size_t alone = jm_large_bytes(size);
+    if (alone == JM_SMALL_MAX) {
+        return; /* pages of 64 KiB */
+    }
+    assert_non_null(hole());
+    rig_forget(&rig);
+    rig_set_limit(&rig, rig_usage(&rig) + alone);
+    assert_non_null(jm_heap_alloc(HEAP, size, &verdict));
+    assert_log(&rig, "A");
+    assert_int_equal(rig.bytes, alone);
+    (void)check();
+}
+
 static void what_comes_back_is_zero(void **state)
 {
     (void)state;
@@ -557,6 +584,7 @@ int main(void)
         HOLE_TEST(holes_are_asked_for_before_new_blocks),
         HOLE_TEST(a_hole_is_asked_for_in_parts),
         HOLE_TEST(where_the_limit_allows_no_more_a_hole_gives_what_is_needed),
+        HOLE_TEST(where_the_limit_allows_no_hole_an_object_is_alone),
         HOLE_TEST(what_comes_back_is_zero),
         HOLE_TEST(each_may_refuse_a_hole),
         HOLE_TEST(a_limit_lowered_while_the_host_is_asked_refuses),

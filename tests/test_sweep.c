@@ -49,6 +49,96 @@ static void neighbours_become_one(void **state)
     assert_int_equal(rig_usage(&rig), usage);
 }
 
+/* What rises and falls takes its objects off the lists: they are not mended by a sweep each time. */
+static void blocks_that_come_and_go_cost_few_sweeps(void **state)
+{
+    void *objects[30];
+    size_t sweeps = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 4000; i++) {
+        (void)rig_alloc(&rig, 16384);
+    }
+    for (size_t cycle = 0; cycle < 20; cycle++) {
+        for (size_t i = 0; i < COUNT_OF(objects); i++) {
+            uint32_t cut = HEAP->arena->cut; /* which a sweep begins anew */
+            objects[i] = rig_alloc(&rig, 200000);
+            sweeps += HEAP->arena->cut < cut;
+        }
+        for (size_t i = 0; i < COUNT_OF(objects); i++) {
+            assert_true(jm_heap_free(HEAP, objects[i]));
+        }
+        rig_forget(&rig);
+        jm_heap_tidy(HEAP);
+        assert_true(rig.count > 0);
+        (void)assert_heap(HEAP, HEAP_LISTS);
+    }
+    assert_true(sweeps <= 3);
+}
+
+/* Where a tenant has made links lead in a circle, that costs a block's granules once. */
+static void a_circle_of_links_does_not_keep_its_block(void **state)
+{
+    void *objects[2000];
+
+    (void)state;
+    void *stays = rig_alloc(&rig, 64);
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, 500);
+    }
+    for (size_t i = COUNT_OF(objects); i-- > 0;) {
+        assert_true(jm_heap_free(HEAP, objects[i]));
+        jm_link_set(objects[i], objects[i]);
+    }
+    jm_heap_collect(HEAP);
+    assert_int_equal(jm_load_relaxed(&HEAP->supply.block_count), 1);
+    assert_true(jm_heap_free(HEAP, stays));
+}
+
+/* Where the limit is reached, a large heap is not walked over for each request in vain; a small one is. */
+static size_t sweeps_while_room_is_made(size_t objects)
+{
+    enum { ROUNDS = 200 };
+    static void *all[20000];
+    enum jm_verdict verdict = JM_GRANTED;
+    size_t sweeps = 0;
+    size_t next = 0;
+
+    for (size_t i = 0; i < objects; i++) {
+        all[i] = rig_alloc(&rig, 256);
+    }
+    rig_set_limit(&rig, rig_usage(&rig));
+    while (jm_heap_alloc(HEAP, 16, &verdict) != NULL) {
+    }
+    for (size_t round = 0; round < ROUNDS; round++) {
+        uint32_t cut = HEAP->arena->cut;
+        assert_null(jm_heap_alloc(HEAP, 500, &verdict));
+        assert_int_equal(verdict, JM_REFUSED_LIMIT);
+        sweeps += HEAP->arena->cut <= cut;
+        assert_true(jm_heap_free(HEAP, all[next]));
+        next += 3; /* no neighbours */
+    }
+    /* What becomes free meanwhile is found at once. */
+    for (; next < objects / 2; next += 3) {
+        assert_true(jm_heap_free(HEAP, all[next]));
+        assert_true(jm_heap_free(HEAP, all[next + 1]));
+    }
+    assert_non_null(jm_heap_alloc(HEAP, 500, &verdict));
+    return sweeps;
+}
+
+static void room_made_object_by_object_costs_few_sweeps(void **state)
+{
+    (void)state;
+    assert_true(sweeps_while_room_is_made(20000) < 10);
+}
+
+static void in_a_small_heap_every_request_is_looked_for(void **state)
+{
+    (void)state;
+    assert_true(sweeps_while_room_is_made(2000) >= 199);
+}
+
 static void what_is_free_at_the_end_is_the_rest(void **state)
 {
     unsigned char *objects[64];
@@ -376,6 +466,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SWEEP_TEST(neighbours_become_one),
+        SWEEP_TEST(a_circle_of_links_does_not_keep_its_block),
+        SWEEP_TEST(room_made_object_by_object_costs_few_sweeps),
+        SWEEP_TEST(in_a_small_heap_every_request_is_looked_for),
+        SWEEP_TEST(blocks_that_come_and_go_cost_few_sweeps),
         SWEEP_TEST(what_is_free_at_the_end_is_the_rest),
         SWEEP_TEST(a_run_beyond_any_class_becomes_several),
         SWEEP_TEST(queued_objects_stay_between_free_ones),
