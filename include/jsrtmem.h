@@ -19,11 +19,14 @@
  *
  * Refusals. A function that returns an object returns NULL where it cannot, and jsrtmem_last_refusal
  * then tells why: OS, where it would be JsErrorOutOfMemory. Nothing is lost: live objects stay as
- * they were, the runtime works on, and the next request is judged afresh.
+ * they were, the runtime works on, and the next request is judged afresh. Only where a runtime of more
+ * than 1 MiB is refused again and again, it looks for room among all of its objects now and then,
+ * unless much of it was freed meanwhile; JsCollectGarbage looks at once.
  *
  * Memory. Disposing the runtime frees all its objects. New memory is not cleared, except by
  * jsrtmem_calloc; but what crosses from one runtime to another is zero wherever it had been handed
- * out, so that a runtime never sees another's bytes.
+ * out, so that a runtime sees no other's bytes, but for what that one writes to objects after it freed
+ * them.
  *
  * Threads. A thread that entered a runtime allocates on the fast path. A thread that did not enter
  * holds the runtime for the length of each call, and waits for others that do the same; while
@@ -242,10 +245,11 @@ JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info);
 /**
  * @brief Tells the library that a callback of a runtime was left by longjmp on this thread.
  *
- * The library also recognises this by itself from a later call on a shallower frame of the same
- * stack, and when the thread exits. Until one of these has happened, calls on this thread count as
- * made inside the callback, and lose nothing. What the callback was asked counts as refused (HOST),
- * what it was told as told.
+ * The library also recognises this by itself when the thread exits, and from a later call on a
+ * shallower frame of the same stack, unless that is served by what an entered runtime has at hand. (A
+ * stack that a host has made inside the thread's own counts as the same.) Until one of these has
+ * happened, calls on this thread count as made inside the callback, and lose nothing. What the
+ * callback was asked counts as refused (HOST), what it was told as told.
  *
  * @param runtime the runtime whose callback was left.
  * @return JsErrorInvalidArgument; JsNoError also where there is nothing to abandon.
@@ -299,14 +303,13 @@ JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(JsRuntimeHandle runtime);
 
 /** @brief What the whole process holds. */
 typedef struct jsrtmem_process_stats {
-    size_t struct_size; /**< In: sizeof(jsrtmem_process_stats). */
-    size_t runtimes;    /**< Number of live runtimes. */
-    size_t usage;       /**< Sum of the usage of live runtimes, in bytes. */
-    size_t reserve;     /**< Bytes kept in the process reserve. */
-    size_t
-        reserve_limit; /**< Bound of the process reserve, in bytes. The environment is read when the
-                               first runtime is created. */
-    size_t metadata;   /**< Bytes of process-wide tables: the registry, the
+    size_t struct_size;   /**< In: sizeof(jsrtmem_process_stats). */
+    size_t runtimes;      /**< Number of live runtimes. */
+    size_t usage;         /**< Sum of the usage of live runtimes, in bytes. */
+    size_t reserve;       /**< Bytes kept in the process reserve. */
+    size_t reserve_limit; /**< Bound of the process reserve, in bytes. The environment is read by
+                               the time that the first runtime is created. */
+    size_t metadata;      /**< Bytes of process-wide tables: the registry, the
                                 pointer map, headers and state maps of blocks. */
 } jsrtmem_process_stats;
 

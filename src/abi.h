@@ -20,7 +20,7 @@ JM_INLINE JsErrorCode jm_abi_error(enum jm_access access)
 }
 
 /* A frame of the library's entry, which shows what callbacks were left. */
-#define HERE ((uintptr_t)__builtin_frame_address(0))
+#define JM_HERE ((uintptr_t)__builtin_frame_address(0))
 
 /* Finds a runtime for a call that may use or change it. */
 static inline JsErrorCode jm_abi_find(JsRuntimeHandle runtime, uintptr_t here, struct jm_ref *ref)

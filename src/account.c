@@ -25,12 +25,13 @@ struct jm_totals jm_account_totals(void)
     return totals;
 }
 
-void jm_account_tell(const struct jm_runtime *runtime)
+void jm_account_tell(struct jm_ref ref)
 {
+    const struct jm_runtime *runtime = jm_runtime_at(ref);
     const struct jm_quota *quota = &runtime->heap.supply.quota;
     struct jm_line line = jm_line_begin();
     jm_line_text(&line, "stats: runtime ");
-    jm_line_address(&line, quota->handle);
+    jm_line_address(&line, jm_runtime_handle(runtime));
     jm_line_field(&line, ", usage", jm_load_relaxed(&quota->usage));
     jm_line_field(&line, ", peak", jm_load_relaxed(&quota->peak));
     jm_line_limit(&line, ", limit", jm_load_relaxed(&quota->limit));
@@ -38,7 +39,9 @@ void jm_account_tell(const struct jm_runtime *runtime)
     jm_line_field(&line, ", allocate", jm_load_relaxed(&quota->events[JM_EVENT_ALLOCATE]));
     jm_line_field(&line, ", free", jm_load_relaxed(&quota->events[JM_EVENT_FREE]));
     jm_line_field(&line, ", failure", jm_load_relaxed(&quota->events[JM_EVENT_FAILURE]));
-    jm_line_end(&line);
+    if (jm_registry_holds(ref)) { /* else the figures may be another's */
+        jm_line_end(&line);
+    }
 }
 
 /* As the process ends, or the library is unloaded. */
@@ -51,7 +54,7 @@ __attribute__((destructor)) static void tell_all(void)
     for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {
         struct jm_ref ref = {slot, jm_load_acquire(&slot->tag)};
         if (ref.tag % 2 == 1) {
-            jm_account_tell(jm_runtime_at(ref));
+            jm_account_tell(ref);
         }
     }
     struct jm_totals totals = jm_account_totals();

@@ -16,7 +16,7 @@ struct jm_totals {
 /* Any thread may call. */
 struct jm_totals jm_account_totals(void);
 
-/* Prints the figures of a runtime. */
-void jm_account_tell(const struct jm_runtime *runtime);
+/* Prints the figures of a runtime, unless it is disposed meanwhile. Any thread may call. */
+void jm_account_tell(struct jm_ref ref);
 
 #endif

@@ -37,14 +37,14 @@ void jm_inspect_after_fork(void)
 
 #include <valgrind/memcheck.h>
 
-bool jm_inspect_watched;
+_Atomic(bool) jm_inspect_memcheck;
 
 /* Other tools, which count or draw what a program does, are to see it as it is. */
 void jm_inspect_init(void)
 {
     unsigned char byte = 0;
     unsigned char bits;
-    jm_inspect_watched = VALGRIND_GET_VBITS(&byte, &bits, 1) == 1;
+    jm_store_relaxed(&jm_inspect_memcheck, VALGRIND_GET_VBITS(&byte, &bits, 1) == 1);
 }
 
 void jm_tell_begin(void)

@@ -12,6 +12,7 @@
 #ifndef JM_INSPECT_H
 #define JM_INSPECT_H
 
+#include "atomic.h"
 #include "base.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -100,7 +101,8 @@ JM_INLINE bool jm_inspect_is_closed(const void *address)
 #if defined(JM_VALGRIND)
 
 /* Process state: whether memcheck runs the process. Written before the first runtime exists. */
-extern JM_HIDDEN bool jm_inspect_watched;
+extern JM_HIDDEN _Atomic(bool) jm_inspect_memcheck;
+#define jm_inspect_watched jm_load_relaxed(&jm_inspect_memcheck)
 
 /* The requests themselves, out of the way of those who are not watched. */
 JM_COLD void jm_tell_begin(void);

@@ -26,7 +26,7 @@ CHAKRA_API JsCreateRuntime(JsRuntimeAttributes attributes, JsThreadServiceCallba
     if (((unsigned)attributes & ~KNOWN_ATTRIBUTES) != 0) {
         return JsErrorInvalidArgument;
     }
-    uintptr_t handle = jm_runtime_settle(HERE) ? jm_runtime_create((uint32_t)attributes) : 0;
+    uintptr_t handle = jm_runtime_settle(JM_HERE) ? jm_runtime_create((uint32_t)attributes) : 0;
     if (handle == 0) {
         return JsErrorOutOfMemory;
     }
@@ -37,7 +37,7 @@ CHAKRA_API JsCreateRuntime(JsRuntimeAttributes attributes, JsThreadServiceCallba
 CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime)
 {
     struct jm_ref ref;
-    JsErrorCode error = jm_abi_find(runtime, HERE, &ref);
+    JsErrorCode error = jm_abi_find(runtime, JM_HERE, &ref);
     if (error != JsNoError) {
         return error;
     }
@@ -68,7 +68,7 @@ static JsErrorCode begin(struct jm_operation *operation, JsRuntimeHandle runtime
 CHAKRA_API JsCollectGarbage(JsRuntimeHandle runtime)
 {
     JM_OPERATION(operation);
-    JsErrorCode error = begin(&operation, runtime, HERE);
+    JsErrorCode error = begin(&operation, runtime, JM_HERE);
     if (error != JsNoError) {
         return error;
     }
@@ -114,7 +114,7 @@ CHAKRA_API JsGetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t *memoryLimit)
 CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit)
 {
     struct jm_ref ref;
-    JsErrorCode error = jm_abi_lock(runtime, HERE, &ref);
+    JsErrorCode error = jm_abi_lock(runtime, JM_HERE, &ref);
     if (error != JsNoError) {
         return error;
     }
@@ -139,7 +139,7 @@ CHAKRA_API JsSetRuntimeMemoryAllocationCallback(JsRuntimeHandle runtime, void *c
                                                 JsMemoryAllocationCallback allocationCallback)
 {
     struct jm_ref ref;
-    JsErrorCode error = jm_abi_lock(runtime, HERE, &ref);
+    JsErrorCode error = jm_abi_lock(runtime, JM_HERE, &ref);
     if (error != JsNoError) {
         return error;
     }
@@ -151,7 +151,7 @@ CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *call
                                              JsBeforeCollectCallback beforeCollectCallback)
 {
     struct jm_ref ref;
-    JsErrorCode error = jm_abi_lock(runtime, HERE, &ref);
+    JsErrorCode error = jm_abi_lock(runtime, JM_HERE, &ref);
     if (error != JsNoError) {
         return error;
     }
@@ -181,7 +181,7 @@ CHAKRA_API JsCreateContext(JsRuntimeHandle runtime, JsContextRef *newContext)
         return JsErrorNullArgument;
     }
     JM_OPERATION(operation); /* untested: nothing unwinds it, no host code runs */
-    JsErrorCode error = begin(&operation, runtime, HERE);
+    JsErrorCode error = begin(&operation, runtime, JM_HERE);
     if (error != JsNoError) {
         return error;
     }
@@ -203,7 +203,7 @@ static bool context_in_event(struct jm_ref ref)
 
 CHAKRA_API JsSetCurrentContext(JsContextRef context)
 {
-    bool ready = jm_runtime_settle(HERE);
+    bool ready = jm_runtime_settle(JM_HERE);
     struct jm_ref ref = jm_context_find(context);
     if (context != JS_INVALID_REFERENCE && ref.slot == NULL) {
         return JsErrorInvalidArgument;
@@ -258,7 +258,7 @@ CHAKRA_API JsGetContextData(JsContextRef context, void **data)
 
 CHAKRA_API JsSetContextData(JsContextRef context, void *data)
 {
-    bool ready = jm_runtime_settle(HERE);
+    bool ready = jm_runtime_settle(JM_HERE);
     struct jm_ref ref = jm_context_find(context);
     if (ref.slot != NULL && !ready) {
         return JsErrorOutOfMemory;
@@ -268,7 +268,7 @@ CHAKRA_API JsSetContextData(JsContextRef context, void *data)
 
 CHAKRA_API JsAddRef(JsRef ref, unsigned int *count)
 {
-    bool ready = jm_runtime_settle(HERE);
+    bool ready = jm_runtime_settle(JM_HERE);
     struct jm_ref found = jm_context_find(ref);
     if (found.slot != NULL && !ready) {
         return JsErrorOutOfMemory;
@@ -285,7 +285,7 @@ CHAKRA_API JsAddRef(JsRef ref, unsigned int *count)
 
 CHAKRA_API JsRelease(JsRef ref, unsigned int *count)
 {
-    bool ready = jm_runtime_settle(HERE);
+    bool ready = jm_runtime_settle(JM_HERE);
     struct jm_ref found = jm_context_find(ref);
     if (found.slot != NULL && !ready) {
         return JsErrorOutOfMemory;
@@ -300,7 +300,7 @@ CHAKRA_API JsIdle(unsigned int *nextIdleTick)
     if (nextIdleTick == NULL) {
         return JsErrorNullArgument;
     }
-    (void)jm_runtime_settle(HERE);
+    (void)jm_runtime_settle(JM_HERE);
     struct jm_ref ref = jm_context_current();
     if (ref.slot == NULL) {
         return JsErrorNoCurrentContext;
@@ -349,7 +349,7 @@ CHAKRA_API JsDisableRuntimeExecution(JsRuntimeHandle runtime)
     if ((attributes & JsRuntimeAttributeAllowScriptInterrupt) == 0) {
         return JsErrorCannotDisableExecution;
     }
-    return set_disabled(runtime, true, HERE);
+    return set_disabled(runtime, true, JM_HERE);
 }
 
 CHAKRA_API JsEnableRuntimeExecution(JsRuntimeHandle runtime)
@@ -365,7 +365,7 @@ CHAKRA_API JsEnableRuntimeExecution(JsRuntimeHandle runtime)
     if (jm_runtime_is_entered_elsewhere(jm_runtime_at(ref))) {
         return JsErrorWrongThread;
     }
-    return set_disabled(runtime, false, HERE);
+    return set_disabled(runtime, false, JM_HERE);
 }
 
 CHAKRA_API JsIsRuntimeExecutionDisabled(JsRuntimeHandle runtime, bool *isDisabled)

@@ -26,7 +26,7 @@ static_assert((int)JSRTMEM_DIAGNOSTICS_MISUSE == JM_DIAGNOSE_MISUSE &&
                   (int)JSRTMEM_DIAGNOSTICS_STATS == JM_DIAGNOSE_STATS,
               "diagnostics are switched as they are named");
 
-/* The frame by which callbacks that were left by a jump are recognised. */
+/* Remembers why a call that returns an object has none. */
 static void *refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested)
 {
     jm_runtime_refuse(verdict, runtime, requested);
@@ -140,7 +140,7 @@ static JM_NOINLINE void *run(JsRuntimeHandle handle, const struct request *reque
 static JM_NOINLINE void *alloc_slow(JsRuntimeHandle runtime, size_t size)
 {
     struct request request = {.alignment = JM_GRANULE, .size = size};
-    return run(runtime, &request, HERE);
+    return run(runtime, &request, JM_HERE);
 }
 
 /* There may be room without asking anybody. */
@@ -219,7 +219,7 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
 static JM_NOINLINE void *calloc_large(JsRuntimeHandle runtime, size_t size)
 {
     struct request request = {.alignment = JM_GRANULE, .size = size, .zero = true};
-    return fit(run(runtime, &request, HERE), size);
+    return fit(run(runtime, &request, JM_HERE), size);
 }
 
 JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t size)
@@ -254,7 +254,7 @@ JSRTMEM_API(void *) jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignm
     }
     void *object = is_possible ? pop_aligned(runtime, alignment, size) : NULL;
     struct request request = {.alignment = alignment, .size = size};
-    return fit(object != NULL ? object : run(runtime, &request, HERE), size);
+    return fit(object != NULL ? object : run(runtime, &request, JM_HERE), size);
 }
 
 /* ---- Freeing ---- */
@@ -301,7 +301,7 @@ static bool free_in(struct jm_heap *heap, void *pointer)
 /* Gives back what became empty in a heap whose runtime the thread uses. */
 static JM_COLD void tidy(struct jm_heap *heap)
 {
-    (void)jm_runtime_settle(HERE);
+    (void)jm_runtime_settle(JM_HERE);
     JM_OPERATION(operation);
     (void)jm_operation_try(&operation, jm_runtime_of_heap(heap)); /* it is ours */
     jm_operation_tidy(&operation);
@@ -354,7 +354,7 @@ static JM_NOINLINE JsErrorCode free_rest(void *pointer)
     if (state != NULL) {
         return free_small(jm_current.arena, state, pointer);
     }
-    if (!jm_runtime_settle(HERE)) {
+    if (!jm_runtime_settle(JM_HERE)) {
         return queue_free(pointer, true) ? JsNoError : refuse_free(pointer);
     }
     if (!in_region && queue_free(pointer, false)) {
@@ -424,10 +424,10 @@ static JM_NOINLINE void *free_of(JsRuntimeHandle handle, void *pointer, uintptr_
 static JM_NOINLINE void *realloc_slow(JsRuntimeHandle runtime, void *pointer, size_t size)
 {
     if (size == 0) {
-        return free_of(runtime, pointer, HERE);
+        return free_of(runtime, pointer, JM_HERE);
     }
     struct request request = {.pointer = pointer, .alignment = JM_GRANULE, .size = size};
-    return run(runtime, &request, HERE);
+    return run(runtime, &request, JM_HERE);
 }
 
 /* Another size that blocks at hand may have room for. */
@@ -512,7 +512,7 @@ JM_INLINE JsErrorCode enter(struct jm_ref ref, JsRuntimeHandle runtime)
 static JM_NOINLINE JsErrorCode enter_slow(JsRuntimeHandle runtime)
 {
     struct jm_ref ref;
-    JsErrorCode error = jm_abi_find(runtime, HERE, &ref);
+    JsErrorCode error = jm_abi_find(runtime, JM_HERE, &ref);
     if (error != JsNoError) {
         return error;
     }
@@ -529,7 +529,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime)
 /* Inside a callback, or where the innermost runtime that the thread entered is another one. */
 static JM_NOINLINE JsErrorCode leave_slow(JsRuntimeHandle runtime)
 {
-    (void)jm_runtime_settle(HERE);
+    (void)jm_runtime_settle(JM_HERE);
     struct jm_ref ref = jm_runtime_find(runtime);
     if (ref.slot != NULL && jm_runtime_in_event(jm_runtime_at(ref))) {
         return JsErrorRuntimeInUse;
@@ -558,7 +558,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_abandon(JsRuntimeHandle runtime)
     if (ref.slot == NULL) {
         return JsErrorInvalidArgument;
     }
-    jm_runtime_abandon(jm_runtime_at(ref), HERE);
+    jm_runtime_abandon(jm_runtime_at(ref), JM_HERE);
     return JsNoError;
 }
 
@@ -587,7 +587,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info)
     if (info->struct_size < FIRST_REFUSAL_INFO) {
         return JsErrorInvalidArgument;
     }
-    (void)jm_runtime_settle(HERE); /* what was left by a jump is a refusal too */
+    (void)jm_runtime_settle(JM_HERE); /* what was left by a jump is a refusal too */
     jsrtmem_refusal_info told = {
         .reason = (jsrtmem_refusal)jm_thread.refusal.reason,
         .runtime = (JsRuntimeHandle)jm_thread.refusal.handle,
@@ -638,7 +638,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stat
 JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(JsRuntimeHandle runtime)
 {
     struct jm_ref ref;
-    JsErrorCode error = jm_abi_lock(runtime, HERE, &ref);
+    JsErrorCode error = jm_abi_lock(runtime, JM_HERE, &ref);
     if (error == JsNoError) {
         jm_quota_reset_peak(&jm_runtime_at(ref)->heap.supply.quota);
         jm_runtime_unlock(ref);

@@ -37,12 +37,12 @@ void *jm_os_reserve(size_t size);
 
 /*
  * Makes a part of what jm_os_reserve gave readable, writable and zero.
- * pre: it was never committed, or was decommitted since. post: false: it is as it was.
+ * What was committed before stays as it is. post: false: all of it is as it was.
  */
 bool jm_os_commit(void *address, size_t size);
 
 /* Gives the memory of a committed part, or of a part of a mapping, back; the addresses stay reserved.
- * post: false: it is untouched. */
+ * post: false: it is committed still; what it held may be lost. */
 bool jm_os_decommit(void *address, size_t size);
 
 /* Asks the OS to use pages of the usual size for what is committed there: what is touched here and there
@@ -72,7 +72,8 @@ void jm_os_random(void *buffer, size_t size);
 /* Waits a little; longer, the higher `attempt` is: spins, then yields, then sleeps up to 1 ms. */
 void jm_os_pause(unsigned attempt);
 
-/* True where both addresses lie on the calling thread's own stack, so that they can be compared. */
+/* True where both addresses lie on the calling thread's own stack, so that they can be compared. The libc may use its
+ * malloc to find out. */
 bool jm_os_on_stack(uintptr_t first, uintptr_t second);
 
 /* Has these called around each fork, by the thread that forks. Once. post: false: the OS has no room. */

@@ -131,7 +131,10 @@ void jm_os_discard(const struct jm_os_region *region)
 /* Reserves more than is needed and opens the aligned part: nothing is ever trimmed. */
 static void *map_within_reservation(size_t size, size_t alignment, struct jm_os_region *region)
 {
-    region->size = size + alignment; /* no overflow: `size` alone was mapped before */
+    if (size > SIZE_MAX - alignment) {
+        return NULL;
+    }
+    region->size = size + alignment;
     region->address = map_at(NULL, region->size, PROT_NONE, MAP_NORESERVE);
     if (region->address == NULL) {
         return NULL;

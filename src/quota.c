@@ -3,6 +3,10 @@
 #include "inspect.h"
 #include "probe.h"
 
+#if defined(__GNUC__) && !defined(__EXCEPTIONS)
+#error "compile with -fexceptions: what a host throws in its callback passes through here"
+#endif
+
 void jm_quota_reset(struct jm_quota *quota)
 {
     jm_store_relaxed(&quota->usage, 0);

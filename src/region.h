@@ -71,8 +71,12 @@ typedef _Atomic(uint8_t) jm_state;
 #define JM_REGION_HEADERS_OFFSET (JM_REGION_HEADS_OFFSET + JM_REGION_HEADERS_SIZE)
 
 /* What `base` is until there is a region: whoever reads it just before the region is there, and `granules` after, must
- * not find that a pointer lies shortly behind it. */
-#define JM_NO_REGION ((char *)((uintptr_t)1 << (sizeof(uintptr_t) * 8 - 1)))
+ * not find that a pointer lies shortly behind it. On 64 bits none does; on 32 bits none that is aligned to a granule. */
+#if UINTPTR_MAX > 0xffffffffu
+#define JM_NO_REGION ((char *)((uintptr_t)1 << 63))
+#else
+#define JM_NO_REGION ((char *)1)
+#endif
 
 /* Process state. `base` is written once, before the first block; `granules` grows, under a lock. */
 struct jm_region {
@@ -113,8 +117,9 @@ JM_INLINE jm_state *jm_region_state(char *base, size_t granule)
 /* True where an address lies in the region, aligned or not. */
 static inline bool jm_region_holds(const void *pointer)
 {
+    size_t granules = jm_load_acquire(&jm_region.granules); /* first: it comes after `base` */
     uintptr_t offset = (uintptr_t)pointer - (uintptr_t)jm_load_relaxed(&jm_region.base);
-    return offset >> JM_GRANULE_BITS < jm_load_acquire(&jm_region.granules);
+    return offset >> JM_GRANULE_BITS < granules;
 }
 
 /* The entries for any address that the region holds. */

@@ -390,14 +390,15 @@ static bool take_from_gone(struct jm_runtime *runtime)
 }
 
 /* Where the host leaves a callback, the runtime stays, for another dispose to go on with. */
-static void dispose(struct jm_runtime *runtime)
+static void dispose(struct jm_ref ref)
 {
+    struct jm_runtime *runtime = jm_runtime_at(ref);
     JM_OPERATION(operation);
     start(&operation, runtime);
     if (!runtime->disposing) {
         runtime->disposing = true;
         if (jm_diagnoses(JM_DIAGNOSE_STATS)) {
-            jm_account_tell(runtime);
+            jm_account_tell(ref);
         }
         jm_inspect_destroy(&runtime->heap);
     }
@@ -426,7 +427,7 @@ enum jm_disposal jm_runtime_dispose(struct jm_ref ref)
         jm_store_release(&runtime->owner, 0);
         return JM_DISPOSE_STALE;
     }
-    dispose(runtime);
+    dispose(ref);
     return JM_DISPOSED;
 }
 

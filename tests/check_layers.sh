@@ -12,7 +12,7 @@ layer_of() {
     base | atomic) echo 0 ;;
     os | os_* | guard | thread | inspect | probe | line) echo 1 ;;
     hook | quota | region | pagemap | header | chain | reserve | block | diagnose) echo 2 ;;
-    sizeclass | arena | remote | heap | heap_* | sweep | witness | large | giveback) echo 3 ;;
+    sizeclass | arena | remote | heap | sweep | witness | large | giveback) echo 3 ;;
     registry | runtime | entry | context | account) echo 4 ;;
     abi | jsrt | jsrtmem) echo 5 ;;
     *) echo unknown ;;
@@ -162,7 +162,7 @@ must_fail "an OS header above layer 1" block.c '#include <sys/mman.h>'
 must_fail "an OS test above layer 1" block.c '#if defined(_WIN32)'
 must_fail "a third party's header" block.c '#include <zlib.h>'
 must_fail "a file without a layer" newcomer.c 'int jm_newcomer;'
-must_fail "a file that claims another layer" heap_x.h '/* Layer 4: no. */'
+must_fail "a file that claims another layer" os_x.h '/* Layer 4: no. */'
 must_fail "a copy of a public header" jsrt.h 'int jm_copy;'
 [ "$missed" -eq 0 ] || exit 1
 echo "layers: self-test: 14 violations planted, 14 found"
