@@ -20,7 +20,7 @@ END
 compiles() { # FILE FLAG...
     file=$1
     shift
-    "$CC" -std=c11 -Wall -Wextra -Werror -fsyntax-only -U__linux__ -D_XOPEN_SOURCE=700 \
+    "$CC" -std=c11 -fexceptions -Wall -Wextra -Werror -fsyntax-only -U__linux__ -D_XOPEN_SOURCE=700 \
         -include "$scratch/posix_2024.h" -I"$source_dir/include" -I"$source_dir/src" "$@" "$file"
 }
 
