@@ -213,15 +213,12 @@ void jm_heap_tidy(struct jm_heap *heap)
     }
 }
 
-/* Gives long runs of free pages back, if anything changed since the last time. */
-static void give_runs(struct jm_heap *heap)
+/* Gives runs of free pages back, see jm_sweep_and_give. */
+static void give_runs(struct jm_heap *heap, size_t least, size_t enough)
 {
-    struct jm_arena *arena = heap->arena;
-    if (arena == NULL || (heap->done & JM_DONE_GIVING) != 0) {
-        return;
-    }
-    size_t given = jm_sweep_and_give(arena);
-    jm_heap_note_done(heap, JM_DONE_GIVING);
+    size_t given = jm_sweep_and_give(heap->arena, least, enough);
+    bool is_all = least < JM_HOLE_MIN && given < enough;
+    jm_heap_note_done(heap, JM_DONE_GIVING | (is_all ? JM_DONE_GIVING_ALL : 0));
     if (given != 0) {
         jm_quota_refund(&heap->supply.quota, given);
     }
@@ -240,11 +237,23 @@ static void collect(struct jm_heap *heap, bool gives_runs)
 {
     jm_heap_drain_all(heap);
     release_empties(heap, false);
-    if (gives_runs) {
-        give_runs(heap);
+    if (gives_runs && heap->arena != NULL && (heap->done & JM_DONE_GIVING) == 0) {
+        give_runs(heap, JM_HOLE_MIN, SIZE_MAX);
     }
     drop_spares(heap);
     jm_reserve_settle();
+}
+
+/* What is too long for the runs that are kept may have room once they go, if so much is free at all. */
+static void give_short_runs(struct jm_heap *heap, size_t bytes)
+{
+    size_t missing = jm_quota_missing(&heap->supply.quota, bytes);
+    bool is_long = bytes > jm_small_block_min();
+    bool is_done = heap->arena == NULL || (heap->done & JM_DONE_GIVING_ALL) != 0;
+    if (missing != 0 && is_long && !is_done &&
+        missing >> JM_GRANULE_BITS <= heap->arena->left_free) {
+        give_runs(heap, jm_page_granules(), missing);
+    }
 }
 
 void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
@@ -252,6 +261,9 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
     bool fits = jm_quota_allows(&heap->supply.quota, bytes);
     if (!fits && !jm_quota_in_callback(&heap->supply.quota)) {
         collect(heap, pressed);
+        if (heap->done != 0) { /* swept, and nothing has changed */
+            give_short_runs(heap, bytes);
+        }
     }
 }
 

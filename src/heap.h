@@ -16,7 +16,8 @@
 /* What a heap has done since any of its small objects was allocated, freed or resized last; where that is
  * anything, the fast paths are off, so that the next one is noticed. */
 #define JM_DONE_SWEEP 1
-#define JM_DONE_GIVING 2 /* long runs of free pages back, and swept */
+#define JM_DONE_GIVING 2     /* long runs of free pages back, and swept */
+#define JM_DONE_GIVING_ALL 4 /* all runs */
 
 struct jm_heap {
     struct jm_arena *arena;         /* null without small blocks */

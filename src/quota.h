@@ -81,6 +81,15 @@ static inline bool jm_quota_allows(const struct jm_quota *quota, size_t bytes)
     return usage <= limit && bytes <= limit - usage;
 }
 
+/* How much of `bytes` the limit has no room for. */
+static inline size_t jm_quota_missing(const struct jm_quota *quota, size_t bytes)
+{
+    size_t usage = jm_load_relaxed(&quota->usage);
+    size_t limit = jm_load_relaxed(&quota->limit);
+    size_t room = usage <= limit ? limit - usage : 0;
+    return bytes <= room ? 0 : bytes - room;
+}
+
 /* True while the calling thread is inside this quota's callback: no event may be delivered. */
 static inline bool jm_quota_in_callback(const struct jm_quota *quota)
 {

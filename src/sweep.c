@@ -8,17 +8,19 @@
 /* What a sweep does with the runs that it finds. */
 struct sweep {
     struct jm_arena *arena;
-    bool gives;   /* the pages of long ones back */
-    size_t given; /* bytes */
-    size_t left;  /* granules, free still */
+    size_t least;  /* granules of pages that go, until */
+    size_t enough; /* bytes have gone */
+    size_t given;  /* bytes */
+    size_t left;   /* granules, free still */
 };
 
-/* Makes the pages of a run a hole, and its ends free objects. False: it is too short, or the OS refused. */
+/* Makes the pages of a run a hole, and its ends free objects. False: it is too short, or not needed, or the OS refused. */
 static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
 {
     size_t first = jm_align_up(start, jm_page_granules());
     size_t last = end & ~(jm_page_granules() - 1);
-    if (last < first + JM_HOLE_MIN || !jm_block_give_pages(block, first, last)) {
+    bool goes = last >= first + sweep->least && sweep->given < sweep->enough;
+    if (!goes || !jm_block_give_pages(block, first, last)) {
         return false;
     }
     jm_store_relaxed(&block->map[first], JM_HOLE);
@@ -32,7 +34,7 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
 static void flush_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
 {
     bool is_rest = end == block->carved;
-    if (sweep->gives && give_run(sweep, block, start, is_rest ? block->granules : end)) {
+    if (give_run(sweep, block, start, is_rest ? block->granules : end)) {
         block->carved = is_rest ? (uint32_t)block->granules : block->carved;
         block->touched = block->touched < block->carved ? block->carved : block->touched;
     } else if (is_rest) {
@@ -65,9 +67,9 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
     }
 }
 
-static size_t sweep_all(struct jm_arena *arena, bool gives)
+size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough)
 {
-    struct sweep sweep = {arena, gives, 0, 0};
+    struct sweep sweep = {arena, least, enough, 0, 0};
     jm_arena_retire_span(arena);
     jm_arena_clear_lists(arena);
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
@@ -82,12 +84,7 @@ static size_t sweep_all(struct jm_arena *arena, bool gives)
 
 void jm_sweep(struct jm_arena *arena)
 {
-    (void)sweep_all(arena, false);
-}
-
-size_t jm_sweep_and_give(struct jm_arena *arena)
-{
-    return sweep_all(arena, true);
+    (void)jm_sweep_and_give(arena, JM_HOLE_MIN, 0);
 }
 
 /* True where a page in front of which a hole lies is one too: where a hole ends, something starts, or nothing was cut

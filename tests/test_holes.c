@@ -384,6 +384,43 @@ static void where_the_limit_allows_no_more_a_hole_gives_what_is_needed(void **st
     }
 }
 
+/* What no run of pages is long enough for has room once short ones are given back: no more of them than it needs. */
+static void where_the_limit_leaves_nothing_else_short_runs_go(void **state)
+{
+    enum {
+        EACH = 40
+    }; /* so that 10 KiB lie between two objects that stay, or more where pages are larger */
+    enum jm_verdict verdict = JM_GRANTED;
+    size_t each = EACH * jm_os_page_size() / 4096;
+
+    (void)state;
+    if (jm_os_page_size() >> JM_GRANULE_BITS >= JM_HOLE_MIN) {
+        return; /* no run of pages is short */
+    }
+    for (size_t i = 0; i < OBJECTS; i++) {
+        objects[i] = rig_alloc(&rig, SIZE);
+    }
+    for (size_t i = 0; i < OBJECTS; i++) {
+        if (i % each != 0) {
+            assert_true(jm_heap_free(HEAP, objects[i]));
+        }
+    }
+    jm_heap_collect(HEAP);
+    size_t usage = rig_usage(&rig);
+    rig_set_limit(&rig, usage);
+    rig_forget(&rig);
+    assert_non_null(jm_heap_alloc(HEAP, MIB(1), &verdict));
+    assert_log(&rig, "FA");
+    assert_true(rig_usage(&rig) <= usage && rig_usage(&rig) > usage - KIB(64));
+    (void)assert_heap(HEAP, HEAP_LISTS);
+    assert_null(jm_heap_alloc(HEAP, MIB(10), &verdict)); /* more than is free */
+    assert_int_equal(verdict, JM_REFUSED_LIMIT);
+    assert_non_null(jm_heap_alloc(HEAP, MIB(2), &verdict));
+    assert_null(jm_heap_alloc(HEAP, MIB(8), &verdict));
+    assert_non_null(jm_heap_alloc(HEAP, SIZE, &verdict));
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
 /* A hole has to have all of an object's class. Where the limit allows less, a block of its own may do. */
 static void where_the_limit_allows_no_hole_an_object_is_alone(void **state)
 {
@@ -584,6 +621,7 @@ int main(void)
         HOLE_TEST(holes_are_asked_for_before_new_blocks),
         HOLE_TEST(a_hole_is_asked_for_in_parts),
         HOLE_TEST(where_the_limit_allows_no_more_a_hole_gives_what_is_needed),
+        HOLE_TEST(where_the_limit_leaves_nothing_else_short_runs_go),
         HOLE_TEST(where_the_limit_allows_no_hole_an_object_is_alone),
         HOLE_TEST(what_comes_back_is_zero),
         HOLE_TEST(each_may_refuse_a_hole),
