@@ -315,14 +315,13 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
     if (*verdict != JM_GRANTED) {
         return false;
     }
-    bool charged = jm_quota_charge_first(&supply->quota, bytes);
-    if (!charged) {                  /* untested: the limit was lowered since it was asked */
-        *verdict = JM_REFUSED_LIMIT; /* untested: by another thread, within a few steps */
-    } else if (!jm_os_commit(address, bytes)) {
-        jm_quota_cancel(&supply->quota, bytes);
+    if (!jm_os_commit(address, bytes)) {
         *verdict = JM_REFUSED_OS;
+    } else if (!jm_quota_charge(&supply->quota, bytes)) {
+        (void)jm_os_decommit(address,
+                             bytes); /* if not: it stays a hole, that the OS has no use of */
+        *verdict = JM_REFUSED_LIMIT;
     } else {
-        jm_quota_confirm(&supply->quota, bytes);
         block->charge += bytes;
         return true;
     }

@@ -519,6 +519,42 @@ static void a_limit_lowered_while_the_host_is_asked_refuses(void **state)
     (void)check();
 }
 
+static void lower_the_limit_meanwhile(void *context, enum fake_function function, size_t nth)
+{
+    (void)context, (void)nth;
+    if (function == FAKE_COMMIT) {
+        rig_set_limit(&rig, 1);
+    }
+}
+
+/* Likewise while the OS works: the pages go back, if it takes them, and the peak shows nothing of it. */
+static void a_limit_lowered_while_the_os_works_refuses(void **state)
+{
+    (void)state;
+    thin_out();
+    jm_heap_collect(HEAP);
+    size_t usage = rig_usage(&rig);
+    for (int fails = 0; fails <= 1; fails++) {
+        rig_forget(&rig);
+        jm_quota_reset_peak(&HEAP->supply.quota);
+        fake_os_watch(lower_the_limit_meanwhile, NULL);
+        if (fails) {
+            fake_os_refuse(FAKE_DECOMMIT, 1, true, ENOMEM);
+        }
+        assert_int_equal(ask(), JM_REFUSED_LIMIT);
+        fake_os_watch(NULL, NULL);
+        assert_log(&rig, "AX");
+        rig_set_limit(&rig, JM_NO_LIMIT);
+        assert_int_equal(rig_usage(&rig), usage);
+        assert_int_equal(jm_load_relaxed(&HEAP->supply.quota.peak), usage);
+        (void)check();
+    }
+    fake_os_reset();
+    (void)rig_alloc(&rig, 1000); /* from the same pages */
+    assert_log(&rig, "A");
+    (void)check();
+}
+
 static void what_the_os_does_not_take_stays_of_use(void **state)
 {
     (void)state;
@@ -626,6 +662,7 @@ int main(void)
         HOLE_TEST(what_comes_back_is_zero),
         HOLE_TEST(each_may_refuse_a_hole),
         HOLE_TEST(a_limit_lowered_while_the_host_is_asked_refuses),
+        HOLE_TEST(a_limit_lowered_while_the_os_works_refuses),
         HOLE_TEST(what_the_os_does_not_take_stays_of_use),
         HOLE_TEST(blocks_with_holes_go),
         HOLE_TEST(blocks_with_holes_are_not_kept),
