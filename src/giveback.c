@@ -251,7 +251,7 @@ static void give_short_runs(struct jm_heap *heap, size_t bytes)
     bool is_long = bytes > jm_small_block_min();
     bool is_done = heap->arena == NULL || (heap->done & JM_DONE_GIVING_ALL) != 0;
     if (missing != 0 && is_long && !is_done &&
-        missing >> JM_GRANULE_BITS <= heap->arena->left_free) {
+        missing >> JM_GRANULE_BITS <= jm_sweep_free(heap->arena)) {
         give_runs(heap, jm_page_granules(), missing);
     }
 }

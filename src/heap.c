@@ -198,59 +198,32 @@ static bool add_block(struct jm_heap *heap, unsigned code, enum jm_verdict *verd
 
 /* ---- Small objects ---- */
 
-static size_t guess_free(struct jm_arena *arena, size_t carved)
-{
-    jm_arena_retire_span(arena);
-    return jm_sweep_guess_free(arena, carved);
-}
-
 bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes)
 {
     struct jm_arena *arena = heap->arena;
     if (arena == NULL || heap->done != 0) {
         return false;
     }
+    jm_arena_retire_span(arena);
     size_t granules = bytes >> JM_GRANULE_BITS;
     size_t sum = arena->cut + (granules < NEED_MIN ? NEED_MIN : granules);
     arena->cut = sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
     size_t carved = jm_sweep_carved(&heap->supply);
     return arena->broken || carved <= SWEEP_AT_ONCE || arena->cut >= carved / SWEEP_CUT_DIVISOR ||
-           guess_free(arena, carved) >= arena->left_free + carved / NEED_FREE_DIVISOR;
+           jm_sweep_guess_free(arena, carved) >= arena->left_free + carved / NEED_FREE_DIVISOR;
 }
 
-/*
- * Whether a sweep may help: where much is free, but in other sizes than those in demand, or where lists are broken; and
- * where anything is free, before a block is asked for in vain. Not again while nothing changes.
- */
-static bool is_sweep_worth(struct jm_heap *heap, unsigned code)
+/* Whether a sweep rather than a new block may help: where much is free, but in other sizes than those in demand, or
+ * where lists are broken. pre: there is no span. */
+static bool is_sweep_due(struct jm_arena *arena)
 {
-    struct jm_arena *arena = heap->arena;
-    if (heap->done != 0 || (!arena->broken && jm_arena_lists_nothing(arena))) {
-        return false;
-    }
-    if (!jm_quota_allows(&heap->supply.quota, next_block(heap, code))) {
-        return jm_heap_is_pressed(heap, jm_class_bytes(code));
-    }
-    size_t carved = jm_sweep_carved(&heap->supply);
+    size_t carved = jm_sweep_carved(arena->supply);
     if (arena->broken && carved <= SWEEP_AT_ONCE) {
         return true;
     }
     bool due = arena->cut >= carved / SWEEP_CUT_DIVISOR;
     return due && (arena->broken || carved <= SWEEP_ANYWAY ||
                    jm_sweep_guess_free(arena, carved) >= carved / SWEEP_FREE_DIVISOR);
-}
-
-/* Sweeps if that is worth it. */
-static bool sweep_if_worth(struct jm_heap *heap, unsigned code)
-{
-    struct jm_arena *arena = heap->arena;
-    jm_arena_retire_span(arena);
-    if (!is_sweep_worth(heap, code)) {
-        return false;
-    }
-    jm_sweep(arena);
-    jm_heap_note_done(heap, JM_DONE_SWEEP);
-    return true;
 }
 
 /* NULL: the span is too short. */
@@ -290,11 +263,23 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     return object;
 }
 
-/* An object without a new block, and without calling the host. NULL: there is none. */
-static void *find_free(struct jm_heap *heap, unsigned code)
+/* An object without a new block, and without calling the host. NULL: there is none; `pressed`: nor does the limit allow a
+ * block, and it is time to look everywhere. Not again while nothing changes. */
+static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
 {
     void *object = jm_heap_refill(heap, code);
-    if (object == NULL && heap->arena != NULL && sweep_if_worth(heap, code)) {
+    struct jm_arena *arena = heap->arena;
+    *pressed = false;
+    if (object != NULL || arena == NULL || heap->done != 0) {
+        return object;
+    }
+    jm_arena_retire_span(arena);
+    bool grows = jm_quota_allows(&heap->supply.quota, next_block(heap, code));
+    *pressed = !grows && jm_heap_is_pressed(heap, jm_class_bytes(code));
+    bool has_any = arena->broken || !jm_arena_lists_nothing(arena);
+    if (has_any && (grows ? is_sweep_due(arena) : *pressed)) {
+        jm_sweep(arena);
+        jm_heap_note_done(heap, JM_DONE_SWEEP);
         object = jm_heap_refill(heap, code);
     }
     return object;
@@ -313,8 +298,9 @@ static void *alloc_small(struct jm_heap *heap, unsigned code, size_t alignment, 
                          enum jm_verdict *verdict)
 {
     void *object;
-    while ((object = find_free(heap, code)) == NULL) {
-        jm_heap_make_room(heap, smallest_block(code), heap->done != 0);
+    bool pressed;
+    while ((object = find_free(heap, code, &pressed)) == NULL) {
+        jm_heap_make_room(heap, smallest_block(code), pressed);
         struct jm_run hole = next_hole(heap, code);
         if (hole.block == NULL && is_better_alone(heap, code, size)) {
             return jm_large_alloc(heap, size, alignment, verdict);

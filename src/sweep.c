@@ -200,6 +200,16 @@ size_t jm_sweep_carved(const struct jm_supply *supply)
     return carved;
 }
 
+size_t jm_sweep_free(const struct jm_arena *arena)
+{
+    size_t free = arena->left_free;
+    const struct jm_block *block = jm_load_relaxed(&arena->supply->small);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        free += block->granules - block->carved;
+    }
+    return free;
+}
+
 /* The state of the object or hole that a granule belongs to: what begins further in front of it than an object has
  * granules is a hole. pre: no span is in the block. */
 static unsigned state_around(const struct jm_block *block, size_t granule)

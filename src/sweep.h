@@ -36,7 +36,10 @@ void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run);
 /* Granules of objects, live, free or queued, in all small blocks. pre: no span, or its rest counts as carved. */
 size_t jm_sweep_carved(const struct jm_supply *supply);
 
-/* Those of them that are free, more or less. */
+/* What is free in all small blocks, in granules. pre: they were swept, and nothing has changed. */
+size_t jm_sweep_free(const struct jm_arena *arena);
+
+/* Those of the granules carved that are free, more or less. */
 size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved);
 
 /* What is live in all small blocks, which is what no thread has freed. Any thread may call, between

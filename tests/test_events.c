@@ -193,6 +193,28 @@ static void under_a_limit_that_is_raised_blocks_are_as_large_as_it_allows(void *
     dispose(runtime);
 }
 
+/* What a block has beside an object that fills half of it and more is not lost to the limit. */
+static void under_a_limit_little_is_lost_to_blocks(void **state)
+{
+    size_t sizes[] = {16384, 32768, 65536, 100000, 200000};
+    size_t limits[] = {KIB(512), MIB(1)};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        for (size_t j = 0; j < COUNT_OF(limits) && page_size() == 4096; j++) {
+            JsRuntimeHandle runtime = new_runtime();
+            size_t count = 0;
+
+            assert_ok(JsSetRuntimeMemoryLimit(runtime, limits[j]));
+            while (jsrtmem_alloc(runtime, sizes[i]) != NULL) {
+                count++;
+            }
+            require(count * sizes[i] > limits[j] / 3 * 2, "%zu of %zu", count, sizes[i]);
+            dispose(runtime);
+        }
+    }
+}
+
 static void near_the_limit_an_object_has_a_block_of_its_own(void **state)
 {
     static const struct {
@@ -650,6 +672,7 @@ int main(void)
                  near_the_limit_the_smallest_block_is_asked_for),
         UNIT_ROW("a limit that is raised: blocks as large as it allows",
                  under_a_limit_that_is_raised_blocks_are_as_large_as_it_allows),
+        UNIT_ROW("little is lost to blocks", under_a_limit_little_is_lost_to_blocks),
         UNIT_ROW("near the limit: a block of its own",
                  near_the_limit_an_object_has_a_block_of_its_own),
         UNIT_ROW("limit lowered meanwhile: Allocate, Failure",
