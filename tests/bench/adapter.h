@@ -22,6 +22,8 @@
  *   tenant_free_remote           tenant_free on a thread that does not use the tenant
  *   tenant_usage                 bytes counted so far, from any thread
  *
+ * and, where a tenant has a limit that can be set, TENANT_LIMITS and tenant_set_limit.
+ *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
  */

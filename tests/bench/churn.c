@@ -13,7 +13,8 @@
 #define BACKGROUND 100 /* live objects besides, in W1k */
 #define BATCH 256      /* objects, in W1b */
 
-#define BUFFER_SIZE ((size_t)1 << 20) /* bytes, in W8 */
+#define BUFFER_SIZE ((size_t)1 << 20) /* bytes, in W8, */
+#define FRAME_SIZE ((size_t)8 << 20)  /* and in W8l: an HD frame */
 #define PAGE 4096
 
 #define SMALL_LOW 16 /* bytes; the range of sizes in W2 */
@@ -97,29 +98,44 @@ void run_batches(void)
 
 /* ---- W8: one large object at a time ------------------------------------------------------------- */
 
+struct buffers {
+    struct tenant tenant;
+    size_t size;
+};
+
 static uint64_t buffers_loop(void *state, uint64_t units)
 {
-    const struct tenant tenant = *(const struct tenant *)state;
+    const struct buffers buffers = *(const struct buffers *)state;
     uint64_t i;
 
     for (i = 0; i < units; i++) {
-        char *buffer = take(tenant, BUFFER_SIZE);
+        char *buffer = take(buffers.tenant, buffers.size);
         size_t page;
 
-        for (page = 0; page < BUFFER_SIZE; page += PAGE) {
+        for (page = 0; page < buffers.size; page += PAGE) {
             buffer[page] = (char)i;
         }
-        tenant_free(tenant, buffer);
+        tenant_free(buffers.tenant, buffer);
     }
     return units;
 }
 
+static void one_buffer(const char *row, size_t size)
+{
+    struct buffers buffers = {open_tenant(), size};
+
+    emit(row, measure(buffers_loop, &buffers));
+    close_tenant(buffers.tenant);
+}
+
 void run_buffers(void)
 {
-    struct tenant tenant = open_tenant();
+    one_buffer("W8", BUFFER_SIZE);
+}
 
-    emit("W8", measure(buffers_loop, &tenant));
-    close_tenant(tenant);
+void run_frames(void)
+{
+    one_buffer("W8l", FRAME_SIZE);
 }
 
 /* ---- W2, W3: random slots, many sizes ----------------------------------------------------------- */

@@ -140,6 +140,85 @@ void run_handover(void)
     close_tenant(handover->tenant);
 }
 
+/* ---- W6l: the same with large objects, one at a time -------------------------------------------- */
+
+#define LARGE_SIZE ((size_t)1 << 20)
+#define LARGE_WAYS 8 /* objects under way */
+
+struct way {
+    _Alignas(64) _Atomic(void *) object;
+};
+
+struct ways {
+    struct way ways[LARGE_WAYS];
+    struct tenant tenant;
+};
+
+static void *large_consumer(void *argument)
+{
+    struct ways *ways = argument;
+    unsigned i;
+
+    pin(1);
+    for (i = 0;; i = (i + 1) % LARGE_WAYS) {
+        void *ptr = atomic_exchange(&ways->ways[i].object, NULL);
+
+        if (ptr == END) {
+            return NULL;
+        }
+        if (ptr != NULL) {
+            tenant_free_remote(ways->tenant, ptr);
+        } else {
+            sched_yield();
+        }
+    }
+}
+
+static void hand_over(struct way *way, void *ptr)
+{
+    void *none = NULL;
+
+    while (!atomic_compare_exchange_weak(&way->object, &none, ptr)) {
+        none = NULL;
+        sched_yield();
+    }
+}
+
+static uint64_t ways_loop(void *state, uint64_t units)
+{
+    struct ways *ways = state;
+    uint64_t i;
+
+    for (i = 0; i < units; i++) {
+        char *object = take(ways->tenant, LARGE_SIZE);
+        size_t page;
+
+        for (page = 0; page < LARGE_SIZE; page += 4096) {
+            object[page] = (char)i;
+        }
+        hand_over(&ways->ways[i % LARGE_WAYS], object);
+    }
+    return units;
+}
+
+void run_handover_large(void)
+{
+    struct ways *ways = harness_memory(sizeof(*ways));
+    size_t base = resident_bytes();
+    pthread_t thread;
+
+    if (!two_cpus("W6l")) {
+        return;
+    }
+    ways->tenant = open_tenant();
+    thread = start_thread(large_consumer, ways);
+    emit("W6l", measure(ways_loop, ways));
+    hand_over(&ways->ways[0], END);
+    pthread_join(thread, NULL);
+    emit("W6l-peak", (double)(resident_peak_bytes() - base) / 1048576);
+    close_tenant(ways->tenant);
+}
+
 /* ---- W7: two threads, a tenant each ------------------------------------------------------------- */
 
 struct worker {

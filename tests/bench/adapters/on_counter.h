@@ -98,4 +98,10 @@ static inline size_t tenant_usage(struct tenant tenant)
            atomic_load_explicit(&tenant.account->freed_remotely, memory_order_relaxed);
 }
 
+#define TENANT_LIMITS
+static inline void tenant_set_limit(struct tenant tenant, size_t bytes)
+{
+    tenant.account->limit = bytes;
+}
+
 #endif /* BENCH_ADAPTER_COUNTER_H */

@@ -54,4 +54,10 @@ static inline size_t tenant_usage(struct tenant tenant)
     return usage;
 }
 
+#define TENANT_LIMITS
+static inline void tenant_set_limit(struct tenant tenant, size_t bytes)
+{
+    JsSetRuntimeMemoryLimit(tenant.runtime, bytes);
+}
+
 #endif /* BENCH_ADAPTER_JSRTMEM_H */
