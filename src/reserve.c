@@ -8,9 +8,9 @@
 
 #define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
 
-/* One list per power of two from JM_SMALL_BLOCK_MIN to JM_RESERVE_BLOCK_MAX. */
-#define BINS 7
-static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_RESERVE_BLOCK_MAX, "a bin per size");
+/* One list per power of two from JM_SMALL_BLOCK_MIN to JM_SMALL_BLOCK_MAX. */
+#define BINS 9
+static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
 
 /*
  * Process state.
@@ -104,7 +104,7 @@ static struct jm_block **list_for(const struct jm_block *block)
         bool keeps = block->resizable && block->charge <= JM_RESERVE_LARGE_MAX;
         return keeps ? &reserve.large : NULL;
     }
-    bool keeps = block->charge == jm_block_size(block) && block->charge <= JM_RESERVE_BLOCK_MAX;
+    bool keeps = block->charge == jm_block_size(block);
     return keeps ? &reserve.bins[bin_of(block->charge)] : NULL;
 }
 
@@ -229,8 +229,11 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
     jm_inspect_open(block->region.address, block->region.size);
     bool is_same = is_of(block, tenant);
     if (block->touched > block->first && !is_same) {
-        size_t first = (size_t)block->first << JM_GRANULE_BITS;
-        memset(block->start + first, 0, ((size_t)block->touched << JM_GRANULE_BITS) - first);
+        char *first = block->start + ((size_t)block->first << JM_GRANULE_BITS);
+        size_t bytes = (size_t)(block->touched - block->first) << JM_GRANULE_BITS;
+        if (bytes <= JM_RESERVE_ZEROED_MAX || !jm_os_purge(first, bytes)) {
+            memset(first, 0, bytes);
+        }
     }
     jm_zero_bytes(block->map, block->touched);
     jm_store_relaxed(&block->queued, 0);
@@ -239,9 +242,6 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
 
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant)
 {
-    if (size > JM_RESERVE_BLOCK_MAX) {
-        return NULL;
-    }
     struct jm_block **bin = &reserve.bins[bin_of(size)];
     struct jm_block *block = NULL;
     jm_lock_take(&reserve.lock);
