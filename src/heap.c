@@ -15,17 +15,20 @@
  * swept more often grows larger. */
 #define SWEEP_FREE_DIVISOR 3
 #define SWEEP_CUT_DIVISOR 8
+#define SWEEP_SAMPLES 128 /* that what is free is guessed from */
 
 /* To ask how much is free takes as long as a sweep where there is no more than this. */
 #define SWEEP_ANYWAY ((size_t)32 << 10 >> JM_GRANULE_BITS)
 
 /* A heap of no more than this is swept as soon as lists are broken and, where the limit leaves nothing else, for each
  * request. A host that makes room object by object would have all of a larger one walked over for each: that is swept
- * for some requests, each of which counts as if so much had been cut; or where this part of it seems to have become
- * free since the last sweep. */
+ * for some requests, each of which counts as if so many times what it asks for had been cut, and so much at least; or
+ * where this part of it seems to have become free since the last sweep. */
 #define SWEEP_AT_ONCE ((size_t)1 << 20 >> JM_GRANULE_BITS)
+#define NEED_WEIGHT 16
 #define NEED_MIN ((size_t)8 << 10 >> JM_GRANULE_BITS)
 #define NEED_FREE_DIVISOR 4
+#define NEED_SAMPLES 64 /* which are most of the time that a refusal takes */
 
 JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena, NULL};
 
@@ -205,12 +208,13 @@ bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes)
         return false;
     }
     jm_arena_retire_span(arena);
-    size_t granules = bytes >> JM_GRANULE_BITS;
-    size_t sum = arena->cut + (granules < NEED_MIN ? NEED_MIN : granules);
+    size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
+    uint64_t sum = (uint64_t)arena->cut + (weight < NEED_MIN ? NEED_MIN : weight);
     arena->cut = sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
     size_t carved = jm_sweep_carved(&heap->supply);
     return arena->broken || carved <= SWEEP_AT_ONCE || arena->cut >= carved / SWEEP_CUT_DIVISOR ||
-           jm_sweep_guess_free(arena, carved) >= arena->left_free + carved / NEED_FREE_DIVISOR;
+           jm_sweep_guess_free(arena, carved, NEED_SAMPLES) >=
+               arena->left_free + carved / NEED_FREE_DIVISOR;
 }
 
 /* Whether a sweep rather than a new block may help: where much is free, but in other sizes than those in demand, or
@@ -222,8 +226,9 @@ static bool is_sweep_due(struct jm_arena *arena)
         return true;
     }
     bool due = arena->cut >= carved / SWEEP_CUT_DIVISOR;
-    return due && (arena->broken || carved <= SWEEP_ANYWAY ||
-                   jm_sweep_guess_free(arena, carved) >= carved / SWEEP_FREE_DIVISOR);
+    return due &&
+           (arena->broken || carved <= SWEEP_ANYWAY ||
+            jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >= carved / SWEEP_FREE_DIVISOR);
 }
 
 /* NULL: the span is too short. */

@@ -2,9 +2,6 @@
 
 #include <string.h>
 
-/* What is free is guessed from so many granules, and one more a block. */
-#define SAMPLES 128
-
 /* What a sweep does with the runs that it finds. */
 struct sweep {
     struct jm_arena *arena;
@@ -236,9 +233,9 @@ static size_t extent_of(const struct jm_supply *supply)
 }
 
 /* A large object counts as often as it is met, not where it begins: of a few, most parts of a map show nothing. */
-size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved)
+size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved, size_t samples)
 {
-    const size_t step = extent_of(arena->supply) / SAMPLES + 1;
+    const size_t step = extent_of(arena->supply) / samples + 1;
     size_t met = 0;
     size_t free = 0;
     const struct jm_block *block = jm_load_relaxed(&arena->supply->small);

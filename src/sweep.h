@@ -39,8 +39,8 @@ size_t jm_sweep_carved(const struct jm_supply *supply);
 /* What is free in all small blocks, in granules. pre: they were swept, and nothing has changed. */
 size_t jm_sweep_free(const struct jm_arena *arena);
 
-/* Those of the granules carved that are free, more or less. */
-size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved);
+/* Those of the granules carved that are free, more or less: guessed from so many of them, and one more a block. */
+size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved, size_t samples);
 
 /* What is live in all small blocks, which is what no thread has freed. Any thread may call, between
  * jm_pagemap_enter and jm_pagemap_leave or as the heap's user. */

@@ -325,7 +325,7 @@ static void guess(size_t *guessed, size_t *real)
     jm_arena_retire_span(HEAP->arena);
     *real = assert_heap(HEAP, HEAP_LISTS).free_bytes;
     size_t carved = jm_sweep_carved(&HEAP->supply);
-    *guessed = jm_sweep_guess_free(HEAP->arena, carved) << JM_GRANULE_BITS;
+    *guessed = jm_sweep_guess_free(HEAP->arena, carved, 128) << JM_GRANULE_BITS;
 }
 
 static void what_is_free_is_guessed(void **state)
