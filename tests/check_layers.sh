@@ -14,7 +14,7 @@ layer_of() {
     hook | quota | region | pagemap | header | chain | reserve | block | diagnose) echo 2 ;;
     sizeclass | arena | remote | heap | sweep | witness | large | giveback) echo 3 ;;
     registry | runtime | entry | context | account) echo 4 ;;
-    abi | jsrt | jsrtmem) echo 5 ;;
+    abi | jsrt | jsrtmem | jsrtmem_stats) echo 5 ;;
     *) echo unknown ;;
     esac
 }
