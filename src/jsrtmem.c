@@ -55,13 +55,14 @@ struct request {
 static bool begin(struct jm_operation *operation, JsRuntimeHandle handle, size_t requested,
                   uintptr_t here)
 {
-    if (!jm_runtime_settle(here)) {
+    struct jm_ref ref;
+    JsErrorCode error = jm_abi_find(handle, here, &ref);
+    if (error == JsErrorOutOfMemory) {
         jm_runtime_refuse(JM_REFUSED_OS, NULL, requested);
         return false;
     }
-    struct jm_ref ref = jm_runtime_find(handle);
     enum jm_access access = JM_ACCESS_STALE;
-    if (ref.slot != NULL) {
+    if (error == JsNoError) {
         access = jm_operation_begin(operation, ref);
     }
     if (access == JM_ACCESS_BUSY) {
@@ -390,12 +391,10 @@ JM_HOT JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
 /* realloc to nothing: a free that insists on the runtime. */
 static JM_NOINLINE void *free_of(JsRuntimeHandle handle, void *pointer, uintptr_t here)
 {
-    if (!jm_runtime_settle(here)) {
-        return refuse(JM_REFUSED_OS, NULL, 0);
-    }
-    struct jm_ref ref = jm_runtime_find(handle);
-    if (ref.slot == NULL) {
-        return refuse(JM_REFUSED_ARGUMENT, NULL, 0);
+    struct jm_ref ref;
+    JsErrorCode error = jm_abi_find(handle, here, &ref);
+    if (error != JsNoError) {
+        return refuse(error == JsErrorOutOfMemory ? JM_REFUSED_OS : JM_REFUSED_ARGUMENT, NULL, 0);
     }
     struct jm_heap *heap = owner_of(pointer);
     if (heap != &jm_runtime_at(ref)->heap || !free_in(heap, pointer)) {

@@ -137,6 +137,12 @@ static int check_unwatched(struct place *place)
     }
     CHILD_CHECK(jsrtmem_realloc(place->runtime, place->reallocated, 0) == NULL);
     CHILD_CHECK(last_reason() == JSRTMEM_REFUSAL_OS);
+    CHILD_CHECK(jsrtmem_realloc(NULL, place->reallocated, 0) == NULL);
+    CHILD_CHECK(last_reason() == JSRTMEM_REFUSAL_ARGUMENT);
+    CHILD_CHECK(jsrtmem_alloc(place->runtime, 100) == NULL);
+    CHILD_CHECK(last_reason() == JSRTMEM_REFUSAL_OS);
+    CHILD_CHECK(jsrtmem_alloc(NULL, 100) == NULL);
+    CHILD_CHECK(last_reason() == JSRTMEM_REFUSAL_ARGUMENT);
     CHILD_CHECK(jsrtmem_usable_size(place->reallocated) == 112);
     CHILD_CHECK(jsrtmem_set_reserve_limit(0) == JsErrorOutOfMemory);
     CHILD_CHECK(jsrtmem_free(place->object) == JsNoError);
