@@ -20,6 +20,7 @@ void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
     block->next_empty = heap->empty_large;
     heap->empty_large = block;
     heap->untidy = true;
+    jm_heap_set_owes(heap, true);
 }
 
 /* True where a small block is not empty: it has a witness from now on. */
@@ -36,6 +37,7 @@ void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
         heap->arena->doubtful = block;
     } else { /* which stays in doubt; all are looked at soon */
         heap->untidy = heap->untidy_small = true;
+        jm_heap_set_owes(heap, true);
     }
 }
 
@@ -200,6 +202,7 @@ static void release_empties(struct jm_heap *heap, bool keep_one)
     } while (heap->emptied);
     heap->untidy_small = !small;
     heap->untidy = !(small && large);
+    jm_heap_set_owes(heap, false);
 }
 
 void jm_heap_tidy(struct jm_heap *heap)

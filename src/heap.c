@@ -69,11 +69,17 @@ void jm_heap_reset(struct jm_heap *heap)
     jm_store_relaxed(&heap->supply.block_count, 0);
     heap->arena = NULL;
     heap->empty_large = heap->refused_large = NULL;
-    heap->untidy = heap->untidy_small = false;
+    heap->untidy = heap->owes = heap->untidy_small = false;
     heap->emptied = false;
     heap->done = 0;
     jm_store_relaxed(&heap->queued, 0);
     jm_store_relaxed(&heap->queued_bytes, 0);
+}
+
+void jm_heap_set_owes(struct jm_heap *heap, bool owes)
+{
+    heap->owes = owes;
+    refresh_current(heap);
 }
 
 /* Makes a list whole again, of which `next` can be trusted. Returns what its blocks are charged. */

@@ -21,7 +21,8 @@
 
 struct jm_heap {
     struct jm_arena *arena;         /* null without small blocks */
-    bool untidy;                    /* blocks wait to be given back */
+    bool untidy;                    /* blocks wait to be given back, */
+    bool owes;                      /* and nobody has tried since: the fast paths are off */
     bool untidy_small;              /* small ones among them */
     uint8_t done;                   /* JM_DONE_* */
     bool emptied;                   /* a small block came into doubt, while others are given back */
@@ -50,7 +51,7 @@ JM_INLINE void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle)
         heap = NULL;
         handle = 0;
     }
-    bool usable = heap != NULL && heap->arena != NULL && heap->done == 0;
+    bool usable = heap != NULL && heap->arena != NULL && heap->done == 0 && !heap->owes;
     jm_current.heap = heap;
     jm_current.handle = handle;
     jm_current.arena = usable ? heap->arena : &jm_no_arena;
@@ -65,6 +66,9 @@ static inline void jm_heap_note_change(struct jm_heap *heap)
         jm_heap_forget_done(heap);
     }
 }
+
+/* Notes that blocks wait to be given back, or that this was tried. */
+void jm_heap_set_owes(struct jm_heap *heap, bool owes);
 
 /* Changes the arena; NULL: there is none. */
 void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena);

@@ -418,7 +418,7 @@ static JM_NOINLINE void *realloc_here(JsRuntimeHandle runtime, void *pointer, si
 {
     struct jm_heap *heap = jm_current.heap;
     /* What a drain empties has to go, and the host may run then: not here. */
-    bool is_ready = heap != NULL && jm_load_relaxed(&heap->queued) == 0;
+    bool is_ready = heap != NULL && !heap->untidy && jm_load_relaxed(&heap->queued) == 0;
     void *object = is_ready ? jm_heap_resize_here(heap, pointer, size) : NULL;
     return object != NULL ? object : realloc_slow(runtime, pointer, size);
 }

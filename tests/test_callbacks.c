@@ -387,34 +387,57 @@ static bool free_in_callback(struct host *self, const struct host_event *event)
     return true;
 }
 
+/* What a fast path would serve is a use, too. */
+static void use_next(JsRuntimeHandle runtime, unsigned use, void *object)
+{
+    if (use == 0) {
+        assert_non_null(jsrtmem_alloc(runtime, 64));
+    } else if (use == 1) {
+        assert_ok(jsrtmem_free(object));
+    } else {
+        assert_non_null(jsrtmem_realloc(runtime, object, 100));
+    }
+}
+
+static void check_next_use(JsMemoryEventType type, unsigned use, bool entered)
+{
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+    struct nested nested = {.type = type};
+
+    assert_ok(entered ? jsrtmem_enter(runtime) : JsNoError);
+    (void)new_object(runtime, 64);
+    void *object = new_object(runtime, 64);
+    assert_ok(jsrtmem_free(new_object(runtime, 64))); /* for the fast path */
+    for (size_t i = 0; i < COUNT_OF(nested.to_free); i++) {
+        nested.to_free[nested.free_count++] = new_object(runtime, MIB(3));
+    }
+    host_set_hook(&host, free_in_callback, &nested);
+    if (nested.type == JsMemoryAllocate) {
+        (void)new_object(runtime, MIB(2)); /* provoke would collect */
+    } else {
+        provoke(&host, nested.type);
+    }
+    assert_int_equal(nested.free_count, 0);
+    assert_ok(nested.freed);
+    assert_code(nested.freed_twice, JsErrorInvalidArgument);
+    assert_true(nested.calls > 0);
+    use_next(runtime, use, object);
+    require(usage_of(runtime) < MIB(8), "%zu bytes are held after the next use", usage_of(runtime));
+    assert_balanced(&host);
+    assert_ok(entered ? jsrtmem_leave(runtime) : JsNoError);
+    dispose(runtime);
+    assert_all_freed(&host);
+}
+
 static void blocks_emptied_inside_go_back_at_the_next_use(void **state)
 {
     (void)state;
     for (unsigned type = 0; type < ALL_EVENTS; type++) {
-        struct host host;
-        JsRuntimeHandle runtime = host_new_runtime(&host);
-        struct nested nested = {.type = (JsMemoryEventType)type};
-
-        (void)new_object(runtime, 64);
-        for (size_t i = 0; i < COUNT_OF(nested.to_free); i++) {
-            nested.to_free[nested.free_count++] = new_object(runtime, MIB(3));
+        for (unsigned use = 0; use < 3; use++) {
+            check_next_use((JsMemoryEventType)type, use, false);
+            check_next_use((JsMemoryEventType)type, use, true);
         }
-        host_set_hook(&host, free_in_callback, &nested);
-        if (nested.type == JsMemoryAllocate) {
-            (void)new_object(runtime, MIB(2)); /* provoke would collect */
-        } else {
-            provoke(&host, nested.type);
-        }
-        assert_int_equal(nested.free_count, 0);
-        assert_ok(nested.freed);
-        assert_code(nested.freed_twice, JsErrorInvalidArgument);
-        assert_true(nested.calls > 0);
-        assert_non_null(jsrtmem_alloc(runtime, 64));
-        require(usage_of(runtime) < MIB(8), "%zu bytes are held after the next use",
-                usage_of(runtime));
-        assert_balanced(&host);
-        dispose(runtime);
-        assert_all_freed(&host);
     }
 }
 
