@@ -210,7 +210,7 @@ void jm_heap_tidy(struct jm_heap *heap)
     if (jm_quota_in_callback(&heap->supply.quota)) {
         return;
     }
-    (void)jm_heap_drain(heap);
+    (void)jm_heap_drain_much(heap);
     if (heap->untidy) {
         release_empties(heap, true);
     }
@@ -238,7 +238,7 @@ static void drop_spares(struct jm_heap *heap)
 
 static void collect(struct jm_heap *heap, bool gives_runs)
 {
-    jm_heap_drain_all(heap);
+    (void)jm_heap_drain_all(heap);
     release_empties(heap, false);
     if (gives_runs && heap->arena != NULL && (heap->done & JM_DONE_GIVING) == 0) {
         give_runs(heap, JM_HOLE_MIN, SIZE_MAX);
@@ -263,7 +263,7 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
 {
     bool fits = jm_quota_allows(&heap->supply.quota, bytes);
     if (!fits && !jm_quota_in_callback(&heap->supply.quota)) {
-        collect(heap, pressed);
+        collect(heap, pressed || heap->done == JM_DONE_SWEEP);
         if (heap->done != 0) { /* swept, and nothing has changed */
             give_short_runs(heap, bytes);
         }

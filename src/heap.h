@@ -138,10 +138,11 @@ void jm_heap_release_all(struct jm_heap *heap);
  * wherever that was. Only dispose may follow. */
 void jm_heap_forget(struct jm_heap *heap);
 
-/* Takes in what other threads freed; of large objects, once that is much of what the heap held, or all. True if there
- * was anything. */
+/* Takes in what other threads freed; of large objects, where that was much of what the heap held when the last was
+ * freed, or is now, or all. True if there was anything. */
 bool jm_heap_drain(struct jm_heap *heap);
-void jm_heap_drain_all(struct jm_heap *heap);
+bool jm_heap_drain_much(struct jm_heap *heap);
+bool jm_heap_drain_all(struct jm_heap *heap);
 
 /* Any thread, between jm_pagemap_enter and jm_pagemap_leave. */
 struct jm_live jm_heap_live_any(const struct jm_heap *heap); /* what is live now */

@@ -262,8 +262,19 @@ bool jm_heap_drain(struct jm_heap *heap)
     return true;
 }
 
-void jm_heap_drain_all(struct jm_heap *heap)
+bool jm_heap_drain_much(struct jm_heap *heap)
 {
-    tell_heap(heap, JM_QUEUED_LARGE);
-    (void)jm_heap_drain(heap);
+    size_t bytes = jm_load_relaxed(&heap->queued_bytes);
+    if (bytes != 0 && is_much(heap, bytes)) { /* by now: the heap may be smaller than it was */
+        tell_heap(heap, JM_QUEUED_LARGE);
+    }
+    return jm_heap_drain(heap);
+}
+
+bool jm_heap_drain_all(struct jm_heap *heap)
+{
+    if (jm_load_seq_cst(&heap->queued_bytes) != 0) {
+        tell_heap(heap, JM_QUEUED_LARGE);
+    }
+    return jm_heap_drain(heap);
 }

@@ -231,7 +231,9 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
     if (block->touched > block->first && !is_same) {
         char *first = block->start + ((size_t)block->first << JM_GRANULE_BITS);
         size_t bytes = (size_t)(block->touched - block->first) << JM_GRANULE_BITS;
-        if (bytes <= JM_RESERVE_ZEROED_MAX || !jm_os_purge(first, bytes)) {
+        size_t pages =
+            jm_align_up(bytes, jm_os_page_size()); /* the rest is untouched, or the pad */
+        if (bytes <= JM_RESERVE_ZEROED_MAX || !jm_os_purge(first, pages)) {
             memset(first, 0, bytes);
         }
     }

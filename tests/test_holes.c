@@ -421,6 +421,22 @@ static void where_the_limit_leaves_nothing_else_short_runs_go(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
+/* A sweep in vain is no reason to keep long runs. */
+static void after_a_sweep_long_runs_go_where_the_limit_is_reached(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    void *large = rig_alloc(&rig, MIB(1));
+    thin_out();
+    rig_set_limit(&rig, rig_usage(&rig));
+    jm_sweep(HEAP->arena);
+    jm_heap_note_done(HEAP, JM_DONE_SWEEP);
+    large = jm_heap_resize(HEAP, large, MIB(1) + jm_os_page_size(), &verdict);
+    assert_non_null(large);
+    (void)check();
+}
+
 /* A hole has to have all of an object's class. Where the limit allows less, a block of its own may do. */
 static void where_the_limit_allows_no_hole_an_object_is_alone(void **state)
 {
@@ -658,6 +674,7 @@ int main(void)
         HOLE_TEST(a_hole_is_asked_for_in_parts),
         HOLE_TEST(where_the_limit_allows_no_more_a_hole_gives_what_is_needed),
         HOLE_TEST(where_the_limit_leaves_nothing_else_short_runs_go),
+        HOLE_TEST(after_a_sweep_long_runs_go_where_the_limit_is_reached),
         HOLE_TEST(where_the_limit_allows_no_hole_an_object_is_alone),
         HOLE_TEST(what_comes_back_is_zero),
         HOLE_TEST(each_may_refuse_a_hole),

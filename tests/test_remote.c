@@ -336,7 +336,7 @@ static void threads_agree_who_freed_an_object(void **state)
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     }
-    jm_heap_drain_all(HEAP);
+    (void)jm_heap_drain_all(HEAP);
     struct heap_walk walk = check();
     assert_int_equal(walk.queued_objects, 0);
     assert_int_equal(walk.live_objects, 0);
@@ -410,7 +410,7 @@ static void objects_go_round_between_threads(void **state)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     }
     assert_int_equal(jm_load_relaxed(&belt.faults), 0);
-    jm_heap_drain_all(HEAP);
+    (void)jm_heap_drain_all(HEAP);
     assert_int_equal(check().live_objects, 0);
     jm_heap_collect(HEAP);
     jm_reserve_settle();

@@ -209,6 +209,32 @@ static void large_objects_that_others_free_are_taken_in(void **state)
     worker_stop(other);
 }
 
+/* What was little when it was queued may be much once the owner has freed most of the rest. */
+static void what_is_much_by_now_is_taken_in(void **state)
+{
+    enum { OBJECTS = 80, QUEUED = 9, FREED = 70 };
+    void *objects[OBJECTS];
+    JsRuntimeHandle runtime = new_runtime();
+    worker *other = worker_start();
+
+    (void)state;
+    assert_ok(jsrtmem_enter(runtime));
+    for (int i = 0; i < OBJECTS; i++) {
+        objects[i] = new_object(runtime, MIB(1));
+    }
+    for (int i = 0; i < QUEUED; i++) {
+        worker_run(other, free_object, objects[i]);
+    }
+    for (int i = QUEUED; i < QUEUED + FREED; i++) {
+        assert_ok(jsrtmem_free(objects[i]));
+    }
+    assert_ok(jsrtmem_free(new_object(runtime, MIB(1))));
+    assert_true(usage_of(runtime) < MIB(3));
+    assert_ok(jsrtmem_leave(runtime));
+    dispose(runtime);
+    worker_stop(other);
+}
+
 /* What becomes empty by that is given back by the same call. */
 static void blocks_that_others_empty_go(void **state)
 {
@@ -675,6 +701,7 @@ int main(void)
         cmocka_unit_test(thread_exit_leaves_all_that_was_entered),
         cmocka_unit_test(thread_exit_takes_queued_frees_along),
         cmocka_unit_test(large_objects_that_others_free_are_taken_in),
+        cmocka_unit_test(what_is_much_by_now_is_taken_in),
         cmocka_unit_test(blocks_that_others_empty_go),
         cmocka_unit_test(several_threads_call_without_entering),
         cmocka_unit_test(enter_waits_for_calls_that_did_not_enter),
