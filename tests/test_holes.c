@@ -429,6 +429,8 @@ static void after_a_sweep_long_runs_go_where_the_limit_is_reached(void **state)
     (void)state;
     void *large = rig_alloc(&rig, MIB(1));
     thin_out();
+    rig_set_limit(&rig, 1);
+    jm_heap_make_room(HEAP, MIB(1), false); /* empty blocks only */
     rig_set_limit(&rig, rig_usage(&rig));
     jm_sweep(HEAP->arena);
     jm_heap_note_done(HEAP, JM_DONE_SWEEP);
