@@ -39,7 +39,7 @@ void jm_account_tell(struct jm_ref ref)
     jm_line_field(&line, ", allocate", jm_load_relaxed(&quota->events[JM_EVENT_ALLOCATE]));
     jm_line_field(&line, ", free", jm_load_relaxed(&quota->events[JM_EVENT_FREE]));
     jm_line_field(&line, ", failure", jm_load_relaxed(&quota->events[JM_EVENT_FAILURE]));
-    if (jm_registry_holds(ref)) { /* else the figures may be another's */
+    if (jm_registry_holds(ref)) { /* untested: else the figures may be another's */
         jm_line_end(&line);
     }
 }

@@ -276,8 +276,9 @@ static bool free_in(struct jm_heap *heap, void *pointer)
     if (jm_operation_try(&operation, jm_runtime_of_heap(heap)) != JM_ACCESS_GRANTED) {
         return queue_free(pointer, true);
     }
-    bool freed = jm_heap_free(heap, pointer) ||
-                 (operation.runtime->disposing && queue_free(pointer, true)); /* in its events */
+    bool freed =
+        jm_heap_free(heap, pointer) ||
+        (operation.runtime->disposing && queue_free(pointer, true)); /* untested: freed just now */
     jm_operation_tidy(&operation);
     jm_operation_end(&operation);
     return freed;

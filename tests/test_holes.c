@@ -337,6 +337,18 @@ static void holes_are_asked_for_before_new_blocks(void **state)
     (void)check();
 }
 
+/* What is asked where holes are says nothing. */
+static void a_guess_that_meets_holes_only_finds_nothing(void **state)
+{
+    (void)state;
+    thin_out();
+    jm_heap_collect(HEAP);
+    size_t carved = jm_sweep_carved(&HEAP->supply);
+    for (int i = 0; i < 20; i++) {
+        assert_true(jm_sweep_guess_free(HEAP->arena, carved, 1) <= carved);
+    }
+}
+
 /* A part is no smaller than a hole, so that the host is not asked for each page. */
 static void a_hole_is_asked_for_in_parts(void **state)
 {
@@ -675,6 +687,7 @@ int main(void)
         HOLE_TEST(holes_are_asked_for_before_new_blocks),
         HOLE_TEST(a_hole_is_asked_for_in_parts),
         HOLE_TEST(where_the_limit_allows_no_more_a_hole_gives_what_is_needed),
+        HOLE_TEST(a_guess_that_meets_holes_only_finds_nothing),
         HOLE_TEST(where_the_limit_leaves_nothing_else_short_runs_go),
         HOLE_TEST(after_a_sweep_long_runs_go_where_the_limit_is_reached),
         HOLE_TEST(where_the_limit_allows_no_hole_an_object_is_alone),
