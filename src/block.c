@@ -318,8 +318,7 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
     if (!jm_os_commit(address, bytes)) {
         *verdict = JM_REFUSED_OS;
     } else if (!jm_quota_charge(&supply->quota, bytes)) {
-        (void)jm_os_decommit(address,
-                             bytes); /* if not: it stays a hole, that the OS has no use of */
+        (void)jm_os_decommit(address, bytes); /* if not: a hole all the same */
         *verdict = JM_REFUSED_LIMIT;
     } else {
         block->charge += bytes;

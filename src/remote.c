@@ -7,6 +7,8 @@
  *      freeing thread   map[granule]: live -> queued   block's queued |= segment   heap's |= list
  *      heap's user      heap's queued -> 0             block's queued -> 0         map -> free
  *
+ * A large object is marked in its block, then its bytes are counted in the heap, which is marked once they are much.
+ *
  * All steps are sequentially consistent, so a mark that is found set already will still be followed.
  * Nothing is written into the object. A block with queued objects has live ones: it is not released.
  *
