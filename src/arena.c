@@ -16,6 +16,7 @@ static struct jm_arena *copy_into(struct jm_block *block, const struct jm_arena 
     JM_PIN(size); /* compilers make one instruction of a known size, which takes longer to begin */
     memcpy(copy, arena, size);
     copy->supply = supply;
+    jm_arena_forget_last(copy);
     jm_block_set_small_token(supply, copy);
     return copy;
 }
@@ -27,6 +28,7 @@ struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *bloc
 
 struct jm_arena *jm_arena_move(struct jm_arena *arena, struct jm_block *block)
 {
+    jm_arena_list_last(arena);
     return copy_into(block, arena, arena->supply);
 }
 
@@ -76,6 +78,7 @@ void jm_arena_clear_lists(struct jm_arena *arena)
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
         arena->free[code].next = NULL;
     }
+    jm_arena_forget_last(arena);
 }
 
 void jm_arena_open_span(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end)

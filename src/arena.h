@@ -19,6 +19,15 @@
  * sweep.h). So a tenant that writes into freed memory costs itself a sweep and nothing else, and a
  * block can be given back without looking for the links that lead to it.
  *
+ * What was freed last is in no list yet; the next free lists it:
+ *
+ *      free(a)  ->  last: a      free[..]: b ...
+ *      free(c)  ->  last: c      free[class of a]: a, b ...
+ *
+ * Which list it belongs to, only the map tells, and while a processor waits for that, it does not know where it will
+ * write, so that what it reads after that waits too. One free later the list is known. Whoever looks at
+ * lists elsewhere has the last object listed first.
+ *
  * An arena lies in the block that was its heap's first, or another after that one was given back.
  * Only the thread that uses the heap touches it; the maps it shares with freeing threads.
  */
@@ -40,8 +49,14 @@ struct jm_span {
     uintptr_t states;
 };
 
+/* The object that was freed last, and the list that it belongs to. None: both are the list of no class. */
+struct jm_last {
+    struct jm_link *object, *list;
+};
+
 struct jm_arena {
     struct jm_span span;
+    struct jm_last last;
     struct jm_link free[JM_CLASSES + 2]; /* by code; `next` is the first object. The last: null */
     struct jm_supply *supply;
     struct jm_block *doubtful; /* the one block that may be empty, see giveback.c; or null */
@@ -114,7 +129,8 @@ JM_INLINE bool jm_arena_take(struct jm_link *list, struct jm_link *link, jm_stat
     return true;
 }
 
-/* Takes the first object of a list. NULL: there is none, or it does not lie in the region. */
+/* Takes the first object of a list. NULL: there is none, or it does not lie in the region; or a link that the tenant
+ * made leads to what was freed last, which is to be written to once more. */
 JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
 {
     struct jm_link *list = &arena->free[code];
@@ -122,7 +138,8 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
     struct jm_link *link = list->next;
     JM_PIN(link); /* where it is returned */
     jm_state *state;
-    bool taken = jm_arena_peek(arena, link, &state) && jm_arena_take(list, link, state, code);
+    bool taken = JM_LIKELY(link != arena->last.object) && jm_arena_peek(arena, link, &state) &&
+                 jm_arena_take(list, link, state, code);
     return taken ? link : NULL;
 }
 
@@ -147,7 +164,34 @@ JM_INLINE void jm_arena_push(struct jm_arena *arena, jm_state *state, void *obje
 {
     jm_store_byte(state, (unsigned)(code + JM_FREE));
     jm_inspect_close(object, jm_class_bytes(code));
-    jm_arena_list(&arena->free[code], object);
+    struct jm_link *list = arena->last.list, *link = arena->last.object;
+    arena->last.object = object;
+    arena->last.list = &arena->free[code];
+    jm_link_set(link, list->next);
+    list->next = link;
+}
+
+/* Forgets what was freed last. */
+static inline void jm_arena_forget_last(struct jm_arena *arena)
+{
+    arena->last = (struct jm_last){&arena->free[0], &arena->free[0]};
+}
+
+/* Lists it. pre: nobody was given it since, as the fast path sees to. */
+static inline void jm_arena_list_last(struct jm_arena *arena)
+{
+    jm_arena_list(arena->last.list, arena->last.object);
+    jm_arena_forget_last(arena);
+}
+
+/* Lists what was freed last, if it is of class `code`. False: it is not. */
+static inline bool jm_arena_list_own(struct jm_arena *arena, size_t code)
+{
+    bool is_own = arena->last.list == &arena->free[code];
+    if (is_own) {
+        jm_arena_list_last(arena);
+    }
+    return is_own;
 }
 
 /* True where the span has room for an object of class `code`. */
@@ -206,7 +250,8 @@ struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *bloc
 /* Moves an arena into another block of its heap. */
 struct jm_arena *jm_arena_move(struct jm_arena *arena, struct jm_block *block);
 
-/* Pops where jm_arena_pop could not because of the place. A link that leads nowhere ends its list. */
+/* Pops where jm_arena_pop could not because of the place. A link that leads nowhere ends its list. pre for this and what
+ * follows: the last object is listed. */
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
 
 /* Pops an object of a greater class that serves (see sizeclass.h): to split it takes longer. NULL: none is listed. */

@@ -81,6 +81,7 @@ static bool is_free_in(const struct jm_block *block, const void *pointer, unsign
 static void drop_first_links(struct jm_arena *arena, const struct jm_block *block)
 {
     size_t steps = block->granules;
+    jm_arena_list_last(arena);
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
         struct jm_link *list = &arena->free[code];
         for (; is_free_in(block, list->next, code) && steps > 0; steps--) {

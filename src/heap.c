@@ -237,6 +237,13 @@ static bool is_sweep_due(struct jm_arena *arena)
             jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >= carved / SWEEP_FREE_DIVISOR);
 }
 
+/* Takes what is free in class `code`, and what was freed last if that is of it. NULL: there is none. */
+static void *pop(struct jm_arena *arena, unsigned code)
+{
+    jm_arena_list_last(arena);
+    return jm_arena_pop_found(arena, code);
+}
+
 /* NULL: the span is too short. */
 static void *cut(struct jm_arena *arena, unsigned code)
 {
@@ -249,9 +256,9 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     if (arena == NULL) {
         return NULL;
     }
-    void *object = jm_arena_pop_found(arena, code);
+    void *object = pop(arena, code);
     if (object == NULL && jm_heap_drain(heap)) {
-        object = jm_arena_pop_found(arena, code);
+        object = pop(arena, code);
     }
     if (object == NULL) {
         object = jm_arena_pop_found(arena, (unsigned)jm_class_near(code));

@@ -161,21 +161,20 @@ static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
     return object != NULL ? object : alloc_slow((JsRuntimeHandle)jm_current.handle, size);
 }
 
-/* A larger object that is free, rather than new memory. */
+/* What was freed last, or a larger object that is free, rather than new memory. */
 static JM_NOINLINE void *alloc_near(size_t code, size_t size)
 {
-    void *object = jm_arena_pop(jm_current.arena, jm_class_near(code));
+    struct jm_arena *arena = jm_current.arena;
+    bool is_own = jm_arena_list_own(arena, code);
+    void *object = jm_arena_pop(arena, is_own ? code : jm_class_near(code));
     return JM_LIKELY(object != NULL) ? object : alloc_refill(code, size);
 }
 
 /* The list of the class is of no use: most often, it is empty. */
 static JM_NOINLINE void *alloc_new(size_t code, size_t size, struct jm_arena *arena)
 {
-    if (!jm_arena_lists_none(arena, code)) {
-        return alloc_near(code, size);
-    }
-    bool can_cut = JM_LIKELY(jm_arena_has_room(arena, code));
-    return can_cut ? jm_arena_cut(arena, code) : alloc_refill(code, size);
+    bool can_cut = jm_arena_lists_none(arena, code) && JM_LIKELY(jm_arena_has_room(arena, code));
+    return can_cut ? jm_arena_cut(arena, code) : alloc_near(code, size);
 }
 
 /* A size beyond the table. */
@@ -220,7 +219,7 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
     return object == NULL ? NULL : memset(object, 0, bytes);
 }
 
-/* What was freed last, where that is as it has to be: so it is where objects of one alignment come and go. */
+/* What is listed first, where that is as it has to be: so it is where objects of one alignment come and go. */
 static void *pop_aligned(JsRuntimeHandle runtime, size_t alignment, size_t size)
 {
     if (size > JM_SMALL_MAX || jm_current.handle != (uintptr_t)runtime) {

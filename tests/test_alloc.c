@@ -571,6 +571,7 @@ static void a_free_object_that_is_little_larger_is_used_again(void **state)
         void *free = new_object(runtime, 144);
         void *other = new_object(runtime, 144);
         assert_ok(jsrtmem_free(free));
+        assert_ok(jsrtmem_free(new_object(runtime, 16))); /* what was freed last waits */
         void *object = new_object(runtime, 128);
         assert_ptr_equal(object, free);
         assert_int_equal(jsrtmem_usable_size(object), 144);
@@ -581,7 +582,10 @@ static void a_free_object_that_is_little_larger_is_used_again(void **state)
         object = new_object(runtime, 112); /* of 128 at most */
         assert_ptr_not_equal(object, free);
         assert_int_equal(jsrtmem_usable_size(object), 112);
+        object = new_object(runtime, 128);
         assert_ok(jsrtmem_free(other));
+        assert_ok(jsrtmem_free(object)); /* its own size is rather used, freed just now as it was */
+        assert_ptr_equal(new_object(runtime, 128), object);
         if (entered != 0) {
             assert_ok(jsrtmem_leave(runtime));
         }

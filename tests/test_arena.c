@@ -199,6 +199,7 @@ static void *list_one(unsigned larger)
     jm_arena_retire_span(HEAP->arena);
     jm_arena_clear_lists(HEAP->arena);
     assert_true(jm_heap_free(HEAP, object));
+    jm_arena_list_last(HEAP->arena);
     return object;
 }
 
@@ -252,6 +253,7 @@ static void of_two_larger_ones_that_with_room_for_two_becomes_the_span(void **st
     unsigned char *large = rig_alloc(&rig, 160);
     jm_arena_retire_span(HEAP->arena);
     assert_true(jm_heap_free(HEAP, small) && jm_heap_free(HEAP, large));
+    jm_arena_list_last(HEAP->arena);
     jm_arena_choose_span(HEAP->arena, 4);
     assert_ptr_equal(HEAP->arena->span.next, large);
     assert_ptr_equal(jm_arena_cut(HEAP->arena, 4), large);
@@ -452,6 +454,7 @@ static void a_list_ends_where_a_link_leads_nowhere(void **state)
     assert_true(jm_heap_free(HEAP, first));
     struct jm_arena *arena = HEAP->arena;
     struct jm_link *link = first;
+    jm_arena_list_last(arena);
     jm_link_set(link, (struct jm_link *)(void *)live->bytes);
     assert_ptr_equal(jm_arena_pop(arena, 4), first);
     assert_null(jm_arena_pop(arena, 4));
@@ -464,6 +467,83 @@ static void a_list_ends_where_a_link_leads_nowhere(void **state)
     assert_false(arena->broken);
     assert_ptr_equal(rig_alloc(&rig, 64), second);
     held_count = 0;
+}
+
+/* ---- What was freed last ---- */
+
+static void what_was_freed_last_is_listed_by_the_next_free(void **state)
+{
+    (void)state;
+    void *objects[] = {rig_alloc(&rig, 64), rig_alloc(&rig, 64), rig_alloc(&rig, 96)};
+    struct jm_arena *arena = HEAP->arena;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        assert_true(jm_heap_free(HEAP, objects[i]));
+        assert_false(jm_heap_free(HEAP, objects[i]));
+        assert_ptr_equal(arena->last.object, objects[i]);
+        assert_ptr_equal(arena->free[4].next, i == 0 ? NULL : objects[i - 1]);
+        (void)assert_heap(HEAP, HEAP_LISTS);
+    }
+    assert_null(arena->free[6].next);
+    assert_false(jm_arena_list_own(arena, 4));
+    assert_true(jm_arena_list_own(arena, 6));
+    assert_ptr_equal(arena->free[6].next, objects[2]);
+    jm_arena_list_last(arena); /* nothing */
+    (void)assert_heap(HEAP, HEAP_LISTS);
+    assert_ptr_equal(jm_arena_pop(arena, 6), objects[2]);
+    assert_ptr_equal(jm_arena_pop(arena, 4), objects[1]);
+    assert_ptr_equal(jm_arena_pop(arena, 4), objects[0]);
+}
+
+/* It is written to once more: whoever were given it would find that. */
+static void what_was_freed_last_is_not_handed_out_however_a_link_leads_there(void **state)
+{
+    (void)state;
+    void *first = rig_alloc(&rig, 64);
+    void *last = rig_alloc(&rig, 64);
+    struct jm_arena *arena = HEAP->arena;
+    assert_true(jm_heap_free(HEAP, first));
+    assert_true(jm_heap_free(HEAP, last));
+    poke(first, &last, sizeof last);
+    assert_ptr_equal(jm_arena_pop(arena, 4), first);
+    assert_null(jm_arena_pop(arena, 4));
+    void *found = jm_heap_refill(HEAP, 4);
+    assert_ptr_equal(found, last);
+    memset(found, 0x5a, 64);
+    assert_true(jm_heap_free(HEAP, first));
+    assert_true(jm_heap_free(HEAP, rig_alloc(&rig, 96)));
+    for (size_t i = 0; i < 64; i++) {
+        assert_int_equal(((unsigned char *)found)[i], 0x5a);
+    }
+    jm_sweep(arena);
+}
+
+/* Its block may go, and the arena with it. */
+static void what_was_freed_last_may_go_with_its_block(void **state)
+{
+    (void)state;
+    for (int home_goes = 0; home_goes <= 1; home_goes++) {
+        size_t count = 0;
+        while (rig_usage(&rig) <= jm_small_block_min()) {
+            (void)hold(rig_alloc(&rig, 1024));
+        }
+        const struct jm_block *home = jm_arena_home(HEAP->arena);
+        for (size_t i = held_count; i-- > 0;) { /* one of its objects is the last of all */
+            bool goes = (place_of(held[i].bytes).block == home) == (home_goes != 0);
+            if (goes) {
+                free_held(i);
+                count++;
+            }
+        }
+        assert_true(count > 0 && held_count > 0);
+        const void *last = HEAP->arena->last.object;
+        jm_heap_collect(HEAP);
+        assert_true(HEAP->arena->last.object != last);
+        struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS);
+        assert_int_equal(walk.small_blocks, 1);
+        free_all();
+        (void)assert_heap(HEAP, HEAP_LISTS);
+        jm_heap_collect(HEAP);
+    }
 }
 
 /* ---- Blocks that go ---- */
@@ -569,6 +649,9 @@ int main(void)
         ARENA_TEST(an_object_shrinks_into_the_span_behind_it_only),
         ARENA_TEST(scribbled_links_heal),
         ARENA_TEST(a_list_ends_where_a_link_leads_nowhere),
+        ARENA_TEST(what_was_freed_last_is_listed_by_the_next_free),
+        ARENA_TEST(what_was_freed_last_is_not_handed_out_however_a_link_leads_there),
+        ARENA_TEST(what_was_freed_last_may_go_with_its_block),
         ARENA_TEST(links_to_a_closed_block_lead_nowhere),
         ARENA_TEST(a_closed_block_may_come_back),
         cmocka_unit_test(no_arena_refuses_every_question),

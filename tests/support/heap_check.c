@@ -369,14 +369,30 @@ static bool is_listed_rightly(const struct check *check, const struct jm_link *l
            jm_load_relaxed(&block->map[granule]) == (uint8_t)(code + JM_FREE);
 }
 
+/* What was freed last is a free object of the class that it is noted with, or nothing. */
+static const char *check_last(const struct check *check, const struct jm_arena *arena)
+{
+    size_t code = (size_t)(arena->last.list - arena->free);
+    if (arena->last.object == &arena->free[0]) {
+        return code == 0 ? NULL : "nothing was freed last, and has a list";
+    }
+    bool is_right = code >= 1 && code <= JM_CLASSES &&
+                    is_listed_rightly(check, arena->last.object, (unsigned)code);
+    return is_right ? NULL : "what was freed last is no free object of its class";
+}
+
 /* A link into a block that was given back ends its list; what followed is in the map only. Where another block
  * came to its place, the link may lead back into the list. */
 static const char *check_lists(struct check *check)
 {
     const struct jm_arena *arena = check->heap->arena;
     bool given_back = jm_load_relaxed(&check->heap->supply.quota.events[JM_EVENT_FREE]) != 0;
+    const char *fault = arena == NULL ? NULL : check_last(check, arena);
+    if (fault != NULL) {
+        return fault;
+    }
     for (unsigned code = 1; arena != NULL && code <= JM_CLASSES; code++) {
-        size_t found = 0;
+        size_t found = arena->last.list == &arena->free[code]; /* which is in no list */
         const struct jm_link *link = arena->free[code].next;
         for (; link != NULL && is_listed_rightly(check, link, code); link = jm_link_next(link)) {
             if (++found > check->free[code]) {
