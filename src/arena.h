@@ -184,14 +184,18 @@ static inline void jm_arena_list_last(struct jm_arena *arena)
     jm_arena_forget_last(arena);
 }
 
-/* Lists what was freed last, if it is of class `code`. False: it is not. */
-static inline bool jm_arena_list_own(struct jm_arena *arena, size_t code)
+/* Takes what was freed last, if it is of class `code`. NULL: it is not, or does not lie in the region. */
+static inline void *jm_arena_pop_last(struct jm_arena *arena, size_t code)
 {
-    bool is_own = arena->last.list == &arena->free[code];
-    if (is_own) {
-        jm_arena_list_last(arena);
+    void *object = arena->last.object;
+    jm_state *state;
+    if (arena->last.list != &arena->free[code] || !jm_arena_peek(arena, object, &state)) {
+        return NULL;
     }
-    return is_own;
+    jm_arena_forget_last(arena);
+    jm_store_byte(state, (unsigned)(code + JM_PLAIN));
+    jm_inspect_open(object, jm_class_bytes(code));
+    return object;
 }
 
 /* True where the span has room for an object of class `code`. */

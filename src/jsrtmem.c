@@ -165,8 +165,10 @@ static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
 static JM_NOINLINE void *alloc_near(size_t code, size_t size)
 {
     struct jm_arena *arena = jm_current.arena;
-    bool is_own = jm_arena_list_own(arena, code);
-    void *object = jm_arena_pop(arena, is_own ? code : jm_class_near(code));
+    void *object = jm_arena_pop_last(arena, code);
+    if (object == NULL) {
+        object = jm_arena_pop(arena, jm_class_near(code));
+    }
     return JM_LIKELY(object != NULL) ? object : alloc_refill(code, size);
 }
 
