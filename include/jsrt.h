@@ -90,9 +90,14 @@
 #else
 #define CHAKRA_CALLBACK
 #define JSRT_CALL
-#if defined(__GNUC__)
+#if defined(__has_attribute)
+#if __has_attribute(noplt) /* a call saves the jump through the linker's table */
+#define JSRT_EXPORT __attribute__((visibility("default"), noplt))
+#endif
+#endif
+#if !defined(JSRT_EXPORT) && defined(__GNUC__)
 #define JSRT_EXPORT __attribute__((visibility("default")))
-#else
+#elif !defined(JSRT_EXPORT)
 #define JSRT_EXPORT
 #endif
 #endif

@@ -92,6 +92,21 @@ for compiler in "$first_cxx" g++ clang++ x86_64-w64-mingw32-g++; do
     check c++ "$compiler" "" "c++98 c++17" "-Wunused -Wzero-as-null-pointer-constant"
 done
 
+# Where the compiler can do without, no call takes the detour of the linker's table.
+calls_directly() { # COMPILER
+    printf '#include <jsrtmem.h>\nvoid *f(JsRuntimeHandle r) { return jsrtmem_alloc(r, 16); }\n' >"$scratch/call.c"
+    printf '#if !__has_attribute(noplt)\n#error\n#endif\n' >"$scratch/probe.c"
+    case $("$1" -dumpmachine) in x86_64-*linux*) ;; *) return ;; esac
+    "$1" -fsyntax-only "$scratch/probe.c" 2>/dev/null || return 0
+    compiled=$((compiled + 1))
+    "$1" -O2 -fPIC -S -o "$scratch/call.s" -I "$source_dir/include" "$scratch/call.c" || exit 1
+    grep -q 'jsrtmem_alloc@GOTPCREL' "$scratch/call.s" && return
+    failed=$((failed + 1))
+    echo "headers: $1 calls through the linker's table:"
+    cat "$scratch/call.s"
+}
+command -v "${first_cc:-gcc}" >/dev/null && calls_directly "${first_cc:-gcc}"
+
 [ -z "$missing" ] || echo "headers: left out, not installed:$missing"
 [ "$compiled" -gt 0 ] || {
     echo "headers: no compiler was found"
