@@ -25,8 +25,8 @@
  *      free(c)  ->  last: c      free[class of a]: a, b ...
  *
  * Which list it belongs to, only the map tells, and while a processor waits for that, it does not know where it will
- * write, so that what it reads after that waits too. One free later the list is known. Whoever looks at
- * lists elsewhere has the last object listed first.
+ * write, so that what it reads after that waits too. One free later the list is known. Whoever looks for
+ * free objects elsewhere looks at the last one too, or has it listed first.
  *
  * An arena lies in the block that was its heap's first, or another after that one was given back.
  * Only the thread that uses the heap touches it; the maps it shares with freeing threads.
@@ -49,7 +49,8 @@ struct jm_span {
     uintptr_t states;
 };
 
-/* The object that was freed last, and the list that it belongs to. None: both are the list of no class. */
+/* The object that was freed last, and the list that it belongs to. None: both are the list of no class; in jm_no_arena,
+ * where nobody frees, null. */
 struct jm_last {
     struct jm_link *object, *list;
 };
@@ -254,8 +255,8 @@ struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *bloc
 /* Moves an arena into another block of its heap. */
 struct jm_arena *jm_arena_move(struct jm_arena *arena, struct jm_block *block);
 
-/* Pops where jm_arena_pop could not because of the place. A link that leads nowhere ends its list. pre for this and what
- * follows: the last object is listed. */
+/* Pops where jm_arena_pop could not because of the place. A link that leads nowhere ends its list. pre: what was freed
+ * last is listed; so too for jm_arena_pop_larger, jm_arena_lists_nothing and jm_arena_choose_span. */
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
 
 /* Pops an object of a greater class that serves (see sizeclass.h): to split it takes longer. NULL: none is listed. */

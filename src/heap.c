@@ -342,6 +342,23 @@ void *jm_heap_alloc(struct jm_heap *heap, size_t size, enum jm_verdict *verdict)
     return jm_inspect_take(heap, object, size);
 }
 
+/* The free object of class `code` that is next, if it lies as it has to. NULL: it does not. */
+static void *pop_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
+{
+    struct jm_arena *arena = heap->arena;
+    if (arena == NULL) {
+        return NULL;
+    }
+    jm_arena_list_last(arena);
+    const void *first = arena->free[code].next;
+    bool is_aligned = ((uintptr_t)first & (alignment - 1)) == 0;
+    void *object = is_aligned ? jm_arena_pop_found(arena, code) : NULL;
+    if (object != NULL) {
+        jm_heap_note_change(heap);
+    }
+    return object;
+}
+
 static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
                            enum jm_verdict *verdict)
 {
@@ -355,8 +372,12 @@ static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     if (wide > JM_SMALL_GRANULES) {
         return jm_large_alloc(heap, size, alignment, verdict);
     }
+    void *object = pop_aligned(heap, code, alignment);
+    if (object != NULL) {
+        return object;
+    }
     unsigned wide_code = jm_class_of(wide);
-    void *object = alloc_small(heap, wide_code, alignment, size, verdict);
+    object = alloc_small(heap, wide_code, alignment, size, verdict);
     struct jm_block *block = object == NULL ? NULL : jm_block_of(object);
     if (block == NULL || jm_block_is_large(block)) {
         return object;

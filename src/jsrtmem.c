@@ -165,9 +165,13 @@ static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
 static JM_NOINLINE void *alloc_near(size_t code, size_t size)
 {
     struct jm_arena *arena = jm_current.arena;
+    const size_t wider = jm_class_near(code);
     void *object = jm_arena_pop_last(arena, code);
     if (object == NULL) {
-        object = jm_arena_pop(arena, jm_class_near(code));
+        object = jm_arena_pop(arena, wider);
+    }
+    if (object == NULL) {
+        object = jm_arena_pop_last(arena, wider);
     }
     return JM_LIKELY(object != NULL) ? object : alloc_refill(code, size);
 }
@@ -221,15 +225,28 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
     return object == NULL ? NULL : memset(object, 0, bytes);
 }
 
-/* What is listed first, where that is as it has to be: so it is where objects of one alignment come and go. */
+static bool is_aligned(const void *pointer, size_t alignment)
+{
+    return ((uintptr_t)pointer & (alignment - 1)) == 0;
+}
+
+/* What was freed last or is listed first, where that is as it has to be: so it is where objects of one alignment come
+ * and go. */
 static void *pop_aligned(JsRuntimeHandle runtime, size_t alignment, size_t size)
 {
     if (size > JM_SMALL_MAX || jm_current.handle != (uintptr_t)runtime) {
         return NULL;
     }
     unsigned code = jm_class_of_size(size);
-    bool is_aligned = ((uintptr_t)jm_current.arena->free[code].next & (alignment - 1)) == 0;
-    return is_aligned ? jm_arena_pop(jm_current.arena, code) : NULL;
+    struct jm_arena *arena = jm_current.arena;
+    void *object = NULL;
+    if (is_aligned(arena->free[code].next, alignment)) {
+        object = jm_arena_pop(arena, code);
+    }
+    if (object == NULL && is_aligned(arena->last.object, alignment)) {
+        object = jm_arena_pop_last(arena, code);
+    }
+    return object;
 }
 
 JSRTMEM_API(void *) jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size)

@@ -183,6 +183,40 @@ static void every_alignment_up_to_a_mebibyte(void **state)
     dispose(runtime);
 }
 
+/* At the limit, with everything else in use: what was freed just now is what there is. */
+static void an_aligned_object_serves_again_where_nothing_else_is_free(void **state)
+{
+    const size_t sizes[] = {128, 192, 1024};
+
+    (void)state;
+    for (size_t i = 0; i < 2 * COUNT_OF(sizes); i++) {
+        bool entered = i % 2 != 0;
+        size_t size = sizes[i / 2];
+        JsRuntimeHandle runtime = new_runtime();
+        void *object = jsrtmem_aligned_alloc(runtime, 64, size);
+        assert_non_null(object);
+        assert_ok(JsSetRuntimeMemoryLimit(runtime, usage_of(runtime)));
+        for (size_t filler = KIB(8); filler >= 16; filler /= 2) {
+            while (jsrtmem_alloc(runtime, filler) != NULL) {
+                /* until it is full */
+            }
+        }
+        if (entered) {
+            assert_ok(jsrtmem_enter(runtime));
+        }
+        for (int again = 0; again < 3; again++) {
+            assert_ok(jsrtmem_free(object));
+            assert_ptr_equal(jsrtmem_aligned_alloc(runtime, 64, size), object);
+            assert_code(jsrtmem_free((char *)object + 16), JsErrorInvalidArgument);
+        }
+        assert_null(jsrtmem_aligned_alloc(runtime, 64, size));
+        if (entered) {
+            assert_ok(jsrtmem_leave(runtime));
+        }
+        dispose(runtime);
+    }
+}
+
 /* What was freed last may be aligned as the next one has to be, or not. */
 static void aligned_objects_come_and_go_among_others(void **state)
 {
@@ -716,6 +750,7 @@ int main(void)
         cmocka_unit_test(size_zero_gives_unique_pointers),
         cmocka_unit_test(live_bytes_are_usable_sizes),
         cmocka_unit_test(every_alignment_up_to_a_mebibyte),
+        cmocka_unit_test(an_aligned_object_serves_again_where_nothing_else_is_free),
         cmocka_unit_test(aligned_objects_come_and_go_among_others),
         cmocka_unit_test(larger_alignments_are_kept_or_refused_clearly),
         cmocka_unit_test(bad_alignments_are_refused),
