@@ -199,16 +199,27 @@ static unsigned queued_class(const struct jm_arena *arena, const struct jm_block
     return state != JM_QUEUED ? state - JM_QUEUED : jm_arena_class_at(arena, block, granule);
 }
 
+/* Which of up to 64 granules are where queued objects start, the first one's bit lowest. Of a few it is not foreseen
+ * which they are: so there is no question for each word of states. */
+static uint64_t queued_among(const jm_state *map, size_t granule, size_t count)
+{
+    uint64_t found = 0;
+    for (size_t i = 0; i < count; i += JM_WORD) {
+        uint64_t queued = queued_states(jm_load_states(map, granule + i)) >> 7;
+        found |= queued * UINT64_C(0x0102040810204080) >> 56 << i; /* eight bits side by side */
+    }
+    return found;
+}
+
 /* Frees the queued objects of one 64th of a block's map. */
 static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned segment)
 {
-    unsigned bits = jm_load_relaxed(&block->segment_bits);
-    size_t granule = (size_t)segment << bits;
-    size_t end = granule + ((size_t)1 << bits);
-    for (; granule < end; granule += JM_WORD) {
-        uint64_t queued = queued_states(jm_load_states(block->map, granule));
+    const size_t count = (size_t)1 << jm_load_relaxed(&block->segment_bits);
+    const size_t step = count < 64 ? count : 64;
+    for (size_t granule = segment * count; granule < (segment + 1) * count; granule += step) {
+        uint64_t queued = queued_among(block->map, granule, step);
         for (; queued != 0; queued &= queued - 1) {
-            size_t place = granule + jm_first_state(queued);
+            size_t place = granule + (size_t)__builtin_ctzll(queued);
             take_in(heap, block, place, queued_class(heap->arena, block, place));
         }
     }

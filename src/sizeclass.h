@@ -121,10 +121,11 @@ static inline bool jm_is_queued(unsigned state)
     return (uint8_t)(state - JM_QUEUED) <= JM_QUEUED_CLASSES;
 }
 
-/* What the state of an object of class `code` is while it is queued. */
+/* What the state of an object of class `code` is while it is queued. No branch: it would be foreseen by nobody. */
 static inline uint8_t jm_queued_state(unsigned code)
 {
-    return (uint8_t)(JM_QUEUED + (code <= JM_QUEUED_CLASSES ? code : 0));
+    unsigned has_value = code <= JM_QUEUED_CLASSES;
+    return (uint8_t)(JM_QUEUED + (code & (0 - has_value)));
 }
 
 /* The class of a live or free object. */
