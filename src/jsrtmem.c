@@ -161,15 +161,12 @@ static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
     return object != NULL ? object : alloc_slow((JsRuntimeHandle)jm_current.handle, size);
 }
 
-/* What was freed last, or a larger object that is free, rather than new memory. */
+/* A larger object that is free, rather than new memory. */
 static JM_NOINLINE void *alloc_near(size_t code, size_t size)
 {
     struct jm_arena *arena = jm_current.arena;
     const size_t wider = jm_class_near(code);
-    void *object = jm_arena_pop_last(arena, code);
-    if (object == NULL) {
-        object = jm_arena_pop(arena, wider);
-    }
+    void *object = jm_arena_pop(arena, wider);
     if (object == NULL) {
         object = jm_arena_pop_last(arena, wider);
     }
@@ -179,8 +176,11 @@ static JM_NOINLINE void *alloc_near(size_t code, size_t size)
 /* The list of the class is of no use: most often, it is empty. */
 static JM_NOINLINE void *alloc_new(size_t code, size_t size, struct jm_arena *arena)
 {
-    bool can_cut = jm_arena_lists_none(arena, code) && JM_LIKELY(jm_arena_has_room(arena, code));
-    return can_cut ? jm_arena_cut(arena, code) : alloc_near(code, size);
+    if (JM_LIKELY(jm_arena_has_room(arena, code) && jm_arena_lists_none(arena, code))) {
+        return jm_arena_cut(arena, code);
+    }
+    void *object = jm_arena_pop_last(arena, code);
+    return object != NULL ? object : alloc_near(code, size);
 }
 
 /* A size beyond the table. */
