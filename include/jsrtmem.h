@@ -233,7 +233,8 @@ typedef struct jsrtmem_refusal_info {
 /**
  * @brief Tells why the last refusal on this thread happened.
  *
- * Like errno: kept until this thread's next refusal, and not cleared by success.
+ * Like errno: kept until this thread's next refusal, and not cleared by success. Inside a callback's
+ * JsMemoryFailure it tells of what that reports, also where the request is then served in another way.
  *
  * @param info receives the refusal; reason is JSRTMEM_REFUSAL_NONE if there was none.
  * @return JsErrorNullArgument; JsErrorInvalidArgument for a bad struct_size.

@@ -155,7 +155,7 @@ static struct jm_block *admit(struct jm_supply *supply, struct jm_block *block,
     if (!jm_quota_charge(&supply->quota, charge)) {
         (void)jm_reserve_give(block, true);
         *verdict = JM_REFUSED_LIMIT;
-        jm_quota_fail(&supply->quota, charge);
+        jm_quota_fail(&supply->quota, charge, *verdict);
         return NULL;
     }
     link_block(supply, block);
@@ -166,7 +166,7 @@ static struct jm_block *admit(struct jm_supply *supply, struct jm_block *block,
 static struct jm_block *fail_os(struct jm_supply *supply, size_t bytes, enum jm_verdict *verdict)
 {
     *verdict = JM_REFUSED_OS;
-    jm_quota_fail(&supply->quota, bytes);
+    jm_quota_fail(&supply->quota, bytes, *verdict);
     return NULL;
 }
 
@@ -324,7 +324,7 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
         block->charge += bytes;
         return true;
     }
-    jm_quota_fail(&supply->quota, bytes);
+    jm_quota_fail(&supply->quota, bytes, *verdict);
     return false;
 }
 
@@ -400,7 +400,7 @@ bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t byte
         *verdict = JM_REFUSED_ARGUMENT; /* the host freed the object while it was asked */
     }
     if (!grown) {
-        jm_quota_fail(&supply->quota, delta);
+        jm_quota_fail(&supply->quota, delta, *verdict);
         return false;
     }
     block->charge = bytes;

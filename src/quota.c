@@ -65,21 +65,36 @@ static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, siz
     return end_delivery(&delivery) && answer;
 }
 
+void jm_quota_note_refusal(const struct jm_quota *quota, enum jm_verdict verdict, size_t requested)
+{
+    jm_thread.refusal.reason = verdict;
+    jm_thread.refusal.requested = requested;
+    jm_thread.refusal.handle = quota == NULL ? 0 : quota->handle;
+    jm_thread.refusal.usage = quota == NULL ? 0 : jm_load_relaxed(&quota->usage);
+    jm_thread.refusal.limit = quota == NULL ? 0 : jm_load_relaxed(&quota->limit);
+}
+
+void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict)
+{
+    jm_quota_note_refusal(quota, verdict, jm_thread.requested); /* now: the host may ask, or jump */
+    (void)deliver(quota, JM_EVENT_FAILURE, bytes);
+}
+
 enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes)
 {
     if (jm_quota_in_callback(quota)) {
         return JM_REFUSED_CALLBACK;
     }
     if (!jm_quota_allows(quota, bytes)) {
-        jm_quota_fail(quota, bytes);
+        jm_quota_fail(quota, bytes, JM_REFUSED_LIMIT);
         return JM_REFUSED_LIMIT;
     }
     if (!deliver(quota, JM_EVENT_ALLOCATE, bytes)) {
-        jm_quota_fail(quota, bytes);
+        jm_quota_fail(quota, bytes, JM_REFUSED_HOST);
         return JM_REFUSED_HOST;
     }
     if (!jm_quota_allows(quota, bytes)) {
-        jm_quota_fail(quota, bytes); /* the limit was lowered while the host was asked */
+        jm_quota_fail(quota, bytes, JM_REFUSED_LIMIT); /* it was lowered while the host was asked */
         return JM_REFUSED_LIMIT;
     }
     return JM_GRANTED;
@@ -130,11 +145,6 @@ void jm_quota_reset_peak(struct jm_quota *quota)
     while (usage > peak && !atomic_compare_exchange_weak(&quota->peak, &peak, usage)) {
         usage = jm_load_relaxed(&quota->usage);
     }
-}
-
-void jm_quota_fail(struct jm_quota *quota, size_t bytes)
-{
-    (void)deliver(quota, JM_EVENT_FAILURE, bytes);
 }
 
 void jm_quota_refund(struct jm_quota *quota, size_t bytes)

@@ -67,8 +67,11 @@ void jm_quota_cancel(struct jm_quota *quota, size_t bytes);
 /* Sets the peak to the usage. Any thread, under the runtime's lock. */
 void jm_quota_reset_peak(struct jm_quota *quota);
 
-/* Tells the host that what it had granted could not be had. */
-void jm_quota_fail(struct jm_quota *quota, size_t bytes);
+/* Tells the host that what it had granted could not be had, and why, if it asks. */
+void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict);
+
+/* Remembers a refusal for the thread. NULL: of no runtime. */
+void jm_quota_note_refusal(const struct jm_quota *quota, enum jm_verdict verdict, size_t requested);
 
 /* Takes what was released off the usage and tells the host. */
 void jm_quota_refund(struct jm_quota *quota, size_t bytes);

@@ -177,19 +177,11 @@ void jm_runtime_abandon(struct jm_runtime *runtime, uintptr_t here)
 
 void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested)
 {
-    jm_thread.refusal.reason = verdict;
-    jm_thread.refusal.requested = requested;
-    jm_thread.refusal.handle = 0;
-    jm_thread.refusal.usage = jm_thread.refusal.limit = 0;
-    if (runtime != NULL) {
-        const struct jm_quota *quota = &runtime->heap.supply.quota;
-        jm_thread.refusal.handle = jm_runtime_handle(runtime);
-        jm_thread.refusal.usage = jm_load_relaxed(&quota->usage);
-        jm_thread.refusal.limit = jm_load_relaxed(&quota->limit);
-    }
-    jm_probe_refuse(jm_thread.refusal.handle, verdict, requested);
+    uintptr_t handle = runtime == NULL ? 0 : jm_runtime_handle(runtime);
+    jm_quota_note_refusal(runtime == NULL ? NULL : &runtime->heap.supply.quota, verdict, requested);
+    jm_probe_refuse(handle, verdict, requested);
     if (jm_diagnoses(JM_DIAGNOSE_REFUSALS)) {
-        jm_diagnose_refusal(verdict, jm_thread.refusal.handle, requested, jm_thread.refusal.usage,
+        jm_diagnose_refusal(verdict, handle, requested, jm_thread.refusal.usage,
                             jm_thread.refusal.limit);
     }
 }

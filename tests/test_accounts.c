@@ -106,6 +106,35 @@ static void every_reason_is_reached(void **state)
     worker_stop(other);
 }
 
+static bool look_at_failure(struct host *self, const struct host_event *event)
+{
+    if (event->type == JsMemoryFailure) {
+        *(jsrtmem_refusal_info *)self->context = last_refusal();
+    }
+    return !self->refuse;
+}
+
+static void inside_failure_the_refusal_is_known(void **state)
+{
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+    jsrtmem_refusal_info seen = {.reason = JSRTMEM_REFUSAL_NONE};
+
+    (void)state;
+    host_set_hook(&host, look_at_failure, &seen);
+    for (int by_limit = 0; by_limit <= 1; by_limit++) {
+        assert_null(jsrtmem_aligned_alloc(runtime, 3, 77));
+        host.refuse = by_limit == 0;
+        assert_ok(JsSetRuntimeMemoryLimit(runtime, by_limit != 0 ? KIB(100) : SIZE_MAX));
+        assert_null(jsrtmem_alloc(runtime, MIB(2)));
+        assert_int_equal(seen.reason, by_limit != 0 ? JSRTMEM_REFUSAL_LIMIT : JSRTMEM_REFUSAL_HOST);
+        assert_ptr_equal(seen.runtime, runtime);
+        assert_int_equal(seen.requested, MIB(2));
+        assert_int_equal(seen.limit, limit_of(runtime));
+    }
+    dispose(runtime);
+}
+
 static void a_refusal_is_kept_until_the_next(void **state)
 {
     worker *other = worker_start();
@@ -426,6 +455,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fresh_thread_has_no_refusal),
         cmocka_unit_test(every_reason_is_reached),
+        cmocka_unit_test(inside_failure_the_refusal_is_known),
         cmocka_unit_test(a_refusal_is_kept_until_the_next),
         cmocka_unit_test(stats_follow_what_is_done),
         cmocka_unit_test(peak_starts_again_where_it_is_reset),

@@ -210,7 +210,10 @@ static void failure_left_after_every_cause(void **state)
         host_set_hook(&host, leave_by_longjmp, &escape);
         host.refuse = !by_limit;
         assert_ok(JsSetRuntimeMemoryLimit(runtime, by_limit ? 0 : SIZE_MAX));
+        assert_null(jsrtmem_aligned_alloc(runtime, 3, 77)); /* the refusal before */
         assert_true(is_left(do_alloc, &request));
+        assert_int_equal(last_reason(), by_limit ? JSRTMEM_REFUSAL_LIMIT : JSRTMEM_REFUSAL_HOST);
+        assert_int_equal(last_refusal().requested, MIB(1));
         assert_trace(&host, by_limit ? "X" : "VX");
         assert_int_equal(usage_of(runtime), 0);
         host.refuse = false;

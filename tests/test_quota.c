@@ -162,7 +162,7 @@ static void no_supply_is_told(void **state)
 {
     (void)state;
     assert_int_equal(jm_quota_ask(&the_quota, 4096), JM_GRANTED);
-    jm_quota_fail(&the_quota, 4096);
+    jm_quota_fail(&the_quota, 4096, JM_REFUSED_OS);
     assert_log("AX");
     assert_int_equal(usage(), 0);
     assert_int_equal(peak(), 0);
@@ -200,7 +200,7 @@ static void a_limit_lowered_before_the_charge_refuses_it(void **state)
     assert_int_equal(jm_quota_ask(&the_quota, 4096), JM_GRANTED);
     set_limit(4095);
     assert_false(jm_quota_charge(&the_quota, 4096));
-    jm_quota_fail(&the_quota, 4096);
+    jm_quota_fail(&the_quota, 4096, JM_REFUSED_OS);
     assert_log("AX");
     assert_int_equal(usage(), 0);
     assert_int_equal(peak(), 0);

@@ -562,6 +562,8 @@ static void a_replaced_callback_is_out_of_use(void **state)
 
     (void)state;
     swap.runtime = new_runtime();
+    atomic_store(&swap.states[0].alive, true); /* the first, as if it was set by swap_callbacks */
+    assert_ok(JsSetRuntimeMemoryAllocationCallback(swap.runtime, &swap.states[0], even_callback));
     run_team(parts, COUNT_OF(parts), &swap);
     for (size_t i = 0; i < STATES; i++) {
         calls += atomic_load(&swap.states[i].calls);
