@@ -14,6 +14,12 @@ static inline uint64_t jm_runtime_my_owner(bool entered)
     return jm_thread.id << 1 | entered;
 }
 
+/* True where a thread waits for the runtime: who comes later lets it go first. */
+static inline bool jm_runtime_is_wanted(const struct jm_runtime *runtime)
+{
+    return jm_load_relaxed(&runtime->next) != 0;
+}
+
 /* Takes a runtime that nobody uses. False: somebody does. */
 static inline bool jm_runtime_try_take(struct jm_runtime *runtime)
 {
@@ -40,7 +46,7 @@ static inline enum jm_access jm_runtime_admit(struct jm_ref ref)
 JM_INLINE bool jm_runtime_visit(struct jm_runtime *runtime)
 {
     if (!jm_runtime_is_settled() || jm_inspect_watched || jm_load_relaxed(&runtime->owner) != 0 ||
-        !jm_runtime_try_take(runtime)) {
+        jm_runtime_is_wanted(runtime) || !jm_runtime_try_take(runtime)) {
         return false;
     }
     if (JM_UNLIKELY(runtime->disposing || runtime->heap.untidy)) {
@@ -123,7 +129,8 @@ JM_INLINE enum jm_access jm_runtime_push(struct jm_ref ref, uintptr_t handle)
     struct jm_runtime *runtime = jm_runtime_at(ref);
     jm_runtime_prefetch(runtime);
     bool taken = jm_thread.frame_count < jm_thread.frame_capacity &&
-                 jm_load_relaxed(&runtime->owner) == 0 && jm_runtime_try_take(runtime);
+                 jm_load_relaxed(&runtime->owner) == 0 && !jm_runtime_is_wanted(runtime) &&
+                 jm_runtime_try_take(runtime);
     return JM_LIKELY(taken) ? jm_runtime_add_frame(ref, handle, jm_runtime_admit(ref))
                             : jm_runtime_push_slowly(ref, handle);
 }

@@ -26,24 +26,53 @@ enum site { SITE_EVENT, SITE_BEFORE_COLLECT };
 
 /* ---- Ownership ---- */
 
-/* Takes a runtime that somebody else uses, or did a moment ago. */
+/* True where the next turn is the thread's, or was nobody's, or that of a thread that is gone. */
+static bool has_turn(struct jm_runtime *runtime)
+{
+    jm_thread_id next = jm_load_relaxed(&runtime->next);
+    bool is_free = next == 0 || jm_thread_is_gone(next);
+    return next == jm_thread.id ||
+           (is_free && jm_swap_acquire(&runtime->next, &next, jm_thread.id));
+}
+
+/* Looks once whether the thread can have a runtime. False: it is to wait. */
+static bool is_decided(struct jm_ref ref, enum jm_access *access)
+{
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    uint64_t owner = jm_load_acquire(&runtime->owner);
+    if (!jm_registry_holds(ref)) { /* untested: disposed just now */
+        *access = JM_ACCESS_STALE; /* untested: within a few steps */
+        return true;               /* untested: the same */
+    }
+    bool never_ends = owner != 0 && ((owner & 1) != 0 || jm_thread_is_gone(owner >> 1));
+    if (never_ends || jm_thread.calls != NULL) {
+        *access = JM_ACCESS_BUSY;
+        return true;
+    }
+    if (!has_turn(runtime) || !jm_runtime_try_take(runtime)) {
+        return false;
+    }
+    *access = jm_runtime_admit(ref);
+    return true;
+}
+
+/* Nobody else uses the runtime before the one who has the turn does, who therefore looks often. */
+#define TURN_ATTEMPTS 100
+
+/* Takes a runtime that somebody else uses or waits for, or did a moment ago. A thread that uses it call after call would
+ * keep the others out for ever: so they take turns. */
 static JM_NOINLINE enum jm_access take_contended(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
-    for (unsigned attempt = 0;; attempt++) {
-        uint64_t owner = jm_load_acquire(&runtime->owner);
-        if (!jm_registry_holds(ref)) { /* untested: disposed just now */
-            return JM_ACCESS_STALE;    /* untested: within a few steps */
-        }
-        bool never_ends = owner != 0 && ((owner & 1) != 0 || jm_thread_is_gone(owner >> 1));
-        if (never_ends || jm_thread.calls != NULL) {
-            return JM_ACCESS_BUSY;
-        }
-        jm_os_pause(attempt);
-        if (jm_runtime_try_take(runtime)) {
-            return jm_runtime_admit(ref);
-        }
+    enum jm_access access;
+    for (unsigned attempt = 0; !is_decided(ref, &access); attempt++) {
+        bool is_next = jm_load_relaxed(&runtime->next) == jm_thread.id;
+        jm_os_pause(is_next && attempt > TURN_ATTEMPTS ? TURN_ATTEMPTS : attempt);
     }
+    if (jm_load_relaxed(&runtime->next) == jm_thread.id) {
+        jm_store_relaxed(&runtime->next, 0);
+    }
+    return access;
 }
 
 /* Makes the runtime the calling thread's, where it is not yet. GRANTED: see jm_runtime_settle_owner. */
@@ -53,7 +82,8 @@ static enum jm_access take(struct jm_ref ref)
     if (jm_runtime_is_mine(runtime)) {
         return jm_registry_holds(ref) ? JM_ACCESS_GRANTED : JM_ACCESS_STALE;
     }
-    return JM_LIKELY(jm_runtime_try_take(runtime)) ? jm_runtime_admit(ref) : take_contended(ref);
+    bool taken = !jm_runtime_is_wanted(runtime) && jm_runtime_try_take(runtime);
+    return JM_LIKELY(taken) ? jm_runtime_admit(ref) : take_contended(ref);
 }
 
 /* ---- Operations ---- */
@@ -78,7 +108,7 @@ enum jm_access jm_operation_begin(struct jm_operation *operation, struct jm_ref 
 enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtime *runtime)
 {
     if (!jm_runtime_is_mine(runtime)) {
-        if (!jm_runtime_try_take(runtime)) {
+        if (jm_runtime_is_wanted(runtime) || !jm_runtime_try_take(runtime)) {
             return JM_ACCESS_BUSY;
         }
         if (runtime->disposing) {

@@ -32,6 +32,7 @@ struct jm_notice {
 struct jm_runtime {
     struct jm_slot slot; /* first: the registry knows nothing more */
     _Atomic(uint64_t) owner;
+    _Atomic(jm_thread_id) next; /* the thread that waits and has the next turn; 0: none */
     uint32_t entries;
     bool disposing;         /* a dispose began, and may have been left by a jump */
     _Atomic(bool) disabled; /* shared, written by all */

@@ -1,0 +1,164 @@
+/*
+ * Who waits for a runtime has the next turn: a thread that uses it without entering it, call after call, keeps nobody
+ * out.
+ */
+#include "support/rig.h"
+#include "support/worker.h"
+
+#include "entry.h"
+
+#include <sched.h>
+
+static struct jm_runtime *runtime_of(JsRuntimeHandle runtime)
+{
+    return jm_runtime_at(jm_runtime_find(runtime));
+}
+
+/* ---- Order ---- */
+
+static worker *other;
+
+/* Which thread was granted a block, one after the other: M is the main one, O the other. */
+static struct {
+    JsRuntimeHandle runtime;
+    char order[8];
+    size_t count;
+    bool waits; /* the other thread is to come while the main one is asked */
+    void (*come)(void *);
+} turns;
+
+static void alloc_there(void *unused)
+{
+    (void)unused;
+    (void)jsrtmem_alloc(turns.runtime, MIB(1));
+}
+
+static void enter_there(void *unused)
+{
+    (void)unused;
+    if (jsrtmem_enter(turns.runtime) == JsNoError) {
+        (void)jsrtmem_alloc(turns.runtime, MIB(1));
+        (void)jsrtmem_leave(turns.runtime);
+    }
+}
+
+static bool CHAKRA_CALLBACK note_turn(void *state, JsMemoryEventType event, size_t size)
+{
+    (void)size;
+    if (event == JsMemoryAllocate) {
+        bool is_main = jm_thread.id == *(jm_thread_id *)state;
+        turns.order[turns.count++] = is_main ? 'M' : 'O';
+        if (is_main && turns.waits) {
+            turns.waits = false;
+            worker_post(other, turns.come, NULL);
+            while (!jm_runtime_is_wanted(runtime_of(turns.runtime))) {
+                (void)sched_yield();
+            }
+        }
+    }
+    return true;
+}
+
+static void who_waits_is_next(void **state)
+{
+    void (*const ways[])(void *) = {alloc_there, enter_there};
+    jm_thread_id main_thread = 0;
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(ways); i++) {
+        memset(&turns, 0, sizeof turns);
+        turns.runtime = new_runtime();
+        main_thread = jm_thread.id;
+        turns.come = ways[i];
+        turns.waits = true;
+        assert_ok(JsSetRuntimeMemoryAllocationCallback(turns.runtime, &main_thread, note_turn));
+        void *first = jsrtmem_alloc(turns.runtime, MIB(1));
+        void *second = jsrtmem_alloc(turns.runtime, MIB(1)); /* behind the one who waits */
+        for (int tries = 0; second == NULL && tries < 1000; tries++) { /* who may have entered */
+            assert_int_equal(last_reason(), JSRTMEM_REFUSAL_THREAD);
+            worker_wait(other);
+            second = jsrtmem_alloc(turns.runtime, MIB(1));
+        }
+        worker_wait(other);
+        assert_non_null(first);
+        assert_non_null(second);
+        assert_string_equal(turns.order, "MOM");
+        assert_false(jm_runtime_is_wanted(runtime_of(turns.runtime)));
+        assert_ok(JsSetRuntimeMemoryAllocationCallback(turns.runtime, NULL, NULL));
+        dispose(turns.runtime);
+    }
+}
+
+/* ---- Turns of others ---- */
+
+static void note_thread(void *id)
+{
+    *(jm_thread_id *)id = jsrtmem_usable_size(NULL) == 0 ? jm_thread.id : 0;
+}
+
+/* A free does not wait, as ever: it is left to whoever comes next. */
+static void a_free_goes_past_who_waits(void **state)
+{
+    jm_thread_id waiting = 0;
+    JsRuntimeHandle runtime = new_runtime();
+    void *objects[] = {new_object(runtime, 100), new_object(runtime, 100),
+                       new_object(runtime, MIB(1))};
+
+    (void)state;
+    worker_run(other, alloc_there, NULL); /* has an id from then on */
+    worker_run(other, note_thread, &waiting);
+    assert_true(waiting != 0 && waiting != jm_thread.id);
+    jm_store_relaxed(&runtime_of(runtime)->next, waiting);
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        assert_ok(jsrtmem_free(objects[i]));
+        assert_code(jsrtmem_free(objects[i]), JsErrorInvalidArgument);
+    }
+    jm_store_relaxed(&runtime_of(runtime)->next, 0);
+    assert_ok(JsCollectGarbage(runtime));
+    assert_int_equal(usage_of(runtime), 0);
+    dispose(runtime);
+}
+
+/* As after a fork, which leaves the other threads behind. */
+static void the_turn_of_a_thread_that_is_gone_is_anybodys(void **state)
+{
+    JsRuntimeHandle runtime = new_runtime();
+    jm_thread_id gone = jm_thread.id ^ (jm_thread_id)1 << 62;
+
+    (void)state;
+    assert_true(jm_thread_is_gone(gone));
+    jm_store_relaxed(&runtime_of(runtime)->next, gone);
+    void *object = new_object(runtime, 100);
+    assert_false(jm_runtime_is_wanted(runtime_of(runtime)));
+    jm_store_relaxed(&runtime_of(runtime)->next, gone);
+    assert_ok(jsrtmem_enter(runtime));
+    assert_ok(jsrtmem_free(object));
+    assert_ok(jsrtmem_leave(runtime));
+    assert_false(jm_runtime_is_wanted(runtime_of(runtime)));
+    jm_store_relaxed(&runtime_of(runtime)->next, gone);
+    dispose(runtime);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    other = worker_start();
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    worker_stop(other);
+    return 0;
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_waits_is_next),
+        cmocka_unit_test(a_free_goes_past_who_waits),
+        cmocka_unit_test(the_turn_of_a_thread_that_is_gone_is_anybodys),
+    };
+
+    return cmocka_run_group_tests_name("turns", tests, start, stop);
+}
