@@ -35,7 +35,7 @@ static void unlink_block(struct jm_supply *supply, struct jm_block *block)
     if (next != NULL) {
         next->previous = block->previous;
     }
-    jm_add_owned(&supply->block_count, (size_t)-1);
+    jm_add_owned(&supply->block_count, (uint32_t)-1);
 }
 
 /* A small block registers all of itself, a large one where it starts. */

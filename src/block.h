@@ -143,7 +143,7 @@ struct jm_supply {
     struct jm_quota quota;
     uint64_t tenancy; /* with the address, tells runtimes apart that had the same slot */
     _Atomic(struct jm_block *) small, large; /* shared: lists of blocks */
-    _Atomic(size_t) block_count;             /* shared */
+    _Atomic(uint32_t) block_count;           /* shared */
     bool has_spares;                         /* large blocks that it had may be in the reserve */
 };
 

@@ -362,7 +362,7 @@ void jm_runtime_collect(const struct jm_operation *operation)
 
 static void reset(struct jm_runtime *runtime, uint32_t attributes)
 {
-    jm_store_relaxed(&runtime->attributes, attributes);
+    jm_store_relaxed(&runtime->attributes, (uint16_t)attributes);
     jm_heap_reset(&runtime->heap);
     jm_store_relaxed(&runtime->notice, NULL);
     runtime->heap.supply.quota.hook.call.site = SITE_EVENT;

@@ -31,17 +31,18 @@ struct jm_notice {
 /* What entering and leaving touch lies in the first cache line. */
 struct jm_runtime {
     struct jm_slot slot; /* first: the registry knows nothing more */
-    _Atomic(uint64_t) owner;
-    _Atomic(jm_thread_id) next; /* the thread that waits and has the next turn; 0: none */
     uint32_t entries;
-    bool disposing;         /* a dispose began, and may have been left by a jump */
-    _Atomic(bool) disabled; /* shared, written by all */
+    _Atomic(uint64_t) owner;
+    _Atomic(jm_thread_id) next;   /* the thread that waits and has the next turn; 0: none */
+    uint32_t contexts;            /* under the lock: index + 1 of the first */
+    _Atomic(uint16_t) attributes; /* shared: constant while live */
+    bool disposing;               /* a dispose began, and may have been left by a jump */
+    _Atomic(bool) disabled;       /* shared, written by all */
     struct jm_heap heap;
     _Atomic(struct jm_notice *)
-        notice;                   /* shared: null, or from the first callback until the dispose */
-    _Atomic(uint32_t) attributes; /* shared: constant while live */
-    uint32_t contexts;            /* under the lock: index + 1 of the first */
+        notice; /* shared: null, or from the first callback until the dispose */
 };
+static_assert(sizeof(struct jm_runtime) <= 256, "what an idle runtime costs");
 
 /* The current owner keeps every other thread out; `stale`: the handle is not valid; `no room`: there is no memory
  * for a frame. */

@@ -984,7 +984,7 @@ static void the_walk_sees_each_damage(void **state)
     DAMAGE(first->next, void *, NULL);
     DAMAGE(first->previous, void *, block);
     DAMAGE(HEAP->supply.small, void *, jm_load_relaxed(&first->next));
-    DAMAGE(HEAP->supply.block_count, size_t, 1);
+    DAMAGE(HEAP->supply.block_count, uint32_t, 1);
     DAMAGE(HEAP->supply.quota.usage, size_t, usage + 1);
     DAMAGE(HEAP->supply.small_token, void *, NULL);
     DAMAGE(HEAP->arena, void *, NULL);
