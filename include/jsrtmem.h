@@ -21,7 +21,8 @@
  * then tells why: OS, where it would be JsErrorOutOfMemory. Nothing is lost: live objects stay as
  * they were, the runtime works on, and the next request is judged afresh. Only where a runtime of more
  * than 1 MiB is refused again and again, it looks for room among all of its objects now and then,
- * unless much of it was freed meanwhile; JsCollectGarbage looks at once.
+ * less often each time that is in vain, unless much of it was freed meanwhile; JsCollectGarbage looks
+ * at once.
  *
  * Memory. Disposing the runtime frees all its objects. New memory is not cleared, except by
  * jsrtmem_calloc; but what crosses from one runtime to another is zero wherever it had been handed

@@ -269,6 +269,9 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
             give_short_runs(heap, bytes);
         }
     }
+    if (heap->arena != NULL && jm_quota_allows(&heap->supply.quota, bytes)) {
+        heap->arena->vain = 0;
+    }
 }
 
 void jm_heap_collect(struct jm_heap *heap)

@@ -22,11 +22,14 @@
 
 /* A heap of no more than this is swept as soon as lists are broken and, where the limit leaves nothing else, for each
  * request. A host that makes room object by object would have all of a larger one walked over for each: that is swept
- * for some requests, each of which counts as if so many times what it asks for had been cut, and so much at least; or
- * where this part of it seems to have become free since the last sweep. */
+ * for some requests, each of which counts as if so many times what it asks for had been cut, so much at least and this
+ * part of it at most, and half as much after each sweep in vain; or where this part of it seems to have become free
+ * since the last sweep. */
 #define SWEEP_AT_ONCE ((size_t)1 << 20 >> JM_GRANULE_BITS)
 #define NEED_WEIGHT 16
 #define NEED_MIN ((size_t)8 << 10 >> JM_GRANULE_BITS)
+#define NEED_MOST_DIVISOR 64
+#define NEED_VAIN_MAX 8
 #define NEED_FREE_DIVISOR 4
 #define NEED_SAMPLES 64 /* which are most of the time that a refusal takes */
 
@@ -207,20 +210,34 @@ static bool add_block(struct jm_heap *heap, unsigned code, enum jm_verdict *verd
 
 /* ---- Small objects ---- */
 
+/* Counts a request of a heap that is not swept at once. */
+static void count_need(struct jm_arena *arena, size_t carved, size_t bytes)
+{
+    size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
+    size_t most = carved / NEED_MOST_DIVISOR;
+    weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
+    uint64_t sum = (uint64_t)arena->cut + (weight >> arena->vain);
+    arena->cut = sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
+}
+
 bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes)
 {
     struct jm_arena *arena = heap->arena;
-    if (arena == NULL || heap->done != 0) {
+    bool is_hopeless = bytes > jm_load_relaxed(&heap->supply.quota.limit);
+    if (arena == NULL || heap->done != 0 || is_hopeless) {
         return false;
     }
     jm_arena_retire_span(arena);
-    size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
-    uint64_t sum = (uint64_t)arena->cut + (weight < NEED_MIN ? NEED_MIN : weight);
-    arena->cut = sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
     size_t carved = jm_sweep_carved(&heap->supply);
-    return arena->broken || carved <= SWEEP_AT_ONCE || arena->cut >= carved / SWEEP_CUT_DIVISOR ||
-           jm_sweep_guess_free(arena, carved, NEED_SAMPLES) >=
-               arena->left_free + carved / NEED_FREE_DIVISOR;
+    count_need(arena, carved, bytes);
+    bool pressed = arena->broken || carved <= SWEEP_AT_ONCE ||
+                   arena->cut >= carved / SWEEP_CUT_DIVISOR ||
+                   jm_sweep_guess_free(arena, carved, NEED_SAMPLES) >=
+                       arena->left_free + carved / NEED_FREE_DIVISOR;
+    if (pressed && arena->vain < NEED_VAIN_MAX) {
+        arena->vain++; /* until it has helped */
+    }
+    return pressed;
 }
 
 /* Whether a sweep rather than a new block may help: where much is free, but in other sizes than those in demand, or
@@ -299,6 +316,7 @@ static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
         jm_sweep(arena);
         jm_heap_note_done(heap, JM_DONE_SWEEP);
         object = jm_heap_refill(heap, code);
+        arena->vain = object == NULL ? arena->vain : 0;
     }
     return object;
 }

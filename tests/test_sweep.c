@@ -98,6 +98,8 @@ static void bad_links_do_not_keep_their_block(void **state)
     }
 }
 
+static void *many[40000];
+
 /* Where the limit is reached, a large heap is not walked over for each request in vain; a small one is. */
 static size_t sweeps_while_room_is_made(size_t objects)
 {
@@ -134,6 +136,36 @@ static void room_made_object_by_object_costs_few_sweeps(void **state)
 {
     (void)state;
     assert_true(sweeps_while_room_is_made(20000) < 10);
+}
+
+/* Each time that it is in vain, it is done half as often. */
+static void sweeps_in_vain_become_fewer(void **state)
+{
+    enum { ROUNDS = 3000 };
+    enum jm_verdict verdict = JM_GRANTED;
+    size_t sweeps = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 20000; i++) {
+        many[i] = rig_alloc(&rig, 256);
+    }
+    rig_set_limit(&rig, rig_usage(&rig));
+    for (size_t round = 0; round < ROUNDS; round++) {
+        uint32_t cut = HEAP->arena->cut;
+        assert_null(jm_heap_alloc(HEAP, MIB(2), &verdict));
+        assert_int_equal(verdict, JM_REFUSED_LIMIT);
+        sweeps += HEAP->arena->cut <= cut;
+        assert_true(jm_heap_free(HEAP, many[round]));
+        many[round] = jm_heap_alloc(HEAP, 256, &verdict);
+        assert_non_null(many[round]);
+    }
+    require(sweeps >= 2 && sweeps <= 10, "%zu sweeps", sweeps);
+    /* What is there then is found. */
+    for (size_t i = 0; i < 20000; i++) {
+        assert_true(jm_heap_free(HEAP, many[i]));
+    }
+    assert_non_null(jm_heap_alloc(HEAP, MIB(2), &verdict));
+    assert_int_equal(HEAP->arena == NULL ? 0 : HEAP->arena->vain, 0);
 }
 
 static void in_a_small_heap_every_request_is_looked_for(void **state)
@@ -308,8 +340,6 @@ static void a_sweep_comes_before_a_refusal(void **state)
     (void)swept();
 }
 
-static void *many[40000];
-
 /* Objects of 16 bytes to 1 KiB, until the heap holds `usage` bytes. Returns how many. */
 static size_t fill(size_t usage)
 {
@@ -401,14 +431,19 @@ static void who_only_allocates_is_not_swept(void **state)
 }
 
 /* Asks for more than there is. True if the heap was swept for that. */
-static bool is_swept_in_vain(void)
+static bool is_swept_for(size_t bytes)
 {
     const uint32_t cut = 123456;
     enum jm_verdict verdict = JM_GRANTED;
     HEAP->arena->cut = cut;
-    assert_null(jm_heap_alloc(HEAP, KIB(64), &verdict));
+    assert_null(jm_heap_alloc(HEAP, bytes, &verdict));
     assert_int_equal(verdict, JM_REFUSED_LIMIT);
     return HEAP->arena->cut != cut;
+}
+
+static bool is_swept_in_vain(void)
+{
+    return is_swept_for(jm_small_block_min() - KIB(2));
 }
 
 /* Until something changes, which is noticed though no fast path tells. */
@@ -424,6 +459,7 @@ static void a_heap_at_its_limit_is_swept_once(void **state)
     }
     assert_true(jm_heap_free(HEAP, objects[1]));
     assert_ptr_equal(jm_current.arena, HEAP->arena);
+    assert_false(is_swept_for(KIB(64) + 1)); /* beyond the limit: whatever is free */
     assert_true(is_swept_in_vain());
     assert_ptr_equal(jm_current.arena, &jm_no_arena);
     assert_false(is_swept_in_vain());
@@ -471,6 +507,7 @@ int main(void)
         SWEEP_TEST(neighbours_become_one),
         SWEEP_TEST(bad_links_do_not_keep_their_block),
         SWEEP_TEST(room_made_object_by_object_costs_few_sweeps),
+        SWEEP_TEST(sweeps_in_vain_become_fewer),
         SWEEP_TEST(in_a_small_heap_every_request_is_looked_for),
         SWEEP_TEST(blocks_that_come_and_go_cost_few_sweeps),
         SWEEP_TEST(what_is_free_at_the_end_is_the_rest),
