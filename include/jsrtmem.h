@@ -127,7 +127,8 @@ jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size);
  *
  * The content is kept up to the smaller size; the alignment of the result is 16 bytes. ptr null
  * allocates. Size 0 with an object frees it and returns NULL, which is no refusal. Shrinking never
- * fails where the caller may use the runtime. Where it fails, the object is as it was. A bad pointer,
+ * fails where the caller may use the runtime, but may leave a large object as it is inside the
+ * runtime's allocation callback, or where the OS does not take the rest. Where it fails, the object is as it was. A bad pointer,
  * and an object of another runtime, are refused untouched (ARGUMENT).
  *
  * @param runtime the runtime that owns the object.
@@ -147,7 +148,8 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
  * event, and taken in where the runtime has nothing else at hand for a request, by a collect, or by
  * dispose: until then its block is held.
  *
- * @param ptr the object; null does nothing.
+ * @param ptr the object, of whichever runtime: who passes on pointers of code that is not trusted asks
+ *        jsrtmem_runtime_of first, or frees by jsrtmem_realloc to size 0. Null does nothing.
  * @return JsErrorInvalidArgument if ptr is not a live object; nothing was touched.
  *
  * Threads: any, always; never waits for who uses the runtime.
@@ -250,8 +252,9 @@ JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info);
  * The library also recognises this by itself when the thread exits, and from a later call on a
  * shallower frame of the same stack, unless that is served by what an entered runtime has at hand. (A
  * stack that a host has made inside the thread's own counts as the same.) Until one of these has
- * happened, calls on this thread count as made inside the callback, and lose nothing. What the
- * callback was asked counts as refused (HOST), what it was told as told.
+ * happened, calls on this thread count as made inside the callback, and lose nothing; those of other
+ * threads that want the runtime wait, as does who changes the callback: a thread that goes on to wait
+ * for one of these calls this first. What the callback was asked counts as refused (HOST), what it was told as told.
  *
  * @param runtime the runtime whose callback was left.
  * @return JsErrorInvalidArgument; JsNoError also where there is nothing to abandon.
@@ -271,7 +274,8 @@ typedef struct jsrtmem_stats {
     size_t peak_usage;   /**< The highest usage since creation or jsrtmem_reset_peak. */
     size_t limit;        /**< The limit, in bytes. */
     size_t live_bytes;   /**< Bytes of the objects that nobody has freed, by usable size. Counted
-                                   in the call, some 15 us for each MiB held. A few steps old
+                                   in the call, some 15 us for each MiB of
+                                   addresses that the blocks cover. A few steps old
                                    while another thread uses the runtime. */
     size_t live_objects; /**< Number of those objects, likewise. */
     size_t blocks;       /**< Number of blocks held. */

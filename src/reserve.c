@@ -75,7 +75,7 @@ void jm_reserve_init(void)
 {
     const char *text = jm_os_environment(LIMIT_VARIABLE);
     size_t limit;
-    if (text == NULL) {
+    if (text == NULL || *text == '\0') {
         return;
     }
     if (!parse_size(text, &limit)) {

@@ -1058,7 +1058,7 @@ static const struct reading readings[] = {
     {"0G", "0"},
     {SIZE_MAX_TEXT, SIZE_MAX_TEXT},
     {MOST_G_TEXT, MOST_G_BYTES},
-    {"", NULL},
+    {"", "33554432"},
     {" ", NULL},
     {" 1", NULL},
     {"1 ", NULL},
