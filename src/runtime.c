@@ -82,7 +82,8 @@ static enum jm_access take(struct jm_ref ref)
     if (jm_runtime_is_mine(runtime)) {
         return jm_registry_holds(ref) ? JM_ACCESS_GRANTED : JM_ACCESS_STALE;
     }
-    bool taken = !jm_runtime_is_wanted(runtime) && jm_runtime_try_take(runtime);
+    bool goes_first = jm_thread.calls != NULL; /* nobody waits inside a callback */
+    bool taken = (goes_first || !jm_runtime_is_wanted(runtime)) && jm_runtime_try_take(runtime);
     return JM_LIKELY(taken) ? jm_runtime_admit(ref) : take_contended(ref);
 }
 

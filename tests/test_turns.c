@@ -118,6 +118,29 @@ static void a_free_goes_past_who_waits(void **state)
     dispose(runtime);
 }
 
+static bool CHAKRA_CALLBACK use_the_other(void *state, JsMemoryEventType event, size_t size)
+{
+    (void)size;
+    return event != JsMemoryAllocate || jsrtmem_alloc(state, 100) != NULL;
+}
+
+/* Inside a callback nobody waits: what is in use by nobody is had at once. */
+static void who_is_in_a_callback_goes_first(void **state)
+{
+    jm_thread_id waiting = 0;
+    JsRuntimeHandle runtime = new_runtime();
+    JsRuntimeHandle other_runtime = new_runtime();
+
+    (void)state;
+    worker_run(other, note_thread, &waiting);
+    jm_store_relaxed(&runtime_of(other_runtime)->next, waiting);
+    assert_ok(JsSetRuntimeMemoryAllocationCallback(runtime, other_runtime, use_the_other));
+    assert_non_null(jsrtmem_alloc(runtime, MIB(1)));
+    jm_store_relaxed(&runtime_of(other_runtime)->next, 0);
+    dispose(runtime);
+    dispose(other_runtime);
+}
+
 /* As after a fork, which leaves the other threads behind. */
 static void the_turn_of_a_thread_that_is_gone_is_anybodys(void **state)
 {
@@ -157,6 +180,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_waits_is_next),
         cmocka_unit_test(a_free_goes_past_who_waits),
+        cmocka_unit_test(who_is_in_a_callback_goes_first),
         cmocka_unit_test(the_turn_of_a_thread_that_is_gone_is_anybodys),
     };
 
