@@ -216,8 +216,7 @@ static void count_need(struct jm_arena *arena, size_t carved, size_t bytes)
     size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
     size_t most = carved / NEED_MOST_DIVISOR;
     weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
-    uint64_t sum = (uint64_t)arena->cut + (weight >> arena->vain);
-    arena->cut = sum < UINT32_MAX ? (uint32_t)sum : UINT32_MAX;
+    arena->cut += (uint32_t)(weight >> arena->vain);
 }
 
 bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes)

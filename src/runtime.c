@@ -31,8 +31,10 @@ static bool has_turn(struct jm_runtime *runtime)
 {
     jm_thread_id next = jm_load_relaxed(&runtime->next);
     bool is_free = next == 0 || jm_thread_is_gone(next);
-    return next == jm_thread.id ||
-           (is_free && jm_swap_acquire(&runtime->next, &next, jm_thread.id));
+    if (is_free && jm_swap_acquire(&runtime->next, &next, jm_thread.id)) { /* untested: two do it */
+        return true;
+    }
+    return next == jm_thread.id;
 }
 
 /* Looks once whether the thread can have a runtime. False: it is to wait. */
@@ -502,7 +504,8 @@ static bool holds_init(void)
 /* True after before_fork where the calling thread holds the locks, the first of which is taken first. */
 static bool holds_locks(void)
 {
-    return jm_thread.id != 0 && jm_load_relaxed(&locks[0].owner) == jm_thread.id;
+    uint64_t id = jm_thread.id;
+    return id != 0 && jm_load_relaxed(&locks[0].owner) == id; /* untested: since then watched */
 }
 
 /* A thread that cannot be watched takes no locks: its child takes over what others hold. */

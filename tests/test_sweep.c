@@ -89,6 +89,9 @@ static void bad_links_do_not_keep_their_block(void **state)
         for (size_t i = 0; i < COUNT_OF(objects);
              i++) { /* the last block's come first in the list */
             assert_true(jm_heap_free(HEAP, objects[i]));
+        }
+        jm_arena_list_last(HEAP->arena);
+        for (size_t i = 0; i < COUNT_OF(objects); i++) {
             jm_link_set((void *)objects[i], (void *)(objects[i] + offset));
         }
         jm_heap_collect(HEAP);
