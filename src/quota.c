@@ -65,18 +65,20 @@ static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, siz
     return end_delivery(&delivery) && answer;
 }
 
-void jm_quota_note_refusal(const struct jm_quota *quota, enum jm_verdict verdict, size_t requested)
+void jm_quota_note_refusal(const struct jm_quota *quota, uintptr_t handle, enum jm_verdict verdict,
+                           size_t requested)
 {
     jm_thread.refusal.reason = verdict;
     jm_thread.refusal.requested = requested;
-    jm_thread.refusal.handle = quota == NULL ? 0 : quota->handle;
+    jm_thread.refusal.handle = handle;
     jm_thread.refusal.usage = quota == NULL ? 0 : jm_load_relaxed(&quota->usage);
     jm_thread.refusal.limit = quota == NULL ? 0 : jm_load_relaxed(&quota->limit);
 }
 
 void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict)
 {
-    jm_quota_note_refusal(quota, verdict, jm_thread.requested); /* now: the host may ask, or jump */
+    jm_quota_note_refusal(quota, quota->handle, verdict,
+                          jm_thread.requested); /* now: the host may ask, or jump */
     (void)deliver(quota, JM_EVENT_FAILURE, bytes);
 }
 

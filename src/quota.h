@@ -70,8 +70,9 @@ void jm_quota_reset_peak(struct jm_quota *quota);
 /* Tells the host that what it had granted could not be had, and why, if it asks. */
 void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict);
 
-/* Remembers a refusal for the thread. NULL: of no runtime. */
-void jm_quota_note_refusal(const struct jm_quota *quota, enum jm_verdict verdict, size_t requested);
+/* Remembers a refusal for the thread, by the handle of the runtime, which others may use. NULL: of no runtime. */
+void jm_quota_note_refusal(const struct jm_quota *quota, uintptr_t handle, enum jm_verdict verdict,
+                           size_t requested);
 
 /* Takes what was released off the usage and tells the host. */
 void jm_quota_refund(struct jm_quota *quota, size_t bytes);

@@ -211,7 +211,8 @@ void jm_runtime_abandon(struct jm_runtime *runtime, uintptr_t here)
 void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested)
 {
     uintptr_t handle = runtime == NULL ? 0 : jm_runtime_handle(runtime);
-    jm_quota_note_refusal(runtime == NULL ? NULL : &runtime->heap.supply.quota, verdict, requested);
+    const struct jm_quota *quota = runtime == NULL ? NULL : &runtime->heap.supply.quota;
+    jm_quota_note_refusal(quota, handle, verdict, requested);
     jm_probe_refuse(handle, verdict, requested);
     if (jm_diagnoses(JM_DIAGNOSE_REFUSALS)) {
         jm_diagnose_refusal(verdict, handle, requested, jm_thread.refusal.usage,
