@@ -42,7 +42,7 @@
  * Threads. Any thread may use a runtime, one at a time. A runtime is current on a thread after
  * JsSetCurrentContext or jsrtmem_enter, until it is left; a call on a runtime that is current
  * nowhere holds it for the length of the call, and other such calls wait for it. A thread that exits
- * leaves what it had current. Who waits has the next turn. Reads of usage and limit take no lock and
+ * leaves what it had current. Those who wait take turns. Reads of usage and limit take no lock and
  * work from every thread, at any time, in signal handlers too; no other function is for those.
  *
  * Callbacks run on the thread that uses the runtime, with no lock of the library held. Inside a
@@ -90,14 +90,9 @@
 #else
 #define CHAKRA_CALLBACK
 #define JSRT_CALL
-#if defined(__has_attribute)
-#if __has_attribute(noplt) /* a call saves the jump through the linker's table */
-#define JSRT_EXPORT __attribute__((visibility("default"), noplt))
-#endif
-#endif
-#if !defined(JSRT_EXPORT) && defined(__GNUC__)
+#if defined(__GNUC__)
 #define JSRT_EXPORT __attribute__((visibility("default")))
-#elif !defined(JSRT_EXPORT)
+#else
 #define JSRT_EXPORT
 #endif
 #endif

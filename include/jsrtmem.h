@@ -72,7 +72,14 @@
 #if defined(_WIN32)
 #define JSRTMEM_API(type) JSRT_EXPORT type __cdecl
 #else
+#if defined(__has_attribute)
+#if __has_attribute(noplt) /* a call saves the jump through the linker's table */
+#define JSRTMEM_API(type) __attribute__((noplt)) JSRT_EXPORT type
+#endif
+#endif
+#if !defined(JSRTMEM_API)
 #define JSRTMEM_API(type) JSRT_EXPORT type
+#endif
 #endif
 
 #if defined(__cplusplus)

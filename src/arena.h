@@ -55,6 +55,8 @@ struct jm_last {
     struct jm_link *object, *list;
 };
 
+#define JM_MAGNITUDES 4 /* of requests: up to 4 KiB, 64 KiB, 1 MiB, and beyond */
+
 struct jm_arena {
     struct jm_span span;
     struct jm_last last;
@@ -64,8 +66,9 @@ struct jm_arena {
     uint32_t cut;              /* granules of spans chosen and blocks opened since the last sweep */
     uint32_t left_free;        /* granules that were free after it */
     uint32_t random;           /* see jm_arena_draw */
-    bool broken;  /* free objects may be missing from the lists: to be swept before it grows much */
-    uint8_t vain; /* sweeps for what the limit had no room for, since one found some */
+    bool broken; /* free objects may be missing from the lists: to be swept before it grows much */
+    uint8_t vain
+        [JM_MAGNITUDES]; /* sweeps for what the limit had no room for, since one found some: by size */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 

@@ -269,14 +269,15 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
             give_short_runs(heap, bytes);
         }
     }
-    if (heap->arena != NULL && jm_quota_allows(&heap->supply.quota, bytes)) {
-        heap->arena->vain = 0;
+    if (jm_quota_allows(&heap->supply.quota, bytes)) {
+        jm_heap_forget_vain(heap);
     }
 }
 
 void jm_heap_collect(struct jm_heap *heap)
 {
     collect(heap, true);
+    jm_heap_forget_vain(heap);
 }
 
 void jm_heap_release_all(struct jm_heap *heap)

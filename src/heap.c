@@ -210,19 +210,29 @@ static bool add_block(struct jm_heap *heap, unsigned code, enum jm_verdict *verd
 
 /* ---- Small objects ---- */
 
+static uint8_t *vain_of(struct jm_arena *arena, size_t bytes)
+{
+    unsigned magnitude = 0;
+    while (magnitude < JM_MAGNITUDES - 1 && bytes > (size_t)4096 << 4 * magnitude) {
+        magnitude++;
+    }
+    return &arena->vain[magnitude];
+}
+
 /* Counts a request of a heap that is not swept at once. */
 static void count_need(struct jm_arena *arena, size_t carved, size_t bytes)
 {
     size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
     size_t most = carved / NEED_MOST_DIVISOR;
     weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
-    arena->cut += (uint32_t)(weight >> arena->vain);
+    arena->cut += (uint32_t)(weight >> *vain_of(arena, bytes));
 }
 
 bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes)
 {
     struct jm_arena *arena = heap->arena;
-    bool is_hopeless = bytes > jm_load_relaxed(&heap->supply.quota.limit);
+    size_t limit = jm_load_relaxed(&heap->supply.quota.limit);
+    bool is_hopeless = bytes > limit && bytes > JM_SMALL_MAX; /* else what is held may serve */
     if (arena == NULL || heap->done != 0 || is_hopeless) {
         return false;
     }
@@ -233,8 +243,9 @@ bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes)
                    arena->cut >= carved / SWEEP_CUT_DIVISOR ||
                    jm_sweep_guess_free(arena, carved, NEED_SAMPLES) >=
                        arena->left_free + carved / NEED_FREE_DIVISOR;
-    if (pressed && arena->vain < NEED_VAIN_MAX) {
-        arena->vain++; /* until it has helped */
+    uint8_t *vain = vain_of(arena, bytes);
+    if (pressed && *vain < NEED_VAIN_MAX) {
+        (*vain)++; /* until it has helped */
     }
     return pressed;
 }
@@ -315,7 +326,9 @@ static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
         jm_sweep(arena);
         jm_heap_note_done(heap, JM_DONE_SWEEP);
         object = jm_heap_refill(heap, code);
-        arena->vain = object == NULL ? arena->vain : 0;
+        if (object != NULL) {
+            *vain_of(arena, jm_class_bytes(code)) = 0;
+        }
     }
     return object;
 }

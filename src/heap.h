@@ -124,6 +124,14 @@ void jm_heap_tidy(struct jm_heap *heap);
  * again while nothing changes. */
 bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes);
 
+/* Notes that there is room, for requests of all sizes. */
+static inline void jm_heap_forget_vain(struct jm_heap *heap)
+{
+    for (size_t i = 0; heap->arena != NULL && i < JM_MAGNITUDES; i++) {
+        heap->arena->vain[i] = 0;
+    }
+}
+
 /* Gives empty blocks back if `bytes` more would pass the limit otherwise; and long runs of free pages, if `pressed`. */
 void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed);
 

@@ -26,11 +26,15 @@ enum site { SITE_EVENT, SITE_BEFORE_COLLECT };
 
 /* ---- Ownership ---- */
 
-/* True where the next turn is the thread's, or was nobody's, or that of a thread that is gone. */
-static bool has_turn(struct jm_runtime *runtime)
+/* Who has looked so often takes the turn of whoever has it: that one may have come later, or vanished. Who has it looks
+ * as if this were how often it did. */
+#define TURN_ATTEMPTS 100
+
+/* True where the next turn is the thread's now. */
+static bool has_turn(struct jm_runtime *runtime, unsigned attempt)
 {
     jm_thread_id next = jm_load_relaxed(&runtime->next);
-    bool is_free = next == 0 || jm_thread_is_gone(next);
+    bool is_free = next == 0 || attempt > TURN_ATTEMPTS || jm_thread_is_gone(next);
     if (is_free && jm_swap_acquire(&runtime->next, &next, jm_thread.id)) { /* untested: two do it */
         return true;
     }
@@ -38,7 +42,7 @@ static bool has_turn(struct jm_runtime *runtime)
 }
 
 /* Looks once whether the thread can have a runtime. False: it is to wait. */
-static bool is_decided(struct jm_ref ref, enum jm_access *access)
+static bool is_decided(struct jm_ref ref, unsigned attempt, enum jm_access *access)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
     uint64_t owner = jm_load_acquire(&runtime->owner);
@@ -51,15 +55,12 @@ static bool is_decided(struct jm_ref ref, enum jm_access *access)
         *access = JM_ACCESS_BUSY;
         return true;
     }
-    if (!has_turn(runtime) || !jm_runtime_try_take(runtime)) {
+    if (!has_turn(runtime, attempt) || !jm_runtime_try_take(runtime)) {
         return false;
     }
     *access = jm_runtime_admit(ref);
     return true;
 }
-
-/* Nobody else uses the runtime before the one who has the turn does, who therefore looks often. */
-#define TURN_ATTEMPTS 100
 
 /* Takes a runtime that somebody else uses or waits for, or did a moment ago. A thread that uses it call after call would
  * keep the others out for ever: so they take turns. */
@@ -67,7 +68,7 @@ static JM_NOINLINE enum jm_access take_contended(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
     enum jm_access access;
-    for (unsigned attempt = 0; !is_decided(ref, &access); attempt++) {
+    for (unsigned attempt = 0; !is_decided(ref, attempt, &access); attempt++) {
         bool is_next = jm_load_relaxed(&runtime->next) == jm_thread.id;
         jm_os_pause(is_next && attempt > TURN_ATTEMPTS ? TURN_ATTEMPTS : attempt);
     }
@@ -111,7 +112,9 @@ enum jm_access jm_operation_begin(struct jm_operation *operation, struct jm_ref 
 enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtime *runtime)
 {
     if (!jm_runtime_is_mine(runtime)) {
-        if (jm_runtime_is_wanted(runtime) || !jm_runtime_try_take(runtime)) {
+        bool is_wanted =
+            jm_runtime_is_wanted(runtime) && !jm_thread_is_gone(jm_load_relaxed(&runtime->next));
+        if (is_wanted || !jm_runtime_try_take(runtime)) {
             return JM_ACCESS_BUSY;
         }
         if (runtime->disposing) {

@@ -168,7 +168,32 @@ static void sweeps_in_vain_become_fewer(void **state)
         assert_true(jm_heap_free(HEAP, many[i]));
     }
     assert_non_null(jm_heap_alloc(HEAP, MIB(2), &verdict));
-    assert_int_equal(HEAP->arena == NULL ? 0 : HEAP->arena->vain, 0);
+    assert_int_equal(HEAP->arena == NULL ? 0 : HEAP->arena->vain[3], 0);
+}
+
+/* What is held already serves, however low the limit is, and whatever larger requests were refused before. */
+static void a_limit_below_a_request_leaves_it_what_is_free(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    for (size_t i = 0; i < 2000; i++) {
+        many[i] = rig_alloc(&rig, 64);
+    }
+    rig_set_limit(&rig, 0);
+    while (jm_heap_alloc(HEAP, 64, &verdict) != NULL) {
+    }
+    for (size_t i = 0; i < 20; i++) {
+        assert_null(jm_heap_alloc(HEAP, MIB(2), &verdict));
+    }
+    for (size_t i = 0; i < 2000; i++) {
+        if (i % 100 != 0) {
+            assert_true(jm_heap_free(HEAP, many[i]));
+        }
+    }
+    for (size_t i = 0; i < 100; i++) {
+        assert_non_null(jm_heap_alloc(HEAP, 1024, &verdict));
+    }
 }
 
 static void in_a_small_heap_every_request_is_looked_for(void **state)
@@ -462,7 +487,7 @@ static void a_heap_at_its_limit_is_swept_once(void **state)
     }
     assert_true(jm_heap_free(HEAP, objects[1]));
     assert_ptr_equal(jm_current.arena, HEAP->arena);
-    assert_false(is_swept_for(KIB(64) + 1)); /* beyond the limit: whatever is free */
+    assert_false(is_swept_for(MIB(1))); /* beyond the limit: whatever is free */
     assert_true(is_swept_in_vain());
     assert_ptr_equal(jm_current.arena, &jm_no_arena);
     assert_false(is_swept_in_vain());
@@ -511,6 +536,7 @@ int main(void)
         SWEEP_TEST(bad_links_do_not_keep_their_block),
         SWEEP_TEST(room_made_object_by_object_costs_few_sweeps),
         SWEEP_TEST(sweeps_in_vain_become_fewer),
+        SWEEP_TEST(a_limit_below_a_request_leaves_it_what_is_free),
         SWEEP_TEST(in_a_small_heap_every_request_is_looked_for),
         SWEEP_TEST(blocks_that_come_and_go_cost_few_sweeps),
         SWEEP_TEST(what_is_free_at_the_end_is_the_rest),

@@ -118,6 +118,20 @@ static void a_free_goes_past_who_waits(void **state)
     dispose(runtime);
 }
 
+/* Who has the turn may have left its call by a jump: others wait a while, not for ever. */
+static void a_turn_that_is_not_taken_is_lost(void **state)
+{
+    jm_thread_id waiting = 0;
+    JsRuntimeHandle runtime = new_runtime();
+
+    (void)state;
+    worker_run(other, note_thread, &waiting);
+    jm_store_relaxed(&runtime_of(runtime)->next, waiting);
+    assert_non_null(jsrtmem_alloc(runtime, 100));
+    assert_false(jm_runtime_is_wanted(runtime_of(runtime)));
+    dispose(runtime);
+}
+
 static bool CHAKRA_CALLBACK use_the_other(void *state, JsMemoryEventType event, size_t size)
 {
     (void)size;
@@ -180,6 +194,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_waits_is_next),
         cmocka_unit_test(a_free_goes_past_who_waits),
+        cmocka_unit_test(a_turn_that_is_not_taken_is_lost),
         cmocka_unit_test(who_is_in_a_callback_goes_first),
         cmocka_unit_test(the_turn_of_a_thread_that_is_gone_is_anybodys),
     };
