@@ -135,8 +135,8 @@ jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size);
  * The content is kept up to the smaller size; the alignment of the result is 16 bytes. ptr null
  * allocates. Size 0 with an object frees it and returns NULL, which is no refusal. Shrinking never
  * fails where the caller may use the runtime, but may leave a large object as it is inside the
- * runtime's allocation callback, or where the OS does not take the rest. Where it fails, the object is as it was. A bad pointer,
- * and an object of another runtime, are refused untouched (ARGUMENT).
+ * runtime's allocation callback, or where the OS does not take the rest. Where a call fails, the object
+ * is as it was. A bad pointer, and an object of another runtime, are refused untouched (ARGUMENT).
  *
  * @param runtime the runtime that owns the object.
  * @param ptr the object, or null.
@@ -261,7 +261,8 @@ JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info);
  * stack that a host has made inside the thread's own counts as the same.) Until one of these has
  * happened, calls on this thread count as made inside the callback, and lose nothing; those of other
  * threads that want the runtime wait, as does who changes the callback: a thread that goes on to wait
- * for one of these calls this first. What the callback was asked counts as refused (HOST), what it was told as told.
+ * for one of these calls this first. What the callback was asked counts as refused (HOST), what it was
+ * told as told.
  *
  * @param runtime the runtime whose callback was left.
  * @return JsErrorInvalidArgument; JsNoError also where there is nothing to abandon.
@@ -281,9 +282,9 @@ typedef struct jsrtmem_stats {
     size_t peak_usage;   /**< The highest usage since creation or jsrtmem_reset_peak. */
     size_t limit;        /**< The limit, in bytes. */
     size_t live_bytes;   /**< Bytes of the objects that nobody has freed, by usable size. Counted
-                                   in the call, some 15 us for each MiB of
-                                   addresses that the blocks cover. A few steps old
-                                   while another thread uses the runtime. */
+                                   in the call, some 15 us for each MiB of addresses
+                                   that the blocks cover. A few steps old while another
+                                   thread uses the runtime. */
     size_t live_objects; /**< Number of those objects, likewise. */
     size_t blocks;       /**< Number of blocks held. */
     uint64_t allocate_events; /**< JsMemoryAllocate events, counted with or without a callback. */

@@ -67,8 +67,7 @@ struct jm_arena {
     uint32_t left_free;        /* granules that were free after it */
     uint32_t random;           /* see jm_arena_draw */
     bool broken; /* free objects may be missing from the lists: to be swept before it grows much */
-    uint8_t vain
-        [JM_MAGNITUDES]; /* sweeps for what the limit had no room for, since one found some: by size */
+    uint8_t vain[JM_MAGNITUDES]; /* sweeps in vain for what the limit had no room for, by size */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 
@@ -135,7 +134,7 @@ JM_INLINE bool jm_arena_take(struct jm_link *list, struct jm_link *link, jm_stat
 }
 
 /* Takes the first object of a list. NULL: there is none, or it does not lie in the region; or a link that the tenant
- * made leads to what was freed last, which is to be written to once more. */
+ * made, or that is left of a block that came back, leads to what was freed last, which is to be written to once more. */
 JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
 {
     struct jm_link *list = &arena->free[code];
@@ -169,6 +168,7 @@ JM_INLINE void jm_arena_push(struct jm_arena *arena, jm_state *state, void *obje
 {
     jm_store_byte(state, (unsigned)(code + JM_FREE));
     jm_inspect_close(object, jm_class_bytes(code));
+    /* As jm_arena_list does, but for the pin, which costs W2 3 % here. */
     struct jm_link *list = arena->last.list, *link = arena->last.object;
     arena->last.object = object;
     arena->last.list = &arena->free[code];
