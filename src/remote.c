@@ -124,6 +124,7 @@ static bool queue_large(struct jm_block *block, const void *pointer)
 
 static bool queue_small(struct jm_block *block, jm_state *place, const void *pointer)
 {
+    JM_PREFETCH(place); /* else it is fetched to be read, and then again to be written */
     uint8_t state = jm_load_relaxed(place);
     unsigned code;
     do { /* the heap's user may make it its block's witness meanwhile */
@@ -225,6 +226,18 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
     }
 }
 
+/* Has some 64ths of a block's map fetched from those who wrote there, all at once. */
+static void fetch_segments(const struct jm_block *block, uint64_t segments)
+{
+    const unsigned bits = jm_load_relaxed(&block->segment_bits);
+    for (; segments != 0; segments &= segments - 1) {
+        const jm_state *start = &block->map[(size_t)__builtin_ctzll(segments) << bits];
+        for (size_t granule = 0; granule < (size_t)1 << bits; granule += 64) {
+            JM_PREFETCH(&start[granule]);
+        }
+    }
+}
+
 static void drain_small(struct jm_heap *heap, struct jm_block *block)
 {
     if (jm_load_seq_cst(&block->queued) == 0) {
@@ -233,6 +246,7 @@ static void drain_small(struct jm_heap *heap, struct jm_block *block)
     bool had_witness = block->has_witness;
     uint64_t segments = atomic_exchange(&block->queued, 0);
     atomic_thread_fence(memory_order_seq_cst); /* before the map is read */
+    fetch_segments(block, segments);
     for (; segments != 0; segments &= segments - 1) {
         drain_segment(heap, block, (unsigned)__builtin_ctzll(segments));
     }
