@@ -332,7 +332,8 @@ CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime);
 
 /**
  * @brief Gives memory back: calls the before-collect callback, takes in frees that other threads
- *        queued, and returns every empty block to the OS, or to the process reserve; of blocks that
+ *        queued, and returns every empty block to the OS, those that the runtime returned before to
+ *        the process reserve among them (of less than 128 KiB, those stay there); of blocks that
  *        are in use, runs of 64 KiB and more of free pages, which are asked for again when needed.
  *
  * Live objects stay where they are. Inside the runtime's before-collect callback it does nothing and

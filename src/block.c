@@ -219,7 +219,7 @@ static bool shrink_region(struct jm_block *block, size_t size)
 static struct jm_block *recycle_block(const struct jm_supply *supply, size_t size, size_t alignment)
 {
     struct jm_block *block =
-        supply->has_spares ? jm_reserve_take_large(size, alignment, supply) : NULL;
+        supply->has_large_spares ? jm_reserve_take_large(size, alignment, supply) : NULL;
     if (block == NULL) {
         return NULL;
     }
@@ -268,7 +268,8 @@ static void close_block(const struct jm_block *block)
 bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool must)
 {
     size_t charge = block->charge;
-    supply->has_spares |= jm_block_is_large(block);
+    supply->has_large_spares |= jm_block_is_large(block);
+    supply->has_small_spares |= charge >= JM_RESERVE_GROWTH_MIN;
     block->tenant = supply;
     block->tenancy = supply->tenancy;
     unlink_block(supply, block);

@@ -144,7 +144,8 @@ struct jm_supply {
     uint64_t tenancy; /* with the address, tells runtimes apart that had the same slot */
     _Atomic(struct jm_block *) small, large; /* shared: lists of blocks */
     _Atomic(uint32_t) block_count;           /* shared */
-    bool has_spares;                         /* large blocks that it had may be in the reserve */
+    bool has_large_spares;                   /* large blocks that it had may be in the reserve, */
+    bool has_small_spares;                   /* and small ones that go when it is collected */
 };
 
 /* The block of an object of the calling thread's runtime. */

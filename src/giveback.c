@@ -228,15 +228,6 @@ static void give_runs(struct jm_heap *heap, size_t least, size_t enough)
     }
 }
 
-/* Gives up the large blocks that are kept for the heap. */
-static void drop_spares(struct jm_heap *heap)
-{
-    if (heap->supply.has_spares) {
-        heap->supply.has_spares = false;
-        jm_reserve_drop_large(&heap->supply);
-    }
-}
-
 static void collect(struct jm_heap *heap, bool gives_runs)
 {
     (void)jm_heap_drain_all(heap);
@@ -244,7 +235,6 @@ static void collect(struct jm_heap *heap, bool gives_runs)
     if (gives_runs && heap->arena != NULL && (heap->done & JM_DONE_GIVING) == 0) {
         give_runs(heap, JM_HOLE_MIN, SIZE_MAX);
     }
-    drop_spares(heap);
     jm_reserve_settle();
 }
 
@@ -276,7 +266,12 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
 
 void jm_heap_collect(struct jm_heap *heap)
 {
+    struct jm_supply *supply = &heap->supply;
     collect(heap, true);
+    if (supply->has_large_spares || supply->has_small_spares) {
+        supply->has_large_spares = supply->has_small_spares = false;
+        jm_reserve_drop_all(supply);
+    }
     jm_heap_forget_vain(heap);
 }
 
@@ -292,7 +287,9 @@ void jm_heap_release_all(struct jm_heap *heap)
            (block = jm_load_relaxed(&heap->supply.large)) != NULL) {
         (void)jm_block_release(&heap->supply, block, true);
     }
-    drop_spares(heap);
+    if (heap->supply.has_large_spares) {
+        jm_reserve_drop_large(&heap->supply);
+    }
     size_t lost = jm_load_relaxed(&heap->supply.quota.usage);
     if (lost != 0) { /* on its way when a fork left its user behind */
         jm_quota_refund(&heap->supply.quota, lost);

@@ -65,7 +65,7 @@ void jm_heap_reset(struct jm_heap *heap)
 {
     jm_quota_reset(&heap->supply.quota);
     heap->supply.tenancy++;
-    heap->supply.has_spares = false;
+    heap->supply.has_large_spares = heap->supply.has_small_spares = false;
     jm_store_relaxed(&heap->supply.small, NULL);
     jm_store_relaxed(&heap->supply.large, NULL);
     jm_store_relaxed(&heap->supply.small_token, NULL);

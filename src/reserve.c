@@ -324,11 +324,14 @@ static void put_aside(struct jm_block *block)
     jm_lock_drop(&reserve.lock);
 }
 
-/* Moves a tenant's large blocks from one list to another. pre: the lock is held. */
-static void move_large(struct jm_block **from, struct jm_block **to, const struct jm_supply *tenant)
+/* Moves a tenant's large blocks, and its small ones of `least` bytes and more, from one list to another. pre: the lock is
+ * held. */
+static void move_of(struct jm_block **from, struct jm_block **to, const struct jm_supply *tenant,
+                    size_t least)
 {
     while (*from != NULL) {
-        if (jm_block_is_large(*from) && is_of(*from, tenant)) {
+        bool is_meant = jm_block_is_large(*from) || (*from)->charge >= least;
+        if (is_meant && is_of(*from, tenant)) {
             jm_chain_push(to, jm_chain_pop(from));
         } else {
             from = &(*from)->previous;
@@ -336,20 +339,36 @@ static void move_large(struct jm_block **from, struct jm_block **to, const struc
     }
 }
 
-void jm_reserve_drop_large(const struct jm_supply *tenant)
+static void drop(const struct jm_supply *tenant, size_t least)
 {
     struct jm_block *dropped = NULL;
     jm_lock_take(&reserve.trimming);
     jm_lock_take(&reserve.lock);
-    move_large(&reserve.large, &dropped, tenant);
-    move_large(&reserve.going, &dropped, tenant);
+    for (unsigned bin = 0; bin < BINS; bin++) {
+        if (JM_SMALL_BLOCK_MIN << bin >= least) {
+            move_of(&reserve.bins[bin], &dropped, tenant, least);
+        }
+    }
+    move_of(&reserve.large, &dropped, tenant, least);
+    move_of(&reserve.going, &dropped, tenant, least);
     jm_lock_drop(&reserve.lock);
+    dropped = jm_chain_sort(dropped);
     while (dropped != NULL) {
         if (!give_first(&dropped)) {
             put_aside(jm_chain_pop(&dropped));
         }
     }
     jm_lock_drop(&reserve.trimming);
+}
+
+void jm_reserve_drop_large(const struct jm_supply *tenant)
+{
+    drop(tenant, SIZE_MAX);
+}
+
+void jm_reserve_drop_all(const struct jm_supply *tenant)
+{
+    drop(tenant, JM_RESERVE_GROWTH_MIN);
 }
 
 void jm_reserve_settle(void)

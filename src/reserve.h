@@ -1,7 +1,8 @@
 /*
  * Layer 2: the process reserve. It keeps released blocks warm, up to a bound, so that runtimes that come
  * and go do not pay for mappings and page faults. What one tenant left in a small block is zeroed for
- * another. A large block waits for the tenant that had it, as it is, and goes when that collects or ends.
+ * another. A large block waits for the tenant that had it, as it is, and goes when that ends. Who collects means to
+ * give to the OS: so its large blocks go then, too, and the small ones that it grew by.
  *
  * Any thread may call; the reserve has a lock of its own. It knows no runtime and no host.
  */
@@ -31,8 +32,12 @@ struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant);
 struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant);
 
-/* Unmaps the large blocks that a tenant had. */
+/* A heap grows by small blocks of this size and more. */
+#define JM_RESERVE_GROWTH_MIN ((size_t)128 << 10)
+
+/* Gives the large blocks that a tenant had to the OS; or those, and the small ones that it grew by. */
 void jm_reserve_drop_large(const struct jm_supply *tenant);
+void jm_reserve_drop_all(const struct jm_supply *tenant);
 
 /*
  * Takes an unregistered block: keeps it, where it is of use and the bound allows, or unmaps it.

@@ -397,6 +397,34 @@ static void a_reserve_of_nothing_holds_nothing(void **state)
     assert_ok(jsrtmem_set_reserve_limit(MIB(32)));
 }
 
+/* What a runtime gives back by itself may wait in the reserve; a collect gives it to the OS, but for what other
+ * runtimes begin with. */
+static void a_collect_empties_the_reserve_of_what_it_had(void **state)
+{
+    enum { OBJECTS = 4000 };
+    static void *objects[OBJECTS];
+
+    (void)state;
+    assert_ok(jsrtmem_set_reserve_limit(0));
+    assert_ok(jsrtmem_set_reserve_limit(MIB(32)));
+    for (int large = 0; large <= 1; large++) {
+        JsRuntimeHandle runtime = new_runtime();
+        size_t count = large ? 8 : OBJECTS;
+
+        for (size_t i = 0; i < count; i++) {
+            objects[i] = new_object(runtime, large ? MIB(1) : 1000);
+        }
+        for (size_t i = 0; i < count; i++) {
+            assert_ok(jsrtmem_free(objects[i]));
+        }
+        assert_true(process_stats().reserve >= MIB(2));
+        assert_ok(JsCollectGarbage(runtime));
+        assert_int_equal(usage_of(runtime), 0);
+        assert_true(process_stats().reserve < KIB(256));
+        dispose(runtime);
+    }
+}
+
 /* Run again with an environment, this program prints nothing, and tells by its exit status whether
  * the limit is the one in its argument. */
 #define RESERVE_ARGUMENT "reserve-limit="
@@ -466,6 +494,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(metadata_does_not_grow_with_the_size_of_an_object),
         cmocka_unit_test(reserve_keeps_to_its_limit),
         cmocka_unit_test(a_reserve_of_nothing_holds_nothing),
+        cmocka_unit_test(a_collect_empties_the_reserve_of_what_it_had),
         cmocka_unit_test(reserve_limit_comes_from_the_environment),
         cmocka_unit_test(version_is_that_of_the_header),
     };

@@ -505,6 +505,7 @@ static bool realloc_in_callback(struct host *self, const struct host_event *even
         nested->realloc_reason = last_reason();
         nested->to_free[0] = jsrtmem_realloc(self->runtime, nested->to_shrink, KIB(100));
         nested->to_shrink = NULL;
+        nested->to_free[1] = jsrtmem_realloc(self->runtime, nested->to_free[1], 300);
     }
     return true;
 }
@@ -517,7 +518,9 @@ static void realloc_inside_shrinks_and_does_not_grow(void **state)
         JsRuntimeHandle runtime = host_new_runtime(&host);
         struct nested nested = {.type = (JsMemoryEventType)type};
 
-        (void)new_object(runtime, 64);
+        nested.to_free[1] =
+            new_object(runtime, 64); /* its block's only one, and there is room in it */
+        pattern_fill(nested.to_free[1], 64, 9);
         nested.to_shrink = new_object(runtime, MIB(3));
         pattern_fill(nested.to_shrink, KIB(100), 8);
         host_set_hook(&host, realloc_in_callback, &nested);
@@ -526,8 +529,11 @@ static void realloc_inside_shrinks_and_does_not_grow(void **state)
         assert_int_equal(nested.realloc_reason, JSRTMEM_REFUSAL_CALLBACK);
         assert_non_null(nested.to_free[0]);
         assert_true(pattern_holds(nested.to_free[0], KIB(100), 8));
+        assert_non_null(nested.to_free[1]);
+        assert_true(pattern_holds(nested.to_free[1], 64, 9));
         assert_balanced(&host);
         assert_ok(jsrtmem_free(nested.to_free[0]));
+        assert_ok(jsrtmem_free(nested.to_free[1]));
         dispose(runtime);
         assert_all_freed(&host);
     }

@@ -661,6 +661,43 @@ static void a_tenants_large_blocks_go_with_it(void **state)
     assert_bytes(0);
 }
 
+static void give_of(const struct jm_supply *tenant, size_t size)
+{
+    struct jm_block *block = new_block(size);
+    block->tenant = tenant;
+    block->tenancy = tenant->tenancy;
+    assert_true(jm_reserve_give(block, false));
+}
+
+/* Of small blocks those that a heap grows by; and of large ones all. */
+static void what_a_tenant_collects_goes_to_the_os(void **state)
+{
+    static const struct jm_supply other = {.tenancy = 7};
+    const size_t sizes[] = {jm_small_block_min(), KIB(64), KIB(128), KIB(256), MIB(2)};
+    size_t all = 0;
+
+    (void)state;
+    jm_reserve_set_limit(MIB(16));
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        give_of(&taker, sizes[i]);
+        give_of(&other, sizes[i]);
+        all += 2 * sizes[i];
+    }
+    (void)give_spare(KIB(512));
+    jm_reserve_drop_large(&taker);
+    assert_bytes(all);
+    (void)give_spare(KIB(512));
+    fake_os_refuse(FAKE_UNMAP, 1, false, ENOMEM); /* what is refused waits for another time */
+    jm_reserve_drop_all(&taker);
+    assert_true(jm_reserve_bytes() > all - (KIB(128) + KIB(256) + MIB(2)));
+    jm_reserve_settle();
+    assert_bytes(all - (KIB(128) + KIB(256) + MIB(2)));
+    jm_reserve_drop_all(&taker);
+    assert_bytes(all - (KIB(128) + KIB(256) + MIB(2)));
+    jm_reserve_drop_all(&other);
+    assert_bytes(2 * (jm_small_block_min() + KIB(64)));
+}
+
 /* ---- An OS that does not take memory back ---- */
 
 static void what_the_os_does_not_take_stays_with_the_giver(void **state)
@@ -1163,6 +1200,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(large_blocks_that_are_not_worth_it_go_to_the_os),
         RESERVE_TEST(large_blocks_go_first),
         RESERVE_TEST(a_tenants_large_blocks_go_with_it),
+        RESERVE_TEST(what_a_tenant_collects_goes_to_the_os),
         RESERVE_TEST(what_the_os_does_not_take_stays_with_the_giver),
         RESERVE_TEST(what_must_be_kept_is_kept_past_the_bound),
         RESERVE_TEST(what_the_os_refused_goes_when_it_takes_it),

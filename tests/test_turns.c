@@ -163,7 +163,10 @@ static void the_turn_of_a_thread_that_is_gone_is_anybodys(void **state)
 
     (void)state;
     assert_true(jm_thread_is_gone(gone));
+    void *large = new_object(runtime, MIB(1));
     jm_store_relaxed(&runtime_of(runtime)->next, gone);
+    assert_ok(jsrtmem_free(large));
+    assert_int_equal(usage_of(runtime), 0); /* it was not left to somebody else */
     void *object = new_object(runtime, 100);
     assert_false(jm_runtime_is_wanted(runtime_of(runtime)));
     jm_store_relaxed(&runtime_of(runtime)->next, gone);
