@@ -269,7 +269,7 @@ bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool mus
 {
     size_t charge = block->charge;
     supply->has_large_spares |= jm_block_is_large(block);
-    supply->has_small_spares |= charge >= JM_RESERVE_GROWTH_MIN;
+    supply->has_small_spares |= charge >= JM_SMALL_BLOCK_GROWTH;
     block->tenant = supply;
     block->tenancy = supply->tenancy;
     unlink_block(supply, block);

@@ -53,6 +53,10 @@
 #define JM_SMALL_BLOCK_MIN JM_UNIT
 #define JM_SMALL_BLOCK_MAX ((size_t)4 << 20)
 
+/* All blocks of a heap but the first have so much where the limit allows it: what comes and goes in a steady loop stays
+ * in one. */
+#define JM_SMALL_BLOCK_GROWTH ((size_t)128 << 10)
+
 /* The smallest that there is: at least a page. */
 static inline size_t jm_small_block_min(void)
 {

@@ -4,11 +4,9 @@
 
 #include "large.h"
 
-/* A heap that grows takes a block of at most this part of what it holds, or of GROWTH_MIN: its slack stays small. */
+/* A heap that grows takes a block of at most this part of what it holds, or of JM_SMALL_BLOCK_GROWTH: its slack stays
+ * small. */
 #define GROWTH_DIVISOR 8
-
-/* All blocks but the first have this much where the limit allows it: what comes and goes in a steady loop stays in one. */
-#define GROWTH_MIN ((size_t)128 << 10)
 
 /* A sweep is worth its walk when this part of the small blocks is free, and this part of them was cut
  * into objects since the last one. Where less is free, what it joins is soon in pieces again: a heap that is
@@ -150,7 +148,7 @@ static size_t next_block(const struct jm_heap *heap, unsigned code)
     size_t smallest = smallest_block(code);
     size_t usage = jm_load_relaxed(&heap->supply.quota.usage);
     size_t share = usage / GROWTH_DIVISOR;
-    size_t size = usage != 0 && smallest < GROWTH_MIN ? GROWTH_MIN : smallest;
+    size_t size = usage != 0 && smallest < JM_SMALL_BLOCK_GROWTH ? JM_SMALL_BLOCK_GROWTH : smallest;
     while (2 * size <= share && 2 * size <= JM_SMALL_BLOCK_MAX) {
         size *= 2;
     }
@@ -168,7 +166,7 @@ static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
         return (struct jm_run){.block = NULL};
     }
     size_t least = jm_align_up(jm_class_granules[code], jm_page_granules());
-    size_t most = least + (GROWTH_MIN >> JM_GRANULE_BITS);
+    size_t most = least + (JM_SMALL_BLOCK_GROWTH >> JM_GRANULE_BITS);
     struct jm_run run = jm_sweep_find_hole(heap->arena, least, most + JM_HOLE_MIN);
     if (run.end - run.start == most + JM_HOLE_MIN) {
         run.end -= JM_HOLE_MIN;

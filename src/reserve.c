@@ -368,7 +368,7 @@ void jm_reserve_drop_large(const struct jm_supply *tenant)
 
 void jm_reserve_drop_all(const struct jm_supply *tenant)
 {
-    drop(tenant, JM_RESERVE_GROWTH_MIN);
+    drop(tenant, JM_SMALL_BLOCK_GROWTH);
 }
 
 void jm_reserve_settle(void)

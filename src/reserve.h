@@ -32,9 +32,6 @@ struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant);
 struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant);
 
-/* A heap grows by small blocks of this size and more. */
-#define JM_RESERVE_GROWTH_MIN ((size_t)128 << 10)
-
 /* Gives the large blocks that a tenant had to the OS; or those, and the small ones that it grew by. */
 void jm_reserve_drop_large(const struct jm_supply *tenant);
 void jm_reserve_drop_all(const struct jm_supply *tenant);
