@@ -6,6 +6,8 @@ struct jm_block jm_no_block;
 
 struct jm_arena jm_no_arena = {
     .span = {.block = &jm_no_block},
+    .longest_rest = UINT32_MAX,
+    .longest_hole = UINT32_MAX,
 };
 
 static struct jm_arena *copy_into(struct jm_block *block, const struct jm_arena *arena,
@@ -124,7 +126,7 @@ void jm_arena_retire_span(struct jm_arena *arena)
     uint32_t end = (uint32_t)jm_granule_of(block, arena->span.end);
     arena->span = jm_no_arena.span;
     if (end == block->granules) {
-        block->carved = next;
+        jm_arena_uncarve(arena, block, next);
     } else {
         jm_arena_free_run(arena, block, next, end);
     }
@@ -185,15 +187,21 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
 /* Makes what lies behind some block's objects the span, where an object of class `code` fits. */
 static void span_from_rest(struct jm_arena *arena, unsigned code)
 {
+    uint32_t longest = 0;
+    if (jm_class_granules[code] > arena->longest_rest) {
+        return;
+    }
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        uint32_t granules = (uint32_t)block->granules;
-        if (granules - block->carved >= jm_class_granules[code]) {
-            jm_arena_open_span(arena, block, block->carved, granules);
-            block->carved = granules;
+        uint32_t rest = (uint32_t)block->granules - block->carved;
+        if (rest >= jm_class_granules[code]) {
+            jm_arena_open_span(arena, block, block->carved, block->granules);
+            block->carved = (uint32_t)block->granules;
             return;
         }
+        longest = longest < rest ? rest : longest;
     }
+    arena->longest_rest = longest;
 }
 
 void jm_arena_choose_span(struct jm_arena *arena, unsigned code)
@@ -270,11 +278,11 @@ unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *
     return jm_is_queued(state) ? state - JM_QUEUED : jm_state_class(state);
 }
 
-size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
+size_t jm_arena_end_untold(const struct jm_arena *arena, const struct jm_block *block,
+                           size_t granule)
 {
-    return jm_load_relaxed(&block->map[granule]) == JM_HOLE
-               ? end_of_hole(arena, block, granule)
-               : granule + jm_class_granules[jm_arena_class_at(arena, block, granule)];
+    bool is_hole = jm_load_relaxed(&block->map[granule]) == JM_HOLE;
+    return is_hole ? end_of_hole(arena, block, granule) : next_start(arena, block, granule);
 }
 
 void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned kind,

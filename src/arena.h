@@ -65,6 +65,8 @@ struct jm_arena {
     struct jm_block *doubtful; /* the one block that may be empty, see giveback.c; or null */
     uint32_t cut;              /* granules of spans chosen and blocks opened since the last sweep */
     uint32_t left_free;        /* granules that were free after it */
+    uint32_t longest_rest;     /* no block has more granules behind its objects, */
+    uint32_t longest_hole;     /* nor in holes side by side */
     uint32_t random;           /* see jm_arena_draw */
     bool broken; /* free objects may be missing from the lists: to be swept before it grows much */
     uint8_t vain[JM_MAGNITUDES]; /* sweeps in vain for what the limit had no room for, by size */
@@ -276,6 +278,15 @@ void jm_arena_clear_lists(struct jm_arena *arena);
  * block; none where there is none. An object is to be cut off it at once. */
 void jm_arena_choose_span(struct jm_arena *arena, unsigned code);
 
+/* Makes what lies behind a granule of a block its rest. pre: nothing does. */
+static inline void jm_arena_uncarve(struct jm_arena *arena, struct jm_block *block,
+                                    uint32_t granule)
+{
+    uint32_t rest = (uint32_t)block->granules - granule;
+    block->carved = granule;
+    arena->longest_rest = arena->longest_rest < rest ? rest : arena->longest_rest;
+}
+
 /* Puts the span's rest back: behind a block's objects, or among its free ones. */
 void jm_arena_retire_span(struct jm_arena *arena);
 
@@ -302,7 +313,15 @@ static inline uint32_t jm_arena_span_granules(const struct jm_arena *arena)
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block);
 
 /* The granule where the object or the hole ends that starts at a granule of the arena's. */
-size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_block *block, size_t granule);
+size_t jm_arena_end_untold(const struct jm_arena *arena, const struct jm_block *block,
+                           size_t granule); /* where its state does not tell */
+JM_INLINE size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_block *block,
+                                 size_t granule)
+{
+    size_t granules = jm_state_granules[jm_load_relaxed(&block->map[granule])];
+    return JM_LIKELY(granules != 0) ? granule + granules
+                                    : jm_arena_end_untold(arena, block, granule);
+}
 
 /* The class of such an object, whatever its state. */
 unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *block,

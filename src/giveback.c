@@ -186,16 +186,22 @@ static bool release_all_large(struct jm_heap *heap)
     return heap->refused_large == NULL;
 }
 
+/* True where the small block in doubt is empty. */
+static bool keeps_one(struct jm_heap *heap)
+{
+    struct jm_block *block = heap->arena == NULL ? NULL : heap->arena->doubtful;
+    return block != NULL && !is_used(heap, block);
+}
+
 /* Until nothing more becomes empty: the host may free inside its callback. */
 static void release_empties(struct jm_heap *heap, bool keep_one)
 {
     bool small = true;
     bool large;
-    /* Should the host leave its callback by a jump. */
-    heap->untidy = true;
-    heap->untidy_small |= !keep_one;
+    heap->untidy = true; /* should the host leave its callback by a jump */
     do {
         heap->emptied = false;
+        heap->untidy_small |= !keep_one && keeps_one(heap);
         if (heap->untidy_small) {
             small = release_all_small(heap, keep_one);
         }

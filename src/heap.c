@@ -29,7 +29,8 @@
 #define NEED_MOST_DIVISOR 64
 #define NEED_VAIN_MAX 8
 #define NEED_FREE_DIVISOR 4
-#define NEED_SAMPLES 64 /* which are most of the time that a refusal takes */
+#define NEED_SAMPLES 64
+#define NEED_SAMPLES_FIRST 16 /* which tell most of the times that less is free */
 
 JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena, NULL};
 
@@ -218,12 +219,19 @@ static uint8_t *vain_of(struct jm_arena *arena, size_t bytes)
 }
 
 /* Counts a request of a heap that is not swept at once. */
-static void count_need(struct jm_arena *arena, size_t carved, size_t bytes)
+static void count_need(struct jm_arena *arena, struct jm_carved carved, size_t bytes)
 {
     size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
-    size_t most = carved / NEED_MOST_DIVISOR;
+    size_t most = carved.objects / NEED_MOST_DIVISOR;
     weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
     arena->cut += (uint32_t)(weight >> *vain_of(arena, bytes));
+}
+
+/* Whether so many granules seem to be free. */
+static bool seems_free(struct jm_arena *arena, struct jm_carved carved, size_t least)
+{
+    return jm_sweep_guess_free(arena, carved, NEED_SAMPLES_FIRST) >= least / 4 * 3 &&
+           jm_sweep_guess_free(arena, carved, NEED_SAMPLES) >= least;
 }
 
 bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes)
@@ -235,12 +243,11 @@ bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes)
         return false;
     }
     jm_arena_retire_span(arena);
-    size_t carved = jm_sweep_carved(&heap->supply);
+    struct jm_carved carved = jm_sweep_carved(&heap->supply);
     count_need(arena, carved, bytes);
-    bool pressed = arena->broken || carved <= SWEEP_AT_ONCE ||
-                   arena->cut >= carved / SWEEP_CUT_DIVISOR ||
-                   jm_sweep_guess_free(arena, carved, NEED_SAMPLES) >=
-                       arena->left_free + carved / NEED_FREE_DIVISOR;
+    bool pressed = arena->broken || carved.objects <= SWEEP_AT_ONCE ||
+                   arena->cut >= carved.objects / SWEEP_CUT_DIVISOR ||
+                   seems_free(arena, carved, arena->left_free + carved.objects / NEED_FREE_DIVISOR);
     uint8_t *vain = vain_of(arena, bytes);
     if (pressed && *vain < NEED_VAIN_MAX) {
         (*vain)++; /* until it has helped */
@@ -252,14 +259,14 @@ bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes)
  * where lists are broken. pre: there is no span. */
 static bool is_sweep_due(struct jm_arena *arena)
 {
-    size_t carved = jm_sweep_carved(arena->supply);
-    if (arena->broken && carved <= SWEEP_AT_ONCE) {
+    struct jm_carved carved = jm_sweep_carved(arena->supply);
+    if (arena->broken && carved.objects <= SWEEP_AT_ONCE) {
         return true;
     }
-    bool due = arena->cut >= carved / SWEEP_CUT_DIVISOR;
-    return due &&
-           (arena->broken || carved <= SWEEP_ANYWAY ||
-            jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >= carved / SWEEP_FREE_DIVISOR);
+    bool due = arena->cut >= carved.objects / SWEEP_CUT_DIVISOR;
+    return due && (arena->broken || carved.objects <= SWEEP_ANYWAY ||
+                   jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >=
+                       carved.objects / SWEEP_FREE_DIVISOR);
 }
 
 /* Takes what is free in class `code`, and what was freed last if that is of it. NULL: there is none. */

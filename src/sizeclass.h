@@ -26,12 +26,14 @@ static_assert(JM_FREE + JM_CLASSES < JM_HOLE && JM_HOLE <= JM_WITNESS && JM_HOLE
                   JM_PLAIN + JM_CLASSES <= UINT8_MAX,
               "a state byte holds what it should");
 
-/* The classes' granules, in the order of their codes. */
+/* The classes' granules, in the order of their codes; first those that the state of a queued object tells. */
 /* clang-format off */
-#define JM_FOR_CLASSES(X)                                                                          \
+#define JM_FOR_QUEUED_CLASSES(X)                                                                   \
     X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)                                                        \
-    X(9) X(10) X(11) X(12) X(13) X(14) X(16) X(18) X(20) X(22) X(25) X(28) X(32) X(36) X(41)       \
-    X(46) X(52) X(59) X(64)                                                                        \
+    X(9) X(10) X(11) X(12) X(13) X(14) X(16) X(18) X(20) X(22) X(25)
+#define JM_FOR_CLASSES(X)                                                                          \
+    JM_FOR_QUEUED_CLASSES(X)                                                                       \
+    X(28) X(32) X(36) X(41) X(46) X(52) X(59) X(64)                                                \
     X(72) X(80) X(88) X(96) X(104) X(112) X(128) X(144) X(160) X(176) X(200) X(224) X(256)         \
     X(288) X(328) X(368) X(416) X(472) X(512)                                                      \
     X(576) X(640) X(704) X(768) X(832) X(896) X(1024) X(1152) X(1280) X(1408) X(1600) X(1792)      \
@@ -43,6 +45,8 @@ static_assert(JM_FREE + JM_CLASSES < JM_HOLE && JM_HOLE <= JM_WITNESS && JM_HOLE
 extern JM_HIDDEN const uint8_t jm_class_sizes[JM_STEP_MAX + 1]; /* by bytes: the class that fits */
 extern JM_HIDDEN const uint8_t jm_class_steps[65]; /* by count of units: the step that fits */
 extern JM_HIDDEN const uint16_t jm_class_granules[JM_CLASSES + 1]; /* by code */
+extern JM_HIDDEN const uint16_t
+    jm_state_granules[UINT8_MAX + 1]; /* by state; 0: it tells no class */
 
 /* True where an object of class `larger` is a quarter larger than one of `code` at most: it may serve a request for
  * `code`, as it is, and stays what it is where it is to become one of `code`. */

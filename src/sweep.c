@@ -21,6 +21,7 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
         return false;
     }
     jm_store_relaxed(&block->map[first], JM_HOLE);
+    sweep->arena->longest_hole = UINT32_MAX; /* there may be others beside it */
     sweep->given += (last - first) << JM_GRANULE_BITS;
     jm_arena_free_run(sweep->arena, block, start, first);
     jm_arena_free_run(sweep->arena, block, last, end);
@@ -35,7 +36,7 @@ static void flush_run(struct sweep *sweep, struct jm_block *block, size_t start,
         block->carved = is_rest ? (uint32_t)block->granules : block->carved;
         block->touched = block->touched < block->carved ? block->carved : block->touched;
     } else if (is_rest) {
-        block->carved = (uint32_t)start;
+        jm_arena_uncarve(sweep->arena, block, (uint32_t)start);
     } else {
         sweep->left += end - start;
         jm_arena_free_run(sweep->arena, block, start, end);
@@ -116,13 +117,19 @@ static struct jm_run find_hole_in(struct jm_block *block, size_t least, size_t m
 
 struct jm_run jm_sweep_find_hole(struct jm_arena *arena, size_t least, size_t most)
 {
-    jm_arena_retire_span(arena);
     struct jm_run run = {.block = NULL};
+    if (least > arena->longest_hole) {
+        return run;
+    }
+    jm_arena_retire_span(arena);
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL && run.block == NULL; block = jm_load_relaxed(&block->next)) {
         if ((jm_block_size(block) - block->charge) >> JM_GRANULE_BITS >= least) {
             run = find_hole_in(block, least, most);
         }
+    }
+    if (run.block == NULL) {
+        arena->longest_hole = (uint32_t)least - 1;
     }
     return run;
 }
@@ -186,13 +193,14 @@ struct jm_live jm_sweep_live(const struct jm_supply *supply)
     return live;
 }
 
-size_t jm_sweep_carved(const struct jm_supply *supply)
+struct jm_carved jm_sweep_carved(const struct jm_supply *supply)
 {
-    size_t carved = 0;
+    struct jm_carved carved = {0, 0};
     const struct jm_block *block = jm_load_relaxed(&supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        size_t holes = jm_block_size(block) - block->charge;
-        carved += block->carved - block->first - (holes >> JM_GRANULE_BITS);
+        size_t holes = (jm_block_size(block) - block->charge) >> JM_GRANULE_BITS;
+        carved.objects += block->carved - block->first - holes;
+        carved.holes += holes;
     }
     return carved;
 }
@@ -221,21 +229,10 @@ static unsigned state_around(const struct jm_block *block, size_t granule)
     return states == 0 ? JM_HOLE : jm_last_state(states);
 }
 
-/* Objects and holes of all small blocks, in granules. */
-static size_t extent_of(const struct jm_supply *supply)
-{
-    size_t extent = 0;
-    const struct jm_block *block = jm_load_relaxed(&supply->small);
-    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        extent += block->carved - block->first;
-    }
-    return extent;
-}
-
 /* A large object counts as often as it is met, not where it begins: of a few, most parts of a map show nothing. */
-size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved, size_t samples)
+size_t jm_sweep_guess_free(struct jm_arena *arena, struct jm_carved carved, size_t samples)
 {
-    const size_t step = extent_of(arena->supply) / samples + 1;
+    const size_t step = (carved.objects + carved.holes) / samples + 1;
     size_t met = 0;
     size_t free = 0;
     const struct jm_block *block = jm_load_relaxed(&arena->supply->small);
@@ -247,5 +244,5 @@ size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved, size_t samples
             free += jm_is_free(state);
         }
     }
-    return met == 0 ? 0 : (size_t)((uint64_t)carved * free / met);
+    return met == 0 ? 0 : (size_t)((uint64_t)carved.objects * free / met);
 }

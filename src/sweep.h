@@ -26,21 +26,25 @@ struct jm_run {
  * they go where something large has no room otherwise. */
 #define JM_HOLE_MIN ((size_t)64 << 10 >> JM_GRANULE_BITS)
 
-/* The first hole of at least `least` granules, or so much of it as `most`; both are whole pages. post: the span is
- * retired. */
+/* The first hole of at least `least` granules, or so much of it as `most`; both are whole pages. Where there is one, the
+ * span is retired. */
 struct jm_run jm_sweep_find_hole(struct jm_arena *arena, size_t least, size_t most);
 
 /* Makes a hole the span. pre: its pages were acquired. */
 void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run);
 
-/* Granules of objects, live, free or queued, in all small blocks. pre: no span, or its rest counts as carved. */
-size_t jm_sweep_carved(const struct jm_supply *supply);
+/* What is carved of all small blocks, in granules: objects, live, free or queued, and holes. pre: no span, or its rest
+ * counts as objects. */
+struct jm_carved {
+    size_t objects, holes;
+};
+struct jm_carved jm_sweep_carved(const struct jm_supply *supply);
 
 /* What is free in all small blocks, in granules. pre: they were swept, and nothing has changed. */
 size_t jm_sweep_free(const struct jm_arena *arena);
 
-/* Those of the granules carved that are free, more or less: guessed from so many of them, and one more a block. */
-size_t jm_sweep_guess_free(struct jm_arena *arena, size_t carved, size_t samples);
+/* Those of the objects' granules that are free, more or less: guessed from so many of them, and one more a block. */
+size_t jm_sweep_guess_free(struct jm_arena *arena, struct jm_carved carved, size_t samples);
 
 /* What is live in all small blocks, which is what no thread has freed. Any thread may call, between
  * jm_pagemap_enter and jm_pagemap_leave or as the heap's user. */

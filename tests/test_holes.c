@@ -112,7 +112,7 @@ static size_t count_carved(void)
 {
     jm_arena_retire_span(HEAP->arena);
     struct heap_walk walk = check();
-    size_t carved = jm_sweep_carved(&HEAP->supply);
+    size_t carved = jm_sweep_carved(&HEAP->supply).objects;
     assert_int_equal(carved << JM_GRANULE_BITS, walk.live_bytes + walk.free_bytes);
     return carved;
 }
@@ -343,9 +343,9 @@ static void a_guess_that_meets_holes_only_finds_nothing(void **state)
     (void)state;
     thin_out();
     jm_heap_collect(HEAP);
-    size_t carved = jm_sweep_carved(&HEAP->supply);
+    struct jm_carved carved = jm_sweep_carved(&HEAP->supply);
     for (int i = 0; i < 20; i++) {
-        assert_true(jm_sweep_guess_free(HEAP->arena, carved, 1) <= carved);
+        assert_true(jm_sweep_guess_free(HEAP->arena, carved, 1) <= carved.objects);
     }
 }
 

@@ -124,6 +124,22 @@ static void a_queued_object_keeps_its_class_where_there_is_a_value_for_it(void *
     }
 }
 
+/* Whatever the state, it tells the granules of its class, or that it tells none. */
+static void states_tell_their_granules(void **state)
+{
+    (void)state;
+    for (unsigned value = 0; value <= UINT8_MAX; value++) {
+        size_t granules = 0;
+
+        if (jm_is_live(value) || jm_is_free(value)) {
+            granules = jm_class_granules[jm_state_class(value)];
+        } else if (jm_is_queued(value) && value != JM_QUEUED) {
+            granules = jm_class_granules[value - JM_QUEUED];
+        }
+        assert_int_equal(jm_state_granules[value], granules);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +151,7 @@ int main(void)
         cmocka_unit_test(the_largest_class_within_a_stretch),
         cmocka_unit_test(a_state_byte_says_one_thing),
         cmocka_unit_test(a_queued_object_keeps_its_class_where_there_is_a_value_for_it),
+        cmocka_unit_test(states_tell_their_granules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,7 @@ static struct heap_walk swept(void)
     assert_int_equal(walk.live_objects, before.live_objects);
     assert_int_equal(walk.live_bytes, before.live_bytes);
     assert_int_equal(walk.queued_objects, before.queued_objects);
-    assert_int_equal(jm_sweep_carved(&HEAP->supply) << JM_GRANULE_BITS,
+    assert_int_equal(jm_sweep_carved(&HEAP->supply).objects << JM_GRANULE_BITS,
                      walk.live_bytes + walk.free_bytes);
     assert_ptr_equal(HEAP->arena->span.block, &jm_no_block);
     assert_false(HEAP->arena->broken);
@@ -385,7 +385,7 @@ static void guess(size_t *guessed, size_t *real)
 {
     jm_arena_retire_span(HEAP->arena);
     *real = assert_heap(HEAP, HEAP_LISTS).free_bytes;
-    size_t carved = jm_sweep_carved(&HEAP->supply);
+    struct jm_carved carved = jm_sweep_carved(&HEAP->supply);
     *guessed = jm_sweep_guess_free(HEAP->arena, carved, 128) << JM_GRANULE_BITS;
 }
 

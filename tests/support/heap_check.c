@@ -44,6 +44,7 @@ struct tiles {
     uint64_t segments;    /* that hold queued objects */
     size_t free_granules; /* of the free object that ends here, 0: none does */
     size_t witnesses;
+    size_t hole_granules; /* of the holes that end here, 0: none does */
 };
 
 static const char *check_object(struct check *check, const struct jm_block *block, size_t granule,
@@ -94,7 +95,7 @@ static const char *check_object(struct check *check, const struct jm_block *bloc
 static const char *check_tiles(struct check *check, const struct jm_block *block)
 {
     struct stretch span = span_in(check->heap, block);
-    struct tiles tiles = {0, 0, 0, 0};
+    struct tiles tiles = {0};
     size_t first = block->first;
     size_t granule = first;
     size_t holes = 0;
@@ -102,7 +103,7 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     while (granule < block->carved) {
         if (granule == span.start) {
             span_seen = true;
-            tiles.free_granules = 0;
+            tiles.free_granules = tiles.hole_granules = 0;
             if (span.end > block->carved || !map_is_clear(block, span.start, span.end)) {
                 return "the span is not what it should be";
             }
@@ -116,10 +117,15 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
             if (granule % page != 0 || end % page != 0) {
                 return "a hole is no page";
             }
+            tiles.hole_granules += end - granule;
+            if (tiles.hole_granules > check->heap->arena->longest_hole) {
+                return "a hole is longer than the arena says";
+            }
             holes += (end - granule) << JM_GRANULE_BITS;
             granule = end;
             continue;
         }
+        tiles.hole_granules = 0;
         const char *fault = check_object(check, block, granule, &tiles);
         if (fault != NULL) {
             return fault;
@@ -185,6 +191,10 @@ static const char *check_small(struct check *check, const struct jm_block *block
     }
     if (block->carved > block->granules || block->carved < block->first) {
         return "a small block's bounds";
+    }
+    if (check->heap->arena != NULL &&
+        block->granules - block->carved > check->heap->arena->longest_rest) {
+        return "a block has more behind its objects than the arena says";
     }
     for (size_t offset = 0; offset < jm_block_size(block); offset += JM_UNIT) {
         const jm_token *token = jm_pagemap_token(block->start + offset);
