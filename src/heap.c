@@ -452,8 +452,7 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
     return block == NULL ? 0 : jm_large_usable(block);
 }
 
-/* Frees what was a live small object a moment ago. False: it is that no more. Of frees that race without
- * entering, one wins. */
+/* Frees what was a live small object a moment ago. False: it is that no more: another thread was first. */
 static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state)
 {
     uint8_t live = jm_load_relaxed(state);

@@ -139,6 +139,23 @@ static inline void *refill(struct jm_heap *heap, unsigned code)
     return object;
 }
 
+/* The arena of a heap whose next allocation or free nobody has to notice. NULL: there is none. */
+static inline struct jm_arena *unnoticed(const struct jm_heap *heap)
+{
+    return heap->done == 0 ? heap->arena : NULL;
+}
+
+/* What is free, on a visit. */
+static inline void *take_visiting(struct jm_heap *heap, unsigned code)
+{
+    struct jm_arena *arena = unnoticed(heap);
+    void *object = arena == NULL ? NULL : jm_arena_pop_last(arena, code);
+    if (object == NULL && arena != NULL) {
+        object = jm_arena_pop(arena, code);
+    }
+    return object != NULL ? object : refill(heap, code);
+}
+
 /* In a runtime that the thread has not entered, and that nobody uses. */
 static JM_NOINLINE void *alloc_visiting(JsRuntimeHandle handle, size_t size)
 {
@@ -146,7 +163,7 @@ static JM_NOINLINE void *alloc_visiting(JsRuntimeHandle handle, size_t size)
     struct jm_ref ref = jm_runtime_find(handle);
     if (ref.slot != NULL && size <= JM_SMALL_MAX && jm_runtime_visit(jm_runtime_at(ref))) {
         if (jm_registry_holds(ref)) {
-            object = refill(&jm_runtime_at(ref)->heap, jm_class_of_size(size));
+            object = take_visiting(&jm_runtime_at(ref)->heap, jm_class_of_size(size));
         }
         jm_runtime_end_visit(jm_runtime_at(ref));
     }
@@ -368,13 +385,30 @@ static JM_NOINLINE JsErrorCode free_rest(void *pointer)
     return heap != NULL && free_in(heap, pointer) ? JsNoError : refuse_free(pointer);
 }
 
+/* Frees a small object that is no witness, as where the runtime is entered. False: it is none. */
+static inline bool free_plain(struct jm_heap *heap, void *pointer)
+{
+    struct jm_arena *arena = unnoticed(heap);
+    jm_state *state;
+    if (arena == NULL || !jm_arena_peek(arena, pointer, &state)) {
+        return false;
+    }
+    size_t code = jm_load_byte(state);
+    if (!jm_exceeds_by(&code, JM_PLAIN)) {
+        return false;
+    }
+    jm_arena_push(arena, state, pointer, code);
+    return true;
+}
+
 /* Frees an object of a runtime that nobody uses. False: it is none, or somebody does. */
 static inline bool free_visiting(struct jm_heap *heap, void *pointer)
 {
     if (!jm_runtime_visit(jm_runtime_of_heap(heap))) {
         return false;
     }
-    bool freed = jm_heap_free(heap, pointer); /* which may have become another's */
+    /* The heap may have become another's. */
+    bool freed = free_plain(heap, pointer) || jm_heap_free(heap, pointer);
     if (JM_UNLIKELY(heap->untidy)) {
         tidy(heap);
     } else {
