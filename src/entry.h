@@ -61,12 +61,14 @@ static inline void jm_runtime_end_visit(struct jm_runtime *runtime)
     jm_store_release(&runtime->owner, 0);
 }
 
-/* Makes `owner` agree with what the calling thread has left in the runtime. */
+/* Makes `owner` agree with what the calling thread has left in the runtime: outside of callbacks, no operation, whose
+ * count lies in another cache line. */
 static inline void jm_runtime_settle_owner(struct jm_runtime *runtime)
 {
+    JM_ASSERT(jm_thread.calls != NULL || runtime->heap.supply.quota.operations == 0);
     if (runtime->entries > 0) {
         jm_store_relaxed(&runtime->owner, jm_runtime_my_owner(true));
-    } else if (runtime->heap.supply.quota.operations > 0) {
+    } else if (jm_thread.calls != NULL && runtime->heap.supply.quota.operations > 0) {
         jm_store_relaxed(&runtime->owner, jm_runtime_my_owner(false));
     } else {
         jm_store_release(&runtime->owner, 0);
