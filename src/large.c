@@ -5,9 +5,32 @@
 /* Large objects have at least this much, so that no two of them start in one unit of the map. */
 #define LARGE_MIN JM_UNIT
 
+/* Where the limit leaves room, sizes come in so many steps to the next power of two: a block that an object leaves behind
+ * serves the next one that is nearly as large. */
+#define STEPS 8
+
 size_t jm_large_bytes(size_t size)
 {
     return jm_align_up((size < LARGE_MIN ? LARGE_MIN : size) + JM_PAD, jm_os_page_size());
+}
+
+/* The same for the largest object of the step that `size` is in; not beyond PTRDIFF_MAX. */
+static size_t bytes_of_step(size_t size)
+{
+    const size_t page = jm_os_page_size();
+    size_t step = page;
+    while (size / step >= 2 * STEPS) {
+        step *= 2;
+    }
+    size_t largest = step == page ? size : jm_align_up(size, step);
+    return jm_large_bytes(jm_large_is_possible(largest, JM_GRANULE) ? largest : size);
+}
+
+/* What to ask for beyond what a block has. */
+static size_t bytes_to_ask(const struct jm_heap *heap, size_t size, size_t has)
+{
+    size_t bytes = bytes_of_step(size);
+    return jm_quota_allows(&heap->supply.quota, bytes - has) ? bytes : jm_large_bytes(size);
 }
 
 bool jm_large_is_possible(size_t size, size_t alignment)
@@ -39,7 +62,7 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
         *verdict = JM_REFUSED_SIZE;
         return NULL;
     }
-    size_t bytes = jm_large_bytes(size);
+    size_t bytes = bytes_to_ask(heap, size, 0);
     make_room(heap, bytes);
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
     return block == NULL ? NULL : show(block, 0);
@@ -80,8 +103,9 @@ static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
                     enum jm_verdict *verdict)
 {
     const void *pointer = block->start;
-    if (block->resizable && !jm_quota_in_callback(&heap->supply.quota)) {
-        (void)jm_block_shrink(&heap->supply, block, jm_large_bytes(size));
+    size_t bytes = bytes_of_step(size);
+    if (block->resizable && bytes < block->charge && !jm_quota_in_callback(&heap->supply.quota)) {
+        (void)jm_block_shrink(&heap->supply, block, bytes);
     }
     return is_live(heap, block, pointer, verdict) ? show(block, jm_large_usable(block)) : NULL;
 }
@@ -93,8 +117,9 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (!block->resizable) {
         return jm_heap_move(heap, pointer, size, verdict);
     }
-    size_t bytes = jm_large_bytes(size);
-    make_room(heap, bytes - jm_load_relaxed(&block->usable));
+    size_t has = jm_load_relaxed(&block->usable);
+    size_t bytes = bytes_to_ask(heap, size, has);
+    make_room(heap, bytes - has);
     if (!is_live(heap, block, pointer, verdict)) {
         return NULL;
     }
@@ -113,10 +138,6 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
 void *jm_large_resize(struct jm_heap *heap, struct jm_block *block, size_t size,
                       enum jm_verdict *verdict)
 {
-    size_t usable = jm_load_relaxed(&block->usable);
-    if (jm_large_bytes(size) == usable) {
-        return block->start;
-    }
-    return size <= usable - JM_PAD ? shrink(heap, block, size, verdict)
-                                   : grow(heap, block, size, verdict);
+    return size <= jm_large_usable(block) ? shrink(heap, block, size, verdict)
+                                          : grow(heap, block, size, verdict);
 }

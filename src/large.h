@@ -9,7 +9,7 @@
 
 #include "heap.h"
 
-/* The bytes of the block that an object of `size` has. */
+/* The bytes of the smallest block that an object of `size` can have. */
 size_t jm_large_bytes(size_t size);
 
 /* True where the block of an object and what aligns it are within PTRDIFF_MAX. */

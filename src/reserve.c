@@ -12,6 +12,15 @@
 #define BINS 9
 static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
 
+/* Large blocks are looked for in one of so many lists, by their tenant, */
+#define LARGE_LISTS 32
+
+/* among so many that came last. */
+#define LARGE_STEPS 32
+
+/* Of one that fits no more than this part of what is asked for is cut off. */
+#define SURPLUS_DIVISOR 4
+
 /*
  * Process state.
  *
@@ -22,23 +31,18 @@ static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_SMALL_BLOCK_MAX, "a bin p
  */
 static struct {
     struct jm_lock lock, trimming;
-    struct jm_block *bins[BINS]; /* small ones, as their tenants left them */
-    struct jm_block *large;      /* for the tenants that had them, the latest first */
-    struct jm_block *going;      /* of those, to go to the OS next: in the order of addresses */
-    uint32_t looked_in;          /* the epoch in which leftovers were looked at last */
-    struct jm_block *leftovers;  /* with holes, or read when they came: for the OS only */
+    struct jm_block *bins[BINS];         /* small ones, as their tenants left them */
+    struct jm_block *large[LARGE_LISTS]; /* for the tenants that had them, the latest first */
+    unsigned next_large;                 /* the list that blocks go from next */
+    struct jm_block *going;     /* of those, to go to the OS next: in the order of addresses */
+    uint32_t looked_in;         /* the epoch in which leftovers were looked at last */
+    struct jm_block *leftovers; /* with holes, or read when they came: for the OS only */
     _Atomic(size_t) bytes, limit;
     _Atomic(bool) has_leftovers;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
 
 /* What is chosen at once to go where the bound is reached is this part of it. */
 #define TRIM_DIVISOR 8
-
-/* So many of the large blocks are looked at for one that fits. */
-#define LARGE_STEPS 32
-
-/* Of one that fits no more than this part of what is asked for is cut off. */
-#define SURPLUS_DIVISOR 4
 
 /* Steps that a released block waits for its readers before it is put aside. */
 #define PATIENCE 32
@@ -97,15 +101,24 @@ static unsigned bin_of(size_t size)
     return bin;
 }
 
-/* The list of blocks that can be used again which a block belongs to. NULL: it is for the OS. */
+static struct jm_block **large_of(const struct jm_supply *tenant)
+{
+    return &reserve.large[(uintptr_t)tenant / sizeof *tenant % LARGE_LISTS];
+}
+
+/* The list that a block lies in while it can be used again. */
+static struct jm_block **home_of(const struct jm_block *block)
+{
+    return jm_block_is_large(block) ? large_of(block->tenant)
+                                    : &reserve.bins[bin_of(block->charge)];
+}
+
+/* The same, or NULL where a block is for the OS. */
 static struct jm_block **list_for(const struct jm_block *block)
 {
-    if (jm_block_is_large(block)) {
-        bool keeps = block->resizable && block->charge <= JM_RESERVE_LARGE_MAX;
-        return keeps ? &reserve.large : NULL;
-    }
-    bool keeps = block->charge == jm_block_size(block);
-    return keeps ? &reserve.bins[bin_of(block->charge)] : NULL;
+    bool keeps =
+        jm_block_is_large(block) ? block->resizable : block->charge == jm_block_size(block);
+    return keeps ? home_of(block) : NULL;
 }
 
 /* With the count of bytes. pre: the lock is held. */
@@ -122,18 +135,39 @@ static struct jm_block *pop(struct jm_block **list)
     return block;
 }
 
+/* Moves a chain's blocks to another, until they have so many bytes. Returns what they have. */
+static size_t move_some(struct jm_block **from, struct jm_block **to, size_t bytes)
+{
+    size_t sum = 0;
+    while (*from != NULL && sum < bytes) {
+        sum += (*from)->charge;
+        jm_chain_push(to, jm_chain_pop(from));
+    }
+    return sum;
+}
+
+/* The same for a list of large blocks, of which the oldest go. */
+static size_t move_oldest(struct jm_block **from, struct jm_block **to, size_t bytes)
+{
+    struct jm_block *oldest_first = NULL;
+    (void)move_some(from, &oldest_first, SIZE_MAX);
+    size_t sum = move_some(&oldest_first, to, bytes);
+    (void)move_some(&oldest_first, from, SIZE_MAX);
+    return sum;
+}
+
 /* Chooses what goes, of so many bytes or a little more: large blocks first. pre: nothing is chosen. */
 static void choose_going(size_t bytes)
 {
     struct jm_block *chosen = NULL;
     size_t sum = 0;
     jm_lock_take(&reserve.lock);
-    for (unsigned i = BINS + 1; i-- > 0;) {
-        struct jm_block **list = i == BINS ? &reserve.large : &reserve.bins[i];
-        while (*list != NULL && sum < bytes) {
-            sum += (*list)->charge;
-            jm_chain_push(&chosen, jm_chain_pop(list));
-        }
+    for (unsigned i = 0; i < LARGE_LISTS && sum < bytes; i++) {
+        struct jm_block **list = &reserve.large[reserve.next_large++ % LARGE_LISTS];
+        sum += move_oldest(list, &chosen, bytes - sum);
+    }
+    for (unsigned bin = BINS; bin-- > 0 && sum < bytes;) {
+        sum += move_some(&reserve.bins[bin], &chosen, bytes - sum);
     }
     jm_lock_drop(&reserve.lock);
     reserve.going = jm_chain_sort(chosen);
@@ -155,7 +189,7 @@ static void put_back(struct jm_block **blocks)
     jm_lock_take(&reserve.lock);
     while (*blocks != NULL) {
         struct jm_block *block = jm_chain_pop(blocks);
-        jm_chain_push(list_for(block), block);
+        jm_chain_push(home_of(block), block);
     }
     jm_lock_drop(&reserve.lock);
 }
@@ -287,11 +321,11 @@ static bool serves(const struct jm_block *block, size_t size, size_t alignment,
     return is_close && is_aligned && is_of(block, tenant);
 }
 
-/* The place in the list of the best block among the first ones. NULL: none serves. pre: the lock is held. */
+/* The place in its list of the best block among the first ones. NULL: none serves. pre: the lock is held. */
 static struct jm_block **find_large(size_t size, size_t alignment, const struct jm_supply *tenant)
 {
     struct jm_block **best = NULL;
-    struct jm_block **place = &reserve.large;
+    struct jm_block **place = large_of(tenant);
     for (unsigned steps = 0; *place != NULL && steps < LARGE_STEPS; steps++) {
         if (serves(*place, size, alignment, tenant) &&
             (best == NULL || (*place)->charge < (*best)->charge)) {
@@ -349,7 +383,7 @@ static void drop(const struct jm_supply *tenant, size_t least)
             move_of(&reserve.bins[bin], &dropped, tenant, least);
         }
     }
-    move_of(&reserve.large, &dropped, tenant, least);
+    move_of(large_of(tenant), &dropped, tenant, least);
     move_of(&reserve.going, &dropped, tenant, least);
     jm_lock_drop(&reserve.lock);
     dropped = jm_chain_sort(dropped);
@@ -381,19 +415,20 @@ void jm_reserve_settle(void)
 }
 
 /*
- * Where the bound does not allow a block, others go, unless it is larger than what is chosen at once. That is a
- * part of the bound: of many, some are neighbours, and to give those in one call takes a fraction of the time that
+ * Where the bound does not allow a block, others go. What is chosen at once is a part of the bound, or as much as the
+ * block: of many, some are neighbours, and to give those in one call takes a fraction of the time that
  * one by one does. Those that are chosen go one call after the other, as room is needed.
  */
 static void make_room(size_t size)
 {
-    size_t part = jm_load_relaxed(&reserve.limit) / TRIM_DIVISOR;
-    if (fits(size) || size > part) {
+    size_t limit = jm_load_relaxed(&reserve.limit);
+    size_t part = limit / TRIM_DIVISOR;
+    if (fits(size) || size > limit) {
         return;
     }
     jm_lock_take(&reserve.trimming);
     bool taken = true;
-    while (taken && !fits(size) && have_going(part)) {
+    while (taken && !fits(size) && have_going(size > part ? size : part)) {
         taken = give_first(&reserve.going);
     }
     if (!taken) {

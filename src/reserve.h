@@ -19,9 +19,6 @@
 /* Blocks may wait past the bound for readers to leave them; with more than this, whoever gives waits. */
 #define JM_RESERVE_WAITING_MAX ((size_t)32 << 20)
 
-/* Larger ones of the large blocks are not kept either. */
-#define JM_RESERVE_LARGE_MAX ((size_t)16 << 20)
-
 /* Reads the bound from the environment. */
 void jm_reserve_init(void);
 

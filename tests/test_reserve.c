@@ -128,11 +128,9 @@ static void a_block_that_does_not_fit_leaves_the_others(void **state)
     (void)state;
     jm_reserve_set_limit(KIB(256) - 1);
     give(KIB(128));
-    give(KIB(128));
-    assert_bytes(KIB(128));
     give(KIB(64));
     assert_bytes(KIB(192));
-    give(KIB(64));
+    give(KIB(256));
     assert_bytes(KIB(192));
 }
 
@@ -436,9 +434,6 @@ static void a_full_reserve_makes_room(void **state)
     }
     jm_reserve_drop_large(&taker); /* there are small ones only, some of which are chosen */
     assert_bytes(24 * size);
-    give(4 * size); /* more than an eighth: not worth what would have to go */
-    assert_bytes(24 * size);
-    assert_int_equal(fake_os_calls(FAKE_UNMAP), 5);
     fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
     struct jm_block *block = new_block(size);
     assert_false(jm_reserve_give(block, false));
@@ -462,6 +457,23 @@ static void a_full_reserve_makes_room(void **state)
 }
 
 /* Of neighbours, all that were chosen go at once. */
+static void a_full_reserve_makes_room_for_a_larger_block(void **state)
+{
+    const size_t size = KIB(64);
+
+    (void)state;
+    jm_reserve_set_limit(24 * size);
+    for (size_t i = 1; i <= 24; i++) {
+        give(size);
+    }
+    give(8 * size);
+    assert_bytes(24 * size);
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 8);
+    give(32 * size); /* more than the bound */
+    assert_bytes(24 * size);
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 9);
+}
+
 static void a_full_reserve_gives_neighbours_in_one_call(void **state)
 {
     const size_t size = jm_small_block_min();
@@ -611,16 +623,36 @@ static void large_blocks_that_are_not_worth_it_go_to_the_os(void **state)
 {
     (void)state;
     jm_reserve_set_limit(MIB(64));
-    (void)give_spare(JM_RESERVE_LARGE_MAX + jm_os_page_size());
+    (void)give_spare(MIB(64) + jm_os_page_size());
     assert_bytes(0);
     assert_true(jm_reserve_give(new_spare(KIB(256)), true)); /* its tenant ends */
     assert_bytes(0);
     assert_true(jm_reserve_give(new_large_block(KIB(256)), false)); /* a part of a reservation */
     assert_bytes(0);
-    (void)give_spare(JM_RESERVE_LARGE_MAX);
-    assert_bytes(JM_RESERVE_LARGE_MAX);
+    (void)give_spare(MIB(64));
+    assert_bytes(MIB(64));
     jm_reserve_set_limit(MIB(3));
     assert_bytes(0);
+}
+
+/* What was given back last stays. */
+static void the_oldest_large_blocks_go(void **state)
+{
+    const size_t size = KIB(512);
+
+    (void)state;
+    jm_reserve_set_limit(8 * size);
+    for (size_t i = 0; i < 8; i++) {
+        (void)give_spare(size);
+    }
+    struct jm_block *latest = give_spare(size);
+    assert_bytes(8 * size);
+    for (size_t i = 0; i < 8; i++) {
+        struct jm_block *block = take_spare(size);
+        assert_true(i != 0 || block == latest);
+        unmap(block);
+    }
+    assert_null(take_spare(size));
 }
 
 static void large_blocks_go_first(void **state)
@@ -645,8 +677,9 @@ static void a_tenants_large_blocks_go_with_it(void **state)
     (void)state;
     jm_reserve_set_limit(MIB(8));
     for (size_t i = 0; i < 6; i++) {
-        struct jm_block *block = give_spare(KIB(256) + i * jm_os_page_size());
+        struct jm_block *block = new_spare(KIB(256) + i * jm_os_page_size());
         block->tenant = i % 3 == 0 ? &other : &taker;
+        assert_true(jm_reserve_give(block, false));
     }
     size_t others = 2 * KIB(256) + 3 * jm_os_page_size();
     size_t all = jm_reserve_bytes();
@@ -1191,6 +1224,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(neighbours_go_in_one_call),
         RESERVE_TEST(neighbours_and_others_go_in_turn),
         RESERVE_TEST(a_full_reserve_makes_room),
+        RESERVE_TEST(a_full_reserve_makes_room_for_a_larger_block),
         RESERVE_TEST(a_full_reserve_gives_neighbours_in_one_call),
         RESERVE_TEST(a_large_block_waits_for_its_tenant),
         RESERVE_TEST(headers_of_blocks_that_go_are_used_again),
@@ -1199,6 +1233,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(a_large_object_is_aligned_where_it_is_asked_for),
         RESERVE_TEST(large_blocks_that_are_not_worth_it_go_to_the_os),
         RESERVE_TEST(large_blocks_go_first),
+        RESERVE_TEST(the_oldest_large_blocks_go),
         RESERVE_TEST(a_tenants_large_blocks_go_with_it),
         RESERVE_TEST(what_a_tenant_collects_goes_to_the_os),
         RESERVE_TEST(what_the_os_does_not_take_stays_with_the_giver),
