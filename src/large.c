@@ -98,12 +98,34 @@ static bool is_live(const struct jm_heap *heap, const struct jm_block *block, co
     return false;
 }
 
-/* Not refused, and not moved: the object stays in its block, which may give back its end. */
+/* An object of this part of its block at most, and of the largest small one, moves among the small ones, if that can be:
+ * else a tenant could have a mapping of the process for each small object. */
+#define MOVES_DIVISOR 4
+
+static bool is_too_small(const struct jm_block *block, size_t size)
+{
+    return size <= JM_SMALL_MAX / MOVES_DIVISOR && size <= jm_large_usable(block) / MOVES_DIVISOR;
+}
+
+/* NULL: it stays, unless the host freed it. */
+static void *become_small(struct jm_heap *heap, const struct jm_block *block, size_t size,
+                          enum jm_verdict *verdict)
+{
+    const struct jm_quota *quota = &heap->supply.quota;
+    bool can_be = !jm_quota_in_callback(quota) && jm_quota_allows(quota, JM_SMALL_BLOCK_GROWTH);
+    return can_be ? jm_heap_move(heap, block->start, size, verdict) : NULL;
+}
+
+/* Not refused: the object may stay in its block, which may give back its end. */
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
                     enum jm_verdict *verdict)
 {
     const void *pointer = block->start;
     size_t bytes = bytes_of_step(size);
+    void *moved = is_too_small(block, size) ? become_small(heap, block, size, verdict) : NULL;
+    if (moved != NULL || !is_live(heap, block, pointer, verdict)) {
+        return moved;
+    }
     if (block->resizable && bytes < block->charge && !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, bytes);
     }

@@ -491,16 +491,73 @@ static void objects_change_between_small_and_large(void **state)
         kept = sizes[i] < kept ? sizes[i] : kept;
         size_t old = jm_heap_usable(HEAP, large);
         large = resized(large, sizes[i]);
-        assert_true(sizes[i] > old || large == before); /* a smaller one stays where it is */
         assert_true(pattern_holds(large, kept, 2));
+        bool is_little = sizes[i] <= JM_SMALL_MAX / 4; /* that moves among the small ones */
+        jm_heap_tidy(HEAP);
+        assert_int_equal(check().large_blocks, !is_little);
+        if (is_little) {
+            continue;
+        }
+        assert_true(sizes[i] > old || large == before); /* a smaller one stays where it is */
         assert_int_equal((jm_heap_usable(HEAP, large) + JM_PAD) % page, 0);
         size_t least = sizes[i] < JM_UNIT ? JM_UNIT : sizes[i];
         assert_true(jm_heap_usable(HEAP, large) < least + least / 8 + page);
-        (void)check();
     }
     free_object(large);
     jm_heap_tidy(HEAP);
     assert_int_equal(check().large_blocks, 0);
+}
+
+static void *freed_inside;
+
+static void free_the_large_one(struct rig *self, unsigned event)
+{
+    if (event == JM_EVENT_ALLOCATE) {
+        self->inside = NULL;
+        assert_true(jm_heap_free(&self->heap, freed_inside));
+    }
+}
+
+/* What shrinks to little moves among small objects, so that it holds no mapping; or else it stays, and is not refused. */
+static void what_shrinks_to_little_becomes_small(void **state)
+{
+    enum { MOVES, VETO, LIMIT, OS, FREED, WAYS };
+    (void)state;
+    for (int way = 0; way < WAYS; way++) {
+        enum jm_verdict verdict = JM_GRANTED;
+        unsigned char *large = rig_alloc(&rig, KIB(300));
+        pattern_fill(large, 100, 3);
+        assert_log(&rig, "A");
+        assert_ptr_equal(resized(large, KIB(100)), large); /* not that little */
+        assert_log(&rig, "F");
+        assert_ptr_equal(resized(large, KIB(300)), large);
+        assert_log(&rig, "A");
+        rig.refuse = way == VETO;
+        rig_set_limit(&rig, way == LIMIT ? rig_usage(&rig) + KIB(100) : JM_NO_LIMIT);
+        if (way == OS) {
+            fake_os_refuse(FAKE_ALL, 1, true, ENOMEM);
+        }
+        freed_inside = large;
+        rig.inside = way == FREED ? free_the_large_one : NULL;
+        unsigned char *little = jm_heap_resize(HEAP, large, 100, &verdict);
+        rig.refuse = false;
+        rig_set_limit(&rig, JM_NO_LIMIT);
+        fake_os_reset();
+        jm_heap_tidy(HEAP);
+        if (way == FREED) {
+            assert_null(little);
+            assert_int_equal(verdict, JM_REFUSED_ARGUMENT);
+        } else {
+            assert_true(pattern_holds(little, 100, 3));
+            assert_true((little != large) == (way == MOVES));
+            assert_int_equal(check().large_blocks, way != MOVES);
+            free_object(little);
+        }
+        jm_heap_collect(HEAP);
+        assert_int_equal(rig_usage(&rig), 0);
+        rig.count = 0;
+        rig.text[0] = '\0';
+    }
 }
 
 /* In a larger reservation no size changes: it grows by a copy, and shrinks to no effect. */
@@ -1151,6 +1208,7 @@ int main(void)
         HEAP_TEST(what_the_os_does_not_take_waits_where_objects_move),
         HEAP_TEST(what_moves_inside_a_callback_may_leave_a_second_empty_block),
         HEAP_TEST(objects_change_between_small_and_large),
+        HEAP_TEST(what_shrinks_to_little_becomes_small),
         HEAP_TEST(an_aligned_large_object_grows_by_a_copy),
         HEAP_TEST(a_large_object_has_what_was_asked_for),
         HEAP_TEST(sizes_that_no_block_can_have_are_refused_unasked),
