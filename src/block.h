@@ -40,8 +40,15 @@
 #include "pagemap.h"
 #include "quota.h"
 
-/* State bytes, see above. The fast paths ask for what is greater than JM_PLAIN; what holds a block without a
- * witness is JM_QUEUED or greater, and has the highest bit. */
+/*
+ * State bytes, see above: one scale without gaps. Each name is the value just below that of its first class, so that a
+ * state is name + class, and no class is 0:
+ *
+ *      free 1..78 | hole 79 | witness 80..157 | queued 158, 159..177 | plain 178..255
+ *
+ * The fast paths ask for what is greater than JM_PLAIN; what holds a block without a witness is JM_QUEUED or greater,
+ * and has the highest bit.
+ */
 #define JM_FREE 0
 #define JM_HOLE 79
 #define JM_WITNESS 79

@@ -18,19 +18,20 @@
 /* To ask how much is free takes as long as a sweep where there is no more than this. */
 #define SWEEP_ANYWAY ((size_t)32 << 10 >> JM_GRANULE_BITS)
 
-/* A heap of no more than this is swept as soon as lists are broken and, where the limit leaves nothing else, for each
- * request. A host that makes room object by object would have all of a larger one walked over for each: that is swept
- * for some requests, each of which counts as if so many times what it asks for had been cut, so much at least and this
- * part of it at most, and half as much after each sweep in vain; or where this part of it seems to have become free
- * since the last sweep. */
-#define SWEEP_AT_ONCE ((size_t)1 << 20 >> JM_GRANULE_BITS)
-#define NEED_WEIGHT 16
-#define NEED_MIN ((size_t)8 << 10 >> JM_GRANULE_BITS)
-#define NEED_MOST_DIVISOR 64
-#define NEED_VAIN_MAX 8
-#define NEED_FREE_DIVISOR 4
-#define NEED_SAMPLES 64
-#define NEED_SAMPLES_FIRST 16 /* which tell most of the times that less is free */
+/*
+ * Where the limit leaves nothing else, a small heap is swept for each request that it refuses, and as soon as lists are
+ * broken. A host that makes room object by object would have all of a larger one walked over for each: there a refused
+ * request counts as if so much had been cut, and the heap is swept when that is as much as without a limit, or when much
+ * seems to have become free since the last sweep.
+ */
+#define SWEEP_AT_ONCE ((size_t)1 << 20 >> JM_GRANULE_BITS) /* a small heap has no more */
+#define NEED_WEIGHT 16                                     /* times what is asked for, */
+#define NEED_MIN ((size_t)8 << 10 >> JM_GRANULE_BITS)      /* but so much at least, */
+#define NEED_MOST_DIVISOR 64                               /* and this part of the heap at most; */
+#define NEED_VAIN_MAX 8       /* half as much after each sweep in vain */
+#define NEED_FREE_DIVISOR 4   /* what is much: this part of the heap, */
+#define NEED_SAMPLES_FIRST 16 /* by a first guess, which is enough most times, */
+#define NEED_SAMPLES 64       /* and by one that is better */
 
 JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena, NULL};
 
@@ -234,7 +235,7 @@ static bool seems_free(struct jm_arena *arena, struct jm_carved carved, size_t l
            jm_sweep_guess_free(arena, carved, NEED_SAMPLES) >= least;
 }
 
-bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes)
+bool jm_heap_press(struct jm_heap *heap, size_t bytes)
 {
     struct jm_arena *arena = heap->arena;
     size_t limit = jm_load_relaxed(&heap->supply.quota.limit);
@@ -325,7 +326,7 @@ static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
     }
     jm_arena_retire_span(arena);
     bool grows = jm_quota_allows(&heap->supply.quota, next_block(heap, code));
-    *pressed = !grows && jm_heap_is_pressed(heap, jm_class_bytes(code));
+    *pressed = !grows && jm_heap_press(heap, jm_class_bytes(code));
     bool has_any = arena->broken || !jm_arena_lists_nothing(arena);
     if (has_any && (grows ? is_sweep_due(arena) : *pressed)) {
         jm_sweep(arena);

@@ -21,9 +21,9 @@
 
 struct jm_heap {
     struct jm_arena *arena;         /* null without small blocks */
-    bool untidy;                    /* blocks wait to be given back, */
-    bool owes;                      /* and nobody has tried since: the fast paths are off */
-    bool untidy_small;              /* small ones among them */
+    bool untidy;                    /* blocks wait to be given back */
+    bool owes;                      /* nobody has tried since: the fast paths are off */
+    bool untidy_small;              /* small blocks are among those that wait */
     uint8_t done;                   /* JM_DONE_* */
     bool emptied;                   /* a small block came into doubt, while others are given back */
     _Atomic(uint8_t) queued;        /* set by all: JM_QUEUED_*: which lists are to be taken in */
@@ -122,7 +122,7 @@ void jm_heap_tidy(struct jm_heap *heap);
 
 /* Counts a request that the limit has no room for. True where it is time to look for what is free in all blocks; not
  * again while nothing changes. */
-bool jm_heap_is_pressed(struct jm_heap *heap, size_t bytes);
+bool jm_heap_press(struct jm_heap *heap, size_t bytes);
 
 /* Notes that there is room, for requests of all sizes. */
 static inline void jm_heap_forget_vain(struct jm_heap *heap)
@@ -146,8 +146,8 @@ void jm_heap_release_all(struct jm_heap *heap);
  * wherever that was. Only dispose may follow. */
 void jm_heap_forget(struct jm_heap *heap);
 
-/* Takes in what other threads freed; of large objects, where that was much of what the heap held when the last was
- * freed, or is now, or all. True if there was anything. */
+/* Takes in what other threads freed and marked in `queued`. _much marks the large ones first, if they are much of what the
+ * heap holds by now; _all marks them whatever they are. True if there was anything. */
 bool jm_heap_drain(struct jm_heap *heap);
 bool jm_heap_drain_much(struct jm_heap *heap);
 bool jm_heap_drain_all(struct jm_heap *heap);

@@ -52,7 +52,7 @@ static void *show(const struct jm_block *block, size_t from)
 static void make_room(struct jm_heap *heap, size_t bytes)
 {
     if (!jm_quota_allows(&heap->supply.quota, bytes)) {
-        jm_heap_make_room(heap, bytes, jm_heap_is_pressed(heap, bytes));
+        jm_heap_make_room(heap, bytes, jm_heap_press(heap, bytes));
     }
 }
 

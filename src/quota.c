@@ -115,7 +115,8 @@ void jm_quota_confirm(struct jm_quota *quota, size_t bytes)
 {
     size_t usage = jm_load_relaxed(&quota->usage);
     if (usage <= jm_load_relaxed(&quota->peak)) {
-        atomic_thread_fence(memory_order_seq_cst); /* the charge is seen, or the reset is */
+        /* With the one in jm_quota_reset_peak: the reset sees this charge, or this the peak that it set. */
+        atomic_thread_fence(memory_order_seq_cst);
     }
     if (usage > jm_load_relaxed(&quota->peak)) {
         jm_store_release(&quota->peak, usage);

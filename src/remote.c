@@ -10,7 +10,7 @@
  * A large object is marked in its block, then its bytes are counted in the heap, which is marked once they are much.
  *
  * All steps are sequentially consistent, so a mark that is found set already will still be followed.
- * Nothing is written into the object. A block with queued objects has live ones: it is not released.
+ * Nothing is written into the object. A queued object holds its block as a live one does.
  *
  * Once the first step is made, somebody else's marks may have the object taken in, and its block may be
  * released and become another runtime's, before the thread goes on. Outside of the region readers are
@@ -181,8 +181,8 @@ static void take_in(struct jm_heap *heap, struct jm_block *block, size_t granule
     }
 }
 
-/* The highest bit of each of eight states that is of a queued object: its other bits, whose sums carry nothing into the
- * next one, are those of JM_QUEUED at least and of JM_PLAIN at most. */
+/* 0x80 in each of eight states that is from JM_QUEUED to JM_PLAIN, else 0. Both of these have the highest bit, so that the
+ * lower seven are compared by adding, which carries nothing into the next byte. */
 static uint64_t queued_states(uint64_t states)
 {
     const uint64_t ones = UINT64_MAX / 255;
@@ -200,8 +200,8 @@ static unsigned queued_class(const struct jm_arena *arena, const struct jm_block
     return state != JM_QUEUED ? state - JM_QUEUED : jm_arena_class_at(arena, block, granule);
 }
 
-/* Which of up to 64 granules are where queued objects start, the first one's bit lowest. Of a few it is not foreseen
- * which they are: so there is no question for each word of states. */
+/* Which of up to 64 granules are where queued objects start, the first one's bit lowest. Without branches: no processor
+ * predicts which of a few they are. */
 static uint64_t queued_among(const jm_state *map, size_t granule, size_t count)
 {
     uint64_t found = 0;

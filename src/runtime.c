@@ -26,8 +26,8 @@ enum site { SITE_EVENT, SITE_BEFORE_COLLECT };
 
 /* ---- Ownership ---- */
 
-/* Who has looked so often takes the turn of whoever has it: that one may have come later, or vanished. Who has it looks
- * as if this were how often it did. */
+/* Who has looked so often takes the turn of whoever has it: that one may have come later, or vanished. Who has it never
+ * pauses for longer than at this attempt. */
 #define TURN_ATTEMPTS 100
 
 /* True where the next turn is the thread's now. */
@@ -35,7 +35,8 @@ static bool has_turn(struct jm_runtime *runtime, unsigned attempt)
 {
     jm_thread_id next = jm_load_relaxed(&runtime->next);
     bool is_free = next == 0 || attempt > TURN_ATTEMPTS || jm_thread_is_gone(next);
-    if (is_free && jm_swap_acquire(&runtime->next, &next, jm_thread.id)) { /* untested: two do it */
+    if (is_free &&
+        jm_swap_acquire(&runtime->next, &next, jm_thread.id)) { /* untested: another one just did */
         return true;
     }
     return next == jm_thread.id;
@@ -48,7 +49,7 @@ static bool is_decided(struct jm_ref ref, unsigned attempt, enum jm_access *acce
     uint64_t owner = jm_load_acquire(&runtime->owner);
     if (!jm_registry_holds(ref)) { /* untested: disposed just now */
         *access = JM_ACCESS_STALE; /* untested: within a few steps */
-        return true;               /* untested: the same */
+        return true;               /* untested: within a few steps */
     }
     bool never_ends = owner != 0 && ((owner & 1) != 0 || jm_thread_is_gone(owner >> 1));
     if (never_ends || jm_thread.calls != NULL) {

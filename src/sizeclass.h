@@ -125,7 +125,7 @@ static inline bool jm_is_queued(unsigned state)
     return (uint8_t)(state - JM_QUEUED) <= JM_QUEUED_CLASSES;
 }
 
-/* What the state of an object of class `code` is while it is queued. No branch: it would be foreseen by nobody. */
+/* What the state of an object of class `code` is while it is queued. Without a branch, which no processor predicts. */
 static inline uint8_t jm_queued_state(unsigned code)
 {
     unsigned has_value = code <= JM_QUEUED_CLASSES;

@@ -159,7 +159,7 @@ static void weigh_states(uint64_t *weights)
     }
 }
 
-/* All eight, whatever they are: which of them are live no processor foresees. */
+/* All eight, whatever they are: which of them are live no processor predicts. */
 JM_INLINE uint64_t weigh_word(uint64_t states, const uint64_t *weights)
 {
     uint64_t sum = 0;
