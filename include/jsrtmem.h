@@ -301,7 +301,7 @@ typedef struct jsrtmem_stats {
  * @brief Reads the statistics of a runtime.
  *
  * What is live is counted then, which takes some 10 ms for 512 MiB; other threads that resize or give
- * back large objects may wait for that. JsGetRuntimeMemoryUsage is for those who ask often.
+ * back large objects may wait for parts of that. JsGetRuntimeMemoryUsage is for those who ask often.
  *
  * @param runtime the runtime.
  * @param stats receives them; struct_size must be set.

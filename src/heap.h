@@ -152,8 +152,10 @@ bool jm_heap_drain(struct jm_heap *heap);
 bool jm_heap_drain_much(struct jm_heap *heap);
 bool jm_heap_drain_all(struct jm_heap *heap);
 
+/* What is live now, see jm_sweep_live. */
+struct jm_live jm_heap_live_any(const struct jm_heap *heap);
+
 /* Any thread, between jm_pagemap_enter and jm_pagemap_leave. */
-struct jm_live jm_heap_live_any(const struct jm_heap *heap); /* what is live now */
 size_t jm_heap_usable_any(const void *pointer);
 struct jm_heap *jm_heap_of_any(const void *pointer); /* of a live object; NULL: it is none */
 const char *

@@ -73,9 +73,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stat
     }
     const struct jm_heap *heap = &jm_runtime_at(ref)->heap;
     const struct jm_quota *quota = &heap->supply.quota;
-    _Atomic(uint32_t) *readers = jm_pagemap_enter();
     struct jm_live live = jm_heap_live_any(heap);
-    jm_pagemap_leave(readers);
     size_t usage = jm_load_relaxed(&quota->usage);
     size_t peak = jm_load_relaxed(&quota->peak);
     jsrtmem_stats told = {

@@ -179,16 +179,39 @@ static uint64_t weigh_block(const struct jm_block *block, const uint64_t *weight
     return sum;
 }
 
+/* Who reads keeps others from giving blocks to the OS: it stops for a moment after so many granules. */
+#define LIVE_AT_ONCE (JM_SMALL_BLOCK_MAX >> JM_GRANULE_BITS)
+
+/* Adds what is live in the blocks behind the first `skipped`, as far as it goes at once. Returns how many have been
+ * looked at by then. */
+static size_t add_live(const struct jm_supply *supply, size_t skipped, const uint64_t *weights,
+                       struct jm_live *live)
+{
+    size_t count = 0;
+    size_t granules = 0;
+    _Atomic(uint32_t) *readers = jm_pagemap_enter();
+    const struct jm_block *block = jm_load_acquire(&supply->small);
+    for (; block != NULL && granules < LIVE_AT_ONCE; block = jm_load_acquire(&block->next)) {
+        if (++count <= skipped) {
+            continue;
+        }
+        uint64_t sum = weigh_block(block, weights);
+        live->bytes += (size_t)(sum >> 32) << JM_GRANULE_BITS;
+        live->objects += (uint32_t)sum;
+        granules += block->granules;
+    }
+    jm_pagemap_leave(readers);
+    return count;
+}
+
 struct jm_live jm_sweep_live(const struct jm_supply *supply)
 {
     uint64_t weights[UINT8_MAX + 1];
     struct jm_live live = {0, 0};
-    const struct jm_block *block = jm_load_acquire(&supply->small);
     weigh_states(weights);
-    for (; block != NULL; block = jm_load_acquire(&block->next)) {
-        uint64_t sum = weigh_block(block, weights);
-        live.bytes += (size_t)(sum >> 32) << JM_GRANULE_BITS;
-        live.objects += (uint32_t)sum;
+    for (size_t before = SIZE_MAX, count = 0; count != before;) {
+        before = count;
+        count = add_live(supply, before, weights, &live);
     }
     return live;
 }

@@ -46,8 +46,8 @@ size_t jm_sweep_free(const struct jm_arena *arena);
 /* Those of the objects' granules that are free, more or less: guessed from so many of them, and one more a block. */
 size_t jm_sweep_guess_free(struct jm_arena *arena, struct jm_carved carved, size_t samples);
 
-/* What is live in all small blocks, which is what no thread has freed. Any thread may call, between
- * jm_pagemap_enter and jm_pagemap_leave or as the heap's user. */
+/* What is live in all small blocks, which is what no thread has freed. Any thread may call, but not between
+ * jm_pagemap_enter and jm_pagemap_leave; where blocks come and go meanwhile, some count twice or not at all. */
 struct jm_live {
     size_t bytes, objects;
 };

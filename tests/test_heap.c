@@ -969,6 +969,25 @@ static void what_is_live_is_counted(void **state)
     }
 }
 
+/* No reader keeps blocks from the OS for long: of a large heap, a part is looked at after the other. */
+static void what_is_live_in_a_large_heap_is_counted_once(void **state)
+{
+    (void)state;
+    size_t bytes = 0;
+    size_t objects = 0;
+    while (rig_usage(&rig) < MIB(30)) {
+        void *object = rig_alloc(&rig, objects % 3 == 0 ? KIB(40) : KIB(4));
+        bytes += jm_heap_usable(HEAP, object);
+        objects++;
+    }
+    for (int i = 0; i < 3; i++) {
+        struct jm_live live = jm_heap_live_any(HEAP);
+        assert_int_equal(live.objects, objects);
+        assert_int_equal(live.bytes, bytes);
+    }
+    assert_true(jm_pagemap_is_quiet());
+}
+
 /* The rest of an older block serves where that of the newest is too short. */
 static void the_rest_of_any_block_serves(void **state)
 {
@@ -1197,6 +1216,7 @@ int main(void)
         HEAP_TEST(what_is_emptied_behind_a_collect_goes_along),
         HEAP_TEST(a_jump_out_of_a_collect_forgets_no_empty_block),
         HEAP_TEST(small_objects_change_in_place_where_they_can),
+        HEAP_TEST(what_is_live_in_a_large_heap_is_counted_once),
         HEAP_TEST(the_rest_of_any_block_serves),
         HEAP_TEST(a_free_object_of_the_near_class_serves),
         HEAP_TEST(an_object_that_grows_does_not_shrink),
