@@ -120,7 +120,7 @@ JM_UNCHECKED void jm_link_set(struct jm_link *link, struct jm_link *next)
     link->next = next;
 }
 
-/* Takes the first object of a list, which a link led to. False: it is no free object of this class. */
+/* Takes an object off a list, behind its beginning or another one. False: it is no free object of this class. */
 JM_INLINE bool jm_arena_take(struct jm_link *list, struct jm_link *link, jm_state *state,
                              size_t code)
 {
@@ -129,7 +129,7 @@ JM_INLINE bool jm_arena_take(struct jm_link *list, struct jm_link *link, jm_stat
     }
     size_t live = code + JM_PLAIN;
     JM_PIN(live);
-    list->next = jm_link_next(link);
+    jm_link_set(list, jm_link_next(link));
     jm_store_byte(state, (unsigned)live);
     jm_inspect_open(link, jm_class_bytes(code));
     return true;

@@ -380,7 +380,10 @@ void *jm_heap_alloc(struct jm_heap *heap, size_t size, enum jm_verdict *verdict)
     return jm_inspect_take(heap, object, size);
 }
 
-/* The free object of class `code` that is next, if it lies as it has to. NULL: it does not. */
+/* So many free objects are looked at for one that is aligned. */
+#define ALIGNED_STEPS 8
+
+/* A free object of class `code` that lies as it has to, of those that are listed first. NULL: none of them does. */
 static void *pop_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
 {
     struct jm_arena *arena = heap->arena;
@@ -388,13 +391,20 @@ static void *pop_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
         return NULL;
     }
     jm_arena_list_last(arena);
-    const void *first = arena->free[code].next;
-    bool is_aligned = ((uintptr_t)first & (alignment - 1)) == 0;
-    void *object = is_aligned ? jm_arena_pop_found(arena, code) : NULL;
-    if (object != NULL) {
-        jm_heap_note_change(heap);
+    struct jm_link *before = &arena->free[code];
+    for (int steps = 0; steps < ALIGNED_STEPS; steps++) {
+        struct jm_link *link = jm_link_next(before);
+        jm_state *state = link == NULL ? NULL : jm_arena_find(arena, link);
+        if (state == NULL || jm_load_relaxed(state) != code + JM_FREE) {
+            break;
+        }
+        if (((uintptr_t)link & (alignment - 1)) == 0) {
+            jm_heap_note_change(heap);
+            return jm_arena_take(before, link, state, code) ? link : NULL;
+        }
+        before = link;
     }
-    return object;
+    return NULL;
 }
 
 static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,

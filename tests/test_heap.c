@@ -969,6 +969,37 @@ static void what_is_live_is_counted(void **state)
     }
 }
 
+/* Behind others that are not aligned, but not behind many. */
+static void an_aligned_object_is_found_behind_others(void **state)
+{
+    enum { FEW = 7, TOO_MANY = 8, ALIGNED_TO = 512 };
+    (void)state;
+    for (int others = FEW; others <= TOO_MANY; others++) {
+        void *objects[40];
+        void *aligned = NULL;
+        enum jm_verdict verdict = JM_GRANTED;
+        for (size_t i = 0; i < COUNT_OF(objects); i++) {
+            objects[i] = rig_alloc(&rig, 64);
+            aligned = (uintptr_t)objects[i] % ALIGNED_TO == 0 ? objects[i] : aligned;
+        }
+        assert_non_null(aligned);
+        free_object(aligned);
+        int freed = 0;
+        for (size_t i = 0; i < COUNT_OF(objects) && freed < others; i++) {
+            if ((uintptr_t)objects[i] % ALIGNED_TO != 0) {
+                free_object(objects[i]);
+                freed++;
+            }
+        }
+        void *found = jm_heap_alloc_aligned(HEAP, ALIGNED_TO, 64, &verdict);
+        assert_int_equal((uintptr_t)found % ALIGNED_TO, 0);
+        assert_true((found == aligned) == (others == FEW));
+        (void)check();
+        rig_drop(&rig);
+        jm_heap_reset(HEAP);
+    }
+}
+
 /* No reader keeps blocks from the OS for long: of a large heap, a part is looked at after the other. */
 static void what_is_live_in_a_large_heap_is_counted_once(void **state)
 {
@@ -1216,6 +1247,7 @@ int main(void)
         HEAP_TEST(what_is_emptied_behind_a_collect_goes_along),
         HEAP_TEST(a_jump_out_of_a_collect_forgets_no_empty_block),
         HEAP_TEST(small_objects_change_in_place_where_they_can),
+        HEAP_TEST(an_aligned_object_is_found_behind_others),
         HEAP_TEST(what_is_live_in_a_large_heap_is_counted_once),
         HEAP_TEST(the_rest_of_any_block_serves),
         HEAP_TEST(a_free_object_of_the_near_class_serves),
