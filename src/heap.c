@@ -9,10 +9,12 @@
 #define GROWTH_DIVISOR 8
 
 /* A sweep is worth its walk when this part of the small blocks is free, and this part of them was cut
- * into objects since the last one. Where less is free, what it joins is soon in pieces again: a heap that is
- * swept more often grows larger. */
+ * into objects since the last one. Where less is free, what it joins is soon in pieces again: a heap of little objects
+ * that is swept more often grows larger. An object of MEDIUM bytes and more finds no place by itself so soon. */
 #define SWEEP_FREE_DIVISOR 3
+#define SWEEP_FREE_DIVISOR_MEDIUM 8
 #define SWEEP_CUT_DIVISOR 8
+#define MEDIUM ((size_t)4 << 10)
 #define SWEEP_SAMPLES 128 /* that what is free is guessed from */
 
 /* To ask how much is free takes as long as a sweep where there is no more than this. */
@@ -258,18 +260,19 @@ bool jm_heap_press(struct jm_heap *heap, size_t bytes)
     return pressed;
 }
 
-/* Whether a sweep rather than a new block may help: where much is free, but in other sizes than those in demand, or
- * where lists are broken. pre: there is no span. */
-static bool is_sweep_due(struct jm_arena *arena)
+/* Whether a sweep rather than a new block may help an object of class `code`: where much is free, but in other sizes than
+ * those in demand, or where lists are broken. pre: there is no span. */
+static bool is_sweep_due(struct jm_arena *arena, unsigned code)
 {
     struct jm_carved carved = jm_sweep_carved(arena->supply);
     if (arena->broken && carved.objects <= SWEEP_AT_ONCE) {
         return true;
     }
+    size_t much = carved.objects /
+                  (jm_class_bytes(code) < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);
     bool due = arena->cut >= carved.objects / SWEEP_CUT_DIVISOR;
     return due && (arena->broken || carved.objects <= SWEEP_ANYWAY ||
-                   jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >=
-                       carved.objects / SWEEP_FREE_DIVISOR);
+                   jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >= much);
 }
 
 /* Takes what is free in class `code`, and what was freed last if that is of it. NULL: there is none. */
@@ -330,7 +333,7 @@ static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
     bool grows = jm_quota_allows(&heap->supply.quota, next_block(heap, code));
     *pressed = !grows && jm_heap_press(heap, jm_class_bytes(code));
     bool has_any = arena->broken || !jm_arena_lists_nothing(arena);
-    if (has_any && (grows ? is_sweep_due(arena) : *pressed)) {
+    if (has_any && (grows ? is_sweep_due(arena, code) : *pressed)) {
         jm_sweep(arena);
         jm_heap_note_done(heap, JM_DONE_SWEEP);
         object = jm_heap_refill(heap, code);

@@ -138,6 +138,49 @@ void run_frames(void)
     one_buffer("W8l", FRAME_SIZE);
 }
 
+#define BUFFERS 10 /* live, in W8v */
+#define BUFFER_LOW ((size_t)300 << 10)
+
+struct varied {
+    struct tenant tenant;
+    uint64_t seed;
+    void *buffers[BUFFERS];
+};
+
+static uint64_t varied_loop(void *state, uint64_t units)
+{
+    struct varied *varied = state;
+    uint64_t i;
+
+    for (i = 0; i < units; i++) {
+        const uint64_t bits = random_bits(&varied->seed);
+        const size_t size = BUFFER_LOW + (size_t)(bits >> 16) % (BUFFER_SIZE - BUFFER_LOW);
+        void **slot = &varied->buffers[bits % BUFFERS];
+        size_t page;
+
+        if (*slot != NULL) {
+            tenant_free(varied->tenant, *slot);
+        }
+        *slot = take(varied->tenant, size);
+        for (page = 0; page < size; page += PAGE) {
+            ((char *)*slot)[page] = (char)i;
+        }
+    }
+    return units;
+}
+
+void run_varied_buffers(void)
+{
+    struct varied varied = {.tenant = open_tenant(), .seed = 8};
+    int i;
+
+    emit("W8v", measure(varied_loop, &varied));
+    for (i = 0; !TENANT_HEAPS && i < BUFFERS; i++) {
+        tenant_free(varied.tenant, varied.buffers[i]);
+    }
+    close_tenant(varied.tenant);
+}
+
 /* ---- W2, W3: random slots, many sizes ----------------------------------------------------------- */
 
 void churn_draw(struct churn *churn, uint32_t live, size_t low, size_t high)
@@ -216,25 +259,42 @@ void churn_close(struct churn *churn)
     }
 }
 
-static void churn(const char *row, uint32_t live, size_t high)
+/* Runs a churn until it has settled, and tells what it holds then. */
+static void emit_footprint(struct churn *churn, const char *held, const char *peak, size_t base)
 {
-    struct churn state;
+    if (options.exact == 0) {
+        churn_loop(churn, SETTLE);
+        emit(held, (double)held_bytes(churn->tenant, base) / (double)churn_live_bytes(churn));
+        emit(peak, (double)(resident_peak_bytes() - base) / 1048576);
+    }
+}
 
-    churn_draw(&state, live, SMALL_LOW, high);
-    churn_fill(&state, open_tenant());
-    emit(row, measure(churn_loop, &state));
-    churn_close(&state);
-    close_tenant(state.tenant);
+static void churn_end(struct churn *churn, const char *row)
+{
+    emit(row, measure(churn_loop, churn));
+    churn_close(churn);
+    close_tenant(churn->tenant);
 }
 
 void run_churn(void)
 {
-    churn("W2c", 500, SMALL_HIGH);
+    struct churn state;
+
+    churn_draw(&state, 500, SMALL_LOW, SMALL_HIGH);
+    churn_fill(&state, open_tenant());
+    churn_end(&state, "W2c");
 }
 
 void run_churn_large(void)
 {
-    churn("W3", 500, LARGE_HIGH);
+    struct churn state;
+    size_t base;
+
+    churn_draw(&state, 500, SMALL_LOW, LARGE_HIGH);
+    base = resident_bytes();
+    churn_fill(&state, open_tenant());
+    emit_footprint(&state, "W3-held", "W3-peak", base);
+    churn_end(&state, "W3");
 }
 
 void run_churn_many(void)
@@ -245,14 +305,8 @@ void run_churn_many(void)
     churn_draw(&state, 10000, SMALL_LOW, SMALL_HIGH);
     base = resident_bytes();
     churn_fill(&state, open_tenant());
-    if (options.exact == 0) {
-        churn_loop(&state, SETTLE);
-        emit("W2r-held", (double)held_bytes(state.tenant, base) / (double)churn_live_bytes(&state));
-        emit("W2r-peak", (double)(resident_peak_bytes() - base) / 1048576);
-    }
-    emit("W2r", measure(churn_loop, &state));
-    churn_close(&state);
-    close_tenant(state.tenant);
+    emit_footprint(&state, "W2r-held", "W2r-peak", base);
+    churn_end(&state, "W2r");
 }
 
 /* ---- W2l: last in, first out -------------------------------------------------------------------- */

@@ -112,6 +112,7 @@ void run_churn_large(void);
 void run_stack(void);
 void run_buffers(void);
 void run_frames(void);
+void run_varied_buffers(void);
 void run_vector(void);
 void run_vectors(void);
 void run_string(void);
