@@ -7,7 +7,7 @@
 
 /* Where the limit leaves room, sizes come in so many steps to the next power of two: a block that an object leaves behind
  * serves the next one that is nearly as large. */
-#define STEPS 8
+#define STEPS ((size_t)8)
 
 size_t jm_large_bytes(size_t size)
 {
