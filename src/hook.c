@@ -56,12 +56,17 @@ static void end_innermost(void)
     end_turn(hook, jm_load_relaxed(&hook->turn));
 }
 
+void (*jm_hook_leave)(void) = end_innermost;
+
 bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair)
 {
     if (!jm_hook_is_mine(hook) || jm_load_relaxed(&hook->turn) != pair->turn) {
         return false;
     }
-    jm_hook_abandon(hook);
+    while (jm_thread.calls != &hook->call) {
+        jm_hook_leave();
+    }
+    end_innermost();
     return true;
 }
 

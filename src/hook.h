@@ -59,6 +59,10 @@ bool jm_hook_begin(struct jm_hook *hook, struct jm_pair *pair, uintptr_t mark);
  */
 bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair);
 
+/* Ends the thread's innermost call, and what was going on when it was made: the host jumped out of it into an outer one.
+ * Layer 4 knows what that is, and sets this before the first call. */
+extern JM_HIDDEN void (*jm_hook_leave)(void);
+
 /* Ends the call in progress, if it is the calling thread's, and those inside it. */
 void jm_hook_abandon(struct jm_hook *hook);
 

@@ -107,29 +107,34 @@ static bool is_too_small(const struct jm_block *block, size_t size)
     return size <= JM_SMALL_MAX / MOVES_DIVISOR && size <= jm_large_usable(block) / MOVES_DIVISOR;
 }
 
-/* NULL: it stays, unless the host freed it. */
+/* NULL: it stays, unless the host freed it. It was not refused: nobody is told so. */
 static void *become_small(struct jm_heap *heap, const struct jm_block *block, size_t size,
                           enum jm_verdict *verdict)
 {
     const struct jm_quota *quota = &heap->supply.quota;
+    struct jm_refusal last = jm_thread.refusal;
     bool can_be = !jm_quota_in_callback(quota) && jm_quota_allows(quota, JM_SMALL_BLOCK_GROWTH);
-    return can_be ? jm_heap_move(heap, block->start, size, verdict) : NULL;
+    void *object = can_be ? jm_heap_move(heap, block->start, size, verdict) : NULL;
+    jm_thread.refusal = last;
+    return object;
 }
 
-/* Not refused: the object may stay in its block, which may give back its end. */
+/* Not refused: the object may stay in its block, which gives back its end first. */
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
                     enum jm_verdict *verdict)
 {
     const void *pointer = block->start;
     size_t bytes = bytes_of_step(size);
-    void *moved = is_too_small(block, size) ? become_small(heap, block, size, verdict) : NULL;
-    if (moved != NULL || !is_live(heap, block, pointer, verdict)) {
-        return moved;
-    }
+    bool moves = is_too_small(block, size);
     if (block->resizable && bytes < block->charge && !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, bytes);
     }
-    return is_live(heap, block, pointer, verdict) ? show(block, jm_large_usable(block)) : NULL;
+    if (!is_live(heap, block, pointer, verdict)) {
+        return NULL;
+    }
+    void *object = show(block, jm_large_usable(block));
+    void *moved = moves ? become_small(heap, block, size, verdict) : NULL;
+    return moved != NULL || !is_live(heap, block, pointer, verdict) ? moved : object;
 }
 
 static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,

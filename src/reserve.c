@@ -18,6 +18,9 @@ static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_SMALL_BLOCK_MAX, "a bin p
 /* among so many that came last. */
 #define LARGE_STEPS 32
 
+/* For a block of a larger part of the bound no others go. */
+#define LARGE_DIVISOR 2
+
 /* Of one that fits no more than this part of what is asked for is cut off. */
 #define SURPLUS_DIVISOR 4
 
@@ -415,21 +418,23 @@ void jm_reserve_settle(void)
 }
 
 /*
- * Where the bound does not allow a block, others go. What is chosen at once is a part of the bound, or as much as the
- * block: of many, some are neighbours, and to give those in one call takes a fraction of the time that
- * one by one does. Those that are chosen go one call after the other, as room is needed.
+ * Where the bound does not allow a block, others go, unless it is so large a part of it that most would. What is chosen at
+ * once is a part of the bound, or as much as is missing: of many, some are neighbours, and to give those in one call takes
+ * a fraction of the time that one by one does. Those that are chosen go one call after the other, as room is needed.
  */
 static void make_room(size_t size)
 {
     size_t limit = jm_load_relaxed(&reserve.limit);
     size_t part = limit / TRIM_DIVISOR;
-    if (fits(size) || size > limit) {
+    if (fits(size) || size > limit / LARGE_DIVISOR) {
         return;
     }
     jm_lock_take(&reserve.trimming);
     bool taken = true;
-    while (taken && !fits(size) && have_going(size > part ? size : part)) {
-        taken = give_first(&reserve.going);
+    size_t bytes;
+    while (taken && (bytes = jm_load_relaxed(&reserve.bytes)) + size > limit) {
+        size_t missing = bytes + size - limit;
+        taken = have_going(missing > part ? missing : part) && give_first(&reserve.going);
     }
     if (!taken) {
         put_back(&reserve.going);

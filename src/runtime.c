@@ -581,6 +581,7 @@ static bool init_once(void)
     if (!watches_forks || !jm_os_init(on_thread_exit)) {
         return false;
     }
+    jm_hook_leave = abandon_innermost;
     jm_inspect_init();
     jm_diagnose_init();
     jm_registry_init();

@@ -39,7 +39,7 @@ struct jm_thread_record {
     bool unwound;     /* an exception left a callback that was asking */
 
     /* The latest refusal, see jsrtmem_last_refusal. */
-    struct {
+    struct jm_refusal {
         unsigned reason;
         uintptr_t handle;
         size_t requested, usage, limit;

@@ -533,7 +533,7 @@ static void what_shrinks_to_little_becomes_small(void **state)
         assert_ptr_equal(resized(large, KIB(300)), large);
         assert_log(&rig, "A");
         rig.refuse = way == VETO;
-        rig_set_limit(&rig, way == LIMIT ? rig_usage(&rig) + KIB(100) : JM_NO_LIMIT);
+        rig_set_limit(&rig, way == LIMIT ? KIB(100) : JM_NO_LIMIT);
         if (way == OS) {
             fake_os_refuse(FAKE_ALL, 1, true, ENOMEM);
         }

@@ -14,10 +14,18 @@
 
 static struct jm_hook first_hook, second_hook;
 
+/* The hooks here are of no runtime. */
+static void leave(void)
+{
+    jm_hook_abandon(JM_CONTAINER(jm_thread.calls, struct jm_hook, call));
+}
+
 static int start(void **state)
 {
     (void)state;
-    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+    bool ready = jm_runtime_init() && jm_thread_ready();
+    jm_hook_leave = leave;
+    return ready ? 0 : -1;
 }
 
 static uintptr_t here(void)

@@ -666,6 +666,51 @@ static void an_abandoned_callback_may_return(void **state)
     }
 }
 
+/* Inside of one runtime's callback, another's is left, into the first, which goes on and returns. */
+static bool leave_an_inner_callback(struct host *self, const struct host_event *event)
+{
+    struct request *inner = self->context;
+
+    if (event->type == JsMemoryAllocate && inner->size != 0) {
+        struct request request = *inner;
+        inner->size = 0;
+        assert_true(is_left(do_alloc, &request));
+    }
+    return true;
+}
+
+static void left_into_the_callback_of_another_runtime(void **state)
+{
+    (void)state;
+    for (int entered = 0; entered <= 1; entered++) {
+        struct host inner_host;
+        struct host host;
+        JsRuntimeHandle inner = host_new_runtime(&inner_host);
+        JsRuntimeHandle runtime = host_new_runtime(&host);
+        struct escape escape = {.type = JsMemoryAllocate};
+        struct request request = {inner, MIB(1), NULL};
+
+        if (entered) {
+            assert_ok(jsrtmem_enter(inner));
+        }
+        host_set_hook(&inner_host, leave_by_longjmp, &escape);
+        host_set_hook(&host, leave_an_inner_callback, &request);
+        assert_ok(jsrtmem_free(new_object(runtime, MIB(2))));
+        assert_int_equal(escape.left, 1);
+        if (entered) {
+            assert_ok(jsrtmem_leave(inner));
+        }
+        worker *other = worker_start(); /* first: the main thread would see what was left */
+        assert_ok(worker_do(other, call_enter, inner, NULL));
+        assert_ok(worker_do(other, call_leave, inner, NULL));
+        worker_stop(other);
+        check_works(&inner_host, inner);
+        check_works(&host, runtime);
+        end(&inner_host, inner);
+        end(&host, runtime);
+    }
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -688,6 +733,7 @@ int main(void)
         UNIT_ROW("abandoned, and returned", an_abandoned_callback_may_return),
         UNIT_ROW("thread exit", thread_exit_after_leaving),
         UNIT_ROW("thread exit, then dispose", thread_exit_after_leaving_and_disposed_at_once),
+        UNIT_ROW("left into another callback", left_into_the_callback_of_another_runtime),
         UNIT_ROW("two callbacks left at once", two_callbacks_left_at_once),
     };
 
