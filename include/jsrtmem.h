@@ -64,6 +64,15 @@
 #define JSRTMEM_VERSION_PATCH 0
 /** @} */
 
+/** @brief Spares a call the jump through the linker's table, where the compiler can. */
+#define JSRTMEM_DIRECT
+#if defined(__has_attribute) && !defined(_WIN32)
+#if __has_attribute(noplt)
+#undef JSRTMEM_DIRECT
+#define JSRTMEM_DIRECT __attribute__((noplt))
+#endif
+#endif
+
 /**
  * @brief Begins the declaration of a function of this header, which has the C calling convention.
  *
@@ -72,14 +81,7 @@
 #if defined(_WIN32)
 #define JSRTMEM_API(type) JSRT_EXPORT type __cdecl
 #else
-#if defined(__has_attribute)
-#if __has_attribute(noplt) /* a call saves the jump through the linker's table */
-#define JSRTMEM_API(type) __attribute__((noplt)) JSRT_EXPORT type
-#endif
-#endif
-#if !defined(JSRTMEM_API)
-#define JSRTMEM_API(type) JSRT_EXPORT type
-#endif
+#define JSRTMEM_API(type) JSRTMEM_DIRECT JSRT_EXPORT type
 #endif
 
 #if defined(__cplusplus)

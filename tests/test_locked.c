@@ -147,8 +147,12 @@ static int be_locked(void *argument)
 {
     struct locked *self = argument;
 
+    struct rlimit limit;
+
     CHILD_CHECK(self->region || child_limit_address_space(MIB(512)) == 0);
-    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
+    bool has_room = geteuid() == 0 || (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
+                                       limit.rlim_cur >= bytes_of(MAPPED) + MIB(64));
+    if (!has_room || mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
         return NOT_PERMITTED;
     }
     self->base = bytes_of(RESIDENT);
