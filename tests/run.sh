@@ -280,6 +280,8 @@ run_build() { # NAME CMAKE_ARGUMENT... [; CTEST_ARGUMENT...]
     total=$(sed -n 's/.* tests failed out of \([0-9]*\)$/\1/p' "$scratch/log")
     bad=$(sed -n 's/.* \([0-9]*\) tests failed out of .*/\1/p' "$scratch/log")
     left=$(grep -Ec '\((Skipped|Disabled)\)$' "$scratch/log")
+    # What they lack is in ctest's own log only.
+    sed -n 's/^not run: /lacks: /p' "$build/Testing/Temporary/LastTest.log" 2>/dev/null | sort -u
     if [ -z "$total" ]; then # no tests at all, or ctest broke
         count "$name" 0 1 0
         return

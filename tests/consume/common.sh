@@ -10,6 +10,7 @@ work=${4:?$usage}
 CMAKE=${CMAKE:-cmake}
 CC=${CC:-cc}
 CXX=${CXX:-}
+case $CXX in *NOTFOUND) CXX= ;; esac # as CMake has it
 CFLAGS=${CFLAGS:-}
 CXXFLAGS=${CXXFLAGS:-}
 LDFLAGS=${LDFLAGS:-}

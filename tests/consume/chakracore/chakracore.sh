@@ -10,8 +10,8 @@ find_libdir
 linkdir="$libdir/jsrtmem-chakracore" # where libChakraCore.so is
 
 needs_chakracore() { readelf -d "$1" | grep -q 'NEEDED.*libChakraCore'; }
+needs_pkgconf() { [ -n "$pkgconf" ] || not_run "pkg-config missing"; }
 of_pc() { # PKG_CONFIG_ARGUMENT...
-    [ -n "$pkgconf" ] || not_run "pkg-config missing"
     PKG_CONFIG_PATH="$libdir/pkgconfig" "$pkgconf" "$@" jsrtmem-chakracore
 }
 # As in way_cc of consume.sh: our own headers and library are found without being named.
@@ -37,6 +37,7 @@ libChakraCore.so" ] || die "component chakracore has: $found"
 }
 
 way_c() {
+    needs_pkgconf
     eval "quietly cc \"\$here/client.c\" -o \"\$scratch/client\" $(of_pc --cflags --libs)"
     is_shared "$scratch/client"
     runs "C, pkg-config jsrtmem-chakracore" "$scratch/client" "$libdir"
@@ -44,6 +45,7 @@ way_c() {
 
 way_cxx() {
     [ -n "$CXX" ] || not_run "C++ compiler missing"
+    needs_pkgconf
     # shellcheck disable=SC2086
     eval "quietly \"\$CXX\" $CXXFLAGS \"\$here/client.cpp\" -o \"\$scratch/client\" \
         $(of_pc --cflags --libs) $LDFLAGS"
