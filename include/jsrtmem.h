@@ -288,8 +288,9 @@ typedef struct jsrtmem_stats {
     size_t limit;        /**< The limit, in bytes. */
     size_t live_bytes;   /**< Bytes of the objects that nobody has freed, by usable size. Counted
                                    in the call, some 15 us for each MiB of addresses
-                                   that the blocks cover. A few steps old while another
-                                   thread uses the runtime. */
+                                   that the blocks cover. While another thread uses the
+                                   runtime, a few steps old, and blocks that come or go
+                                   may count twice or not at all. */
     size_t live_objects; /**< Number of those objects, likewise. */
     size_t blocks;       /**< Number of blocks held. */
     uint64_t allocate_events; /**< JsMemoryAllocate events, counted with or without a callback. */
@@ -302,8 +303,8 @@ typedef struct jsrtmem_stats {
 /**
  * @brief Reads the statistics of a runtime.
  *
- * What is live is counted then, which takes some 10 ms for 512 MiB; other threads that resize or give
- * back large objects may wait for parts of that. JsGetRuntimeMemoryUsage is for those who ask often.
+ * Other threads that resize or give back large objects may wait for parts of the count of what is
+ * live. JsGetRuntimeMemoryUsage is for those who ask often.
  *
  * @param runtime the runtime.
  * @param stats receives them; struct_size must be set.

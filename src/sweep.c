@@ -182,17 +182,17 @@ static uint64_t weigh_block(const struct jm_block *block, const uint64_t *weight
 /* Who reads keeps others from giving blocks to the OS: it stops for a moment after so many granules. */
 #define LIVE_AT_ONCE (JM_SMALL_BLOCK_MAX >> JM_GRANULE_BITS)
 
-/* Adds what is live in the blocks behind the first `skipped`, as far as it goes at once. Returns how many have been
- * looked at by then. */
-static size_t add_live(const struct jm_supply *supply, size_t skipped, const uint64_t *weights,
-                       struct jm_live *live)
+/* Adds what is live in the blocks behind the first `seen`, as many as are looked at at once, which count as seen then.
+ * False: there are no more. */
+static bool add_live(const struct jm_supply *supply, size_t *seen, const uint64_t *weights,
+                     struct jm_live *live)
 {
     size_t count = 0;
     size_t granules = 0;
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
     const struct jm_block *block = jm_load_acquire(&supply->small);
     for (; block != NULL && granules < LIVE_AT_ONCE; block = jm_load_acquire(&block->next)) {
-        if (++count <= skipped) {
+        if (++count <= *seen) {
             continue;
         }
         uint64_t sum = weigh_block(block, weights);
@@ -201,17 +201,17 @@ static size_t add_live(const struct jm_supply *supply, size_t skipped, const uin
         granules += block->granules;
     }
     jm_pagemap_leave(readers);
-    return count;
+    *seen = count;
+    return block != NULL;
 }
 
 struct jm_live jm_sweep_live(const struct jm_supply *supply)
 {
     uint64_t weights[UINT8_MAX + 1];
     struct jm_live live = {0, 0};
+    size_t seen = 0;
     weigh_states(weights);
-    for (size_t before = SIZE_MAX, count = 0; count != before;) {
-        before = count;
-        count = add_live(supply, before, weights, &live);
+    while (add_live(supply, &seen, weights, &live)) {
     }
     return live;
 }

@@ -259,54 +259,38 @@ void churn_close(struct churn *churn)
     }
 }
 
-/* Runs a churn until it has settled, and tells what it holds then. */
-static void emit_footprint(struct churn *churn, const char *held, const char *peak, size_t base)
+/* Where `held` is a row, so is what it holds once it has settled, and `peak`. */
+static void churn(const char *row, uint32_t live, size_t high, const char *held, const char *peak)
 {
-    if (options.exact == 0) {
-        churn_loop(churn, SETTLE);
-        emit(held, (double)held_bytes(churn->tenant, base) / (double)churn_live_bytes(churn));
+    struct churn state;
+    size_t base;
+
+    churn_draw(&state, live, SMALL_LOW, high);
+    base = resident_bytes();
+    churn_fill(&state, open_tenant());
+    if (held != NULL && options.exact == 0) {
+        churn_loop(&state, SETTLE);
+        emit(held, (double)held_bytes(state.tenant, base) / (double)churn_live_bytes(&state));
         emit(peak, (double)(resident_peak_bytes() - base) / 1048576);
     }
-}
-
-static void churn_end(struct churn *churn, const char *row)
-{
-    emit(row, measure(churn_loop, churn));
-    churn_close(churn);
-    close_tenant(churn->tenant);
+    emit(row, measure(churn_loop, &state));
+    churn_close(&state);
+    close_tenant(state.tenant);
 }
 
 void run_churn(void)
 {
-    struct churn state;
-
-    churn_draw(&state, 500, SMALL_LOW, SMALL_HIGH);
-    churn_fill(&state, open_tenant());
-    churn_end(&state, "W2c");
+    churn("W2c", 500, SMALL_HIGH, NULL, NULL);
 }
 
 void run_churn_large(void)
 {
-    struct churn state;
-    size_t base;
-
-    churn_draw(&state, 500, SMALL_LOW, LARGE_HIGH);
-    base = resident_bytes();
-    churn_fill(&state, open_tenant());
-    emit_footprint(&state, "W3-held", "W3-peak", base);
-    churn_end(&state, "W3");
+    churn("W3", 500, LARGE_HIGH, "W3-held", "W3-peak");
 }
 
 void run_churn_many(void)
 {
-    struct churn state;
-    size_t base;
-
-    churn_draw(&state, 10000, SMALL_LOW, SMALL_HIGH);
-    base = resident_bytes();
-    churn_fill(&state, open_tenant());
-    emit_footprint(&state, "W2r-held", "W2r-peak", base);
-    churn_end(&state, "W2r");
+    churn("W2r", 10000, SMALL_HIGH, "W2r-held", "W2r-peak");
 }
 
 /* ---- W2l: last in, first out -------------------------------------------------------------------- */
