@@ -8,6 +8,11 @@
 #define SIZES 9
 #define SIZE_MAX_BITS (JM_UNIT_BITS + SIZES - 1)
 
+#define NO_ORDER SIZES /* that of what is in between, while halves are joined */
+
+/* Halves are joined where this part of what is listed was given back since the last time. */
+#define JOIN_DIVISOR 8
+
 /* Stretches of fewer units than have two pages of heads, and of the map, are cut so far from each other. */
 #define APART_BITS 3
 static_assert(JM_REGION_APART == 1 << APART_BITS, "a power of two");
@@ -21,14 +26,16 @@ static_assert(JM_HEAD_SIZE << APART_BITS == 8192 &&
 struct jm_region jm_region = {.base = JM_NO_REGION};
 
 /*
- * Process state, under the lock: what was given back lies in one list per size, linked through their
- * tokens: no arena is where a stretch is. Stretches are split where a smaller one is needed, and
- * never joined: of address space there is enough, and where it ends, blocks are mapped one by one.
+ * Process state, under the lock: what was given back lies in one list per order. A stretch is split where a smaller one
+ * is needed. Halves are joined where the region has no more, and not again before enough came back: that is a walk over
+ * all that is listed.
  */
 static struct {
     struct jm_lock lock;
-    char *free[SIZES];
-    size_t used; /* bytes from `base` on that were taken once */
+    char *free[SIZES + 1];
+    size_t listed; /* in all lists */
+    size_t given;  /* since they were joined */
+    size_t used;   /* bytes from `base` on that were taken once */
     _Atomic(size_t) metadata;
     _Atomic(bool) is_short; /* there was none when one was asked for last */
 } stretches;
@@ -42,17 +49,79 @@ static unsigned order_of(size_t size)
     return order;
 }
 
+/*
+ * The first token of a stretch that is listed is the address of the next one, and in the bits that no stretch's address
+ * has set, its order << 1 | 1. No other token is odd: that of what is in use leads to an arena or a supply, and all
+ * others are null.
+ */
+static void mark(char *address, const char *next, unsigned order)
+{
+    uintptr_t token = (uintptr_t)next | order << 1 | 1;
+    jm_store_relaxed(jm_region_token_of(address), (const void *)token);
+}
+
+static unsigned mark_of(const char *address)
+{
+    return (uintptr_t)jm_load_relaxed(jm_region_token_of(address)) & (JM_UNIT - 1);
+}
+
+static char *next_of(const char *address)
+{
+    uintptr_t token = (uintptr_t)jm_load_relaxed(jm_region_token_of(address));
+    return (char *)(token - token % JM_UNIT);
+}
+
 static void push(unsigned order, char *address)
 {
-    jm_store_relaxed(jm_region_token_of(address), stretches.free[order]);
+    mark(address, stretches.free[order], order);
     stretches.free[order] = address;
+    stretches.listed++;
 }
 
 static char *pop(unsigned order)
 {
     char *address = stretches.free[order];
-    stretches.free[order] = (char *)(uintptr_t)jm_load_relaxed(jm_region_token_of(address));
+    stretches.free[order] = next_of(address);
+    jm_store_relaxed(jm_region_token_of(address), NULL);
+    stretches.listed--;
     return address;
+}
+
+/* Joins halves of an order: notes on each what it becomes, and then lists it there. */
+static void join_halves(unsigned order)
+{
+    const size_t size = JM_UNIT << order;
+    const char *base = jm_load_relaxed(&jm_region.base);
+    for (char *half = stretches.free[order]; half != NULL; half = next_of(half)) {
+        bool is_upper = ((size_t)(half - base) & size) != 0;
+        if (is_upper && mark_of(half - size) == (order << 1 | 1)) {
+            mark(half - size, next_of(half - size), order + 1);
+            mark(half, next_of(half), NO_ORDER);
+        }
+    }
+    stretches.free[NO_ORDER] = stretches.free[order];
+    stretches.free[order] = NULL;
+    while (stretches.free[NO_ORDER] != NULL) {
+        unsigned marked = mark_of(stretches.free[NO_ORDER]) >> 1;
+        char *address = pop(NO_ORDER);
+        if (marked != NO_ORDER) {
+            push(marked, address);
+        }
+    }
+}
+
+/* Joins what lies side by side. False: nothing does, or it is too soon to look. */
+static bool join(void)
+{
+    const size_t listed = stretches.listed;
+    if (stretches.given < listed / JOIN_DIVISOR) {
+        return false;
+    }
+    stretches.given = 0;
+    for (unsigned order = 0; order + 1 < SIZES; order++) {
+        join_halves(order);
+    }
+    return stretches.listed < listed;
 }
 
 void jm_region_init(void)
@@ -150,7 +219,8 @@ static char *find(unsigned order)
         larger++;
     }
     if (larger == SIZES) {
-        return cut(order);
+        char *address = cut(order);
+        return address == NULL && join() ? find(order) : address;
     }
     char *address = pop(larger);
     while (larger > order) {
@@ -171,6 +241,7 @@ void jm_region_give(void *address, size_t size)
 {
     jm_lock_take(&stretches.lock);
     push(order_of(size), address);
+    stretches.given++;
     jm_add_owned(&stretches.metadata, 0 - metadata_of(size));
     jm_lock_drop(&stretches.lock);
 }
