@@ -255,6 +255,7 @@ def read_list():
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # which ends the test that runs
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--sample", type=int, default=100)

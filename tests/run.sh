@@ -24,7 +24,11 @@ while [ $# -gt 0 ]; do
     --windows) parts=release,windows ;;
     --only)
         shift
-        parts=${1-}
+        [ $# -gt 0 ] || {
+            echo "tests/run.sh: --only needs a list of parts; see --help" >&2
+            exit 2
+        }
+        parts=$1
         ;;
     --)
         shift
@@ -86,6 +90,10 @@ has_cmocka() {
     compiles "#include <setjmp.h>\n#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n
         #include <cmocka.h>\n$program" cc "$scratch/probe.c" -lcmocka
 }
+has_lua() {
+    compiles "#include <lua.h>\n$program" cc -I/usr/include/lua5.4 "$scratch/probe.c"
+}
+has_duktape() { compiles "#include <duktape.h>\n$program" cc "$scratch/probe.c"; }
 has_programs() { has sqlite3 && has python3 && has git && has lua5.4 && has perl; }
 has_clang() { has clang && has clang++; }
 has_spin() { has spin; }
@@ -96,7 +104,7 @@ has_libfuzzer() {
 has_clang_format() { has clang-format; }
 has_clang_tidy() { has clang-tidy; }
 has_meson() { has meson && has ninja; }
-has_deb() { has dpkg-shlibdeps && has dpkg-gensymbols && has dpkg-parsechangelog; }
+has_deb() { has dpkg-shlibdeps && has dpkg-gensymbols && has dpkg-parsechangelog && has file; }
 has_lintian() { has lintian; }
 has_abigail() { has abidw && has abidiff; }
 has_doxygen() { has doxygen; }
@@ -138,17 +146,19 @@ package_of() {
     cmake) echo cmake ;;
     pkg_config) echo pkg-config ;;
     cmocka) echo libcmocka-dev ;;
+    lua) echo liblua5.4-dev ;;
+    duktape) echo duktape-dev ;;
     programs) echo sqlite3 python3 git lua5.4 perl ;;
     clang) echo clang ;;
     spin) echo spin ;;
-    libfuzzer) echo libclang-rt-14-dev ;;
+    libfuzzer) echo "libclang-rt-$(clang -dumpversion 2>/dev/null | cut -d. -f1)-dev" ;;
     clang_format) echo clang-format ;;
     clang_tidy) echo clang-tidy ;;
     mingw) echo gcc-mingw-w64 ;;
     mingw_cxx) echo g++-mingw-w64 ;;
     wine) echo "wine wine64" ;;
     meson) echo "meson ninja-build" ;;
-    deb) echo dpkg-dev ;;
+    deb) echo dpkg-dev file ;;
     lintian) echo lintian ;;
     abigail) echo abigail-tools ;;
     doxygen | graphviz | mandoc) echo "$1" ;;
@@ -210,12 +220,12 @@ require() { # THING...
 }
 
 say "looking for a compiler, cmake and cmocka"
-require cc make cmake cmocka cxx pkg_config programs || {
+require cc make cmake cmocka cxx pkg_config lua duktape programs || {
     echo "missing, and not installed:$missing"
     for thing in cc make cmake cmocka; do
         "has_$thing" || die "cannot go on without $(package_of $thing); please install it"
     done
-    echo "the tests that need it will be skipped"
+    echo "the tests that need it will be skipped, or are not there"
 }
 echo "$(cc --version | head -n 1); $(cmake --version | head -n 1)"
 

@@ -20,6 +20,7 @@ build=${BENCH_BUILD:-$here/../../build-bench}
 what=table
 case "${1-}" in
     table | quick | callgrind | peers) what=$1; shift ;;
+    -h | --help) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
 
 # Prints what it runs, and its output only if it fails.

@@ -68,7 +68,7 @@ has_file() { # PACKAGE PATTERN, for the path
 }
 
 way_build() {
-    needs dpkg-deb dpkg-shlibdeps dpkg-gensymbols dpkg-parsechangelog gzip
+    needs dpkg-deb dpkg-shlibdeps dpkg-gensymbols dpkg-parsechangelog file gzip
     make_packages "$packages"
     multiarch=usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)
     same="(= $version-1)"
@@ -218,6 +218,8 @@ way_install() {
 
 way_in_copy() {
     copy_system
+    # What this system has from its own builds would be found first.
+    find "$work/root/usr/local" \( -name '*jsrtmem*' -o -name jsrt.h \) -prune -exec rm -rf {} +
     cp "$packages"/*.deb "$source_dir/tests/smoke.c" "$source_dir/tests/consume/chakracore/client.c" \
         "$0" "$work/root/mnt/" &&
         cp -R "$source_dir/tests/consume/find_package" "$work/root/mnt/" || exit 1
