@@ -81,6 +81,16 @@ static inline bool jm_is_power_of_two(size_t value)
     return value != 0 && (value & (value - 1)) == 0;
 }
 
+/* How often a size is to be doubled until it is at least `least`. */
+static inline unsigned jm_doublings(size_t size, size_t least)
+{
+    unsigned count = 0;
+    while (size << count < least) {
+        count++;
+    }
+    return count;
+}
+
 /* The struct that holds `member` at `pointer`. */
 #define JM_CONTAINER(pointer, type, member) \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

@@ -184,11 +184,7 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     if (block == NULL) {
         return fail_os(supply, size, verdict);
     }
-    unsigned segment_bits = 0;
-    while ((size_t)JM_GRANULE << (segment_bits + 6) < size) {
-        segment_bits++;
-    }
-    jm_store_relaxed(&block->segment_bits, segment_bits);
+    jm_store_relaxed(&block->segment_bits, jm_doublings(64 * JM_GRANULE, size));
     block->witness = 0;
     block->has_witness = false;
     block->granules = (size - JM_PAD) >> JM_GRANULE_BITS;
@@ -265,7 +261,7 @@ static void close_block(const struct jm_block *block)
     }
 }
 
-bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool must)
+bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool for_good)
 {
     size_t charge = block->charge;
     supply->has_large_spares |= jm_block_is_large(block);
@@ -275,7 +271,7 @@ bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool mus
     unlink_block(supply, block);
     unregister_block(block);
     close_block(block);
-    if (!jm_reserve_give(block, must)) {
+    if (!jm_reserve_give(block, for_good)) {
         register_block(supply, block);
         link_block(supply, block);
         return false;

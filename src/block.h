@@ -200,9 +200,9 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
 
 /*
  * Gives a block back and tells the host last, when the block is gone. False: the OS did not take it,
- * and it is as it was; with `must` it goes to the reserve then. pre: not in the quota's callback.
+ * and it is as it was; `for_good`: it goes to the reserve then. pre: not in the quota's callback.
  */
-bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool must);
+bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool for_good);
 
 /* Gives whole pages of a small block back, from granule to granule, and pages of the map that tell about nothing
  * else, without a word to the quota. False: the OS did not take them. pre: their map is zero. */

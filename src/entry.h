@@ -63,7 +63,7 @@ static inline void jm_runtime_end_visit(struct jm_runtime *runtime)
 
 /* Makes `owner` agree with what the calling thread has left in the runtime: outside of callbacks, no operation, whose
  * count lies in another cache line. */
-static inline void jm_runtime_settle_owner(struct jm_runtime *runtime)
+static inline void jm_runtime_update_owner(struct jm_runtime *runtime)
 {
     JM_ASSERT(jm_thread.calls != NULL || runtime->heap.supply.quota.operations == 0);
     if (runtime->entries > 0) {
@@ -86,7 +86,7 @@ static inline void jm_runtime_add_entry(struct jm_runtime *runtime) /* pre: it i
 static inline void jm_runtime_drop_entry(struct jm_runtime *runtime)
 {
     runtime->entries--;
-    jm_runtime_settle_owner(runtime);
+    jm_runtime_update_owner(runtime);
 }
 
 /* Points the fast paths at what the thread entered last. */

@@ -24,7 +24,7 @@ void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
 }
 
 /* True where a small block is not empty: it has a witness from now on. */
-static bool is_used(struct jm_heap *heap, struct jm_block *block)
+static bool ensure_witness(struct jm_heap *heap, struct jm_block *block)
 {
     return block->has_witness || jm_witness_find(heap->arena, block);
 }
@@ -33,7 +33,7 @@ void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
 {
     struct jm_block *other = heap->arena->doubtful;
     heap->emptied = true;
-    if (other == NULL || other == block || is_used(heap, other)) {
+    if (other == NULL || other == block || ensure_witness(heap, other)) {
         heap->arena->doubtful = block;
     } else { /* which stays in doubt; all are looked at soon */
         heap->untidy = heap->untidy_small = true;
@@ -44,7 +44,7 @@ void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
 void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
 {
     block->has_witness = false;
-    if (!is_used(heap, block)) {
+    if (!ensure_witness(heap, block)) {
         jm_heap_doubt(heap, block);
     }
 }
@@ -121,7 +121,7 @@ bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer)
         jm_witness_pass_on(arena, jm_block_of(pointer))) {
         return false;
     }
-    return arena->doubtful != NULL && !is_used(heap, arena->doubtful);
+    return arena->doubtful != NULL && !ensure_witness(heap, arena->doubtful);
 }
 
 void jm_heap_release_kept(struct jm_heap *heap)
@@ -136,7 +136,7 @@ void jm_heap_release_kept(struct jm_heap *heap)
 static struct jm_block *choose_going(struct jm_heap *heap, struct jm_block *block)
 {
     struct jm_block *other = heap->arena->doubtful;
-    if (other == NULL || other == block || is_used(heap, other)) {
+    if (other == NULL || other == block || ensure_witness(heap, other)) {
         heap->arena->doubtful = block;
         return NULL;
     }
@@ -156,7 +156,7 @@ static bool release_all_small(struct jm_heap *heap, bool keep_one)
     while (block != NULL) {
         struct jm_block *next = jm_load_relaxed(&block->next);
         struct jm_block *going = NULL;
-        if (!is_used(heap, block)) {
+        if (!ensure_witness(heap, block)) {
             going = keep_one ? choose_going(heap, block) : block;
         }
         if (going != NULL) {
@@ -190,7 +190,7 @@ static bool release_all_large(struct jm_heap *heap)
 static bool keeps_one(struct jm_heap *heap)
 {
     struct jm_block *block = heap->arena == NULL ? NULL : heap->arena->doubtful;
-    return block != NULL && !is_used(heap, block);
+    return block != NULL && !ensure_witness(heap, block);
 }
 
 /* Until nothing more becomes empty: the host may free inside its callback. */
@@ -241,7 +241,7 @@ static void collect(struct jm_heap *heap, bool gives_runs)
     if (gives_runs && heap->arena != NULL && (heap->done & JM_DONE_GIVING) == 0) {
         give_runs(heap, JM_HOLE_MIN, SIZE_MAX);
     }
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
 }
 
 /* What is too long for the runs that are kept may have room once they go, if so much is free at all. */

@@ -20,26 +20,26 @@ static JM_COLD void read_contended(const struct jm_hook *hook, struct jm_pair *p
     } while (!try_read(hook, pair));
 }
 
-/* The turn first: in the child of a fork in between, an odd one has a thread that is known to be gone. */
-static void end_turn(struct jm_hook *hook, uint32_t turn)
+/* The phase first: in the child of a fork in between, an odd one has a thread that is known to be gone. */
+static void end_phase(struct jm_hook *hook, uint32_t phase)
 {
-    jm_store_release(&hook->turn, turn + 1);
+    jm_store_release(&hook->phase, phase + 1);
     jm_store_release(&hook->call.thread, 0);
 }
 
 bool jm_hook_begin(struct jm_hook *hook, struct jm_pair *pair, uintptr_t mark)
 {
     JM_ASSERT(jm_load_relaxed(&hook->call.thread) == 0);
-    uint32_t turn = jm_load_relaxed(&hook->turn) + 1;
+    uint32_t phase = jm_load_relaxed(&hook->phase) + 1;
     jm_store_relaxed(&hook->call.thread, jm_thread.id);
-    jm_store_release(&hook->turn, turn);       /* with the thread, for a fork */
-    atomic_thread_fence(memory_order_seq_cst); /* the turn is taken before the pair is read */
+    jm_store_release(&hook->phase, phase);     /* with the thread, for a fork */
+    atomic_thread_fence(memory_order_seq_cst); /* the phase has begun before the pair is read */
     if (JM_UNLIKELY(!try_read(hook, pair))) {
         read_contended(hook, pair);
     }
-    pair->turn = turn;
+    pair->phase = phase;
     if (pair->function == NULL) {
-        end_turn(hook, turn);
+        end_phase(hook, phase);
         return false;
     }
     hook->call.mark = mark;
@@ -53,14 +53,14 @@ static void end_innermost(void)
 {
     struct jm_hook *hook = JM_CONTAINER(jm_thread.calls, struct jm_hook, call);
     jm_thread.calls = hook->call.outer;
-    end_turn(hook, jm_load_relaxed(&hook->turn));
+    end_phase(hook, jm_load_relaxed(&hook->phase));
 }
 
 void (*jm_hook_leave)(void) = end_innermost;
 
 bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair)
 {
-    if (!jm_hook_is_mine(hook) || jm_load_relaxed(&hook->turn) != pair->turn) {
+    if (!jm_hook_is_mine(hook) || jm_load_relaxed(&hook->phase) != pair->phase) {
         return false;
     }
     while (jm_thread.calls != &hook->call) {
@@ -80,7 +80,7 @@ void jm_hook_abandon(struct jm_hook *hook)
 void jm_hook_forget(struct jm_hook *hook)
 {
     jm_store_relaxed(&hook->call.thread, 0);
-    jm_store_relaxed(&hook->turn, (jm_load_relaxed(&hook->turn) + 1) & ~1u);
+    jm_store_relaxed(&hook->phase, (jm_load_relaxed(&hook->phase) + 1) & ~1u);
     jm_store_relaxed(&hook->version, (jm_load_relaxed(&hook->version) + 1) & ~1u);
 }
 
@@ -110,10 +110,11 @@ bool jm_hook_set(struct jm_hook *hook, jm_hook_function function, void *state)
 void jm_hook_quiesce(const struct jm_hook *hook)
 {
     atomic_thread_fence(memory_order_seq_cst);
-    uint32_t turn = jm_load_seq_cst(&hook->turn);
-    for (unsigned attempt = 0; turn % 2 == 1 && jm_load_acquire(&hook->turn) == turn; attempt++) {
+    uint32_t phase = jm_load_seq_cst(&hook->phase);
+    for (unsigned attempt = 0; phase % 2 == 1 && jm_load_acquire(&hook->phase) == phase;
+         attempt++) {
         jm_thread_id thread = jm_load_relaxed(&hook->call.thread);
-        if (thread != 0 && jm_thread_is_gone(thread)) { /* untested: 0 where the turn just ended */
+        if (thread != 0 && jm_thread_is_gone(thread)) { /* untested: 0 where the phase just ended */
             return;
         }
         jm_os_pause(attempt);

@@ -4,10 +4,10 @@
  * The pair (function, state) changes as one. Only the thread that uses the runtime calls, so at most
  * one call per hook is in progress:
  *
- *      turn even: nobody is inside        turn odd: call number (turn + 1) / 2 is in progress
+ *      phase even: nobody is inside        phase odd: call number (phase + 1) / 2 is in progress
  *
- * A call takes its turn first and reads the pair after; a change writes the pair first and reads the
- * turn after. So a changer that sees an even turn knows that the old pair will not be called again.
+ * A call begins its phase first and reads the pair after; a change writes the pair first and reads the
+ * phase after. So a changer that sees an even phase knows that the old pair will not be called again.
  *
  * No lock is held while the host runs.
  */
@@ -37,14 +37,14 @@ struct jm_hook {
     _Atomic(jm_hook_function) function; /* written under the runtime's lock */
     _Atomic(void *) state;              /* written under the runtime's lock */
     _Atomic(uint32_t) version;          /* odd while the pair is being written; 0: it never was */
-    _Atomic(uint32_t) turn;             /* written by the calling thread */
+    _Atomic(uint32_t) phase;            /* written by the calling thread */
 };
 
-/* A pair that was read in one piece, and the turn in which it may be called. */
+/* A pair that was read in one piece, and the phase in which it may be called. */
 struct jm_pair {
     jm_hook_function function;
     void *state;
-    uint32_t turn;
+    uint32_t phase;
 };
 
 /*

@@ -42,11 +42,7 @@ static struct {
 
 static unsigned order_of(size_t size)
 {
-    unsigned order = 0;
-    while (JM_UNIT << order < size) {
-        order++;
-    }
-    return order;
+    return jm_doublings(JM_UNIT, size);
 }
 
 /*

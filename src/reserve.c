@@ -97,11 +97,7 @@ void jm_reserve_init(void)
 
 static unsigned bin_of(size_t size)
 {
-    unsigned bin = 0;
-    while (JM_SMALL_BLOCK_MIN << bin < size) {
-        bin++;
-    }
-    return bin;
+    return jm_doublings(JM_SMALL_BLOCK_MIN, size);
 }
 
 static struct jm_block **large_of(const struct jm_supply *tenant)
@@ -197,8 +193,8 @@ static void put_back(struct jm_block **blocks)
     jm_lock_drop(&reserve.lock);
 }
 
-/* Chooses some to go if none are. False: there are none. */
-static bool have_going(size_t bytes)
+/* Has some chosen to go. False: there are none. */
+static bool ensure_going(size_t bytes)
 {
     if (reserve.going == NULL) {
         choose_going(bytes);
@@ -212,7 +208,7 @@ static void trim_lists(size_t limit)
     struct jm_block *refused = NULL;
     size_t bytes;
     jm_lock_take(&reserve.trimming);
-    while ((bytes = jm_load_relaxed(&reserve.bytes)) > limit && have_going(bytes - limit)) {
+    while ((bytes = jm_load_relaxed(&reserve.bytes)) > limit && ensure_going(bytes - limit)) {
         while (reserve.going != NULL && jm_load_relaxed(&reserve.bytes) > limit) {
             if (!give_first(&reserve.going)) {
                 jm_chain_push(&refused, jm_chain_pop(&reserve.going));
@@ -408,7 +404,7 @@ void jm_reserve_drop_all(const struct jm_supply *tenant)
     drop(tenant, JM_SMALL_BLOCK_GROWTH);
 }
 
-void jm_reserve_settle(void)
+void jm_reserve_drop_waiting(void)
 {
     if (jm_load_relaxed(&reserve.has_leftovers)) {
         jm_lock_take(&reserve.lock);
@@ -434,7 +430,7 @@ static void make_room(size_t size)
     size_t bytes;
     while (taken && (bytes = jm_load_relaxed(&reserve.bytes)) + size > limit) {
         size_t missing = bytes + size - limit;
-        taken = have_going(missing > part ? missing : part) && give_first(&reserve.going);
+        taken = ensure_going(missing > part ? missing : part) && give_first(&reserve.going);
     }
     if (!taken) {
         put_back(&reserve.going);
@@ -482,16 +478,16 @@ static void put_off(struct jm_block *block)
     for (unsigned attempt = 0;
          is_full() && !jm_pagemap_is_over(block->retired, jm_pagemap_advance()); attempt++) {
         jm_os_pause(attempt);
-        jm_reserve_settle();
+        jm_reserve_drop_waiting();
     }
     keep(block, &reserve.leftovers);
 }
 
-bool jm_reserve_give(struct jm_block *block, bool must)
+bool jm_reserve_give(struct jm_block *block, bool for_good)
 {
-    jm_reserve_settle();
-    /* A large block that has to go is of use to nobody: its tenant ends, or it could not be cut. */
-    struct jm_block **list = must && jm_block_is_large(block) ? NULL : list_for(block);
+    jm_reserve_drop_waiting();
+    /* A large block that its tenant does not want back is of use to nobody. */
+    struct jm_block **list = for_good && jm_block_is_large(block) ? NULL : list_for(block);
     if (list != NULL && keep_at_once(block, list)) {
         return true;
     }
@@ -503,7 +499,7 @@ bool jm_reserve_give(struct jm_block *block, bool must)
         if (jm_chain_return_one(block)) {
             return true;
         }
-        if (!must) {
+        if (!for_good) {
             return false;
         }
     }

@@ -34,13 +34,14 @@ void jm_reserve_drop_large(const struct jm_supply *tenant);
 void jm_reserve_drop_all(const struct jm_supply *tenant);
 
 /*
- * Takes an unregistered block: keeps it, where it is of use and the bound allows, or unmaps it.
- * False: the OS would not take it; with `must`, as when its tenant ends, it is kept, past the bound if need be.
+ * Takes an unregistered block: keeps it, where it is of use and the bound allows, or unmaps it. False: the OS would not
+ * take it, and it is the tenant's still. `for_good`, as when the tenant ends: what the OS would not take is kept then,
+ * past the bound if need be.
  */
-bool jm_reserve_give(struct jm_block *block, bool must);
+bool jm_reserve_give(struct jm_block *block, bool for_good);
 
 /* Unmaps what waited for its readers and has none any more. Cheap where nothing waits. */
-void jm_reserve_settle(void);
+void jm_reserve_drop_waiting(void);
 
 /* Unmaps everything that the OS will take. */
 void jm_reserve_drain(void);

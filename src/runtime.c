@@ -79,7 +79,7 @@ static JM_NOINLINE enum jm_access take_contended(struct jm_ref ref)
     return access;
 }
 
-/* Makes the runtime the calling thread's, where it is not yet. GRANTED: see jm_runtime_settle_owner. */
+/* Makes the runtime the calling thread's, where it is not yet. GRANTED: see jm_runtime_update_owner. */
 static enum jm_access take(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
@@ -98,7 +98,7 @@ static void start(struct jm_operation *operation, struct jm_runtime *runtime)
     operation->runtime = runtime;
     operation->index = ++runtime->heap.supply.quota.operations;
     jm_inspect_begin();
-    jm_reserve_settle(); /* blocks that waited for their readers go when anybody comes by */
+    jm_reserve_drop_waiting(); /* blocks that waited for their readers go when anybody comes by */
 }
 
 enum jm_access jm_operation_begin(struct jm_operation *operation, struct jm_ref ref)
@@ -149,7 +149,7 @@ void jm_operation_end(struct jm_operation *operation)
     jm_inspect_end();
     if (JM_LIKELY(goes_on(operation))) {
         runtime->heap.supply.quota.operations = operation->index - 1;
-        jm_runtime_settle_owner(runtime);
+        jm_runtime_update_owner(runtime);
     }
     operation->runtime = NULL;
 }
@@ -189,7 +189,7 @@ static void abandon_innermost(void)
     }
     runtime->heap.supply.quota.operations = call->operations - 1;
     jm_hook_abandon(JM_CONTAINER(call, struct jm_hook, call));
-    jm_runtime_settle_owner(runtime);
+    jm_runtime_update_owner(runtime);
 }
 
 bool jm_runtime_settle_slowly(uintptr_t here)

@@ -741,7 +741,7 @@ static void a_block_put_aside_for_its_readers_keeps_its_next(void **state)
         for (size_t i = 1; i < COUNT_OF(blocks); i += 2) {
             assert_ptr_equal(jm_load_relaxed(&blocks[i]->next), next[i]);
         }
-        jm_reserve_settle(); /* which looks at them all, and takes none */
+        jm_reserve_drop_waiting(); /* which looks at them all, and takes none */
         assert_int_equal(jm_reserve_bytes(), 2 * jm_small_block_min());
         for (size_t i = 1; i < COUNT_OF(blocks); i += 2) {
             assert_ptr_equal(jm_load_relaxed(&blocks[i]->next), next[i]);
@@ -749,7 +749,7 @@ static void a_block_put_aside_for_its_readers_keeps_its_next(void **state)
         const struct jm_block *kept[] = {blocks[0], blocks[2], blocks[4]};
         assert_supply(kept, 3);
         jm_pagemap_leave(reader);
-        jm_reserve_settle();
+        jm_reserve_drop_waiting();
         assert_int_equal(mapped(), rig_usage(&rig));
         for (size_t i = 0; i < COUNT_OF(blocks); i += 2) {
             assert_true(jm_block_release(SUPPLY, blocks[i], false));

@@ -108,11 +108,11 @@ static void end_stay(void *argument)
 static int quiesce_in_child(void *argument)
 {
     struct jm_hook *hook = argument;
-    CHILD_CHECK(jm_load_relaxed(&hook->turn) % 2 == 1);
+    CHILD_CHECK(jm_load_relaxed(&hook->phase) % 2 == 1);
     jm_hook_set(hook, NULL, NULL);
     jm_hook_quiesce(hook); /* a hang is killed */
     jm_hook_forget(hook);
-    CHILD_CHECK(jm_load_relaxed(&hook->turn) % 2 == 0);
+    CHILD_CHECK(jm_load_relaxed(&hook->phase) % 2 == 0);
     return 0;
 }
 

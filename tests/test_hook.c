@@ -46,7 +46,7 @@ static void without_a_function_no_call_begins(void **state)
     assert_false(jm_hook_begin(&first_hook, &pair, here()));
     assert_false(jm_hook_is_mine(&first_hook));
     assert_null(jm_thread.calls);
-    assert_int_equal(jm_load_relaxed(&first_hook.turn) % 2, 0);
+    assert_int_equal(jm_load_relaxed(&first_hook.phase) % 2, 0);
 }
 
 static void a_call_is_known_from_begin_to_end(void **state)
@@ -61,11 +61,11 @@ static void a_call_is_known_from_begin_to_end(void **state)
     assert_true(pair.function == nothing);
     assert_true(jm_hook_is_mine(&first_hook));
     assert_ptr_equal(jm_thread.calls, &first_hook.call);
-    assert_int_equal(jm_load_relaxed(&first_hook.turn) % 2, 1);
+    assert_int_equal(jm_load_relaxed(&first_hook.phase) % 2, 1);
     assert_true(jm_hook_end(&first_hook, &pair));
     assert_false(jm_hook_is_mine(&first_hook));
     assert_null(jm_thread.calls);
-    assert_int_equal(jm_load_relaxed(&first_hook.turn) % 2, 0);
+    assert_int_equal(jm_load_relaxed(&first_hook.phase) % 2, 0);
     assert_false(jm_hook_end(&first_hook, &pair)); /* not twice */
 }
 
@@ -85,8 +85,8 @@ static void assert_nobody_inside(void)
     assert_null(jm_thread.calls);
     assert_false(jm_hook_is_mine(&first_hook));
     assert_false(jm_hook_is_mine(&second_hook));
-    assert_int_equal(jm_load_relaxed(&first_hook.turn) % 2, 0);
-    assert_int_equal(jm_load_relaxed(&second_hook.turn) % 2, 0);
+    assert_int_equal(jm_load_relaxed(&first_hook.phase) % 2, 0);
+    assert_int_equal(jm_load_relaxed(&second_hook.phase) % 2, 0);
 }
 
 static void ending_the_outer_call_ends_those_inside(void **state)
@@ -169,11 +169,11 @@ static void forgetting_leaves_a_hook_that_works(void **state)
     jm_hook_set(&second_hook, nothing, NULL);
     /* What a thread leaves that vanished inside a call, while another changed the pair. */
     jm_store_relaxed(&second_hook.call.thread, jm_thread.id + 1000);
-    jm_store_relaxed(&second_hook.turn, 7);
+    jm_store_relaxed(&second_hook.phase, 7);
     jm_store_relaxed(&second_hook.version, 5);
     jm_hook_forget(&second_hook);
     assert_int_equal(jm_load_relaxed(&second_hook.call.thread), 0);
-    assert_int_equal(jm_load_relaxed(&second_hook.turn) % 2, 0);
+    assert_int_equal(jm_load_relaxed(&second_hook.phase) % 2, 0);
     assert_int_equal(jm_load_relaxed(&second_hook.version) % 2, 0);
     assert_true(jm_hook_begin(&second_hook, &pair, here()));
     assert_true(jm_hook_end(&second_hook, &pair));

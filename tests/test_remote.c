@@ -413,7 +413,7 @@ static void objects_go_round_between_threads(void **state)
     (void)jm_heap_drain_all(HEAP);
     assert_int_equal(check().live_objects, 0);
     jm_heap_collect(HEAP);
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_int_equal(rig_usage(&rig), 0);
 }
 

@@ -688,7 +688,7 @@ static void a_tenants_large_blocks_go_with_it(void **state)
     assert_true(jm_reserve_bytes() > others && jm_reserve_bytes() < all);
     assert_null(take_spare(KIB(256)));
     fake_os_reset();
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_bytes(others);
     jm_reserve_drop_large(&other);
     assert_bytes(0);
@@ -723,7 +723,7 @@ static void what_a_tenant_collects_goes_to_the_os(void **state)
     fake_os_refuse(FAKE_UNMAP, 1, false, ENOMEM); /* what is refused waits for another time */
     jm_reserve_drop_all(&taker);
     assert_true(jm_reserve_bytes() > all - (KIB(128) + KIB(256) + MIB(2)));
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_bytes(all - (KIB(128) + KIB(256) + MIB(2)));
     jm_reserve_drop_all(&taker);
     assert_bytes(all - (KIB(128) + KIB(256) + MIB(2)));
@@ -767,7 +767,7 @@ static void what_must_be_kept_is_kept_past_the_bound(void **state)
     assert_int_equal(jm_reserve_bytes(), KIB(64) + jm_os_page_size() + MIB(3));
     fake_os_reset();
     unmap(small);
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_bytes(0);
 }
 
@@ -804,7 +804,7 @@ static void what_is_read_waits_for_its_readers(void **state)
         _Atomic(uint32_t) *reader = jm_pagemap_enter();
         assert_true(jm_reserve_give(block, false));
         assert_bytes(KIB(128)); /* past the bound, which is 0 */
-        jm_reserve_settle();
+        jm_reserve_drop_waiting();
         jm_reserve_drain();
         jm_reserve_set_limit(0);
         assert_null(take(KIB(128)));
@@ -812,7 +812,7 @@ static void what_is_read_waits_for_its_readers(void **state)
         assert_true(bytes_are(block->arena, sizeof(block->arena), 0x5a));
         jm_pagemap_leave(reader);
         assert_bytes(KIB(128));
-        jm_reserve_settle();
+        jm_reserve_drop_waiting();
         assert_bytes(0);
     }
 }
@@ -827,7 +827,7 @@ static void what_waited_is_not_handed_out(void **state)
     jm_pagemap_leave(reader);
     struct jm_block *taken = take(KIB(64));
     assert_null(taken); /* it was never cleared */
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_bytes(0);
 }
 
@@ -842,7 +842,7 @@ static void what_waits_makes_no_room(void **state)
     assert_bytes(KIB(576));
     assert_int_equal(fake_os_calls(FAKE_UNMAP), 0);
     jm_pagemap_leave(reader);
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_bytes(0);
 }
 
@@ -854,10 +854,10 @@ static void later_readers_do_not_hold_it(void **state)
     _Atomic(uint32_t) *late = jm_pagemap_enter();
     give(KIB(128)); /* which the late one may be reading */
     jm_pagemap_leave(old);
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_bytes(KIB(128));
     jm_pagemap_leave(late);
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_bytes(0);
 }
 
@@ -938,7 +938,7 @@ static void what_waits_is_bounded(void **state)
     assert_int_equal(pthread_join(giver, &result), 0);
     assert_non_null(result);
     assert_int_equal(pthread_join(reader, NULL), 0);
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_bytes(0);
 }
 
@@ -971,14 +971,14 @@ static void what_waited_and_is_refused_by_the_os_waits_on(void **state)
     give(KIB(128));
     jm_pagemap_leave(reader);
     fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_bytes(KIB(192));
     fake_os_refuse(FAKE_UNMAP, 1, false, ENOMEM);
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_int_equal(fake_os_refused(), 1);
     assert_true(jm_reserve_bytes() == KIB(64) || jm_reserve_bytes() == KIB(128));
     fake_os_reset();
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_bytes(0);
 }
 
@@ -1071,7 +1071,7 @@ static void share(void *(*work)(void *), size_t limit)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     }
     assert_int_equal(jm_load_relaxed(&thread_faults), 0);
-    jm_reserve_settle();
+    jm_reserve_drop_waiting();
     assert_true(jm_reserve_bytes() <= jm_reserve_limit());
     jm_reserve_set_limit(0);
     assert_int_equal(jm_reserve_bytes(), 0);
