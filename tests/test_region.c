@@ -192,52 +192,111 @@ static void a_refusal_loses_nothing(void **state)
     assert_int_equal(jm_region_metadata(), metadata);
 }
 
-/* In pieces, neighbours not after each other. */
-static void give_in_pieces(char *lot)
+/* ---- Last: where the region ends ---- */
+
+/* All of the region. Committed, that is more than some machines promise: where one refuses, nothing can be seen. */
+static char *lots[((size_t)1 << JM_REGION_BITS) / LARGEST];
+#define LOTS (sizeof(lots) / sizeof(lots[0]))
+
+static bool has_lot(void)
 {
-    const size_t count = LARGEST / smallest();
+    bool has_room;
+    char *lot = jm_region_take(LARGEST, &has_room);
+
+    assert_int_equal(lot != NULL, has_room);
+    assert_int_equal(has_room, jm_region_has_room());
+    if (lot != NULL) {
+        assert_int_equal((uintptr_t)lot % LARGEST, 0);
+        assert_true(bytes_are(lot, LARGEST, 0));
+    }
+    return lot != NULL;
+}
+
+/* Every `step`th piece from `first` on, neighbours not after each other. */
+static void give_pieces(char *lot, size_t first, size_t step)
+{
+    const size_t count = LARGEST / smallest() / step;
 
     for (size_t i = 0; i < count; i++) {
-        give(lot + i * 7 % count * smallest(), smallest());
+        give(lot + (first + i * 7 % count * step) * smallest(), smallest());
     }
 }
 
-#define LOTS 8 /* that come back */
-
-/* Last. Committed, the region is more than some machines promise: where one of them refuses, nothing can be seen. */
-static void where_it_ends_what_came_back_in_pieces_is_joined(void **state)
+static void what_the_other_tests_cut_up_is_joined(void **state)
 {
-    static char *taken[((size_t)1 << JM_REGION_BITS) / LARGEST];
-    const size_t most = sizeof(taken) / sizeof(taken[0]);
     bool has_room = true;
     size_t count = 0;
 
     (void)state;
-    while (count < most && (taken[count] = jm_region_take(LARGEST, &has_room)) != NULL) {
+    while (count < LOTS && (lots[count] = jm_region_take(LARGEST, &has_room)) != NULL) {
         count++;
     }
-    if (count < most && has_room) {
+    if (count < LOTS && has_room) {
+        lots[0] = NULL;
         skip();
     }
-    assert_int_equal(count, most); /* what the other tests cut up, too */
-    assert_null(jm_region_take(LARGEST, &has_room));
-    assert_false(has_room);
-    assert_false(jm_region_has_room());
+    assert_int_equal(count, LOTS);
+    assert_false(has_lot());
     assert_null(jm_region_take(smallest(), &has_room));
-    for (size_t i = 0; i < LOTS; i++) {
-        give_in_pieces(taken[i]);
+}
+
+static void what_came_back_in_pieces_is_joined(void **state)
+{
+    (void)state;
+    if (lots[0] == NULL) {
+        skip();
     }
-    for (size_t i = 0; i < LOTS; i++) {
-        char *lot = take(LARGEST);
-        assert_int_equal((uintptr_t)lot % LARGEST, 0);
-        assert_true(bytes_are(lot, LARGEST, 0));
-        memset(lot, 1, LARGEST);
+    for (size_t i = 0; i < 8; i++) {
+        give_pieces(lots[i], 0, 1);
     }
-    assert_true(jm_region_has_room());
-    assert_null(jm_region_take(LARGEST, &has_room));
-    give(taken[0], smallest());
-    assert_null(jm_region_take(LARGEST, &has_room));
-    assert_ptr_equal(take(smallest()), taken[0]);
+    for (size_t i = 0; i < 8; i++) {
+        assert_true(has_lot());
+    }
+    assert_false(has_lot());
+}
+
+static void what_is_taken_again_is_not_joined(void **state)
+{
+    const size_t pieces = LARGEST / smallest();
+    char *taken[5];
+
+    (void)state;
+    if (lots[0] == NULL) {
+        skip();
+    }
+    give_pieces(lots[0], 0, 1);
+    for (size_t i = 0; i < 5; i++) { /* lower and upper halves */
+        taken[i] = take(smallest());
+    }
+    give_pieces(lots[1], 0, 1);
+    assert_true(has_lot());
+    assert_false(has_lot());
+    for (size_t i = 5; i < pieces; i++) {
+        const char *piece = take(smallest());
+        for (size_t j = 0; j < 5; j++) {
+            assert_ptr_not_equal(piece, taken[j]);
+        }
+    }
+    assert_false(has_lot());
+}
+
+/* To look at all pieces for the sake of a few would take too long. */
+static void it_is_joined_again_once_enough_came_back(void **state)
+{
+    (void)state;
+    if (lots[0] == NULL) {
+        skip();
+    }
+    for (size_t i = 0; i < 10; i++) {
+        give_pieces(lots[i], 0, 2);
+    }
+    assert_false(has_lot());
+    give_pieces(lots[0], 1, 2); /* one in eleven */
+    assert_false(has_lot());
+    give_pieces(lots[1], 1, 2); /* one in six */
+    assert_true(has_lot());
+    assert_true(has_lot());
+    assert_false(has_lot());
 }
 
 int main(void)
@@ -248,7 +307,10 @@ int main(void)
         cmocka_unit_test(neighbours_are_cleared_together),
         cmocka_unit_test(stretches_are_aligned_disjoint_and_zero),
         cmocka_unit_test(a_refusal_loses_nothing),
-        cmocka_unit_test(where_it_ends_what_came_back_in_pieces_is_joined),
+        cmocka_unit_test(what_the_other_tests_cut_up_is_joined),
+        cmocka_unit_test(what_came_back_in_pieces_is_joined),
+        cmocka_unit_test(what_is_taken_again_is_not_joined),
+        cmocka_unit_test(it_is_joined_again_once_enough_came_back),
     };
 
     return cmocka_run_group_tests(tests, start, NULL);
