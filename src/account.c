@@ -15,9 +15,12 @@ struct jm_totals jm_account_totals(void)
     };
     struct jm_slot *slot;
     for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {
-        struct jm_ref ref = {slot, jm_load_acquire(&slot->tag)};
+        struct jm_ref ref = jm_registry_look(slot);
+        if (ref.slot == NULL) {
+            continue;
+        }
         size_t usage = jm_load_relaxed(&jm_runtime_at(ref)->heap.supply.quota.usage);
-        if (ref.tag % 2 == 1 && jm_registry_holds(ref)) {
+        if (jm_registry_holds(ref)) {
             totals.runtimes++;
             totals.usage += usage;
         }
@@ -52,8 +55,8 @@ __attribute__((destructor)) static void tell_all(void)
     }
     struct jm_slot *slot;
     for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {
-        struct jm_ref ref = {slot, jm_load_acquire(&slot->tag)};
-        if (ref.tag % 2 == 1) {
+        struct jm_ref ref = jm_registry_look(slot);
+        if (ref.slot != NULL) {
             jm_account_tell(ref);
         }
     }

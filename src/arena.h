@@ -62,12 +62,14 @@ struct jm_arena {
     struct jm_last last;
     struct jm_link free[JM_CLASSES + 2]; /* by code; `next` is the first object. The last: null */
     struct jm_supply *supply;
-    struct jm_block *doubtful; /* the one block that may be empty, see giveback.c; or null */
-    uint32_t cut;              /* granules of spans chosen and blocks opened since the last sweep */
-    uint32_t left_free;        /* granules that were free after it */
-    uint32_t longest_rest;     /* no block has more granules behind its objects, */
-    uint32_t longest_hole;     /* nor in holes side by side */
-    uint32_t random;           /* see jm_arena_draw */
+    struct jm_block *doubtful; /* see giveback.c; or null */
+    uint32_t
+        since_sweep; /* granules of spans chosen, holes filled and blocks opened since the last sweep, and the
+                                  weight of what was refused */
+    uint32_t left_free;    /* granules that were free after it */
+    uint32_t longest_rest; /* no block has more granules behind its objects, */
+    uint32_t longest_hole; /* nor in holes side by side */
+    uint32_t random;       /* see jm_arena_draw */
     bool broken; /* free objects may be missing from the lists: to be swept before it grows much */
     uint8_t vain[JM_MAGNITUDES]; /* sweeps in vain for what the limit had no room for, by size */
 };
@@ -120,8 +122,8 @@ JM_UNCHECKED void jm_link_set(struct jm_link *link, struct jm_link *next)
     link->next = next;
 }
 
-/* Takes an object off a list, behind its beginning or another one. False: it is no free object of this class. */
-JM_INLINE bool jm_arena_take(struct jm_link *list, struct jm_link *link, jm_state *state,
+/* Takes an object off its list, where it follows `before`. False: it is no free object of this class. */
+JM_INLINE bool jm_arena_take(struct jm_link *before, struct jm_link *link, jm_state *state,
                              size_t code)
 {
     if (JM_UNLIKELY(!jm_equals_byte(state, (uint8_t)(code + JM_FREE)))) {
@@ -129,7 +131,7 @@ JM_INLINE bool jm_arena_take(struct jm_link *list, struct jm_link *link, jm_stat
     }
     size_t live = code + JM_PLAIN;
     JM_PIN(live);
-    jm_link_set(list, jm_link_next(link));
+    jm_link_set(before, jm_link_next(link));
     jm_store_byte(state, (unsigned)live);
     jm_inspect_open(link, jm_class_bytes(code));
     return true;
@@ -150,7 +152,7 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
 }
 
 /* True where neither class `code` nor the one near it has a list. */
-JM_INLINE bool jm_arena_lists_none(const struct jm_arena *arena, size_t code)
+JM_INLINE bool jm_arena_lacks(const struct jm_arena *arena, size_t code)
 {
     uintptr_t own = (uintptr_t)arena->free[code].next;
     return (own | (uintptr_t)arena->free[jm_class_near(code)].next) == 0;
@@ -251,6 +253,10 @@ JM_INLINE bool jm_arena_extend(struct jm_arena *arena, jm_state *state, void *ob
 bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, unsigned kind,
                       unsigned old, unsigned code);
 
+/* Splits it in place, from granule `start` on, so that what is left starts at `granule`; the rest becomes free. */
+void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned kind,
+                    unsigned old, size_t granule, unsigned code);
+
 /* The same as jm_arena_peek for any pointer into a small block of this arena's heap, in the region or not.
  * NULL: it is none. */
 jm_state *jm_arena_find(struct jm_arena *arena, const void *pointer);
@@ -278,7 +284,7 @@ void jm_arena_clear_lists(struct jm_arena *arena);
  * block; none where there is none. An object is to be cut off it at once. */
 void jm_arena_choose_span(struct jm_arena *arena, unsigned code);
 
-/* Makes what lies behind a granule of a block its rest. pre: nothing does. */
+/* Makes the granules of a block from one on its rest. pre: no object and no hole lies there. */
 static inline void jm_arena_uncarve(struct jm_arena *arena, struct jm_block *block,
                                     uint32_t granule)
 {
@@ -329,9 +335,5 @@ unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *
 
 /* The granule of a block behind all objects. */
 size_t jm_arena_end(const struct jm_arena *arena, const struct jm_block *block);
-
-/* Splits it in place, from granule `start` on, so that what is left starts at `granule`; the rest becomes free. */
-void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned kind,
-                    unsigned old, size_t granule, unsigned code);
 
 #endif

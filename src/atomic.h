@@ -25,7 +25,7 @@
  * For the fast paths, in one instruction where the processor has it:
  * jm_equals_*, jm_exceeds: a comparison with memory, of which compilers make two, with a register between.
  * jm_load_byte, jm_store_byte: a byte as an integer, which they extend once too often;
- * jm_exceeds_by: a comparison, and how much of a byte is beyond, if any.
+ * jm_subtract: a comparison, and how much of a byte is beyond, if any.
  */
 #if defined(__SANITIZE_THREAD__)
 #define JM_THREAD_SANITIZER 1
@@ -47,7 +47,8 @@ static inline void jm_store_byte(_Atomic(uint8_t) *object, unsigned value)
     __asm__ volatile("movb %b1, %0" : "=m"(*object) : "q"(value));
 }
 
-static inline bool jm_exceeds_by(size_t *value, unsigned constant)
+/* Takes a constant off a value. True where more than 0 is left; else what is left is of no use. */
+static inline bool jm_subtract(size_t *value, unsigned constant)
 {
     size_t rest = *value;
     bool is_above;
@@ -87,7 +88,7 @@ static inline void jm_store_byte(_Atomic(uint8_t) *object, unsigned value)
     jm_store_relaxed(object, (uint8_t)value);
 }
 
-static inline bool jm_exceeds_by(size_t *value, unsigned constant)
+static inline bool jm_subtract(size_t *value, unsigned constant)
 {
     bool is_above = *value > constant;
     *value -= constant;

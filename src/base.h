@@ -81,6 +81,11 @@ static inline bool jm_is_power_of_two(size_t value)
     return value != 0 && (value & (value - 1)) == 0;
 }
 
+static inline bool jm_is_aligned(const void *pointer, size_t alignment)
+{
+    return ((uintptr_t)pointer & (alignment - 1)) == 0;
+}
+
 /* How often a size is to be doubled until it is at least `least`. */
 static inline unsigned jm_doublings(size_t size, size_t least)
 {

@@ -76,7 +76,7 @@ static struct jm_block *cut_block(size_t size, bool *has_room)
     struct jm_block *block = jm_region_head_of(start);
     const size_t own = offsetof(struct jm_block, first);
     memset(&block->first, 0, offsetof(struct jm_block, arena) - own);
-    block->region = (struct jm_os_region){start, size};
+    block->extent = (struct jm_os_extent){start, size};
     block->charge = size;
     block->start = start;
     block->map = jm_region_state_of(start);
@@ -87,20 +87,20 @@ static struct jm_block *cut_block(size_t size, bool *has_room)
 /* Maps the memory of a block, of which the first `registered` bytes are going to be. False: the OS refused. */
 static bool map_memory(struct jm_block *block, size_t size, size_t alignment, size_t registered)
 {
-    struct jm_os_region region;
-    char *start = jm_os_map(size, alignment, &region);
+    struct jm_os_extent extent;
+    char *start = jm_os_map(size, alignment, &extent);
     if (start == NULL) {
         return false;
     }
     if (!jm_pagemap_prepare(start, registered)) {
-        jm_os_discard(&region);
+        jm_os_discard(&extent);
         return false;
     }
-    jm_inspect_add_root(region.address, region.size);
-    block->region = region;
+    jm_inspect_add_root(extent.address, extent.size);
+    block->extent = extent;
     block->charge = size;
     block->start = start;
-    block->resizable = region.size == size;
+    block->resizable = extent.size == size;
     return true;
 }
 
@@ -191,21 +191,21 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     return admit(supply, block, verdict);
 }
 
-static void set_region(struct jm_block *block, struct jm_os_region region)
+static void set_extent(struct jm_block *block, struct jm_os_extent extent)
 {
-    jm_inspect_remove_root(block->region.address, block->region.size);
-    block->region = region;
-    jm_inspect_add_root(region.address, region.size);
+    jm_inspect_remove_root(block->extent.address, block->extent.size);
+    block->extent = extent;
+    jm_inspect_add_root(extent.address, extent.size);
 }
 
-/* Shortens the region. What the OS does not take back stays in it, unused and uncharged. */
-static bool shrink_region(struct jm_block *block, size_t size)
+/* Shortens the extent. False: it is as it was. */
+static bool shrink_extent(struct jm_block *block, size_t size)
 {
-    const struct jm_os_region old = block->region;
+    const struct jm_os_extent old = block->extent;
     jm_inspect_open(block->start + size, old.size - size);
-    set_region(block, (struct jm_os_region){old.address, size}); /* first: for a fork in between */
+    set_extent(block, (struct jm_os_extent){old.address, size}); /* first: for a fork in between */
     if (!jm_os_shrink(block->start, old.size, size)) {
-        set_region(block, old);
+        set_extent(block, old);
         return false;
     }
     return true;
@@ -219,7 +219,7 @@ static struct jm_block *recycle_block(const struct jm_supply *supply, size_t siz
     if (block == NULL) {
         return NULL;
     }
-    if (block->charge > size && !shrink_region(block, size)) {
+    if (block->charge > size && !shrink_extent(block, size)) {
         (void)jm_reserve_give(block, true);
         return NULL;
     }
@@ -243,7 +243,7 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
     if (block == NULL) {
         return fail_os(supply, bytes, verdict);
     }
-    jm_store_relaxed(&block->usable, bytes);
+    jm_store_relaxed(&block->bytes, bytes);
     jm_store_relaxed(&block->state, JM_LARGE_LIVE);
     return admit(supply, block, verdict);
 }
@@ -253,8 +253,8 @@ static void close_block(const struct jm_block *block)
 {
     if (jm_block_is_large(block)) {
         /* Where a fork came between, the header may still tell of an end that was cut off. */
-        size_t usable = jm_load_relaxed(&block->usable);
-        jm_inspect_close(block->start, block->resizable ? block->region.size : usable);
+        size_t usable = jm_load_relaxed(&block->bytes);
+        jm_inspect_close(block->start, block->resizable ? block->extent.size : usable);
     } else {
         const char *first = block->start + ((size_t)block->first << JM_GRANULE_BITS);
         jm_inspect_close(first, (size_t)(block->start + jm_block_size(block) - first));
@@ -336,11 +336,11 @@ static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t 
     unlink_block(supply, block); /* for a fork in between: its child cannot know where it is */
     unregister_block(block);
     jm_pagemap_wait();
-    jm_inspect_open(block->start, block->region.size); /* others may get these addresses */
-    char *moved = jm_os_move(block->start, block->region.size, size);
+    jm_inspect_open(block->start, block->extent.size); /* others may get these addresses */
+    char *moved = jm_os_move(block->start, block->extent.size, size);
     if (moved != NULL) {
         block->start = moved;
-        set_region(block, (struct jm_os_region){moved, size});
+        set_extent(block, (struct jm_os_extent){moved, size});
     }
     jm_pagemap_install(block->start, leaf);
     link_block(supply, block);
@@ -348,14 +348,14 @@ static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t 
     return moved != NULL;
 }
 
-/* Lengthens the region in place. */
-static bool extend_region(struct jm_block *block, size_t size)
+/* Lengthens the extent in place. */
+static bool extend_extent(struct jm_block *block, size_t size)
 {
-    if (size > block->region.size) {
-        if (!jm_os_extend(block->start, block->region.size, size)) {
+    if (size > block->extent.size) {
+        if (!jm_os_extend(block->start, block->extent.size, size)) {
             return false;
         }
-        set_region(block, (struct jm_os_region){block->region.address, size});
+        set_extent(block, (struct jm_os_extent){block->extent.address, size});
     }
     return true;
 }
@@ -365,10 +365,10 @@ static bool grow_granted(struct jm_supply *supply, struct jm_block *block, size_
                          enum jm_verdict *verdict)
 {
     struct jm_quota *quota = &supply->quota;
-    bool in_place = extend_region(block, block->charge + delta);
+    bool in_place = extend_extent(block, block->charge + delta);
     if (!jm_quota_charge_first(quota, delta)) {
         if (in_place) {
-            (void)shrink_region(block, block->charge);
+            (void)shrink_extent(block, block->charge);
         }
         *verdict = JM_REFUSED_LIMIT;
         return false;
@@ -385,7 +385,7 @@ static bool grow_granted(struct jm_supply *supply, struct jm_block *block, size_
 bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t bytes,
                    enum jm_verdict *verdict)
 {
-    size_t delta = bytes - jm_load_relaxed(&block->usable);
+    size_t delta = bytes - jm_load_relaxed(&block->bytes);
     *verdict = jm_quota_ask(&supply->quota, delta);
     if (*verdict != JM_GRANTED) {
         return false;
@@ -401,18 +401,18 @@ bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t byte
         return false;
     }
     block->charge = bytes;
-    jm_store_relaxed(&block->usable, bytes);
+    jm_store_relaxed(&block->bytes, bytes);
     return true;
 }
 
 bool jm_block_shrink(struct jm_supply *supply, struct jm_block *block, size_t bytes)
 {
-    size_t delta = jm_load_relaxed(&block->usable) - bytes;
-    if (!shrink_region(block, bytes)) {
+    size_t delta = jm_load_relaxed(&block->bytes) - bytes;
+    if (!shrink_extent(block, bytes)) {
         return false;
     }
     block->charge = bytes;
-    jm_store_relaxed(&block->usable, bytes);
+    jm_store_relaxed(&block->bytes, bytes);
     jm_quota_refund(&supply->quota, delta);
     return true;
 }

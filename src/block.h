@@ -57,7 +57,6 @@
 #define JM_QUEUED_CLASSES (JM_PLAIN - JM_QUEUED)
 
 /* A small block's size: large enough to need few, small enough not to be pinned by one object. */
-#define JM_SMALL_BLOCK_MIN JM_UNIT
 #define JM_SMALL_BLOCK_MAX ((size_t)4 << 20)
 
 /* All blocks of a heap but the first have so much where the limit allows it: what comes and goes in a steady loop stays
@@ -67,7 +66,7 @@
 /* The smallest that there is: at least a page. */
 static inline size_t jm_small_block_min(void)
 {
-    return jm_align_up(JM_SMALL_BLOCK_MIN, jm_os_page_size());
+    return jm_align_up(JM_UNIT, jm_os_page_size());
 }
 
 static inline size_t jm_page_granules(void)
@@ -114,7 +113,8 @@ struct jm_block {
     _Atomic(struct jm_supply *) owner; /* shared. Constant */
     _Atomic(uint32_t)
         segment_bits; /* shared: log2 of the granules in a 64th of the map. Constant */
-    uint32_t retired; /* in the reserve: the epoch in which it was unregistered, */
+    uint32_t
+        retired; /* in the reserve: the epoch from which it waits for its readers, if it does, */
     const struct jm_supply *tenant; /* who had it last, */
     uint64_t tenancy;               /* and when */
 
@@ -128,8 +128,8 @@ struct jm_block {
         witness; /* the granule where the witness starts or, where there is none, the last one did */
     bool has_witness;
     _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
-    struct jm_block *previous;
-    struct jm_os_region region; /* the mapping; in the region, the stretch */
+    struct jm_block *previous;       /* in a chain: the one behind, see chain.h */
+    struct jm_os_extent extent;      /* the mapping; in the region, the stretch */
     size_t
         charge; /* bytes of the quota; what the region has beyond them is reserved, unused or holes */
     bool resizable; /* a large block whose region is a mapping of it alone */
@@ -138,7 +138,7 @@ struct jm_block {
     /* Large blocks only. */
     struct jm_block *next_empty; /* of the blocks to be given back */
     _Atomic(unsigned) state;     /* shared, queued by all: enum jm_large_state */
-    _Atomic(size_t) usable;      /* shared: == charge, bytes of the object and the pad behind it */
+    _Atomic(size_t) bytes;       /* shared: == charge, which others must not read */
 
     /* Small blocks only. */
     _Alignas(64) unsigned char arena[JM_ARENA_SPACE];
@@ -189,7 +189,7 @@ void jm_block_set_small_token(struct jm_supply *supply, const void *token);
 
 /*
  * Acquires a small block of `size` bytes, a power of two, and registers it. NULL: `verdict` says who
- * refused, and the host knows. The host may have run: whatever the caller knew may have changed.
+ * refused; the host knows, but of JM_REFUSED_CALLBACK. It may have run: whatever the caller knew may have changed.
  */
 struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
                                         enum jm_verdict *verdict);
@@ -215,12 +215,12 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
 /* The bytes that a large object's owner may use. */
 static inline size_t jm_large_usable(const struct jm_block *block)
 {
-    return jm_load_relaxed(&block->usable) - JM_PAD;
+    return jm_load_relaxed(&block->bytes) - JM_PAD;
 }
 
 /*
  * Grows a large block until it has `bytes`, in place or, with its content, elsewhere.
- * pre: resizable. False: nothing changed; `verdict` says who refused, and the host knows.
+ * pre: resizable. False: nothing changed; see `verdict`.
  */
 bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t bytes,
                    enum jm_verdict *verdict);

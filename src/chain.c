@@ -6,11 +6,11 @@
 /* Gives a block's own mapping to the OS, and its header to whoever needs one. False: it is untouched. */
 static bool unmap(struct jm_block *block)
 {
-    const struct jm_os_region *region = &block->region;
-    jm_inspect_open(region->address, region->size); /* others may get these addresses */
-    jm_inspect_remove_root(region->address, region->size);
-    if (!jm_os_unmap(region)) {
-        jm_inspect_add_root(region->address, region->size);
+    const struct jm_os_extent *extent = &block->extent;
+    jm_inspect_open(extent->address, extent->size); /* others may get these addresses */
+    jm_inspect_remove_root(extent->address, extent->size);
+    if (!jm_os_unmap(extent)) {
+        jm_inspect_add_root(extent->address, extent->size);
         return false;
     }
     jm_header_give(block);
@@ -21,9 +21,9 @@ static bool unmap(struct jm_block *block)
  * mapping follows a stretch: what lies behind the region is reserved with it. */
 static struct jm_block *find_gap(struct jm_block *block, char **end)
 {
-    *end = block->region.address;
-    while (block != NULL && block->region.address == *end) {
-        *end += block->region.size;
+    *end = block->extent.address;
+    while (block != NULL && block->extent.address == *end) {
+        *end += block->extent.size;
         block = block->previous;
     }
     return block;
@@ -39,25 +39,25 @@ static void give_stretches(struct jm_block **chain, const struct jm_block *gap)
     }
     for (size_t row = 0; row < JM_REGION_APART; row++) {
         while (rows[row] != NULL) {
-            struct jm_os_region stretch = jm_chain_pop(&rows[row])->region;
+            struct jm_os_extent stretch = jm_chain_pop(&rows[row])->extent;
             jm_region_give(stretch.address, stretch.size); /* now the header is anybody's */
         }
     }
 }
 
 /* Gives the stretches of a chain's first blocks to the OS, as many as it takes in one call, and takes the blocks off
- * the chain. Returns their bytes; 0: they are untouched. */
+ * the chain. Returns their bytes; 0: it took none. */
 static size_t return_stretches(struct jm_block **chain)
 {
     struct jm_block *block = *chain;
-    char *start = block->region.address;
+    char *start = block->extent.address;
     char *end;
     const struct jm_block *gap = find_gap(block, &end);
     bool cleared = jm_region_clear(start, (size_t)(end - start));
     if (!cleared && gap != block->previous) { /* one of them may be locked, or too much at once */
         gap = block->previous;
-        end = start + block->region.size;
-        cleared = jm_region_clear(start, block->region.size);
+        end = start + block->extent.size;
+        cleared = jm_region_clear(start, block->extent.size);
     }
     if (!cleared) {
         return 0;
@@ -69,7 +69,7 @@ static size_t return_stretches(struct jm_block **chain)
 size_t jm_chain_return(struct jm_block **chain)
 {
     struct jm_block *block = *chain;
-    if (jm_region_holds(block->region.address)) {
+    if (jm_region_holds(block->extent.address)) {
         return return_stretches(chain);
     }
     struct jm_block *next = block->previous;
@@ -93,7 +93,7 @@ static struct jm_block *merge(struct jm_block *left, struct jm_block *right)
     struct jm_block *merged = NULL;
     struct jm_block **end = &merged;
     while (left != NULL && right != NULL) {
-        struct jm_block **lower = left->region.address < right->region.address ? &left : &right;
+        struct jm_block **lower = left->extent.address < right->extent.address ? &left : &right;
         *end = *lower;
         end = &(*lower)->previous;
         *lower = *end;

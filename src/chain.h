@@ -28,10 +28,10 @@ struct jm_block *jm_chain_sort(struct jm_block *chain);
 
 /* Gives the first block of a chain to the OS, together with those behind it that follow it in the region, and takes
  * them off. pre: nobody reads them; where there are several, they have no holes. post: what was given, which is what
- * they were charged where there are no holes; 0: the OS refused, and they are untouched. */
+ * they were charged where there are no holes; 0: the OS refused, and what they held may be lost. */
 size_t jm_chain_return(struct jm_block **chain);
 
-/* Gives one block to the OS. False: it is untouched. */
+/* The same for one block. False: the OS refused. */
 bool jm_chain_return_one(struct jm_block *block);
 
 #endif

@@ -107,7 +107,7 @@ static enum jm_access enter_context(struct jm_ref ref)
     if (!jm_registry_holds(ref)) {
         return JM_ACCESS_STALE;
     }
-    enum jm_access access = jm_runtime_enter((struct jm_ref){&runtime->slot, tag | 1});
+    enum jm_access access = jm_runtime_take_entry((struct jm_ref){&runtime->slot, tag | 1});
     if (access != JM_ACCESS_GRANTED) {
         return access;
     }

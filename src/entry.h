@@ -76,7 +76,7 @@ static inline void jm_runtime_update_owner(struct jm_runtime *runtime)
 }
 
 /* Adds an entry: the runtime is the calling thread's until as many were dropped. */
-enum jm_access jm_runtime_enter(struct jm_ref ref);
+enum jm_access jm_runtime_take_entry(struct jm_ref ref);
 static inline void jm_runtime_add_entry(struct jm_runtime *runtime) /* pre: it is taken */
 {
     runtime->entries++;

@@ -1,6 +1,7 @@
 /*
  * Layer 3: giving blocks back. A large block goes when its object does. A small one is not empty while it has
- * a witness (see witness.h). Of a heap's small blocks one at most has none, which is in doubt:
+ * a witness (see witness.h). One that has none may be in doubt; other ones without wait for the next tidy
+ * (`untidy_small`), or for the OS, which refused them:
  *
  *      a block is new, or its witness was freed and no other is found    it is in doubt
  *      another one is in doubt already                                   a witness is looked for there;
@@ -29,13 +30,21 @@ static bool ensure_witness(struct jm_heap *heap, struct jm_block *block)
     return block->has_witness || jm_witness_find(heap->arena, block);
 }
 
-void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
+/* False: another one is in doubt, and empty. */
+static bool put_in_doubt(struct jm_heap *heap, struct jm_block *block)
 {
     struct jm_block *other = heap->arena->doubtful;
+    if (other != NULL && other != block && !ensure_witness(heap, other)) {
+        return false;
+    }
+    heap->arena->doubtful = block;
+    return true;
+}
+
+void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
+{
     heap->emptied = true;
-    if (other == NULL || other == block || ensure_witness(heap, other)) {
-        heap->arena->doubtful = block;
-    } else { /* which stays in doubt; all are looked at soon */
+    if (!put_in_doubt(heap, block)) { /* all are looked at soon */
         heap->untidy = heap->untidy_small = true;
         jm_heap_set_owes(heap, true);
     }
@@ -135,11 +144,10 @@ void jm_heap_release_kept(struct jm_heap *heap)
  * doubt then. NULL: none has to. */
 static struct jm_block *choose_going(struct jm_heap *heap, struct jm_block *block)
 {
-    struct jm_block *other = heap->arena->doubtful;
-    if (other == NULL || other == block || ensure_witness(heap, other)) {
-        heap->arena->doubtful = block;
+    if (put_in_doubt(heap, block)) {
         return NULL;
     }
+    struct jm_block *other = heap->arena->doubtful;
     if (other->charge >= block->charge) {
         return block;
     }
@@ -247,7 +255,8 @@ static void collect(struct jm_heap *heap, bool gives_runs)
 /* What is too long for the runs that are kept may have room once they go, if so much is free at all. */
 static void give_short_runs(struct jm_heap *heap, size_t bytes)
 {
-    size_t missing = jm_quota_missing(&heap->supply.quota, bytes);
+    size_t room = jm_quota_room(&heap->supply.quota);
+    size_t missing = bytes <= room ? 0 : bytes - room;
     bool is_long = bytes > jm_small_block_min();
     bool is_done = heap->arena == NULL || (heap->done & JM_DONE_GIVING_ALL) != 0;
     if (missing != 0 && is_long && !is_done &&
@@ -276,7 +285,7 @@ void jm_heap_collect(struct jm_heap *heap)
     collect(heap, true);
     if (supply->has_large_spares || supply->has_small_spares) {
         supply->has_large_spares = supply->has_small_spares = false;
-        jm_reserve_drop_all(supply);
+        jm_reserve_drop_grown(supply);
     }
     jm_heap_forget_vain(heap);
 }

@@ -21,5 +21,5 @@ void *jm_guard_map(size_t size)
 void jm_guard_discard(void *table, size_t size)
 {
     char *space = (char *)table - JM_GUARD_SIZE;
-    jm_os_discard(&(struct jm_os_region){space, JM_GUARD_SIZE + size + JM_GUARD_SIZE});
+    jm_os_discard(&(struct jm_os_extent){space, JM_GUARD_SIZE + size + JM_GUARD_SIZE});
 }

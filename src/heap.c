@@ -192,7 +192,7 @@ static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *
         return false;
     }
     jm_sweep_fill_hole(heap->arena, run);
-    heap->arena->cut += (uint32_t)(run.end - run.start);
+    heap->arena->since_sweep += (uint32_t)(run.end - run.start);
     return true;
 }
 
@@ -207,7 +207,7 @@ static bool add_block(struct jm_heap *heap, unsigned code, enum jm_verdict *verd
         jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block));
     }
     jm_arena_open_block(heap->arena, block);
-    heap->arena->cut += jm_arena_span_granules(heap->arena);
+    heap->arena->since_sweep += jm_arena_span_granules(heap->arena);
     jm_heap_doubt(heap, block);
     return true;
 }
@@ -229,7 +229,7 @@ static void count_need(struct jm_arena *arena, struct jm_carved carved, size_t b
     size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
     size_t most = carved.objects / NEED_MOST_DIVISOR;
     weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
-    arena->cut += (uint32_t)(weight >> *vain_of(arena, bytes));
+    arena->since_sweep += (uint32_t)(weight >> *vain_of(arena, bytes));
 }
 
 /* Whether so many granules seem to be free. */
@@ -251,7 +251,7 @@ bool jm_heap_press(struct jm_heap *heap, size_t bytes)
     struct jm_carved carved = jm_sweep_carved(&heap->supply);
     count_need(arena, carved, bytes);
     bool pressed = arena->broken || carved.objects <= SWEEP_AT_ONCE ||
-                   arena->cut >= carved.objects / SWEEP_CUT_DIVISOR ||
+                   arena->since_sweep >= carved.objects / SWEEP_CUT_DIVISOR ||
                    seems_free(arena, carved, arena->left_free + carved.objects / NEED_FREE_DIVISOR);
     uint8_t *vain = vain_of(arena, bytes);
     if (pressed && *vain < NEED_VAIN_MAX) {
@@ -270,7 +270,7 @@ static bool is_sweep_due(struct jm_arena *arena, unsigned code)
     }
     size_t much = carved.objects /
                   (jm_class_bytes(code) < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);
-    bool due = arena->cut >= carved.objects / SWEEP_CUT_DIVISOR;
+    bool due = arena->since_sweep >= carved.objects / SWEEP_CUT_DIVISOR;
     return due && (arena->broken || carved.objects <= SWEEP_ANYWAY ||
                    jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >= much);
 }
@@ -309,7 +309,7 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     }
     if (object == NULL) {
         jm_arena_choose_span(arena, code);
-        arena->cut += jm_arena_span_granules(arena);
+        arena->since_sweep += jm_arena_span_granules(arena);
         object = cut(arena, code);
         JM_PREFETCH(arena->span.next); /* the next one will probably be cut off here too */
     }
@@ -401,7 +401,7 @@ static void *pop_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
         if (state == NULL || jm_load_relaxed(state) != code + JM_FREE) {
             break;
         }
-        if (((uintptr_t)link & (alignment - 1)) == 0) {
+        if (jm_is_aligned(link, alignment)) {
             jm_heap_note_change(heap);
             return jm_arena_take(before, link, state, code) ? link : NULL;
         }

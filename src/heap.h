@@ -10,8 +10,8 @@
 
 #include "sweep.h"
 
-#define JM_QUEUED_SMALL 1
-#define JM_QUEUED_LARGE 2
+#define JM_TAKE_IN_SMALL 1
+#define JM_TAKE_IN_LARGE 2
 
 /* What a heap has done since any of its small objects was allocated, freed or resized last; where that is
  * anything, the fast paths are off, so that the next one is noticed. */
@@ -20,13 +20,14 @@
 #define JM_DONE_GIVING_ALL 4 /* all runs */
 
 struct jm_heap {
-    struct jm_arena *arena;         /* null without small blocks */
+    struct jm_arena *arena; /* null without small blocks */
+    /* owes => untidy, untidy_small => untidy; untidy alone: the OS refused, or blocks are given back just now */
     bool untidy;                    /* blocks wait to be given back */
     bool owes;                      /* nobody has tried since: the fast paths are off */
     bool untidy_small;              /* small blocks are among those that wait */
     uint8_t done;                   /* JM_DONE_* */
     bool emptied;                   /* a small block came into doubt, while others are given back */
-    _Atomic(uint8_t) queued;        /* set by all: JM_QUEUED_*: which lists are to be taken in */
+    _Atomic(uint8_t) queued;        /* set by all: JM_TAKE_IN_*: what was queued */
     struct jm_supply supply;        /* what the pointer map names as the owner */
     struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
     struct jm_block *refused_large; /* and those that the OS would not take when last asked */
@@ -95,7 +96,8 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer);
  * JM_REFUSED_ARGUMENT, the host has freed it meanwhile. Smaller sizes are not refused otherwise. */
 void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 
-/* The same without asking for a new block, and without calling the host. NULL: not to be had. */
+/* The same without asking for a new block, and without calling the host. NULL: not to be had. pre: `size` is at most
+ * JM_SMALL_MAX. */
 void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size);
 
 /* Moves an object's content into a new one of `size` bytes. NULL: it stays where it was. */
@@ -132,10 +134,13 @@ static inline void jm_heap_forget_vain(struct jm_heap *heap)
     }
 }
 
-/* Gives empty blocks back if `bytes` more would pass the limit otherwise; and long runs of free pages, if `pressed`. */
+/* Where `bytes` more would pass the limit: takes in queued frees and gives empty blocks back; if `pressed`, or swept with
+ * nothing changed since, long runs of free pages, too; and short ones, as far as they are missing, where none of that was
+ * enough. */
 void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed);
 
-/* Takes in queued frees and gives every empty block back. pre: not in the quota's callback. */
+/* Takes in queued frees and gives back every empty block, long runs of free pages, and of what the reserve keeps for this
+ * heap the large blocks and those it grew by. pre: not in the quota's callback. */
 void jm_heap_collect(struct jm_heap *heap);
 
 /* Gives every block back, whatever it holds, and tells of what else is charged. Where a callback was left by a jump,

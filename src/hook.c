@@ -48,15 +48,14 @@ bool jm_hook_begin(struct jm_hook *hook, struct jm_pair *pair, uintptr_t mark)
     return true;
 }
 
-/* Ends the thread's innermost call. */
-static void end_innermost(void)
+void jm_hook_end_innermost(void)
 {
     struct jm_hook *hook = JM_CONTAINER(jm_thread.calls, struct jm_hook, call);
     jm_thread.calls = hook->call.outer;
     end_phase(hook, jm_load_relaxed(&hook->phase));
 }
 
-void (*jm_hook_leave)(void) = end_innermost;
+void (*jm_hook_leave)(void) = jm_hook_end_innermost;
 
 bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair)
 {
@@ -66,15 +65,8 @@ bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair)
     while (jm_thread.calls != &hook->call) {
         jm_hook_leave();
     }
-    end_innermost();
+    jm_hook_end_innermost();
     return true;
-}
-
-void jm_hook_abandon(struct jm_hook *hook)
-{
-    while (jm_hook_is_mine(hook)) {
-        end_innermost();
-    }
 }
 
 void jm_hook_forget(struct jm_hook *hook)

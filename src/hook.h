@@ -63,8 +63,8 @@ bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair);
  * Layer 4 knows what that is, and sets this before the first call. */
 extern JM_HIDDEN void (*jm_hook_leave)(void);
 
-/* Ends the call in progress, if it is the calling thread's, and those inside it. */
-void jm_hook_abandon(struct jm_hook *hook);
+/* Ends that call and nothing else. */
+void jm_hook_end_innermost(void);
 
 /* Forgets a call in progress on a thread that a fork left behind. */
 void jm_hook_forget(struct jm_hook *hook);

@@ -87,7 +87,7 @@ JM_INLINE void jm_inspect_after_fork(void)
 {
 }
 
-/* Without a tool nobody waits for it. */
+/* Without a tool all is. */
 JM_INLINE bool jm_inspect_is_closed(const void *address)
 {
     (void)address;

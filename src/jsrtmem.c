@@ -193,7 +193,7 @@ static JM_NOINLINE void *alloc_near(size_t code, size_t size)
 /* The list of the class is of no use: most often, it is empty. */
 static JM_NOINLINE void *alloc_new(size_t code, size_t size, struct jm_arena *arena)
 {
-    if (JM_LIKELY(jm_arena_has_room(arena, code) && jm_arena_lists_none(arena, code))) {
+    if (JM_LIKELY(jm_arena_has_room(arena, code) && jm_arena_lacks(arena, code))) {
         return jm_arena_cut(arena, code);
     }
     void *object = jm_arena_pop_last(arena, code);
@@ -217,7 +217,7 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
     if (JM_UNLIKELY(size > JM_STEP_MAX || jm_current.handle != (uintptr_t)runtime)) {
         return fit(alloc_medium(runtime, size), size);
     }
-    size_t code = jm_class_sizes[size];
+    size_t code = jm_class_by_bytes[size];
     struct jm_arena *arena = jm_current.arena;
     void *object = jm_arena_pop(arena, code);
     return fit(JM_LIKELY(object != NULL) ? object : alloc_new(code, size, arena), size);
@@ -242,11 +242,6 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
     return object == NULL ? NULL : memset(object, 0, bytes);
 }
 
-static bool is_aligned(const void *pointer, size_t alignment)
-{
-    return ((uintptr_t)pointer & (alignment - 1)) == 0;
-}
-
 /* What was freed last or is listed first, where that is as it has to be: so it is where objects of one alignment come
  * and go. */
 static void *pop_aligned(JsRuntimeHandle runtime, size_t alignment, size_t size)
@@ -257,10 +252,10 @@ static void *pop_aligned(JsRuntimeHandle runtime, size_t alignment, size_t size)
     unsigned code = jm_class_of_size(size);
     struct jm_arena *arena = jm_current.arena;
     void *object = NULL;
-    if (is_aligned(arena->free[code].next, alignment)) {
+    if (jm_is_aligned(arena->free[code].next, alignment)) {
         object = jm_arena_pop(arena, code);
     }
-    if (object == NULL && is_aligned(arena->last.object, alignment)) {
+    if (object == NULL && jm_is_aligned(arena->last.object, alignment)) {
         object = jm_arena_pop_last(arena, code);
     }
     return object;
@@ -356,7 +351,7 @@ static JM_NOINLINE JsErrorCode free_witness(struct jm_arena *arena, jm_state *st
 JM_INLINE JsErrorCode free_small(struct jm_arena *arena, jm_state *state, void *pointer)
 {
     size_t code = jm_load_byte(state);
-    if (JM_UNLIKELY(!jm_exceeds_by(&code, JM_PLAIN))) {
+    if (JM_UNLIKELY(!jm_subtract(&code, JM_PLAIN))) {
         return free_witness(arena, state, pointer);
     }
     jm_arena_push(arena, state, pointer, code);
@@ -394,7 +389,7 @@ static inline bool free_plain(struct jm_heap *heap, void *pointer)
         return false;
     }
     size_t code = jm_load_byte(state);
-    if (!jm_exceeds_by(&code, JM_PLAIN)) {
+    if (!jm_subtract(&code, JM_PLAIN)) {
         return false;
     }
     jm_arena_push(arena, state, pointer, code);
@@ -410,7 +405,7 @@ static inline bool free_visiting(struct jm_heap *heap, void *pointer)
     /* The heap may have become another's. */
     bool freed = free_plain(heap, pointer) || jm_heap_free(heap, pointer);
     if (JM_UNLIKELY(heap->untidy)) {
-        tidy(heap);
+        tidy(heap); /* which ends the visit, too */
     } else {
         jm_runtime_end_visit(jm_runtime_of_heap(heap));
     }
@@ -513,7 +508,7 @@ JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
     const struct jm_block *block = jm_pagemap_find(ptr, &readers);
     size_t size = block == NULL ? 0 : jm_heap_usable_in(block, ptr);
     if (jm_inspect_watched && size != 0) { /* who asks may use all of it */
-        jm_inspect_change(jm_heap_of_any(ptr), ptr, ptr, jm_inspect_size(ptr, size), size);
+        jm_inspect_change(jm_heap_of_block(block), ptr, ptr, jm_inspect_size(ptr, size), size);
     }
     jm_pagemap_leave(readers);
     jm_inspect_open(ptr, size);

@@ -26,8 +26,8 @@ static size_t bytes_of_step(size_t size)
     return jm_large_bytes(jm_large_is_possible(largest, JM_GRANULE) ? largest : size);
 }
 
-/* What to ask for beyond what a block has. */
-static size_t bytes_to_ask(const struct jm_heap *heap, size_t size, size_t has)
+/* What a block that has `has` bytes is to have for an object: those of its step, if the limit allows what is missing. */
+static size_t bytes_to_have(const struct jm_heap *heap, size_t size, size_t has)
 {
     size_t bytes = bytes_of_step(size);
     return jm_quota_allows(&heap->supply.quota, bytes - has) ? bytes : jm_large_bytes(size);
@@ -62,7 +62,7 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
         *verdict = JM_REFUSED_SIZE;
         return NULL;
     }
-    size_t bytes = bytes_to_ask(heap, size, 0);
+    size_t bytes = bytes_to_have(heap, size, 0);
     make_room(heap, bytes);
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
     return block == NULL ? NULL : show(block, 0);
@@ -82,14 +82,14 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
 void jm_large_clear(const struct jm_block *block, size_t bytes)
 {
     void *object = block->start;
-    if (block->recycled && !jm_os_purge(object, jm_load_relaxed(&block->usable))) {
+    if (block->recycled && !jm_os_purge(object, jm_load_relaxed(&block->bytes))) {
         memset(object, 0, bytes);
     }
 }
 
 /* True while the object is live; else the host, when it ran, freed it. */
-static bool is_live(const struct jm_heap *heap, const struct jm_block *block, const void *pointer,
-                    enum jm_verdict *verdict)
+static bool check_live(const struct jm_heap *heap, const struct jm_block *block,
+                       const void *pointer, enum jm_verdict *verdict)
 {
     if (jm_large_find(heap, pointer) == block) {
         return true;
@@ -129,12 +129,12 @@ static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (block->resizable && bytes < block->charge && !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, bytes);
     }
-    if (!is_live(heap, block, pointer, verdict)) {
+    if (!check_live(heap, block, pointer, verdict)) {
         return NULL;
     }
     void *object = show(block, jm_large_usable(block));
     void *moved = moves ? become_small(heap, block, size, verdict) : NULL;
-    return moved != NULL || !is_live(heap, block, pointer, verdict) ? moved : object;
+    return moved != NULL || !check_live(heap, block, pointer, verdict) ? moved : object;
 }
 
 static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
@@ -144,10 +144,10 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (!block->resizable) {
         return jm_heap_move(heap, pointer, size, verdict);
     }
-    size_t has = jm_load_relaxed(&block->usable);
-    size_t bytes = bytes_to_ask(heap, size, has);
+    size_t has = jm_load_relaxed(&block->bytes);
+    size_t bytes = bytes_to_have(heap, size, has);
     make_room(heap, bytes - has);
-    if (!is_live(heap, block, pointer, verdict)) {
+    if (!check_live(heap, block, pointer, verdict)) {
         return NULL;
     }
     size_t usable = jm_large_usable(block);

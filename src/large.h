@@ -1,8 +1,8 @@
 /*
  * Layer 3: large objects, each in a block of its own.
  *
- * Runs on the thread that uses the heap, but for jm_large_clear; the host may run inside all but that and
- * jm_large_find.
+ * Runs on the thread that uses the heap, but for jm_large_clear; the host may run inside jm_large_alloc and
+ * jm_large_resize.
  */
 #ifndef JM_LARGE_H
 #define JM_LARGE_H

@@ -2,7 +2,7 @@
  * Layer 1: what the library needs of an operating system. os_posix.c and os_windows.c implement it.
  *
  * Sizes and addresses of memory are multiples of the page size unless said otherwise. A function
- * that returns false or NULL has changed nothing, whatever errno the OS gave.
+ * that returns false or NULL has changed nothing, whatever errno the OS gave; but for jm_os_decommit.
  */
 #ifndef JM_OS_H
 #define JM_OS_H
@@ -10,7 +10,7 @@
 #include "base.h"
 
 /* A stretch of address space that was obtained, and will be returned, as one piece. */
-struct jm_os_region {
+struct jm_os_extent {
     void *address;
     size_t size;
 };
@@ -21,16 +21,16 @@ size_t jm_os_page_size(void);
 /*
  * Maps `size` bytes, readable, writable and zero.
  * pre:  `alignment` is a power of two, at least the page size.
- * post: the result is aligned; `region` is what jm_os_unmap takes. It may be larger than
+ * post: the result is aligned; `extent` is what jm_os_unmap takes. It may be larger than
  *       `size`: what it holds beside the result is reserved address space only. NULL: refused.
  */
-void *jm_os_map(size_t size, size_t alignment, struct jm_os_region *region);
+void *jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent);
 
-/* Returns a whole region. post: true: the memory is gone; false: it is untouched. */
-bool jm_os_unmap(const struct jm_os_region *region);
+/* Returns a whole extent. post: true: the memory is gone; false: it is untouched. */
+bool jm_os_unmap(const struct jm_os_extent *extent);
 
-/* Returns a whole region that nobody needs any more: now or, where the OS refuses, in a later call. */
-void jm_os_discard(const struct jm_os_region *region);
+/* Returns a whole extent that nobody needs any more: now or, where the OS refuses, in a later call. */
+void jm_os_discard(const struct jm_os_extent *extent);
 
 /* Reserves address space, which holds no memory and cannot be read. post: NULL: refused. */
 void *jm_os_reserve(size_t size);
@@ -57,7 +57,7 @@ void jm_os_populate(void *address, size_t size);
  * others may look meanwhile. Sizes and addresses of any kind. post: false: it is untouched. */
 bool jm_os_purge(void *address, size_t size);
 
-/* Grows a mapping in place, with zeros. pre: new_size > old_size, not part of a larger region. */
+/* Grows a mapping in place, with zeros. pre: new_size > old_size, not part of a larger extent. */
 bool jm_os_extend(void *address, size_t old_size, size_t new_size);
 
 /* Grows a mapping, with zeros, and moves it to wherever the OS has room. post: NULL: nothing changed. */
@@ -66,7 +66,8 @@ void *jm_os_move(void *address, size_t old_size, size_t new_size);
 /* Gives back the end of a mapping. pre: new_size < old_size. */
 bool jm_os_shrink(void *address, size_t old_size, size_t new_size);
 
-/* Fills a buffer with bytes that an attacker cannot guess. pre: size <= 256. post: always filled. */
+/* Fills a buffer with bytes that an attacker cannot guess; where the OS has no generator, with what clocks and addresses
+ * give, which can be guessed. pre: size <= 256. */
 void jm_os_random(void *buffer, size_t size);
 
 /* Waits a little; longer, the higher `attempt` is: spins, then yields, then sleeps up to 1 ms. */

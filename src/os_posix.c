@@ -116,38 +116,38 @@ static void *map_at(void *hint, size_t size, int protection, int flags)
     return address == MAP_FAILED ? NULL : address;
 }
 
-bool jm_os_unmap(const struct jm_os_region *region)
+bool jm_os_unmap(const struct jm_os_extent *extent)
 {
-    return munmap(region->address, region->size) == 0;
+    return munmap(extent->address, extent->size) == 0;
 }
 
-void jm_os_discard(const struct jm_os_region *region)
+void jm_os_discard(const struct jm_os_extent *extent)
 {
-    if (!jm_os_unmap(region)) {
-        jm_orphans_keep(region);
+    if (!jm_os_unmap(extent)) {
+        jm_orphans_keep(extent);
     }
 }
 
 /* Reserves more than is needed and opens the aligned part: nothing is ever trimmed. */
-static void *map_within_reservation(size_t size, size_t alignment, struct jm_os_region *region)
+static void *map_within_reservation(size_t size, size_t alignment, struct jm_os_extent *extent)
 {
     if (size > SIZE_MAX - alignment) { /* untested: nobody asks for so much, */
         return NULL;                   /* untested: see jm_large_is_possible */
     }
-    region->size = size + alignment;
-    region->address = map_at(NULL, region->size, PROT_NONE, MAP_NORESERVE);
-    if (region->address == NULL) {
+    extent->size = size + alignment;
+    extent->address = map_at(NULL, extent->size, PROT_NONE, MAP_NORESERVE);
+    if (extent->address == NULL) {
         return NULL;
     }
-    void *address = (void *)jm_align_up((uintptr_t)region->address, alignment);
+    void *address = (void *)jm_align_up((uintptr_t)extent->address, alignment);
     if (mprotect(address, size, PROT_READ | PROT_WRITE) != 0) {
-        jm_os_discard(region);
+        jm_os_discard(extent);
         return NULL;
     }
     return address;
 }
 
-void *jm_os_map(size_t size, size_t alignment, struct jm_os_region *region)
+void *jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent)
 {
     void *hint = NULL;
     if (!jm_orphans_retry(jm_os_unmap)) {
@@ -160,13 +160,13 @@ void *jm_os_map(size_t size, size_t alignment, struct jm_os_region *region)
         }
         uintptr_t excess = (uintptr_t)address & (alignment - 1);
         if (excess == 0) {
-            *region = (struct jm_os_region){address, size};
+            *extent = (struct jm_os_extent){address, size};
             return address;
         }
-        jm_os_discard(&(struct jm_os_region){address, size});
+        jm_os_discard(&(struct jm_os_extent){address, size});
         hint = (void *)((uintptr_t)address - excess);
     }
-    return map_within_reservation(size, alignment, region);
+    return map_within_reservation(size, alignment, extent);
 }
 
 void *jm_os_reserve(size_t size)

@@ -3,10 +3,10 @@
  * addresses and costs the system next to nothing.
  *
  *      | committed: `size` bytes | reserved: room to grow in place |
- *      reservation == region.address
+ *      reservation == extent.address
  *
  *      | reserved | committed, aligned | reserved |       where the alignment asks for more than a
- *      reservation == region.address                      reservation has by itself
+ *      reservation == extent.address                      reservation has by itself
  */
 #define _WIN32_WINNT 0x0602 /* Windows 8 */
 #define _CRT_RAND_S
@@ -126,15 +126,15 @@ bool jm_os_decommit(void *address, size_t size)
 }
 
 /* The whole reservation goes, whatever of it is committed. */
-bool jm_os_unmap(const struct jm_os_region *region)
+bool jm_os_unmap(const struct jm_os_extent *extent)
 {
-    return VirtualFree(region->address, 0, MEM_RELEASE) != 0;
+    return VirtualFree(extent->address, 0, MEM_RELEASE) != 0;
 }
 
-void jm_os_discard(const struct jm_os_region *region)
+void jm_os_discard(const struct jm_os_extent *extent)
 {
-    if (!jm_os_unmap(region)) {
-        jm_orphans_keep(region);
+    if (!jm_os_unmap(extent)) {
+        jm_orphans_keep(extent);
     }
 }
 
@@ -157,20 +157,20 @@ static void *reserve_around(size_t size, size_t alignment)
     return size <= SIZE_MAX - alignment ? jm_os_reserve(size + alignment) : NULL;
 }
 
-void *jm_os_map(size_t size, size_t alignment, struct jm_os_region *region)
+void *jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent)
 {
     if (!jm_orphans_retry(jm_os_unmap)) {
         return NULL;
     }
     bool starts_aligned = alignment <= granularity();
-    region->size = starts_aligned ? size : size + alignment;
-    region->address = starts_aligned ? reserve_with_room(size) : reserve_around(size, alignment);
-    if (region->address == NULL) {
+    extent->size = starts_aligned ? size : size + alignment;
+    extent->address = starts_aligned ? reserve_with_room(size) : reserve_around(size, alignment);
+    if (extent->address == NULL) {
         return NULL;
     }
-    void *address = (void *)jm_align_up((uintptr_t)region->address, alignment);
+    void *address = (void *)jm_align_up((uintptr_t)extent->address, alignment);
     if (!jm_os_commit(address, size)) {
-        jm_os_discard(region);
+        jm_os_discard(extent);
         return NULL;
     }
     return address;

@@ -8,9 +8,9 @@
  * are not needed. A small block registers each of its units, a large one the unit that its object starts
  * in: two objects of this size never start in one unit.
  *
- * A thread may read what it found through a unit where it is the owner's user, or between
- * jm_pagemap_enter and jm_pagemap_leave: a block is given back to the OS, or to another runtime, only
- * when nobody who could have found it is still reading.
+ * A thread may read what it found through a unit where it is the owner's user, or between jm_pagemap_enter and
+ * jm_pagemap_leave: a block goes to the OS, or to another runtime, once nobody reads who could have found it. Who comes
+ * by jm_pagemap_find is not waited for in the region: what it finds there may be another's by now, see remote.c.
  */
 #ifndef JM_PAGEMAP_H
 #define JM_PAGEMAP_H

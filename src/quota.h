@@ -10,7 +10,7 @@
  * peak: by any thread, under the runtime's lock); read by any thread at any time.
  *
  *      granted      jm_quota_ask -> JM_GRANTED, supply found, jm_quota_charge -> true
- *      refused      jm_quota_ask -> anything else: the host has been told
+ *      refused      jm_quota_ask -> anything else: the host has been told, but of JM_REFUSED_CALLBACK
  *      no supply    jm_quota_ask -> JM_GRANTED, jm_quota_fail
  *      overtaken    jm_quota_ask -> JM_GRANTED, jm_quota_charge -> false, supply returned, jm_quota_fail
  *      released     supply returned, jm_quota_refund
@@ -67,31 +67,29 @@ void jm_quota_cancel(struct jm_quota *quota, size_t bytes);
 /* Sets the peak to the usage. Any thread, under the runtime's lock. */
 void jm_quota_reset_peak(struct jm_quota *quota);
 
-/* Tells the host that what it had granted could not be had, and why, if it asks. */
+/* Remembers a refusal for the thread and tells the host. */
 void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict);
 
-/* Remembers a refusal for the thread, by the handle of the runtime, which others may use. NULL: of no runtime. */
+/* Remembers a refusal for the thread. NULL: of no runtime. The handle is not taken from the quota, which may become
+ * another runtime's meanwhile. */
 void jm_quota_note_refusal(const struct jm_quota *quota, uintptr_t handle, enum jm_verdict verdict,
                            size_t requested);
 
 /* Takes what was released off the usage and tells the host. */
 void jm_quota_refund(struct jm_quota *quota, size_t bytes);
 
-/* True where `bytes` more are within the limit. */
-static inline bool jm_quota_allows(const struct jm_quota *quota, size_t bytes)
+/* The bytes up to the limit; none, too, where it was lowered below the usage. */
+static inline size_t jm_quota_room(const struct jm_quota *quota)
 {
     size_t usage = jm_load_relaxed(&quota->usage);
     size_t limit = jm_load_relaxed(&quota->limit);
-    return usage <= limit && bytes <= limit - usage;
+    return usage <= limit ? limit - usage : 0;
 }
 
-/* How much of `bytes` the limit has no room for. */
-static inline size_t jm_quota_missing(const struct jm_quota *quota, size_t bytes)
+/* True where `bytes` more, which are not 0, are within the limit. */
+static inline bool jm_quota_allows(const struct jm_quota *quota, size_t bytes)
 {
-    size_t usage = jm_load_relaxed(&quota->usage);
-    size_t limit = jm_load_relaxed(&quota->limit);
-    size_t room = usage <= limit ? limit - usage : 0;
-    return bytes <= room ? 0 : bytes - room;
+    return bytes <= jm_quota_room(quota);
 }
 
 /* True while the calling thread is inside this quota's callback: no event may be delivered. */

@@ -6,7 +6,7 @@
 
 /* Stretches are 2^k units, up to 4 MiB. */
 #define SIZES 9
-#define SIZE_MAX_BITS (JM_UNIT_BITS + SIZES - 1)
+#define LARGEST_BITS (JM_UNIT_BITS + SIZES - 1)
 
 #define NO_ORDER SIZES /* that of what is in between, while halves are joined */
 
@@ -32,10 +32,10 @@ struct jm_region jm_region = {.base = JM_NO_REGION};
  */
 static struct {
     struct jm_lock lock;
-    char *free[SIZES + 1];
-    size_t listed; /* in all lists */
-    size_t given;  /* since they were joined */
-    size_t used;   /* bytes from `base` on that were taken once */
+    char *free[SIZES + 1]; /* by order; the last list: NO_ORDER's */
+    size_t listed;         /* stretches, in all lists */
+    size_t given;          /* stretches, since halves were joined */
+    size_t used;           /* bytes from `base` on that were taken once */
     _Atomic(size_t) metadata;
     _Atomic(bool) is_short; /* there was none when one was asked for last */
 } stretches;
@@ -122,7 +122,7 @@ static bool join(void)
 
 void jm_region_init(void)
 {
-    const size_t alignment = (size_t)1 << SIZE_MAX_BITS;
+    const size_t alignment = (size_t)1 << LARGEST_BITS;
     const size_t tables = JM_REGION_GUARD_SIZE + JM_REGION_HEADERS_OFFSET;
     char *space = jm_os_reserve(tables + ((size_t)1 << JM_REGION_BITS) + alignment);
     if (space != NULL) {

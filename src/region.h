@@ -29,7 +29,7 @@ struct jm_block;
 #define JM_GRANULE_BITS 4
 #define JM_GRANULE ((size_t)1 << JM_GRANULE_BITS)
 
-/* What the pointer map knows of each unit of addresses. A unit is what a small tenant needs. */
+/* The pointer map has an entry per unit of addresses. A small tenant needs no more than one. */
 #define JM_UNIT_BITS 14
 #define JM_UNIT ((size_t)1 << JM_UNIT_BITS)
 
@@ -40,9 +40,10 @@ struct jm_block;
 #endif
 
 /*
- * Whose a unit is: the arena of a small block, the supply of a large one; or null. Whoever wants to know
- * whether it is his own compares the token, and need not follow a pointer into what may be another's.
- * Written by the thread that uses the runtime; where nobody has the unit, under the region's lock.
+ * Whose a unit is: the arena of a small block, the supply of a large one; null or, where a stretch begins that nobody
+ * has, a mark of region.c's, which is odd. Whoever wants to know whether it is his own compares the token, and need not
+ * follow a pointer into what may be another's. Written by the thread that uses the runtime; where nobody has the unit,
+ * under the region's lock.
  */
 typedef _Atomic(const void *) jm_token;
 
@@ -148,6 +149,13 @@ static inline struct jm_block *jm_region_head_of(const void *pointer)
     return (struct jm_block *)(void *)(heads + unit * JM_HEAD_SIZE);
 }
 
+/* pre: a granule starts there. */
+static inline jm_state *jm_region_state_of(const void *pointer)
+{
+    char *base = jm_load_relaxed(&jm_region.base);
+    return jm_region_state(base, jm_region_granule(base, pointer));
+}
+
 /* The room for headers of blocks elsewhere, which is closed, as is what lies in front of it. NULL: there is no
  * region. */
 static inline char *jm_region_headers(void)
@@ -155,23 +163,19 @@ static inline char *jm_region_headers(void)
     return jm_region_exists() ? jm_load_relaxed(&jm_region.base) - JM_REGION_HEADERS_OFFSET : NULL;
 }
 
-static inline jm_state *jm_region_state_of(const void *pointer)
-{
-    char *base = jm_load_relaxed(&jm_region.base);
-    return jm_region_state(base, jm_region_granule(base, pointer));
-}
-
 /* Reserves the space. Nothing is lost where that fails. */
 void jm_region_init(void);
 
 /* A stretch of `size` bytes, a power of two from JM_UNIT to 4 MiB, aligned to its size, zero, its map too; its
- * head is as its last user left it. NULL: the OS refused or, where `has_room` is false, there is none. */
+ * head is as its last user left it. NULL: the OS refused or, where `has_room` is false, there is none, or no memory for
+ * the tables that tell about it. */
 void *jm_region_take(size_t size, bool *has_room);
 
 /* False: there is none, as far as is known. */
 bool jm_region_has_room(void);
 
-/* Gives the memory of a stretch, or of neighbours, to the OS; their maps are zero again. False: it is untouched. */
+/* Gives the memory of a stretch, or of neighbours, to the OS; their maps are zero again. False: it refused; what they
+ * held may be lost, and their maps are as they were. */
 bool jm_region_clear(void *address, size_t size);
 
 /* Gives a stretch back. pre: its memory and its map are zero. */

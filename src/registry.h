@@ -118,6 +118,13 @@ JM_INLINE struct jm_ref jm_registry_find(enum jm_kind kind, uintptr_t handle)
     return (struct jm_ref){slot, tag};
 }
 
+/* A slot's ref by the handle that it has now; without a slot where it is dead. */
+static inline struct jm_ref jm_registry_look(struct jm_slot *slot)
+{
+    uint32_t tag = jm_load_acquire(&slot->tag);
+    return (struct jm_ref){tag % 2 == 1 ? slot : NULL, tag};
+}
+
 /* True where everything read from the slot before belongs to the handle it was found by. */
 JM_INLINE bool jm_registry_holds(struct jm_ref ref)
 {

@@ -93,10 +93,10 @@ const char *jm_heap_fault_any(const void *pointer)
     return was_object ? "which is freed already" : "where no object starts";
 }
 
-static void tell_heap(struct jm_heap *heap, uint8_t list)
+static void tell_heap(struct jm_heap *heap, uint8_t kind)
 {
-    if ((jm_load_seq_cst(&heap->queued) & list) == 0) {
-        atomic_fetch_or(&heap->queued, list);
+    if ((jm_load_seq_cst(&heap->queued) & kind) == 0) {
+        atomic_fetch_or(&heap->queued, kind);
     }
 }
 
@@ -115,9 +115,9 @@ static bool queue_large(struct jm_block *block, const void *pointer)
     }
     jm_inspect_close(pointer, jm_large_usable(block));
     struct jm_heap *heap = jm_heap_of_block(block);
-    size_t bytes = jm_load_relaxed(&block->usable);
+    size_t bytes = jm_load_relaxed(&block->bytes);
     if (is_much(heap, atomic_fetch_add(&heap->queued_bytes, bytes) + bytes)) {
-        tell_heap(heap, JM_QUEUED_LARGE);
+        tell_heap(heap, JM_TAKE_IN_LARGE);
     }
     return true;
 }
@@ -147,7 +147,7 @@ static bool queue_small(struct jm_block *block, jm_state *place, const void *poi
     if ((jm_load_seq_cst(&block->queued) & mark) == 0) {
         atomic_fetch_or(&block->queued, mark);
     }
-    tell_heap(jm_heap_of_block(block), JM_QUEUED_SMALL);
+    tell_heap(jm_heap_of_block(block), JM_TAKE_IN_SMALL);
     return true;
 }
 
@@ -280,10 +280,11 @@ bool jm_heap_drain(struct jm_heap *heap)
     }
     unsigned lists = atomic_exchange(&heap->queued, 0);
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
-    for (; (lists & JM_QUEUED_SMALL) != 0 && block != NULL; block = jm_load_relaxed(&block->next)) {
+    for (; (lists & JM_TAKE_IN_SMALL) != 0 && block != NULL;
+         block = jm_load_relaxed(&block->next)) {
         drain_small(heap, block);
     }
-    if ((lists & JM_QUEUED_LARGE) != 0) {
+    if ((lists & JM_TAKE_IN_LARGE) != 0) {
         drain_all_large(heap);
     }
     return true;
@@ -293,7 +294,7 @@ bool jm_heap_drain_much(struct jm_heap *heap)
 {
     size_t bytes = jm_load_relaxed(&heap->queued_bytes);
     if (bytes != 0 && is_much(heap, bytes)) { /* by now: the heap may be smaller than it was */
-        tell_heap(heap, JM_QUEUED_LARGE);
+        tell_heap(heap, JM_TAKE_IN_LARGE);
     }
     return jm_heap_drain(heap);
 }
@@ -301,7 +302,7 @@ bool jm_heap_drain_much(struct jm_heap *heap)
 bool jm_heap_drain_all(struct jm_heap *heap)
 {
     if (jm_load_seq_cst(&heap->queued_bytes) != 0) {
-        tell_heap(heap, JM_QUEUED_LARGE);
+        tell_heap(heap, JM_TAKE_IN_LARGE);
     }
     return jm_heap_drain(heap);
 }

@@ -8,9 +8,9 @@
 
 #define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
 
-/* One list per power of two from JM_SMALL_BLOCK_MIN to JM_SMALL_BLOCK_MAX. */
+/* One list per power of two from JM_UNIT to JM_SMALL_BLOCK_MAX. */
 #define BINS 9
-static_assert((JM_SMALL_BLOCK_MIN << (BINS - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
+static_assert((JM_UNIT << (BINS - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
 
 /* Large blocks are looked for in one of so many lists, by their tenant, */
 #define LARGE_LISTS 32
@@ -39,7 +39,7 @@ static struct {
     unsigned next_large;                 /* the list that blocks go from next */
     struct jm_block *going;     /* of those, to go to the OS next: in the order of addresses */
     uint32_t looked_in;         /* the epoch in which leftovers were looked at last */
-    struct jm_block *leftovers; /* with holes, or read when they came: for the OS only */
+    struct jm_block *leftovers; /* with holes, refused or read when they came: for the OS only */
     _Atomic(size_t) bytes, limit;
     _Atomic(bool) has_leftovers;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
@@ -97,7 +97,7 @@ void jm_reserve_init(void)
 
 static unsigned bin_of(size_t size)
 {
-    return jm_doublings(JM_SMALL_BLOCK_MIN, size);
+    return jm_doublings(JM_UNIT, size);
 }
 
 static struct jm_block **large_of(const struct jm_supply *tenant)
@@ -259,7 +259,7 @@ static bool is_of(const struct jm_block *block, const struct jm_supply *tenant)
  * one who had it. What else the header says holds for any, or is written before it is read. */
 static void clear(struct jm_block *block, const struct jm_supply *tenant)
 {
-    jm_inspect_open(block->region.address, block->region.size);
+    jm_inspect_open(block->extent.address, block->extent.size);
     bool is_same = is_of(block, tenant);
     if (block->touched > block->first && !is_same) {
         char *first = block->start + ((size_t)block->first << JM_GRANULE_BITS);
@@ -316,8 +316,7 @@ static bool serves(const struct jm_block *block, size_t size, size_t alignment,
                    const struct jm_supply *tenant)
 {
     bool is_close = block->charge >= size && block->charge - size <= size / SURPLUS_DIVISOR;
-    bool is_aligned = ((uintptr_t)block->start & (alignment - 1)) == 0;
-    return is_close && is_aligned && is_of(block, tenant);
+    return is_close && jm_is_aligned(block->start, alignment) && is_of(block, tenant);
 }
 
 /* The place in its list of the best block among the first ones. NULL: none serves. pre: the lock is held. */
@@ -343,7 +342,7 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
     struct jm_block *block = place == NULL ? NULL : pop(place);
     jm_lock_drop(&reserve.lock);
     if (block != NULL) {
-        jm_inspect_open(block->region.address, block->region.size);
+        jm_inspect_open(block->extent.address, block->extent.size);
     }
     return block;
 }
@@ -378,7 +377,7 @@ static void drop(const struct jm_supply *tenant, size_t least)
     jm_lock_take(&reserve.trimming);
     jm_lock_take(&reserve.lock);
     for (unsigned bin = 0; bin < BINS; bin++) {
-        if (JM_SMALL_BLOCK_MIN << bin >= least) {
+        if (JM_UNIT << bin >= least) {
             move_of(&reserve.bins[bin], &dropped, tenant, least);
         }
     }
@@ -399,7 +398,7 @@ void jm_reserve_drop_large(const struct jm_supply *tenant)
     drop(tenant, SIZE_MAX);
 }
 
-void jm_reserve_drop_all(const struct jm_supply *tenant)
+void jm_reserve_drop_grown(const struct jm_supply *tenant)
 {
     drop(tenant, JM_SMALL_BLOCK_GROWTH);
 }
@@ -464,11 +463,11 @@ static bool wait_for_readers(struct jm_block *block)
     return true;
 }
 
-static bool is_full(void)
+static bool too_much_waits(void)
 {
-    size_t room = jm_load_relaxed(&reserve.limit);
+    size_t limit = jm_load_relaxed(&reserve.limit);
     size_t bytes = jm_load_relaxed(&reserve.bytes);
-    return bytes > room && bytes - room > JM_RESERVE_WAITING_MAX;
+    return bytes > limit && bytes - limit > JM_RESERVE_WAITING_MAX;
 }
 
 /* Puts a block aside that somebody may read. Where too many wait already, first waits until older ones have gone, or
@@ -476,7 +475,7 @@ static bool is_full(void)
 static void put_off(struct jm_block *block)
 {
     for (unsigned attempt = 0;
-         is_full() && !jm_pagemap_is_over(block->retired, jm_pagemap_advance()); attempt++) {
+         too_much_waits() && !jm_pagemap_is_over(block->retired, jm_pagemap_advance()); attempt++) {
         jm_os_pause(attempt);
         jm_reserve_drop_waiting();
     }

@@ -29,9 +29,10 @@ struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant);
 struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant);
 
-/* Gives the large blocks that a tenant had to the OS; or those, and the small ones that it grew by. */
+/* Gives the large blocks that a tenant had to the OS; or those, and the small ones that it grew by, which are of
+ * JM_SMALL_BLOCK_GROWTH and more. */
 void jm_reserve_drop_large(const struct jm_supply *tenant);
-void jm_reserve_drop_all(const struct jm_supply *tenant);
+void jm_reserve_drop_grown(const struct jm_supply *tenant);
 
 /*
  * Takes an unregistered block: keeps it, where it is of use and the bound allows, or unmaps it. False: the OS would not

@@ -31,7 +31,7 @@ enum site { SITE_EVENT, SITE_BEFORE_COLLECT };
 #define TURN_ATTEMPTS 100
 
 /* True where the next turn is the thread's now. */
-static bool has_turn(struct jm_runtime *runtime, unsigned attempt)
+static bool take_turn(struct jm_runtime *runtime, unsigned attempt)
 {
     jm_thread_id next = jm_load_relaxed(&runtime->next);
     bool is_free = next == 0 || attempt > TURN_ATTEMPTS || jm_thread_is_gone(next);
@@ -43,7 +43,7 @@ static bool has_turn(struct jm_runtime *runtime, unsigned attempt)
 }
 
 /* Looks once whether the thread can have a runtime. False: it is to wait. */
-static bool is_decided(struct jm_ref ref, unsigned attempt, enum jm_access *access)
+static bool try_once(struct jm_ref ref, unsigned attempt, enum jm_access *access)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
     uint64_t owner = jm_load_acquire(&runtime->owner);
@@ -56,7 +56,7 @@ static bool is_decided(struct jm_ref ref, unsigned attempt, enum jm_access *acce
         *access = JM_ACCESS_BUSY;
         return true;
     }
-    if (!has_turn(runtime, attempt) || !jm_runtime_try_take(runtime)) {
+    if (!take_turn(runtime, attempt) || !jm_runtime_try_take(runtime)) {
         return false;
     }
     *access = jm_runtime_admit(ref);
@@ -69,7 +69,7 @@ static JM_NOINLINE enum jm_access take_contended(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
     enum jm_access access;
-    for (unsigned attempt = 0; !is_decided(ref, attempt, &access); attempt++) {
+    for (unsigned attempt = 0; !try_once(ref, attempt, &access); attempt++) {
         bool is_next = jm_load_relaxed(&runtime->next) == jm_thread.id;
         jm_os_pause(is_next && attempt > TURN_ATTEMPTS ? TURN_ATTEMPTS : attempt);
     }
@@ -188,7 +188,7 @@ static void abandon_innermost(void)
         jm_runtime_refuse(JM_REFUSED_HOST, runtime, call->requested);
     }
     runtime->heap.supply.quota.operations = call->operations - 1;
-    jm_hook_abandon(JM_CONTAINER(call, struct jm_hook, call));
+    jm_hook_end_innermost();
     jm_runtime_update_owner(runtime);
 }
 
@@ -263,7 +263,7 @@ void jm_runtime_refresh_current(void)
     }
 }
 
-enum jm_access jm_runtime_enter(struct jm_ref ref)
+enum jm_access jm_runtime_take_entry(struct jm_ref ref)
 {
     enum jm_access access = take(ref);
     if (access == JM_ACCESS_GRANTED) {

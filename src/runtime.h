@@ -1,7 +1,7 @@
 /*
  * Layer 4: runtimes. A runtime is a quota and a heap, used by one thread at a time.
  *
- * A thread uses a runtime because it entered it (jm_runtime_enter, or a current context), or for the
+ * A thread uses a runtime because it entered it (jm_runtime_push, or a current context), or for the
  * length of an operation (any call that may take or give back blocks, or that came without entering), or of a
  * visit, which is a small operation that nobody counts (see entry.h):
  *
@@ -137,7 +137,7 @@ struct jm_operation {
 /*
  * Begins an operation; waits while another thread's operation runs, unless the thread is inside a
  * callback. BUSY: another thread has entered the runtime, or is inside of it and must not be waited
- * for.
+ * for; or it is being disposed.
  */
 enum jm_access jm_operation_begin(struct jm_operation *operation, struct jm_ref ref);
 
@@ -151,7 +151,7 @@ void jm_operation_tidy(const struct jm_operation *operation);
 void jm_operation_end(struct jm_operation *operation);
 void jm_operation_unwind(struct jm_operation *operation);
 
-/* Runs the before-collect callback, then gives every empty block back. */
+/* Runs the before-collect callback and then, unless the host ended the operation, collects. */
 void jm_runtime_collect(const struct jm_operation *operation);
 
 /* Undoes the innermost callback of this runtime that the thread is inside of, unless the stack, seen

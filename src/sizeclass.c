@@ -11,12 +11,12 @@
 
 #define ONCE(step) step,
 
-const uint8_t jm_class_steps[65] = {1, FOR_STEPS(ONCE)};
+const uint8_t jm_step_by_units[65] = {1, FOR_STEPS(ONCE)};
 
 #define GRANULE(step) /* of sizes */ \
     step, step, step, step, step, step, step, step, step, step, step, step, step, step, step, step,
 
-const uint8_t jm_class_sizes[JM_STEP_MAX + 1] = {1, FOR_STEPS(GRANULE)};
+const uint8_t jm_class_by_bytes[JM_STEP_MAX + 1] = {1, FOR_STEPS(GRANULE)};
 
 #define COUNT(granules) granules,
 

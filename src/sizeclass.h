@@ -42,8 +42,8 @@ static_assert(JM_FREE + JM_CLASSES < JM_HOLE && JM_HOLE <= JM_WITNESS && JM_HOLE
     X(14336) X(16384)
 /* clang-format on */
 
-extern JM_HIDDEN const uint8_t jm_class_sizes[JM_STEP_MAX + 1]; /* by bytes: the class that fits */
-extern JM_HIDDEN const uint8_t jm_class_steps[65]; /* by count of units: the step that fits */
+extern JM_HIDDEN const uint8_t jm_class_by_bytes[JM_STEP_MAX + 1]; /* the class that fits */
+extern JM_HIDDEN const uint8_t jm_step_by_units[65];               /* the step that fits */
 extern JM_HIDDEN const uint16_t jm_class_granules[JM_CLASSES + 1]; /* by code */
 extern JM_HIDDEN const uint16_t
     jm_state_granules[UINT8_MAX + 1]; /* by state; 0: it tells no class */
@@ -67,15 +67,15 @@ JM_INLINE size_t jm_class_near(size_t code)
 JM_INLINE unsigned jm_class_of(size_t granules)
 {
     if (JM_LIKELY(granules <= 64)) {
-        return jm_class_steps[granules];
+        return jm_step_by_units[granules];
     }
     if (granules <= 512) {
-        return jm_class_steps[(granules + 7) >> 3] + 19u;
+        return jm_step_by_units[(granules + 7) >> 3] + 19u;
     }
     if (granules <= 4096) {
-        return jm_class_steps[(granules + 63) >> 6] + 38u;
+        return jm_step_by_units[(granules + 63) >> 6] + 38u;
     }
-    return jm_class_steps[(granules + 511) >> 9] + 57u;
+    return jm_step_by_units[(granules + 511) >> 9] + 57u;
 }
 
 /* The smallest class of at least `size` bytes, at most JM_SMALL_MAX. */

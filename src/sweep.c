@@ -75,7 +75,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough)
         sweep_block(&sweep, block);
     }
     arena->broken = false;
-    arena->cut = 0;
+    arena->since_sweep = 0;
     arena->left_free = (uint32_t)sweep.left;
     return sweep.given;
 }

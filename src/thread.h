@@ -82,7 +82,8 @@ JM_INLINE struct jm_frame *jm_thread_innermost(void)
 void jm_thread_reset(void);
 
 /*
- * A lock for sections in which no host code runs: most are a few steps, those of tables that grow call the OS.
+ * A lock for sections in which no host code runs: most are a few steps; some call the OS: where tables grow, or
+ * memory is given back.
  * The word holds the owner's id, so that a forked child takes over what a vanished thread held.
  * pre: the thread has an id.
  */

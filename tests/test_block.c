@@ -148,11 +148,11 @@ static void a_large_block_holds_an_aligned_object(void **state)
         struct jm_block *block = large_block(jm_small_block_min(), alignment);
         char *object = block->start;
         assert_int_equal((uintptr_t)object % alignment, 0);
-        uintptr_t place = (uintptr_t)block - (uintptr_t)block->region.address;
-        assert_true(place >= block->region.size); /* nothing of ours where a tenant writes */
+        uintptr_t place = (uintptr_t)block - (uintptr_t)block->extent.address;
+        assert_true(place >= block->extent.size); /* nothing of ours where a tenant writes */
         assert_int_equal(block->charge, jm_small_block_min());
         assert_int_equal(rig.bytes, jm_small_block_min());
-        assert_int_equal(jm_load_relaxed(&block->usable), jm_small_block_min());
+        assert_int_equal(jm_load_relaxed(&block->bytes), jm_small_block_min());
         assert_int_equal(jm_load_relaxed(&block->state), JM_LARGE_LIVE);
         assert_true(bytes_are(object, jm_small_block_min(), 0));
         memset(object, 1, jm_small_block_min());
@@ -411,7 +411,7 @@ static void a_large_block_comes_back_as_small_as_it_is_asked_for(void **state)
         assert_true(fails || again == block);
         assert_int_equal(again->recycled, !fails);
         assert_int_equal(again->charge, MIB(1) - KIB(128));
-        assert_int_equal(jm_load_relaxed(&again->usable), MIB(1) - KIB(128));
+        assert_int_equal(jm_load_relaxed(&again->bytes), MIB(1) - KIB(128));
         assert_int_equal(mapped(), again->charge + jm_reserve_bytes());
         assert_supply(&again, 1);
         fake_os_reset();
@@ -536,7 +536,7 @@ static void assert_marked(const struct jm_block *block, size_t bytes)
     size_t kept = bytes < BYTES ? bytes : BYTES;
     assert_true(pattern_holds(object, kept, 9));
     assert_true(bytes_are(object + kept, bytes - kept, 0));
-    assert_int_equal(jm_load_relaxed(&block->usable), bytes);
+    assert_int_equal(jm_load_relaxed(&block->bytes), bytes);
     assert_int_equal(block->charge, bytes);
     assert_supply(&block, 1);
 }
@@ -557,14 +557,14 @@ static enum jm_verdict not_grown(struct jm_block *block, size_t bytes)
 
 static bool os_moves(void)
 {
-    struct jm_os_region region;
-    void *address = jm_os_map(jm_small_block_min(), jm_os_page_size(), &region); /* no more */
+    struct jm_os_extent extent;
+    void *address = jm_os_map(jm_small_block_min(), jm_os_page_size(), &extent); /* no more */
     assert_non_null(address);
-    void *moved = jm_os_move(address, region.size, 2 * region.size);
+    void *moved = jm_os_move(address, extent.size, 2 * extent.size);
     if (moved != NULL) {
-        region = (struct jm_os_region){moved, 2 * region.size};
+        extent = (struct jm_os_extent){moved, 2 * extent.size};
     }
-    jm_os_discard(&region);
+    jm_os_discard(&extent);
     return moved != NULL;
 }
 
@@ -572,7 +572,7 @@ static bool os_moves(void)
  * was then. */
 static void grow_by_moving(struct jm_block *block, size_t bytes, bool moves)
 {
-    size_t before = jm_load_relaxed(&block->usable);
+    size_t before = jm_load_relaxed(&block->bytes);
     const char *object = block->start;
     if (moves) {
         grow(block, bytes);

@@ -476,9 +476,9 @@ static void check_end(void)
 {
     MUST(run.host.faults == 0 && run.host.balance == 0);
     MUST(jsrtmem_set_reserve_limit(0) == JsNoError);
-    struct jm_os_region region;
-    MUST(jm_os_map(jm_os_page_size(), jm_os_page_size(), &region) != NULL);
-    MUST(jm_os_unmap(&region));
+    struct jm_os_extent extent;
+    MUST(jm_os_map(jm_os_page_size(), jm_os_page_size(), &extent) != NULL);
+    MUST(jm_os_unmap(&extent));
     MUST(jm_reserve_bytes() == 0);
     MUST(fake_os_held() == 0);
     MUST(fake_os_reserved() == 0 && fake_os_fault() == NULL);

@@ -102,7 +102,8 @@ static void begin_and_stay(void *argument)
 
 static void end_stay(void *argument)
 {
-    jm_hook_abandon(argument);
+    (void)argument;
+    jm_hook_end_innermost();
 }
 
 static int quiesce_in_child(void *argument)
@@ -178,22 +179,22 @@ static void forks_while_slots_are_added_lose_none(void **state)
     assert_int_equal(jm_load_relaxed(&growth.faults), 0);
 }
 
-/* A region that the OS would not take back, and does now, while a fork comes. */
+/* An extent that the OS would not take back, and does now, while a fork comes. */
 static struct {
     gate *inside;
     size_t unmapped;
 } orphan;
 
-static bool unmap(const struct jm_os_region *region)
+static bool unmap(const struct jm_os_extent *extent)
 {
-    (void)region;
+    (void)extent;
     orphan.unmapped++;
     return true;
 }
 
-static bool unmap_slowly(const struct jm_os_region *region)
+static bool unmap_slowly(const struct jm_os_extent *extent)
 {
-    bool done = unmap(region);
+    bool done = unmap(extent);
     gate_open(orphan.inside);
     for (unsigned i = 0; i < 150; i++) {
         jm_os_pause(i);
@@ -222,7 +223,7 @@ static void what_is_unmapped_while_a_fork_comes_is_not_unmapped_again(void **sta
 
     (void)state;
     orphan.inside = gate_new();
-    jm_orphans_keep(&(struct jm_os_region){&orphan, 1});
+    jm_orphans_keep(&(struct jm_os_extent){&orphan, 1});
     worker_post(other, retry_slowly, NULL);
     gate_wait(orphan.inside);
     assert_int_equal(child_run(retry_in_child, NULL), 0);

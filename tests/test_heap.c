@@ -276,7 +276,7 @@ static void a_jump_out_of_a_collect_forgets_no_empty_block(void **state)
         jm_heap_collect(HEAP);
     }
     assert_null(rig.inside);
-    jm_hook_abandon(&HEAP->supply.quota.hook);
+    jm_hook_end_innermost();
     assert_int_equal(check().empty_small, 1);
     free_many(block_of(many[many_count - 1]), NULL);
     jm_heap_tidy(HEAP);
@@ -1109,7 +1109,7 @@ static void the_walk_sees_each_damage(void **state)
     jm_inspect_open(listed, sizeof(*listed)); /* it is free: AddressSanitizer would object */
     DAMAGE(listed->next, void *, listed);
     DAMAGE(large->state, unsigned, JM_LARGE_NONE);
-    DAMAGE(large->usable, size_t, 2 * jm_load_relaxed(&large->usable));
+    DAMAGE(large->bytes, size_t, 2 * jm_load_relaxed(&large->bytes));
     DAMAGE(HEAP->empty_large, void *, large);
 }
 

@@ -17,7 +17,7 @@ static struct jm_hook first_hook, second_hook;
 /* The hooks here are of no runtime. */
 static void leave(void)
 {
-    jm_hook_abandon(JM_CONTAINER(jm_thread.calls, struct jm_hook, call));
+    jm_hook_end_innermost();
 }
 
 static int start(void **state)
@@ -100,17 +100,17 @@ static void ending_the_outer_call_ends_those_inside(void **state)
     assert_false(jm_hook_end(&second_hook, &second));
 }
 
-static void abandoning_the_outer_call_ends_those_inside(void **state)
+static void calls_are_abandoned_from_the_innermost_on(void **state)
 {
     struct jm_pair first, second;
 
     (void)state;
     begin_both(&first, &second);
-    jm_hook_abandon(&first_hook);
+    jm_hook_end_innermost();
+    jm_hook_end_innermost();
     assert_nobody_inside();
     assert_false(jm_hook_end(&second_hook, &second));
     assert_false(jm_hook_end(&first_hook, &first));
-    jm_hook_abandon(&first_hook); /* nobody is inside: nothing happens */
     assert_nobody_inside();
 }
 
@@ -120,7 +120,7 @@ static void abandoning_the_inner_call_keeps_the_outer(void **state)
 
     (void)state;
     begin_both(&first, &second);
-    jm_hook_abandon(&second_hook);
+    jm_hook_end_innermost();
     assert_ptr_equal(jm_thread.calls, &first_hook.call);
     assert_true(jm_hook_is_mine(&first_hook));
     assert_false(jm_hook_end(&second_hook, &second));
@@ -135,7 +135,7 @@ static void an_abandoned_call_does_not_end_a_later_one(void **state)
     (void)state;
     jm_hook_set(&first_hook, nothing, NULL);
     assert_true(jm_hook_begin(&first_hook, &old, here()));
-    jm_hook_abandon(&first_hook);
+    jm_hook_end_innermost();
     assert_true(jm_hook_begin(&first_hook, &later, here()));
     assert_false(jm_hook_end(&first_hook, &old));
     assert_true(jm_hook_is_mine(&first_hook));
@@ -350,7 +350,7 @@ int main(void)
         cmocka_unit_test(without_a_function_no_call_begins),
         cmocka_unit_test(a_call_is_known_from_begin_to_end),
         cmocka_unit_test(ending_the_outer_call_ends_those_inside),
-        cmocka_unit_test(abandoning_the_outer_call_ends_those_inside),
+        cmocka_unit_test(calls_are_abandoned_from_the_innermost_on),
         cmocka_unit_test(abandoning_the_inner_call_keeps_the_outer),
         cmocka_unit_test(an_abandoned_call_does_not_end_a_later_one),
         cmocka_unit_test(a_frame_tells_whether_the_call_was_left),

@@ -378,56 +378,56 @@ static void a_privileged_process_has_no_environment(void **state)
 static void what_cannot_be_unmapped_is_tried_again(void **state)
 {
     enum { MANY = 300 };
-    static struct jm_os_region regions[MANY];
-    struct jm_os_region region;
+    static struct jm_os_extent extents[MANY];
+    struct jm_os_extent extent;
     size_t page = jm_os_page_size();
 
     (void)state;
     for (int i = 0; i < MANY; i++) {
-        assert_non_null(jm_os_map(page, page, &regions[i]));
+        assert_non_null(jm_os_map(page, page, &extents[i]));
     }
     refuse.unmap = true;
     for (int i = 0; i < MANY; i++) {
-        jm_os_discard(&regions[i]);
+        jm_os_discard(&extents[i]);
     }
-    assert_null(jm_os_map(page, page, &region));
+    assert_null(jm_os_map(page, page, &extent));
     assert_null(jm_os_reserve(page));
     refuse.unmap = false;
     void *reserved = jm_os_reserve(page);
     assert_non_null(reserved);
-    jm_os_discard(&(struct jm_os_region){reserved, page});
-    assert_non_null(jm_os_map(page, page, &region));
-    assert_true(jm_os_unmap(&region));
+    jm_os_discard(&(struct jm_os_extent){reserved, page});
+    assert_non_null(jm_os_map(page, page, &extent));
+    assert_true(jm_os_unmap(&extent));
 }
 
 /* Where no place is aligned by itself, a part of a reservation is opened; or else the whole is given up. */
 static void a_reservation_that_cannot_be_opened_is_given_back(void **state)
 {
     const size_t alignment = (size_t)1 << 28;
-    struct jm_os_region region;
+    struct jm_os_extent extent;
     size_t page = jm_os_page_size();
 
     (void)state;
     size_t mapped = mapped_now();
     refuse.hint = refuse.protect = true;
-    void *refused = jm_os_map(page, alignment, &region);
+    void *refused = jm_os_map(page, alignment, &extent);
     refuse.protect = false;
     size_t mapped_then = mapped_now();
-    char *address = jm_os_map(page, alignment, &region);
+    char *address = jm_os_map(page, alignment, &extent);
     refuse.hint = false;
     assert_null(refused);
     assert_true(mapped_then < mapped + alignment); /* an emulator maps on its own behalf, too */
     assert_non_null(address);
-    assert_true(region.size > page);
+    assert_true(extent.size > page);
     address[0] = 1;
-    assert_true(jm_os_unmap(&region));
+    assert_true(jm_os_unmap(&extent));
 }
 
 static void only_whole_pages_are_purged_and_only_with_leave(void **state)
 {
-    struct jm_os_region region;
+    struct jm_os_extent extent;
     size_t page = jm_os_page_size();
-    char *address = jm_os_map(2 * page, page, &region);
+    char *address = jm_os_map(2 * page, page, &extent);
 
     (void)state;
     assert_non_null(address);
@@ -441,7 +441,7 @@ static void only_whole_pages_are_purged_and_only_with_leave(void **state)
     assert_true(jm_os_purge(address, page));
     assert_int_equal(address[0], 0);
     assert_int_equal(address[page], 1);
-    assert_true(jm_os_unmap(&region));
+    assert_true(jm_os_unmap(&extent));
 }
 
 /* Pauses get longer, and never overflow into none at all. */

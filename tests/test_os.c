@@ -34,25 +34,25 @@ static void mappings_are_aligned_zero_and_writable(void **state)
     (void)state;
     for (size_t alignment = page(); alignment <= ((size_t)1 << 28); alignment *= 4) {
         size_t size = 3 * page();
-        struct jm_os_region region;
-        unsigned char *address = jm_os_map(size, alignment, &region);
+        struct jm_os_extent extent;
+        unsigned char *address = jm_os_map(size, alignment, &extent);
         assert_non_null(address);
         assert_int_equal((uintptr_t)address & (alignment - 1), 0);
-        assert_true((uintptr_t)address >= (uintptr_t)region.address);
-        assert_true((uintptr_t)address + size <= (uintptr_t)region.address + region.size);
+        assert_true((uintptr_t)address >= (uintptr_t)extent.address);
+        assert_true((uintptr_t)address + size <= (uintptr_t)extent.address + extent.size);
         for (size_t at = 0; at < size; at += 64) {
             assert_int_equal(address[at], 0);
         }
         memset(address, 0x5a, size);
-        assert_true(jm_os_unmap(&region));
+        assert_true(jm_os_unmap(&extent));
     }
 }
 
-/* Where neighbours are in the way, alignment takes a reservation: still one region. */
+/* Where neighbours are in the way, alignment takes a reservation: still one extent. */
 static void alignment_holds_in_a_crowd(void **state)
 {
     enum { CROWD = 64 };
-    struct jm_os_region crowd[CROWD], between[CROWD];
+    struct jm_os_extent crowd[CROWD], between[CROWD];
     (void)state;
     for (int i = 0; i < CROWD; i++) {
         assert_non_null(jm_os_map(page(), page(), &between[i]));
@@ -86,11 +86,11 @@ static bool is_there(void *address, size_t pages)
 /* Older kernels do not know the advice, and emulators may only seem to. */
 static bool can_populate(void)
 {
-    struct jm_os_region region;
-    void *address = jm_os_map(page(), page(), &region);
+    struct jm_os_extent extent;
+    void *address = jm_os_map(page(), page(), &extent);
     assert_non_null(address);
     bool can = madvise(address, page(), MADV_POPULATE_WRITE) == 0 && is_there(address, 1);
-    jm_os_discard(&region);
+    jm_os_discard(&extent);
     return can;
 }
 #else
@@ -109,9 +109,9 @@ static bool can_populate(void)
 static void populated_memory_is_there_and_zero(void **state)
 {
     enum { PAGES = 64 };
-    struct jm_os_region region;
+    struct jm_os_extent extent;
     (void)state;
-    unsigned char *address = jm_os_map(PAGES * page(), page(), &region);
+    unsigned char *address = jm_os_map(PAGES * page(), page(), &extent);
     assert_non_null(address);
     assert_true(!can_populate() || !is_there(address, PAGES));
     jm_os_populate(address, PAGES * page());
@@ -119,23 +119,23 @@ static void populated_memory_is_there_and_zero(void **state)
     for (size_t at = 0; at < PAGES * page(); at += 64) {
         assert_int_equal(address[at], 0);
     }
-    assert_true(jm_os_unmap(&region));
+    assert_true(jm_os_unmap(&extent));
 }
 
 static void what_no_system_has_is_refused(void **state)
 {
-    struct jm_os_region region;
+    struct jm_os_extent extent;
     (void)state;
-    assert_null(jm_os_map(SIZE_MAX / 8 * 7 & ~(page() - 1), page(), &region));
+    assert_null(jm_os_map(SIZE_MAX / 8 * 7 & ~(page() - 1), page(), &extent));
     assert_null(jm_os_reserve(SIZE_MAX & ~(page() - 1)));
 }
 
 static void content_survives_growth_moves_and_shrinking(void **state)
 {
-    struct jm_os_region region;
+    struct jm_os_extent extent;
     size_t size = 16 * page();
     (void)state;
-    unsigned char *address = jm_os_map(size, page(), &region);
+    unsigned char *address = jm_os_map(size, page(), &extent);
     assert_non_null(address);
     memset(address, 0x42, size);
     if (jm_os_extend(address, size, size + page())) {
@@ -152,24 +152,24 @@ static void content_survives_growth_moves_and_shrinking(void **state)
     for (size_t at = 0; at < 15 * page(); at++) {
         assert_int_equal(address[at], 0x42);
     }
-    assert_true(jm_os_unmap(&(struct jm_os_region){address, 15 * page()}));
+    assert_true(jm_os_unmap(&(struct jm_os_extent){address, 15 * page()}));
 }
 
 /* More than the system can have: it is as it was, and so is whatever lies elsewhere. */
 static void a_move_that_cannot_be_changes_nothing(void **state)
 {
     const size_t size = 4 * page();
-    struct jm_os_region region;
+    struct jm_os_extent extent;
 
     (void)state;
-    unsigned char *address = jm_os_map(size, page(), &region);
+    unsigned char *address = jm_os_map(size, page(), &extent);
     assert_non_null(address);
     memset(address, 0x42, size);
     assert_null(jm_os_move(address, size, SIZE_MAX & ~(page() - 1)));
     for (size_t at = 0; at < size; at++) {
         assert_int_equal(address[at], 0x42);
     }
-    assert_true(jm_os_unmap(&region));
+    assert_true(jm_os_unmap(&extent));
 }
 
 static void random_bytes_differ(void **state)

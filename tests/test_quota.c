@@ -341,7 +341,7 @@ static void random_requests_agree_with_a_model(void **state)
 
     (void)state;
     for (int round = 0; round < 200000; round++) {
-        size_t bytes = (size_t)(random_next(&random) >> random_below(&random, 64));
+        size_t bytes = (size_t)(random_next(&random) >> random_below(&random, 63)) | 1;
         switch (random_below(&random, 4)) {
         case 0:
             limit = (size_t)(random_next(&random) >> random_below(&random, 64));

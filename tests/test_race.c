@@ -182,7 +182,7 @@ static void an_object_never_moves_to_where_it_was(void **state)
     unsigned char *objects[MANY];
     size_t count = 0;
     (void)state;
-    assert_ok(JsSetRuntimeMemoryLimit(scene.runtime, JM_SMALL_BLOCK_MIN));
+    assert_ok(JsSetRuntimeMemoryLimit(scene.runtime, JM_UNIT));
     while (count < MANY && (objects[count] = jsrtmem_alloc(scene.runtime, 64)) != NULL) {
         pattern_fill(objects[count], 64, count);
         count++;

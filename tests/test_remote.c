@@ -159,7 +159,7 @@ static void marks_that_come_late_cost_a_look(void **state)
     _Atomic(uint8_t) *place = jm_region_state_of(object);
     jm_store_relaxed(place, JM_QUEUED);
     jm_store_relaxed(&block->queued, UINT64_MAX);
-    jm_store_relaxed(&HEAP->queued, JM_QUEUED_SMALL);
+    jm_store_relaxed(&HEAP->queued, JM_TAKE_IN_SMALL);
     jm_heap_collect(HEAP);
     assert_int_equal(rig_usage(&rig), 0);
 
@@ -169,8 +169,8 @@ static void marks_that_come_late_cost_a_look(void **state)
     assert_int_equal(jm_load_relaxed(&block->queued), 0);
     for (int mark = 0; mark < 64; mark++) {
         (void)atomic_fetch_or(&block->queued, (uint64_t)1 << mark);
-        (void)atomic_fetch_or(&HEAP->queued, JM_QUEUED_SMALL);
-        (void)atomic_fetch_or(&other.heap.queued, JM_QUEUED_SMALL);
+        (void)atomic_fetch_or(&HEAP->queued, JM_TAKE_IN_SMALL);
+        (void)atomic_fetch_or(&other.heap.queued, JM_TAKE_IN_SMALL);
         assert_true(jm_heap_drain(HEAP));
         assert_true(jm_heap_drain(&other.heap));
         assert_int_equal(assert_heap(&other.heap, HEAP_LISTS).live_objects, 1);

@@ -35,15 +35,15 @@ static int empty(void **state)
 /* A block as a heap gives it back: unregistered, its content untouched. */
 static struct jm_block *try_block(size_t size, bool small)
 {
-    struct jm_os_region region;
-    char *start = jm_os_map(size, jm_small_block_min(), &region);
+    struct jm_os_extent extent;
+    char *start = jm_os_map(size, jm_small_block_min(), &extent);
     if (start == NULL) {
         return NULL;
     }
     struct jm_block *block = jm_header_take();
     assert_non_null(block);
-    jm_inspect_add_root(region.address, region.size);
-    block->region = region;
+    jm_inspect_add_root(extent.address, extent.size);
+    block->extent = extent;
     block->charge = size;
     block->granules = small ? (size - JM_PAD) >> JM_GRANULE_BITS : 0;
     block->map = (jm_state *)(void *)start;
@@ -87,8 +87,8 @@ static void give(size_t size)
 
 static void unmap(struct jm_block *block)
 {
-    jm_inspect_remove_root(block->region.address, block->region.size);
-    assert_true(jm_os_unmap(&block->region));
+    jm_inspect_remove_root(block->extent.address, block->extent.size);
+    assert_true(jm_os_unmap(&block->extent));
     jm_header_give(block);
 }
 
@@ -174,7 +174,7 @@ static void what_is_taken_has_exactly_the_size(void **state)
     jm_reserve_set_limit(MIB(8));
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
         struct jm_block *block = new_block(sizes[i]);
-        struct jm_os_region region = block->region;
+        struct jm_os_extent extent = block->extent;
         assert_true(jm_reserve_give(block, false));
         for (size_t other = 0; other < COUNT_OF(sizes); other++) {
             if (other != i) {
@@ -183,7 +183,7 @@ static void what_is_taken_has_exactly_the_size(void **state)
         }
         assert_ptr_equal(take(sizes[i]), block);
         assert_int_equal(block->charge, sizes[i]);
-        assert_memory_equal(&block->region, &region, sizeof(region));
+        assert_memory_equal(&block->extent, &extent, sizeof(extent));
         assert_null(take(sizes[i]));
         assert_int_equal(jm_reserve_bytes(), 0);
         unmap(block);
@@ -212,7 +212,7 @@ static void soil(struct jm_block *block, size_t touched)
     if ((touched << JM_GRANULE_BITS) > first) {
         memset(old.start + first, 0xee, (touched << JM_GRANULE_BITS) - first);
     }
-    block->region = old.region;
+    block->extent = old.extent;
     block->charge = old.charge;
     block->granules = old.granules;
     block->start = old.start;
@@ -225,7 +225,7 @@ static void soil(struct jm_block *block, size_t touched)
 static void assert_clean(const struct jm_block *block, size_t size)
 {
     assert_int_equal(block->charge, size);
-    assert_true(block->region.size >= size); /* more where it was aligned by force */
+    assert_true(block->extent.size >= size); /* more where it was aligned by force */
     assert_int_equal(block->granules, (size - JM_PAD) >> JM_GRANULE_BITS);
     assert_int_equal(block->first, jm_first_granule(size));
     assert_ptr_equal((void *)block->map, block->start);
@@ -309,7 +309,7 @@ static struct jm_block *block_at(char *address)
     struct jm_block *block = jm_region_head_of(address);
     const size_t size = jm_small_block_min();
 
-    block->region = (struct jm_os_region){address, size};
+    block->extent = (struct jm_os_extent){address, size};
     block->charge = size;
     block->granules = (size - JM_PAD) >> JM_GRANULE_BITS;
     block->start = address;
@@ -721,13 +721,13 @@ static void what_a_tenant_collects_goes_to_the_os(void **state)
     assert_bytes(all);
     (void)give_spare(KIB(512));
     fake_os_refuse(FAKE_UNMAP, 1, false, ENOMEM); /* what is refused waits for another time */
-    jm_reserve_drop_all(&taker);
+    jm_reserve_drop_grown(&taker);
     assert_true(jm_reserve_bytes() > all - (KIB(128) + KIB(256) + MIB(2)));
     jm_reserve_drop_waiting();
     assert_bytes(all - (KIB(128) + KIB(256) + MIB(2)));
-    jm_reserve_drop_all(&taker);
+    jm_reserve_drop_grown(&taker);
     assert_bytes(all - (KIB(128) + KIB(256) + MIB(2)));
-    jm_reserve_drop_all(&other);
+    jm_reserve_drop_grown(&other);
     assert_bytes(2 * (jm_small_block_min() + KIB(64)));
 }
 

@@ -61,9 +61,9 @@ static void blocks_that_come_and_go_cost_few_sweeps(void **state)
     }
     for (size_t cycle = 0; cycle < 20; cycle++) {
         for (size_t i = 0; i < COUNT_OF(objects); i++) {
-            uint32_t cut = HEAP->arena->cut; /* which a sweep begins anew */
+            uint32_t cut = HEAP->arena->since_sweep; /* which a sweep begins anew */
             objects[i] = rig_alloc(&rig, 200000);
-            sweeps += HEAP->arena->cut < cut;
+            sweeps += HEAP->arena->since_sweep < cut;
         }
         for (size_t i = 0; i < COUNT_OF(objects); i++) {
             assert_true(jm_heap_free(HEAP, objects[i]));
@@ -119,10 +119,10 @@ static size_t sweeps_while_room_is_made(size_t objects)
     while (jm_heap_alloc(HEAP, 16, &verdict) != NULL) {
     }
     for (size_t round = 0; round < ROUNDS; round++) {
-        uint32_t cut = HEAP->arena->cut;
+        uint32_t cut = HEAP->arena->since_sweep;
         assert_null(jm_heap_alloc(HEAP, 500, &verdict));
         assert_int_equal(verdict, JM_REFUSED_LIMIT);
-        sweeps += HEAP->arena->cut <= cut;
+        sweeps += HEAP->arena->since_sweep <= cut;
         assert_true(jm_heap_free(HEAP, all[next]));
         next += 3; /* no neighbours */
     }
@@ -154,10 +154,10 @@ static void sweeps_in_vain_become_fewer(void **state)
     }
     rig_set_limit(&rig, rig_usage(&rig));
     for (size_t round = 0; round < ROUNDS; round++) {
-        uint32_t cut = HEAP->arena->cut;
+        uint32_t cut = HEAP->arena->since_sweep;
         assert_null(jm_heap_alloc(HEAP, MIB(2), &verdict));
         assert_int_equal(verdict, JM_REFUSED_LIMIT);
-        sweeps += HEAP->arena->cut <= cut;
+        sweeps += HEAP->arena->since_sweep <= cut;
         assert_true(jm_heap_free(HEAP, many[round]));
         many[round] = jm_heap_alloc(HEAP, 256, &verdict);
         assert_non_null(many[round]);
@@ -447,15 +447,16 @@ static void who_only_allocates_is_not_swept(void **state)
     (void)state;
     (void)fill(MIB(1));
     const struct jm_arena *arena = HEAP->arena;
-    uint32_t cut = arena->cut;
+    uint32_t cut = arena->since_sweep;
     size_t count = fill(MIB(2));
-    assert_true(HEAP->arena == arena && arena->cut > cut + (MIB(1) >> (JM_GRANULE_BITS + 1)));
+    assert_true(HEAP->arena == arena &&
+                arena->since_sweep > cut + (MIB(1) >> (JM_GRANULE_BITS + 1)));
     for (size_t i = 0; i < count; i++) {
         assert_true(jm_heap_free(HEAP, many[i]));
     }
     (void)rig_alloc(&rig, KIB(100));
     (void)rig_alloc(&rig, KIB(100));
-    assert_true(arena->cut < cut); /* swept at last */
+    assert_true(arena->since_sweep < cut); /* swept at last */
 }
 
 /* Asks for more than there is. True if the heap was swept for that. */
@@ -463,10 +464,10 @@ static bool is_swept_for(size_t bytes)
 {
     const uint32_t cut = 123456;
     enum jm_verdict verdict = JM_GRANTED;
-    HEAP->arena->cut = cut;
+    HEAP->arena->since_sweep = cut;
     assert_null(jm_heap_alloc(HEAP, bytes, &verdict));
     assert_int_equal(verdict, JM_REFUSED_LIMIT);
-    return HEAP->arena->cut != cut;
+    return HEAP->arena->since_sweep != cut;
 }
 
 static bool is_swept_in_vain(void)

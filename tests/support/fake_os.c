@@ -10,9 +10,9 @@
 #include "os.h"
 #include "registry.h"
 
-void *__real_jm_os_map(size_t size, size_t alignment, struct jm_os_region *region);
-bool __real_jm_os_unmap(const struct jm_os_region *region);
-void __real_jm_os_discard(const struct jm_os_region *region);
+void *__real_jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent);
+bool __real_jm_os_unmap(const struct jm_os_extent *extent);
+void __real_jm_os_discard(const struct jm_os_extent *extent);
 void *__real_jm_os_reserve(size_t size);
 bool __real_jm_os_extend(void *address, size_t old_size, size_t new_size);
 void *__real_jm_os_move(void *address, size_t old_size, size_t new_size);
@@ -21,9 +21,9 @@ bool __real_jm_os_commit(void *address, size_t size);
 bool __real_jm_os_decommit(void *address, size_t size);
 bool __real_jm_os_purge(void *address, size_t size);
 
-void *__wrap_jm_os_map(size_t size, size_t alignment, struct jm_os_region *region);
-bool __wrap_jm_os_unmap(const struct jm_os_region *region);
-void __wrap_jm_os_discard(const struct jm_os_region *region);
+void *__wrap_jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent);
+bool __wrap_jm_os_unmap(const struct jm_os_extent *extent);
+void __wrap_jm_os_discard(const struct jm_os_extent *extent);
 void *__wrap_jm_os_reserve(size_t size);
 bool __wrap_jm_os_extend(void *address, size_t old_size, size_t new_size);
 void *__wrap_jm_os_move(void *address, size_t old_size, size_t new_size);
@@ -57,11 +57,11 @@ static size_t note_pages(const char *address, size_t size, bool committed)
     return changed;
 }
 
-/* More regions than any test here has at one time. */
-#define REGIONS_MAX 16384
+/* More extents than any test here has at one time. */
+#define EXTENTS_MAX 16384
 
 /* mapped == sum of `committed`, reserved == sum of `size` where nothing is committed. */
-struct region {
+struct extent {
     void *address;
     size_t size;
     size_t committed; /* 0: a bare reservation; of the library's region: what it has of it */
@@ -78,8 +78,8 @@ static struct {
     int error;
     fake_hook hook;
     void *context;
-    struct region regions[REGIONS_MAX];
-    size_t region_count;
+    struct extent extents[EXTENTS_MAX];
+    size_t extent_count;
     const char *fault;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -130,12 +130,12 @@ static size_t sum(bool committed)
 {
     size_t total = 0;
     (void)pthread_mutex_lock(&fake.lock);
-    for (size_t i = 0; i < fake.region_count; i++) {
-        const struct region *region = &fake.regions[i];
+    for (size_t i = 0; i < fake.extent_count; i++) {
+        const struct extent *extent = &fake.extents[i];
         if (committed) {
-            total += region->committed;
-        } else if (region->committed == 0 && region->size <= (size_t)1 << JM_REGION_BITS) {
-            total += region->size;
+            total += extent->committed;
+        } else if (extent->committed == 0 && extent->size <= (size_t)1 << JM_REGION_BITS) {
+            total += extent->size;
         }
     }
     (void)pthread_mutex_unlock(&fake.lock);
@@ -200,23 +200,23 @@ static void blame(const char *text)
     }
 }
 
-static struct region *find(const void *address)
+static struct extent *find(const void *address)
 {
-    for (size_t i = fake.region_count; i-- > 0;) {
-        if (fake.regions[i].address == address) {
-            return &fake.regions[i];
+    for (size_t i = fake.extent_count; i-- > 0;) {
+        if (fake.extents[i].address == address) {
+            return &fake.extents[i];
         }
     }
     return NULL;
 }
 
-/* The region that a range lies in. */
-static struct region *around(const void *address, size_t size)
+/* The extent that a range lies in. */
+static struct extent *around(const void *address, size_t size)
 {
-    for (size_t i = fake.region_count; i-- > 0;) {
-        uintptr_t offset = (uintptr_t)address - (uintptr_t)fake.regions[i].address;
-        if (offset < fake.regions[i].size && size <= fake.regions[i].size - offset) {
-            return &fake.regions[i];
+    for (size_t i = fake.extent_count; i-- > 0;) {
+        uintptr_t offset = (uintptr_t)address - (uintptr_t)fake.extents[i].address;
+        if (offset < fake.extents[i].size && size <= fake.extents[i].size - offset) {
+            return &fake.extents[i];
         }
     }
     return NULL;
@@ -224,27 +224,27 @@ static struct region *around(const void *address, size_t size)
 
 static void add(void *address, size_t size, size_t committed)
 {
-    if (fake.region_count == REGIONS_MAX) {
-        blame("more regions than the test counts on");
+    if (fake.extent_count == EXTENTS_MAX) {
+        blame("more extents than the test counts on");
         return;
     }
-    fake.regions[fake.region_count++] = (struct region){address, size, committed, false};
+    fake.extents[fake.extent_count++] = (struct extent){address, size, committed, false};
 }
 
-static void drop(struct region *region)
+static void drop(struct extent *extent)
 {
-    *region = fake.regions[--fake.region_count];
+    *extent = fake.extents[--fake.extent_count];
 }
 
 /* Checks that a call is about one whole mapping. The result is null where it is not. */
-static struct region *whole(const void *address, size_t size, const char *text)
+static struct extent *whole(const void *address, size_t size, const char *text)
 {
-    struct region *region = find(address);
-    if (region == NULL || region->size != size) {
+    struct extent *extent = find(address);
+    if (extent == NULL || extent->size != size) {
         blame(text);
         return NULL;
     }
-    return region;
+    return extent;
 }
 
 static void check_pages(const void *address, size_t size)
@@ -260,44 +260,44 @@ static void check_pages(const void *address, size_t size)
 static void retry_orphans(void)
 {
     (void)pthread_mutex_lock(&fake.lock);
-    for (size_t i = fake.region_count; i-- > 0;) {
-        struct region region = fake.regions[i];
-        if (region.orphan) {
-            drop(&fake.regions[i]);
-            __real_jm_os_discard(&(struct jm_os_region){region.address, region.size});
+    for (size_t i = fake.extent_count; i-- > 0;) {
+        struct extent extent = fake.extents[i];
+        if (extent.orphan) {
+            drop(&fake.extents[i]);
+            __real_jm_os_discard(&(struct jm_os_extent){extent.address, extent.size});
         }
     }
     (void)pthread_mutex_unlock(&fake.lock);
 }
 
-void *__wrap_jm_os_map(size_t size, size_t alignment, struct jm_os_region *region)
+void *__wrap_jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent)
 {
     if (!admit(FAKE_MAP)) {
         return NULL;
     }
     retry_orphans();
-    void *address = __real_jm_os_map(size, alignment, region);
+    void *address = __real_jm_os_map(size, alignment, extent);
     (void)pthread_mutex_lock(&fake.lock);
     check_pages(address, size);
     if (!jm_is_power_of_two(alignment) || alignment < jm_os_page_size()) {
         blame("a mapping with a bad alignment");
     }
     if (address != NULL) {
-        add(region->address, region->size, size);
+        add(extent->address, extent->size, size);
     }
     (void)pthread_mutex_unlock(&fake.lock);
     return address;
 }
 
-bool __wrap_jm_os_unmap(const struct jm_os_region *region)
+bool __wrap_jm_os_unmap(const struct jm_os_extent *extent)
 {
     if (!admit(FAKE_UNMAP)) {
         return false;
     }
     /* Under the lock: else another thread may be given the address first. */
     (void)pthread_mutex_lock(&fake.lock);
-    struct region *known = whole(region->address, region->size, "unmapped what is no region");
-    bool done = known != NULL && __real_jm_os_unmap(region);
+    struct extent *known = whole(extent->address, extent->size, "unmapped what is no extent");
+    bool done = known != NULL && __real_jm_os_unmap(extent);
     if (done) {
         drop(known);
     }
@@ -305,17 +305,17 @@ bool __wrap_jm_os_unmap(const struct jm_os_region *region)
     return done;
 }
 
-/* A refusal is the OS's: the region waits for the next mapping then. */
-void __wrap_jm_os_discard(const struct jm_os_region *region)
+/* A refusal is the OS's: the extent waits for the next mapping then. */
+void __wrap_jm_os_discard(const struct jm_os_extent *extent)
 {
     bool admitted = admit(FAKE_DISCARD);
     (void)pthread_mutex_lock(&fake.lock);
-    struct region *known = whole(region->address, region->size, "discarded what is no region");
+    struct extent *known = whole(extent->address, extent->size, "discarded what is no extent");
     if (known != NULL && known->orphan) {
         blame("discarded twice");
     } else if (known != NULL && admitted) {
         drop(known);
-        __real_jm_os_discard(region);
+        __real_jm_os_discard(extent);
     } else if (known != NULL) {
         known->orphan = true;
     }
@@ -346,7 +346,7 @@ bool __wrap_jm_os_extend(void *address, size_t old_size, size_t new_size)
     (void)pthread_mutex_lock(&fake.lock);
     check_pages(address, old_size);
     check_pages(address, new_size);
-    struct region *known = whole(address, old_size, "extended what is no region");
+    struct extent *known = whole(address, old_size, "extended what is no extent");
     if (new_size <= old_size) {
         blame("extended to what is no more");
     }
@@ -383,7 +383,7 @@ void *__wrap_jm_os_move(void *address, size_t old_size, size_t new_size)
     (void)pthread_mutex_lock(&fake.lock);
     check_pages(address, old_size);
     check_pages(address, new_size);
-    struct region *known = whole(address, old_size, "moved what is no region");
+    struct extent *known = whole(address, old_size, "moved what is no extent");
     if (new_size <= old_size) {
         blame("moved to what is no more");
     }
@@ -404,7 +404,7 @@ bool __wrap_jm_os_shrink(void *address, size_t old_size, size_t new_size)
     (void)pthread_mutex_lock(&fake.lock);
     check_pages(address, old_size);
     check_pages(address, new_size);
-    struct region *known = whole(address, old_size, "shrunk what is no region");
+    struct extent *known = whole(address, old_size, "shrunk what is no extent");
     if (new_size >= old_size) {
         blame("shrunk to what is no less");
     }
@@ -423,7 +423,7 @@ bool __wrap_jm_os_commit(void *address, size_t size)
     }
     (void)pthread_mutex_lock(&fake.lock);
     check_pages(address, size);
-    struct region *known = around(address, size);
+    struct extent *known = around(address, size);
     if (known == NULL || size > known->size - known->committed) {
         blame("committed what was not reserved");
     }
@@ -442,7 +442,7 @@ bool __wrap_jm_os_decommit(void *address, size_t size)
     }
     (void)pthread_mutex_lock(&fake.lock);
     check_pages(address, size);
-    struct region *known = around(address, size);
+    struct extent *known = around(address, size);
     if (known == NULL) {
         blame("decommitted what was not committed");
     }

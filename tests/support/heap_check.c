@@ -152,7 +152,7 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     check->unknown += !block->has_witness && !in_doubt;
     check->walk.empty_small += tiles.held == 0;
     if ((tiles.segments & ~jm_load_relaxed(&block->queued)) != 0 ||
-        (tiles.segments != 0 && (jm_load_relaxed(&check->heap->queued) & JM_QUEUED_SMALL) == 0)) {
+        (tiles.segments != 0 && (jm_load_relaxed(&check->heap->queued) & JM_TAKE_IN_SMALL) == 0)) {
         return "a queued object is marked in the map only";
     }
     return NULL;
@@ -219,7 +219,7 @@ static const char *check_small(struct check *check, const struct jm_block *block
 static const char *check_large(struct check *check, const struct jm_block *block)
 {
     unsigned state = jm_load_relaxed(&block->state);
-    size_t usable = jm_load_relaxed(&block->usable);
+    size_t usable = jm_load_relaxed(&block->bytes);
     const jm_token *token = jm_pagemap_token(block->start);
     check->walk.large_blocks++;
     if (state != JM_LARGE_NONE) {
@@ -245,10 +245,10 @@ static const char *check_large(struct check *check, const struct jm_block *block
 
 static const char *check_region(const struct jm_block *block)
 {
-    uintptr_t region = (uintptr_t)block->region.address;
+    uintptr_t region = (uintptr_t)block->extent.address;
     uintptr_t start = (uintptr_t)block->start;
-    bool inside = region <= start && start - region <= block->region.size &&
-                  block->charge <= block->region.size - (start - region);
+    bool inside = region <= start && start - region <= block->extent.size &&
+                  block->charge <= block->extent.size - (start - region);
     return inside ? NULL : "a block lies outside of its region";
 }
 
