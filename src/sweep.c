@@ -11,12 +11,15 @@ struct sweep {
     size_t left;   /* granules, free still */
 };
 
-/* Makes the pages of a run a hole, and its ends free objects. False: it is too short, or not needed, or the OS refused. */
-static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
+/* Makes the pages of a run a hole, and its ends free objects. False: it is too short, or not needed, or the OS refused.
+ * Beside a hole none is too short: it would stay in pieces else, however long it is with them. */
+static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end,
+                     bool is_beside)
 {
+    size_t least = is_beside ? jm_page_granules() : sweep->least;
     size_t first = jm_align_up(start, jm_page_granules());
     size_t last = end & ~(jm_page_granules() - 1);
-    bool goes = last >= first + sweep->least && sweep->given < sweep->enough;
+    bool goes = last >= first + least && sweep->given < sweep->enough;
     if (!goes || !jm_block_give_pages(block, first, last)) {
         return false;
     }
@@ -29,10 +32,11 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
 }
 
 /* Ends a run of free granules: in the middle as free objects, at the end as the block's rest. */
-static void flush_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
+static void flush_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end,
+                      bool is_beside)
 {
     bool is_rest = end == block->carved;
-    if (give_run(sweep, block, start, is_rest ? block->granules : end)) {
+    if (give_run(sweep, block, start, is_rest ? block->granules : end, is_beside)) {
         block->carved = is_rest ? (uint32_t)block->granules : block->carved;
         block->touched = block->touched < block->carved ? block->carved : block->touched;
     } else if (is_rest) {
@@ -47,6 +51,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
 {
     size_t end = block->carved;
     size_t run = JM_NO_GRANULE;
+    bool is_behind = false; /* a hole lies in front of the run */
     for (size_t granule = block->first; granule < end;) {
         unsigned state = jm_load_relaxed(&block->map[granule]);
         size_t next = jm_arena_end_at(sweep->arena, block, granule);
@@ -54,14 +59,18 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
         if (jm_is_free(state)) {
             jm_store_relaxed(&block->map[granule], 0);
             run = run == JM_NO_GRANULE ? granule : run;
-        } else if (run != JM_NO_GRANULE) {
-            flush_run(sweep, block, run, granule);
+        } else {
+            bool is_hole = state == JM_HOLE;
+            if (run != JM_NO_GRANULE) {
+                flush_run(sweep, block, run, granule, is_behind || is_hole);
+            }
             run = JM_NO_GRANULE;
+            is_behind = is_hole;
         }
         granule = next;
     }
     if (run != JM_NO_GRANULE || end < block->granules) {
-        flush_run(sweep, block, run == JM_NO_GRANULE ? end : run, end);
+        flush_run(sweep, block, run == JM_NO_GRANULE ? end : run, end, is_behind);
     }
 }
 

@@ -178,6 +178,40 @@ static void the_shortest_run_that_goes_has_64_kib(void **state)
     }
 }
 
+/* What lies in front of a hole and behind it goes, too, however short it is: else a long run that was cut by holes would
+ * stay for ever. */
+static void what_is_beside_a_hole_goes(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    const size_t page = jm_os_page_size();
+
+    (void)state;
+    if (page >> JM_GRANULE_BITS >= JM_HOLE_MIN) {
+        skip(); /* no run of pages is short */
+    }
+    for (size_t i = 0; i < OBJECTS; i++) {
+        objects[i] = rig_alloc(&rig, SIZE);
+        pattern_fill(objects[i], SIZE, i);
+    }
+    for (size_t i = 0; i < OBJECTS; i++) {
+        assert_true(i % KEPT == 0 || i * SIZE / page % 4 != 0 || jm_heap_free(HEAP, objects[i]));
+    }
+    rig_set_limit(&rig, rig_usage(&rig));
+    while (jm_heap_alloc(HEAP, MIB(2), &verdict) == NULL && hole() == NULL) {
+        /* until short runs go */
+    }
+    assert_non_null(hole());
+    rig_set_limit(&rig, SIZE_MAX);
+    for (size_t i = 0; i < OBJECTS; i++) {
+        if (i % KEPT != 0 && jm_heap_usable(HEAP, objects[i]) == SIZE) {
+            assert_true(jm_heap_free(HEAP, objects[i]));
+        }
+    }
+    jm_heap_collect(HEAP);
+    assert_true(rig_usage(&rig) <= OBJECTS / KEPT * 3 * page);
+    (void)check();
+}
+
 static void *allocated_inside;
 
 static void allocate_inside(struct rig *self, unsigned event)
@@ -679,6 +713,7 @@ int main(void)
         HOLE_TEST(holes_do_not_count_as_carved),
         HOLE_TEST(the_ends_of_runs_stay),
         HOLE_TEST(the_shortest_run_that_goes_has_64_kib),
+        HOLE_TEST(what_is_beside_a_hole_goes),
         HOLE_TEST(a_span_that_the_host_opened_meanwhile_is_not_lost),
         HOLE_TEST(a_hole_is_no_object),
         HOLE_TEST(the_map_of_a_hole_goes_too),
