@@ -32,10 +32,11 @@ struct jm_region jm_region = {.base = JM_NO_REGION};
  */
 static struct {
     struct jm_lock lock;
-    char *free[SIZES + 1]; /* by order; the last list: NO_ORDER's */
-    size_t listed;         /* stretches, in all lists */
-    size_t given;          /* stretches, since halves were joined */
-    size_t used;           /* bytes from `base` on that were taken once */
+    char *free[SIZES + 1];    /* by order; the last list: NO_ORDER's */
+    size_t listed;            /* stretches, in all lists */
+    size_t given;             /* stretches, since halves were joined */
+    bool has_lot[APART_BITS]; /* by order: one was spread */
+    size_t used;              /* bytes from `base` on that were taken once */
     _Atomic(size_t) metadata;
     _Atomic(bool) is_short; /* there was none when one was asked for last */
 } stretches;
@@ -188,9 +189,16 @@ static char *cut(unsigned order)
  * Cuts a lot, which is a largest stretch, into those of an order below APART_BITS, and lists all but the first,
  * neighbours last: threads that use them at the same time would else wait for each other. What they write
  * lies in heads and maps, and processors fetch cache lines ahead, and those of the next page.
+ *
+ * From an order's second lot on all of it is committed at once, if the OS allows that: of stretches that were written to
+ * each would need a mapping of its own, of which a process has some ten thousand. Few tenants commit little.
  */
 static void spread(char *lot, unsigned order)
 {
+    if (stretches.has_lot[order]) {
+        (void)jm_os_commit(lot, JM_UNIT << (SIZES - 1));
+    }
+    stretches.has_lot[order] = true;
     const size_t count = (size_t)1 << (SIZES - 1 - order);
     const size_t apart = (size_t)1 << (APART_BITS - order);
     const size_t row = count / apart;

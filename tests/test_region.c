@@ -6,6 +6,7 @@
 #include "support/random.h"
 #include "support/unit.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "os.h"
@@ -192,6 +193,39 @@ static void a_refusal_loses_nothing(void **state)
     assert_int_equal(jm_region_metadata(), metadata);
 }
 
+#if defined(__linux__)
+static size_t count_mappings(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    size_t count = 0;
+
+    assert_non_null(maps);
+    for (int c; (c = getc(maps)) != EOF;) {
+        count += c == '\n';
+    }
+    assert_int_equal(fclose(maps), 0);
+    return count;
+}
+
+/* A process has some ten thousand mappings: a crowd of small tenants must not need one for a few of them. */
+static void many_stretches_are_one_mapping(void **state)
+{
+    enum { CROWD = 4000 };
+    static char *crowd[CROWD];
+    size_t mappings = count_mappings();
+
+    (void)state;
+    for (size_t i = 0; i < CROWD; i++) {
+        crowd[i] = take(smallest());
+        crowd[i][0] = 1;
+    }
+    assert_true(count_mappings() < mappings + CROWD / 50);
+    for (size_t i = CROWD; i-- > 0;) {
+        give(crowd[i], smallest());
+    }
+}
+#endif
+
 /* ---- Last: where the region ends ---- */
 
 /* All of the region. Committed, that is more than some machines promise: where one refuses, nothing can be seen. */
@@ -302,6 +336,10 @@ static void it_is_joined_again_once_enough_came_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+#if defined(__linux__)
+        cmocka_unit_test(
+            many_stretches_are_one_mapping), /* first: of the others some commit more */
+#endif
         cmocka_unit_test(neighbours_in_time_are_far_apart),
         cmocka_unit_test(a_lot_is_used_up),
         cmocka_unit_test(neighbours_are_cleared_together),
