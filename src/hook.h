@@ -25,7 +25,7 @@ struct jm_call {
     _Atomic(jm_thread_id)
         thread;            /* who is inside; 0: nobody. Others compare it with their own id */
     struct jm_call *outer; /* the call that the thread was inside of already */
-    uintptr_t mark;        /* frame of the caller: the host's frames lie deeper */
+    uintptr_t mark;        /* the host's frames lie below it */
     size_t requested;      /* bytes of the request for which the host is asked */
     uint32_t operations;   /* of the runtime in progress, the calling one included */
     uint16_t site;         /* which of its runtime's hooks this is; set by the runtime */
@@ -48,8 +48,26 @@ struct jm_pair {
 };
 
 /*
+ * Declares the mark of a function that calls the host, behind some room on the stack: the host's frames lie below it. The
+ * library's lie above, when it is called from where the host jumped to, or from a little below that: it looks where
+ * its frames are only after some calls, which compilers that do not optimise leave on the stack.
+ */
+#define JM_MARK_ROOM 2048
+#define JM_MARK(name)                           \
+    unsigned char name##_room[JM_MARK_ROOM];    \
+    uintptr_t(name) = (uintptr_t)(name##_room); \
+    JM_PIN(name)
+
+/* For such a function: AddressSanitizer would take the room from elsewhere. */
+#if defined(__GNUC__)
+#define JM_MARKS JM_NOINLINE __attribute__((no_sanitize_address))
+#else
+#define JM_MARKS
+#endif
+
+/*
  * Begins a call: registers it with the thread and reads the pair. Returns false where no callback is
- * set; then no call was begun. `mark` is the frame of the function that will call the host.
+ * set; then no call was begun. `mark` is that of the function that will call the host.
  */
 bool jm_hook_begin(struct jm_hook *hook, struct jm_pair *pair, uintptr_t mark);
 

@@ -46,11 +46,11 @@ static void unwind(struct delivery *delivery)
 
 /* Counts an event and calls the host. Returns its answer: true without a callback, false from a call
  * that was abandoned. */
-static JM_NOINLINE bool deliver(struct jm_quota *quota, enum jm_event event, size_t bytes)
+static JM_MARKS bool deliver(struct jm_quota *quota, enum jm_event event, size_t bytes)
 {
     jm_add_owned(&quota->events[event], 1);
     __attribute__((cleanup(unwind))) struct delivery delivery = {&quota->hook, {0}, true, 0};
-    uintptr_t mark = (uintptr_t)__builtin_frame_address(0);
+    JM_MARK(mark);
     if (!jm_hook_begin(&quota->hook, &delivery.pair, mark)) {
         return true;
     }

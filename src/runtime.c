@@ -340,10 +340,11 @@ static void end_collect_call(struct collect_call *call)
     }
 }
 
-static JM_NOINLINE void call_before_collect(struct jm_runtime *runtime, struct jm_hook *hook)
+static JM_MARKS void call_before_collect(struct jm_runtime *runtime, struct jm_hook *hook)
 {
     __attribute__((cleanup(end_collect_call))) struct collect_call call = {hook, {0}};
-    if (jm_hook_begin(hook, &call.pair, (uintptr_t)__builtin_frame_address(0))) {
+    JM_MARK(mark);
+    if (jm_hook_begin(hook, &call.pair, mark)) {
         hook->call.asking = false;
         hook->call.operations = runtime->heap.supply.quota.operations;
         jm_inspect_end();

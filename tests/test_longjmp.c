@@ -495,6 +495,54 @@ static void abandon_makes_the_runtime_usable_from_any_depth(void **state)
     }
 }
 
+/* One after the other, from one frame: where a build that does not optimise looks from deeper than the host was called. */
+static __attribute__((noinline)) bool is_left_before(body function, void *argument, body next,
+                                                     void *next_argument)
+{
+    if (setjmp(way_out) == 0) {
+        function(argument);
+        return false;
+    }
+    next(next_argument);
+    return true;
+}
+
+static void a_call_from_the_same_frame_sees_it(void **state)
+{
+    static const struct {
+        body function;
+        int type; /* of the event that is left; -1: before-collect */
+    } left[] = {{do_alloc, JsMemoryAllocate},
+                {do_free, JsMemoryFree},
+                {do_collect, -1},
+                {do_dispose, JsMemoryFree}};
+    static const body next[] = {do_alloc, do_calloc,  do_aligned_alloc, do_realloc,
+                                do_free,  do_collect, do_dispose};
+    worker *other = worker_start();
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(left) * COUNT_OF(next); i++) {
+        struct host host, bystanders_host;
+        JsRuntimeHandle runtime = host_new_runtime(&host);
+        JsRuntimeHandle bystander = host_new_runtime(&bystanders_host);
+        struct escape escape = {.type = (JsMemoryEventType)left[i % COUNT_OF(left)].type};
+        struct request request = {runtime, MIB(1), new_object(runtime, MIB(2))};
+        struct request later = {bystander, 100, new_object(bystander, 50)};
+
+        if (left[i % COUNT_OF(left)].type < 0) {
+            collects_left = 0;
+            assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, &host, leave_collect));
+        } else {
+            host_set_hook(&host, leave_by_longjmp, &escape);
+        }
+        assert_true(is_left_before(left[i % COUNT_OF(left)].function, &request,
+                                   next[i / COUNT_OF(left)], &later));
+        assert_ok(worker_do(other, call_dispose, runtime, NULL));
+        (void)JsDisposeRuntime(bystander);
+    }
+    worker_stop(other);
+}
+
 static void until_it_is_seen_calls_lose_nothing(void **state)
 {
     struct host host;
@@ -728,6 +776,7 @@ int main(void)
         UNIT_ROW("dispose left, then frees", objects_of_a_dispose_that_was_left_can_be_freed),
         UNIT_ROW("dispose left at every event", dispose_left_at_every_event_is_finished_in_the_end),
         UNIT_ROW("jsrtmem_abandon", abandon_makes_the_runtime_usable_from_any_depth),
+        UNIT_ROW("seen from the same frame", a_call_from_the_same_frame_sees_it),
         UNIT_ROW("until it is seen", until_it_is_seen_calls_lose_nothing),
         UNIT_ROW("jsrtmem_abandon: nothing was left", abandon_without_a_callback_left_does_nothing),
         UNIT_ROW("abandoned, and returned", an_abandoned_callback_may_return),
