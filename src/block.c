@@ -360,26 +360,25 @@ static bool extend_extent(struct jm_block *block, size_t size)
     return true;
 }
 
-/* Grows in place or, where that cannot be, by a move. A move cannot be undone: it is charged first. */
-static bool grow_granted(struct jm_supply *supply, struct jm_block *block, size_t delta,
-                         enum jm_verdict *verdict)
+/* Grows in place or, where that cannot be, by a move, which cannot be undone. */
+static enum jm_verdict grow_granted(struct jm_supply *supply, struct jm_block *block, size_t delta)
 {
     struct jm_quota *quota = &supply->quota;
-    bool in_place = extend_extent(block, block->charge + delta);
-    if (!jm_quota_charge_first(quota, delta)) {
-        if (in_place) {
-            (void)shrink_extent(block, block->charge);
+    if (extend_extent(block, block->charge + delta)) {
+        if (jm_quota_charge(quota, delta)) {
+            return JM_GRANTED;
         }
-        *verdict = JM_REFUSED_LIMIT;
-        return false;
+        (void)shrink_extent(block, block->charge);
+        return JM_REFUSED_LIMIT;
     }
-    if (!in_place && !move_block(supply, block, block->charge + delta)) {
-        jm_quota_cancel(quota, delta);
-        *verdict = JM_REFUSED_OS;
-        return false;
+    if (!jm_quota_allows(quota, delta)) {
+        return JM_REFUSED_LIMIT;
     }
-    jm_quota_confirm(quota, delta);
-    return true;
+    if (!move_block(supply, block, block->charge + delta)) {
+        return JM_REFUSED_OS;
+    }
+    jm_quota_charge_anyway(quota, delta);
+    return JM_GRANTED;
 }
 
 bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t bytes,
@@ -390,13 +389,9 @@ bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t byte
     if (*verdict != JM_GRANTED) {
         return false;
     }
-    bool grown = false;
-    if (jm_load_relaxed(&block->state) == JM_LARGE_LIVE) {
-        grown = grow_granted(supply, block, delta, verdict);
-    } else {
-        *verdict = JM_REFUSED_ARGUMENT; /* the host freed the object while it was asked */
-    }
-    if (!grown) {
+    bool is_live = jm_load_relaxed(&block->state) == JM_LARGE_LIVE; /* the host did not free it */
+    *verdict = is_live ? grow_granted(supply, block, delta) : JM_REFUSED_ARGUMENT;
+    if (*verdict != JM_GRANTED) {
         jm_quota_fail(&supply->quota, delta, *verdict);
         return false;
     }

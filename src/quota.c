@@ -102,17 +102,9 @@ enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes)
     return JM_GRANTED;
 }
 
-bool jm_quota_charge_first(struct jm_quota *quota, size_t bytes)
+void jm_quota_charge_anyway(struct jm_quota *quota, size_t bytes)
 {
-    if (!jm_quota_allows(quota, bytes)) {
-        return false;
-    }
     jm_add_owned(&quota->usage, bytes);
-    return true;
-}
-
-void jm_quota_confirm(struct jm_quota *quota, size_t bytes)
-{
     size_t usage = jm_load_relaxed(&quota->usage);
     if (usage <= jm_load_relaxed(&quota->peak)) {
         /* With the one in jm_quota_reset_peak: the reset sees this charge, or this the peak that it set. */
@@ -124,17 +116,12 @@ void jm_quota_confirm(struct jm_quota *quota, size_t bytes)
     jm_probe_acquire(quota->handle, bytes);
 }
 
-void jm_quota_cancel(struct jm_quota *quota, size_t bytes)
-{
-    jm_add_owned(&quota->usage, 0 - bytes);
-}
-
 bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
 {
-    if (!jm_quota_charge_first(quota, bytes)) {
+    if (!jm_quota_allows(quota, bytes)) {
         return false;
     }
-    jm_quota_confirm(quota, bytes);
+    jm_quota_charge_anyway(quota, bytes);
     return true;
 }
 
@@ -142,7 +129,7 @@ bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
 void jm_quota_reset_peak(struct jm_quota *quota)
 {
     (void)atomic_exchange(&quota->peak, jm_load_relaxed(&quota->usage));
-    jm_fence_after_swap(); /* as in jm_quota_confirm */
+    jm_fence_after_swap(); /* as in jm_quota_charge_anyway */
     size_t peak = jm_load_relaxed(&quota->peak);
     size_t usage = jm_load_relaxed(&quota->usage);
     while (usage > peak && !atomic_compare_exchange_weak(&quota->peak, &peak, usage)) {

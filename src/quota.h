@@ -2,9 +2,9 @@
  * Layer 2: what one runtime may hold, what it holds, and what its host is told.
  *
  *      usage <= peak  after every charge that was confirmed, and after a reset of the peak
- *      usage + bytes <= limit  where it is looked at last, just before every charge
- *      usage == bytes granted - bytes released, as the events report them; what cannot be returned once it is
- *               had counts from just before it is asked for
+ *      usage + bytes <= limit  where it is looked at last: just before every charge or, where the supply cannot be
+ *                              returned, just before that is asked for
+ *      usage == bytes granted - bytes released, as the events report them
  *
  * Written by the thread that uses the runtime, one at a time (the limit, the pair and a reset of the
  * peak: by any thread, under the runtime's lock); read by any thread at any time.
@@ -58,11 +58,8 @@ enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes);
 /* Charges what was granted. False where the limit does not allow it any more: nothing was charged. */
 bool jm_quota_charge(struct jm_quota *quota, size_t bytes);
 
-/* The same in two steps, for a supply that cannot be returned once it is had: charge, obtain, and then
- * either confirm, which the peak shows, or cancel. */
-bool jm_quota_charge_first(struct jm_quota *quota, size_t bytes);
-void jm_quota_confirm(struct jm_quota *quota, size_t bytes);
-void jm_quota_cancel(struct jm_quota *quota, size_t bytes);
+/* The same for a supply that cannot be returned. pre: it was allowed before it was asked for. */
+void jm_quota_charge_anyway(struct jm_quota *quota, size_t bytes);
 
 /* Sets the peak to the usage. Any thread, under the runtime's lock. */
 void jm_quota_reset_peak(struct jm_quota *quota);

@@ -658,6 +658,36 @@ static void growth_that_is_refused_changes_nothing(void **state)
     }
 }
 
+/* What others see while the OS is asked for a move, which it refuses. */
+static size_t usage_meanwhile;
+
+static void look_meanwhile(void *context, enum fake_function function, size_t nth)
+{
+    (void)context;
+    (void)nth;
+    if (function == FAKE_EXTEND) {
+        fake_os_refuse(FAKE_MOVE, 1, true, ENOMEM);
+    } else if (function == FAKE_MOVE) {
+        usage_meanwhile = rig_usage(&rig);
+        jm_quota_reset_peak(&SUPPLY->quota);
+    }
+}
+
+static void growth_that_is_refused_shows_in_no_figure(void **state)
+{
+    struct jm_block *block = marked_block();
+    size_t usage = rig_usage(&rig);
+
+    (void)state;
+    usage_meanwhile = 0;
+    fake_os_refuse(FAKE_EXTEND, 1, true, ENOMEM);
+    fake_os_watch(look_meanwhile, NULL);
+    assert_int_equal(not_grown(block, 2 * BYTES), JM_REFUSED_OS);
+    assert_int_equal(usage_meanwhile, usage);
+    assert_int_equal(jm_load_relaxed(&SUPPLY->quota.peak), usage);
+    assert_marked(block, BYTES);
+}
+
 /* A reader on another thread: it stands on a block until the test lets it go on, and a while longer. */
 static struct {
     struct jm_block *block;
@@ -859,6 +889,7 @@ int main(void)
         BLOCK_TEST(a_block_grows_by_the_difference),
         BLOCK_TEST(a_block_that_cannot_grow_in_place_moves),
         BLOCK_TEST(growth_that_is_refused_changes_nothing),
+        BLOCK_TEST(growth_that_is_refused_shows_in_no_figure),
         BLOCK_TEST(a_block_that_is_read_moves_when_its_reader_has_left),
         BLOCK_TEST(a_block_put_aside_for_its_readers_keeps_its_next),
         BLOCK_TEST(a_limit_lowered_while_a_block_grows_refuses),

@@ -332,6 +332,16 @@ static void reset_forgets_everything(void **state)
 }
 
 /* Random requests against a model in which a sum that wraps does not fit. */
+static void a_refusal_without_a_runtime_tells_no_figures(void **state)
+{
+    (void)state;
+    jm_quota_note_refusal(NULL, 0, JM_REFUSED_ARGUMENT, 5);
+    assert_int_equal(jm_thread.refusal.reason, JM_REFUSED_ARGUMENT);
+    assert_int_equal(jm_thread.refusal.requested, 5);
+    assert_int_equal(jm_thread.refusal.usage, 0);
+    assert_int_equal(jm_thread.refusal.limit, 0);
+}
+
 static void random_requests_agree_with_a_model(void **state)
 {
     struct random random = random_seeded(11);
@@ -392,6 +402,7 @@ int main(void)
         QUOTA_TEST(nothing_is_told_inside_the_callback),
         QUOTA_TEST(without_a_callback_events_are_counted),
         QUOTA_TEST(reset_forgets_everything),
+        QUOTA_TEST(a_refusal_without_a_runtime_tells_no_figures),
         QUOTA_TEST(random_requests_agree_with_a_model),
     };
     return cmocka_run_group_tests(tests, start, NULL);
