@@ -152,8 +152,13 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     }
     size_t usable = jm_large_usable(block);
     size_t old = jm_inspect_size(pointer, usable);
+    struct jm_refusal last = jm_thread.refusal;
     if (!jm_block_grow(&heap->supply, block, bytes, verdict)) {
-        return *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
+        void *moved = *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
+        if (moved != NULL) {
+            jm_thread.refusal = last; /* the request was served */
+        }
+        return moved;
     }
     void *object = show(block, usable);
     if (object != pointer) {

@@ -644,10 +644,12 @@ static void a_large_object_that_the_os_cannot_move_is_copied(void **state)
     rig_forget(&rig);
     fake_os_refuse(FAKE_EXTEND, 1, true, ENOMEM);
     fake_os_watch(refuse_moves, NULL);
+    jm_thread.refusal.requested = 77;
     unsigned char *copy = resized(object, MIB(2));
     fake_os_reset();
     assert_ptr_not_equal(copy, object);
     assert_log(&rig, "AXA");
+    assert_int_equal(jm_thread.refusal.requested, 77); /* it was served */
     jm_heap_tidy(HEAP);
     assert_log(&rig, "F");
     assert_true(pattern_holds(copy, MIB(1), 3));
