@@ -142,6 +142,9 @@ jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size);
  * fails where the caller may use the runtime, but may leave a large object as it is inside the
  * runtime's allocation callback, or where the OS does not take the rest. Where a call fails, the object
  * is as it was. A bad pointer, and an object of another runtime, are refused untouched (ARGUMENT).
+ * A block that a moved object has left is given back by the next call, as the event could lose the
+ * result of this one. A callback that frees the object meanwhile has the call refused (ARGUMENT); it must
+ * not allocate then before it returns, as what it gets may be taken for that object.
  *
  * @param runtime the runtime that owns the object.
  * @param ptr the object, or null.
@@ -177,7 +180,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr);
  * @param ptr the object.
  * @return at least the size that was asked for, in bytes; 0 for null and for a bad pointer.
  *
- * Threads: any that may touch the object; takes no lock.
+ * Threads: any that may touch the object, which none resizes meanwhile; takes no lock.
  */
 JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr);
 
@@ -262,11 +265,11 @@ JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info);
  * @brief Tells the library that a callback of a runtime was left by longjmp on this thread.
  *
  * The library also recognises this by itself when the thread exits, and from a later call on a
- * shallower frame of the same stack, unless that is served by what an entered runtime has at hand. (A
- * stack that a host has made inside the thread's own counts as the same.) Until one of these has
- * happened, calls on this thread count as made inside the callback, and lose nothing; those of other
- * threads that want the runtime wait, as does who changes the callback: a thread that goes on to wait
- * for one of these calls this first. What the callback was asked counts as refused (HOST), what it was
+ * shallower frame of the same stack, unless that is served by what an entered runtime has at hand, or only
+ * reads: figures, sizes, owners, contexts, the execution flag. (A stack that a host has made inside the
+ * thread's own counts as the same.) Until one of these has happened, calls on this thread count as made
+ * inside the callback, and lose nothing; those of other threads that want the runtime wait, as does who
+ * changes the callback: a thread that goes on to wait for one of these calls this first. What the callback was asked counts as refused (HOST), what it was
  * told as told.
  *
  * @param runtime the runtime whose callback was left.

@@ -24,9 +24,10 @@
  * behind or the free raced with a resize. */
 #define MARK_PATIENCE 100
 
-/* To find the large blocks that are queued, all are looked at. So they wait until they are this part of what the heap
- * holds, or somebody asks for all. */
+/* To find the large blocks that are queued, all are looked at. Where the heap has more than a few blocks, they wait until
+ * they are this part of what it holds, or somebody asks for all. */
 #define QUEUED_DIVISOR 8
+#define FEW_BLOCKS 64
 
 /* Where the state of a small block's granule is; NULL: none starts there, or the block is a large one. What
  * lies in the region is in a small one: its header need not be read. */
@@ -103,7 +104,8 @@ static void tell_heap(struct jm_heap *heap, uint8_t kind)
 /* True where so many bytes of large objects are worth a look at all large blocks of a heap. */
 static bool is_much(const struct jm_heap *heap, size_t queued_bytes)
 {
-    return queued_bytes >= jm_load_relaxed(&heap->supply.quota.usage) / QUEUED_DIVISOR;
+    return jm_load_relaxed(&heap->supply.block_count) <= FEW_BLOCKS ||
+           queued_bytes >= jm_load_relaxed(&heap->supply.quota.usage) / QUEUED_DIVISOR;
 }
 
 static bool queue_large(struct jm_block *block, const void *pointer)
