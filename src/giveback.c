@@ -175,18 +175,33 @@ static bool release_all_small(struct jm_heap *heap, bool keep_one)
     return all;
 }
 
-/* Gives the empty large blocks back. False: the OS did not take them all; those are tried next time. */
-static bool release_all_large(struct jm_heap *heap)
+/* Has a block tried again that the OS refused. False: there is none. */
+static bool retry_one(struct jm_heap *heap)
 {
-    struct jm_block *block;
-    while ((block = heap->refused_large) != NULL) {
+    struct jm_block *block = heap->refused_large;
+    if (block != NULL) {
         heap->refused_large = block->next_empty;
         block->next_empty = heap->empty_large;
         heap->empty_large = block;
     }
+    return block != NULL;
+}
+
+/*
+ * Gives the empty large blocks back. False: the OS did not take them all. Those are tried again by a collect; by all else
+ * one, and one for each that goes: where a process has as many mappings as it may, each use would try them all in vain.
+ */
+static bool release_all_large(struct jm_heap *heap, bool retries_all)
+{
+    while (retry_one(heap) && retries_all) {
+        /* all of them */
+    }
+    struct jm_block *block;
     while ((block = heap->empty_large) != NULL) {
         heap->empty_large = block->next_empty;
-        if (!jm_block_release(&heap->supply, block, false)) {
+        if (jm_block_release(&heap->supply, block, false)) {
+            (void)(!retries_all && retry_one(heap));
+        } else {
             block->next_empty = heap->refused_large;
             heap->refused_large = block;
         }
@@ -213,7 +228,7 @@ static void release_empties(struct jm_heap *heap, bool keep_one)
         if (heap->untidy_small) {
             small = release_all_small(heap, keep_one);
         }
-        large = release_all_large(heap);
+        large = release_all_large(heap, !keep_one);
     } while (heap->emptied);
     heap->untidy_small = !small;
     heap->untidy = !(small && large);

@@ -1,5 +1,6 @@
 #include "reserve.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "chain.h"
@@ -40,12 +41,18 @@ static struct {
     struct jm_block *going;     /* of those, to go to the OS next: in the order of addresses */
     uint32_t looked_in;         /* the epoch in which leftovers were looked at last */
     struct jm_block *leftovers; /* with holes, refused or read when they came: for the OS only */
+    uint32_t pause,
+        paused; /* looks at them that are left out after the OS refused one, and so many of them were */
     _Atomic(size_t) bytes, limit;
     _Atomic(bool) has_leftovers;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
 
 /* What is chosen at once to go where the bound is reached is this part of it. */
 #define TRIM_DIVISOR 8
+
+/* Of what waits for the OS so many may be refused in one look; after that, so many looks are left out at most. */
+#define REFUSALS_MAX 64
+#define PAUSE_MAX 1023
 
 /* Steps that a released block waits for its readers before it is put aside. */
 #define PATIENCE 32
@@ -222,31 +229,40 @@ static void trim_lists(size_t limit)
     jm_lock_drop(&reserve.trimming);
 }
 
-/* Unmaps the leftovers that nobody reads any more. pre: the lock is held. */
-static void trim_leftovers(void)
+/* Unmaps the leftovers that nobody reads any more, but for so many that the OS refuses, as it does where a process has as
+ * many mappings as it may. pre: the lock is held. */
+static void trim_leftovers(unsigned refusals)
 {
     uint32_t epoch = reserve.leftovers == NULL ? reserve.looked_in : jm_pagemap_advance();
     if (epoch == reserve.looked_in) {
         return; /* nothing has changed */
     }
     reserve.looked_in = epoch;
-    struct jm_block *waiting = NULL;
+    struct jm_block *waiting = NULL; /* the other way round: next time others come first */
+    unsigned refused = 0;
     while (reserve.leftovers != NULL) {
         struct jm_block *block = pop(&reserve.leftovers);
-        if (!jm_pagemap_is_over(block->retired, epoch) || !jm_chain_return_one(block)) {
+        bool is_tried = refused < refusals && jm_pagemap_is_over(block->retired, epoch);
+        bool goes = is_tried && jm_chain_return_one(block);
+        if (!goes) {
             push(&waiting, block);
+            refused += is_tried;
         }
     }
     reserve.leftovers = waiting;
+    reserve.paused = 0;
+    reserve.pause = refused == 0                ? 0
+                    : reserve.pause < PAUSE_MAX ? 2 * reserve.pause + 1
+                                                : PAUSE_MAX;
     jm_store_relaxed(&reserve.has_leftovers, waiting != NULL);
 }
 
-static void trim(size_t limit)
+/* The same, if it is time. pre: the lock is held. */
+static void look_at_leftovers(void)
 {
-    jm_lock_take(&reserve.lock);
-    trim_leftovers();
-    jm_lock_drop(&reserve.lock);
-    trim_lists(limit);
+    if (reserve.paused++ >= reserve.pause) {
+        trim_leftovers(REFUSALS_MAX);
+    }
 }
 
 /* True for what a tenant itself had last. */
@@ -304,10 +320,14 @@ static void keep(struct jm_block *block, struct jm_block **list)
     if (list == &reserve.leftovers) {
         jm_store_relaxed(&reserve.has_leftovers, true);
     }
-    jm_lock_drop(&reserve.lock);
     size_t limit = jm_load_relaxed(&reserve.limit);
-    if (jm_load_relaxed(&reserve.bytes) > limit) {
-        trim(limit);
+    bool is_over = jm_load_relaxed(&reserve.bytes) > limit;
+    if (is_over) {
+        look_at_leftovers();
+    }
+    jm_lock_drop(&reserve.lock);
+    if (is_over) {
+        trim_lists(limit);
     }
 }
 
@@ -407,7 +427,7 @@ void jm_reserve_drop_waiting(void)
 {
     if (jm_load_relaxed(&reserve.has_leftovers)) {
         jm_lock_take(&reserve.lock);
-        trim_leftovers();
+        look_at_leftovers();
         jm_lock_drop(&reserve.lock);
     }
 }
@@ -504,6 +524,17 @@ bool jm_reserve_give(struct jm_block *block, bool for_good)
     }
     keep(block, list != NULL ? list : &reserve.leftovers);
     return true;
+}
+
+/* At once, whatever was refused before. */
+static void trim(size_t limit)
+{
+    jm_lock_take(&reserve.lock);
+    reserve.leftovers =
+        jm_chain_sort(reserve.leftovers); /* so that each is the end of a mapping, if that can be */
+    trim_leftovers(UINT_MAX);
+    jm_lock_drop(&reserve.lock);
+    trim_lists(limit);
 }
 
 void jm_reserve_drain(void)

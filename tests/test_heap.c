@@ -304,6 +304,34 @@ static void one_refusal_of_the_os_keeps_one_block(void **state)
     assert_false(HEAP->untidy);
 }
 
+/* Of many empty blocks that the OS does not take each use asks for one, and for all once it takes that. */
+static void each_use_asks_again_for_one_block(void **state)
+{
+    enum { BLOCKS = 20 };
+    void *large[BLOCKS];
+
+    (void)state;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        large[i] = rig_alloc(&rig, MIB(40)); /* too large for the reserve */
+    }
+    fake_os_refuse(FAKE_RETURN, 1, true, ENOMEM);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        assert_true(jm_heap_free(HEAP, large[i]));
+    }
+    jm_heap_tidy(HEAP);
+    assert_true(HEAP->untidy);
+    size_t calls = fake_os_calls(FAKE_RETURN);
+    jm_heap_tidy(HEAP);
+    assert_int_equal(fake_os_calls(FAKE_RETURN), calls + 1);
+    jm_heap_collect(HEAP);
+    assert_int_equal(fake_os_calls(FAKE_RETURN), calls + 1 + BLOCKS);
+    assert_int_equal(check().large_blocks, BLOCKS);
+    fake_os_reset();
+    jm_heap_tidy(HEAP);
+    assert_int_equal(check().large_blocks, 0);
+    assert_false(HEAP->untidy);
+}
+
 static void idle_is_asked_again_for_what_the_os_did_not_take(void **state)
 {
     JsRuntimeHandle runtime = NULL;
@@ -1256,6 +1284,7 @@ int main(void)
         HEAP_TEST(an_object_that_grows_does_not_shrink),
         HEAP_TEST(the_walk_sees_each_damage),
         HEAP_TEST(one_refusal_of_the_os_keeps_one_block),
+        HEAP_TEST(each_use_asks_again_for_one_block),
         HEAP_TEST(idle_is_asked_again_for_what_the_os_did_not_take),
         HEAP_TEST(what_moves_leaves_no_second_empty_block),
         HEAP_TEST(what_would_leave_a_second_empty_block_is_not_moved_here),

@@ -767,7 +767,7 @@ static void what_must_be_kept_is_kept_past_the_bound(void **state)
     assert_int_equal(jm_reserve_bytes(), KIB(64) + jm_os_page_size() + MIB(3));
     fake_os_reset();
     unmap(small);
-    jm_reserve_drop_waiting();
+    jm_reserve_drain();
     assert_bytes(0);
 }
 
@@ -973,12 +973,43 @@ static void what_waited_and_is_refused_by_the_os_waits_on(void **state)
     fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
     jm_reserve_drop_waiting();
     assert_bytes(KIB(192));
+    size_t calls = fake_os_calls(FAKE_UNMAP);
+    jm_reserve_drop_waiting(); /* not again at once */
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), calls);
     fake_os_refuse(FAKE_UNMAP, 1, false, ENOMEM);
     jm_reserve_drop_waiting();
     assert_int_equal(fake_os_refused(), 1);
     assert_true(jm_reserve_bytes() == KIB(64) || jm_reserve_bytes() == KIB(128));
     fake_os_reset();
-    jm_reserve_drop_waiting();
+    for (int looks = 0; looks < 4; looks++) {
+        jm_reserve_drop_waiting();
+    }
+    assert_bytes(0);
+}
+
+/* Where the OS takes nothing back, it is asked again more and more seldom, and whoever comes by waits for few answers. */
+static void much_that_is_refused_takes_no_time(void **state)
+{
+    enum { MANY = 200, LOOKS = 10000 };
+
+    (void)state;
+    fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+    for (size_t i = 0; i < MANY; i++) {
+        assert_true(jm_reserve_give(new_large_block(MIB(1)), true));
+    }
+    size_t most = 0;
+    size_t before = fake_os_calls(FAKE_UNMAP);
+    for (size_t i = 0; i < LOOKS; i++) {
+        size_t calls = fake_os_calls(FAKE_UNMAP);
+        jm_reserve_drop_waiting();
+        calls = fake_os_calls(FAKE_UNMAP) - calls;
+        most = most < calls ? calls : most;
+    }
+    assert_in_range(most, 1, MANY / 2);
+    assert_true(fake_os_calls(FAKE_UNMAP) - before < LOOKS / 8);
+    assert_bytes(MANY * MIB(1));
+    fake_os_reset();
+    jm_reserve_drain(); /* at once */
     assert_bytes(0);
 }
 
@@ -1247,6 +1278,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(what_waits_is_bounded),
         RESERVE_TEST(what_is_read_for_a_moment_only_is_not_lost),
         RESERVE_TEST(what_waited_and_is_refused_by_the_os_waits_on),
+        RESERVE_TEST(much_that_is_refused_takes_no_time),
         RESERVE_TEST(threads_share_the_reserve),
         RESERVE_TEST(threads_give_back_what_others_take),
         cmocka_unit_test(the_environment_sets_the_bound),

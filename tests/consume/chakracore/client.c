@@ -28,7 +28,8 @@ static bool CHAKRA_CALLBACK no_service(JsBackgroundWorkItemCallback callback, vo
     return false;
 }
 
-static bool CHAKRA_CALLBACK on_event(void *state, JsMemoryEventType event, size_t size)
+static bool CHAKRA_CALLBACK on_event(_In_opt_ void *state, _In_ JsMemoryEventType event,
+                                     _In_ size_t size)
 {
     size_t *mirror = (size_t *)state;
     if (event == JsMemoryAllocate) {
