@@ -13,11 +13,10 @@
  *
  * There is one list of free objects per class, linked through the objects themselves. Where it is empty, an object of
  * the near class serves (see sizeclass.h), then the span, then any object that is little larger, and then a part of one
- * that is much larger. A link is a
- * hint: whoever follows one asks the state map first whether it leads to a free object of this class.
- * Where it does not, the list ends there, and what it may have led to is found again by a sweep (see
- * sweep.h). So a tenant that writes into freed memory costs itself a sweep and nothing else, and a
- * block can be given back without looking for the links that lead to it.
+ * that is much larger. A link is a hint: whoever follows one asks the state map first whether it leads to a free
+ * object of this class. Where it does not, the list ends there, and what it may have led to is found again by a sweep
+ * (see sweep.h). So a tenant that writes into freed memory costs itself a sweep and nothing else, and a block can be
+ * given back without looking for the links that lead to it.
  *
  * What was freed last is in no list yet; the next free lists it:
  *

@@ -39,7 +39,7 @@
 #define JM_CALLBACK
 #endif
 
-/* Prints one line, what failed and where, and aborts. */
+/* Prints one line, what failed and where, and aborts. In line.c. */
 _Noreturn void jm_check_failed(const char *what, const char *file, int line);
 
 /* JM_CHECK: what a caller or a broken OS could cause; always on. JM_ASSERT: what we believe. */

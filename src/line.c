@@ -1,5 +1,7 @@
 #include "line.h"
 
+#include <stdlib.h>
+
 #include "os.h"
 
 /* So much of a bad value is shown. */
@@ -66,6 +68,18 @@ void jm_line_end(struct jm_line *line)
 {
     line->text[line->length] = '\0';
     jm_os_complain(line->text);
+}
+
+_Noreturn void jm_check_failed(const char *what, const char *file, int number)
+{
+    struct jm_line line = jm_line_begin();
+    jm_line_text(&line, file);
+    append(&line, ':');
+    append_number(&line, (uint64_t)number, 10);
+    jm_line_text(&line, ": check failed: ");
+    jm_line_text(&line, what);
+    jm_line_end(&line);
+    abort();
 }
 
 /* Whatever a variable holds, it is one line without surprises for a terminal. */

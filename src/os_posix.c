@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -51,14 +50,6 @@ static struct {
     pthread_key_t exit_key;
     _Atomic(size_t) page_size;
 } os;
-
-_Noreturn void jm_check_failed(const char *what, const char *file, int line)
-{
-    char text[256];
-    (void)snprintf(text, sizeof text, "libjsrtmem: %s:%d: check failed: %s", file, line, what);
-    jm_os_complain(text);
-    abort();
-}
 
 /* A thread that is cancelled inside the library would keep what it holds there. Returns what was. */
 static int forbid_cancellation(void)

@@ -18,7 +18,6 @@
 #include "os_local.h"
 #include "os_orphans.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <windows.h>
@@ -48,14 +47,6 @@ static struct {
 /* The thread asked for thread_exit. */
 static JM_LOCAL bool watched_local = false;
 #define watched JM_OWN(watched_local)
-
-_Noreturn void jm_check_failed(const char *what, const char *file, int line)
-{
-    char text[256];
-    (void)snprintf(text, sizeof text, "libjsrtmem: %s:%d: check failed: %s", file, line, what);
-    jm_os_complain(text);
-    abort();
-}
 
 void jm_os_complain(const char *line)
 {

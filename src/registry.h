@@ -118,7 +118,7 @@ JM_INLINE struct jm_ref jm_registry_find(enum jm_kind kind, uintptr_t handle)
     return (struct jm_ref){slot, tag};
 }
 
-/* A slot's ref by the handle that it has now; without a slot where it is dead. */
+/* A slot's ref by the handle that it has now; without a slot where it has none. */
 static inline struct jm_ref jm_registry_look(struct jm_slot *slot)
 {
     uint32_t tag = jm_load_acquire(&slot->tag);
