@@ -21,7 +21,8 @@
 
 #include <stdint.h>
 
-/* Hosts annotate their own functions with the words that the engine's header leaves defined. */
+/* Hosts annotate their own functions with these words, which the engine's header leaves defined. */
+/** @cond */
 #if !defined(_MSC_VER)
 #if !defined(_In_)
 #define _In_
@@ -75,5 +76,6 @@
 #define _Return_type_success_(condition)
 #endif
 #endif
+/** @endcond */
 
 #endif /* JSRTMEM_COMPAT_CHAKRACOMMON_H */
