@@ -161,7 +161,8 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
  * On a thread that has not entered the runtime the object is freed at once if nobody uses the
  * runtime, which may deliver a JsMemoryFree event on this thread; otherwise it is queued, without an
  * event, and taken in where the runtime has nothing else at hand for a request, by a collect, or by
- * dispose: until then its block is held.
+ * dispose: until then its block is held. One with a block of its own is, where the runtime has few blocks,
+ * taken in by the next call that may take or give one.
  *
  * @param ptr the object, of whichever runtime: who passes on pointers of code that is not trusted asks
  *        jsrtmem_runtime_of first, or frees by jsrtmem_realloc to size 0. Null does nothing.

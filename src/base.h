@@ -25,6 +25,15 @@
 #define JM_HOT
 #endif
 
+/* A local variable that is not to be made zero, where a build does that with all. */
+#define JM_LEFT_ALONE
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#undef JM_LEFT_ALONE
+#define JM_LEFT_ALONE __attribute__((uninitialized))
+#endif
+#endif
+
 /* Data that only the library's own files name: reached without a detour through the linker's tables. */
 #if defined(__GNUC__) && !defined(_WIN32)
 #define JM_HIDDEN __attribute__((visibility("hidden")))

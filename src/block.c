@@ -253,8 +253,8 @@ static void close_block(const struct jm_block *block)
 {
     if (jm_block_is_large(block)) {
         /* Where a fork came between, the header may still tell of an end that was cut off. */
-        size_t usable = jm_load_relaxed(&block->bytes);
-        jm_inspect_close(block->start, block->resizable ? block->extent.size : usable);
+        size_t bytes = jm_load_relaxed(&block->bytes);
+        jm_inspect_close(block->start, block->resizable ? block->extent.size : bytes);
     } else {
         const char *first = block->start + ((size_t)block->first << JM_GRANULE_BITS);
         jm_inspect_close(first, (size_t)(block->start + jm_block_size(block) - first));

@@ -131,8 +131,8 @@ struct jm_block {
     struct jm_block *previous;       /* in a chain: the one behind, see chain.h */
     struct jm_os_extent extent;      /* the mapping; in the region, the stretch */
     size_t
-        charge; /* bytes of the quota; what the region has beyond them is reserved, unused or holes */
-    bool resizable; /* a large block whose region is a mapping of it alone */
+        charge; /* bytes of the quota; what the extent has beyond them is reserved, unused or holes */
+    bool resizable; /* a large block whose extent is a mapping of it alone */
     bool recycled;  /* a large block whose object is not zero, as new ones are */
 
     /* Large blocks only. */

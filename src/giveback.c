@@ -175,37 +175,66 @@ static bool release_all_small(struct jm_heap *heap, bool keep_one)
     return all;
 }
 
-/* Has a block tried again that the OS refused. False: there is none. */
-static bool retry_one(struct jm_heap *heap)
+/* What the OS refused lies in a circle, of which the heap has the last: who is tried again in vain comes after all
+ * others. */
+static void push_refused(struct jm_heap *heap, struct jm_block *block)
 {
-    struct jm_block *block = heap->refused_large;
-    if (block != NULL) {
-        heap->refused_large = block->next_empty;
-        block->next_empty = heap->empty_large;
-        heap->empty_large = block;
+    struct jm_block *last = heap->refused_large;
+    block->next_empty = last == NULL ? block : last->next_empty;
+    if (last != NULL) {
+        last->next_empty = block;
     }
-    return block != NULL;
+    heap->refused_large = block;
 }
 
-/*
- * Gives the empty large blocks back. False: the OS did not take them all. Those are tried again by a collect; by all else
- * one, and one for each that goes: where a process has as many mappings as it may, each use would try them all in vain.
- */
-static bool release_all_large(struct jm_heap *heap, bool retries_all)
+/* Has the first of them tried again. False: there is none. */
+static bool retry_one(struct jm_heap *heap)
 {
-    while (retry_one(heap) && retries_all) {
-        /* all of them */
+    struct jm_block *last = heap->refused_large;
+    if (last == NULL) {
+        return false;
     }
+    struct jm_block *first = last->next_empty;
+    last->next_empty = first->next_empty;
+    heap->refused_large = first == last ? NULL : last;
+    first->next_empty = heap->empty_large;
+    heap->empty_large = first;
+    return true;
+}
+
+/* Gives the empty large blocks back, and has one tried again for each that goes. Returns how many went. */
+static size_t release_large(struct jm_heap *heap)
+{
+    size_t gone = 0;
     struct jm_block *block;
     while ((block = heap->empty_large) != NULL) {
         heap->empty_large = block->next_empty;
         if (jm_block_release(&heap->supply, block, false)) {
-            (void)(!retries_all && retry_one(heap));
+            gone++;
+            (void)retry_one(heap);
         } else {
-            block->next_empty = heap->refused_large;
-            heap->refused_large = block;
+            push_refused(heap, block);
         }
     }
+    return gone;
+}
+
+/* A collect goes on while so much of what it tries goes: what goes makes room for the others. */
+#define GOES_DIVISOR 8
+
+/*
+ * Gives the empty large blocks back. False: the OS did not take them all. Of those a collect tries all again, and all else
+ * one: where a process has as many mappings as it may, each use would try them all in vain.
+ */
+static bool release_all_large(struct jm_heap *heap, bool retries_all)
+{
+    size_t tried, gone;
+    do {
+        for (tried = 0; retry_one(heap) && retries_all; tried++) {
+            /* all of them */
+        }
+        gone = release_large(heap);
+    } while (heap->refused_large != NULL && gone > tried / GOES_DIVISOR && retries_all);
     return heap->refused_large == NULL;
 }
 

@@ -22,16 +22,17 @@
 struct jm_heap {
     struct jm_arena *arena; /* null without small blocks */
     /* owes => untidy, untidy_small => untidy; untidy alone: the OS refused, or blocks are given back just now */
-    bool untidy;                    /* blocks wait to be given back */
-    bool owes;                      /* nobody has tried since: the fast paths are off */
-    bool untidy_small;              /* small blocks are among those that wait */
-    uint8_t done;                   /* JM_DONE_* */
-    bool emptied;                   /* a small block came into doubt, while others are given back */
-    _Atomic(uint8_t) queued;        /* set by all: JM_TAKE_IN_*: what was queued */
-    struct jm_supply supply;        /* what the pointer map names as the owner */
-    struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
-    struct jm_block *refused_large; /* and those that the OS would not take when last asked */
-    _Atomic(size_t) queued_bytes;   /* set by all: of large blocks that were queued since */
+    bool untidy;                  /* blocks wait to be given back */
+    bool owes;                    /* nobody has tried since: the fast paths are off */
+    bool untidy_small;            /* small blocks are among those that wait */
+    uint8_t done;                 /* JM_DONE_* */
+    bool emptied;                 /* a small block came into doubt, while others are given back */
+    _Atomic(uint8_t) queued;      /* set by all: JM_TAKE_IN_*: what was queued */
+    struct jm_supply supply;      /* what the pointer map names as the owner */
+    struct jm_block *empty_large; /* large blocks to be given back, linked by next_empty */
+    struct jm_block
+        *refused_large; /* of those that the OS would not take, the last; see giveback.c */
+    _Atomic(size_t) queued_bytes; /* set by all: of large blocks that were queued since */
 };
 
 /* The runtime that the calling thread entered last, for the fast paths. `handle` may equal what a caller

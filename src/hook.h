@@ -53,13 +53,16 @@ struct jm_pair {
  * its frames are only after some calls, which compilers that do not optimise leave on the stack.
  */
 #define JM_MARK_ROOM 2048
-#define JM_MARK(name)                           \
-    unsigned char name##_room[JM_MARK_ROOM];    \
-    uintptr_t(name) = (uintptr_t)(name##_room); \
+#define JM_MARK(name)                                      \
+    JM_LEFT_ALONE unsigned char name##_room[JM_MARK_ROOM]; \
+    uintptr_t(name) = (uintptr_t)(name##_room);            \
     JM_PIN(name)
 
-/* For such a function: AddressSanitizer would take the room from elsewhere. */
-#if defined(__GNUC__)
+/* For such a function: some tools would take the room from elsewhere. It calls the host in another function, that is not
+ * inlined, as the host's own may be. */
+#if defined(__clang__)
+#define JM_MARKS JM_NOINLINE __attribute__((no_sanitize("address", "safe-stack")))
+#elif defined(__GNUC__)
 #define JM_MARKS JM_NOINLINE __attribute__((no_sanitize_address))
 #else
 #define JM_MARKS

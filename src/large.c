@@ -107,7 +107,20 @@ static bool is_too_small(const struct jm_block *block, size_t size)
     return size <= JM_SMALL_MAX / MOVES_DIVISOR && size <= jm_large_usable(block) / MOVES_DIVISOR;
 }
 
-/* NULL: it stays, unless the host freed it. It was not refused: nobody is told so. */
+/* A request that was served is no refusal, though a part of it was: what the thread remembers is as before, unless the
+ * host met another one meanwhile. */
+static void forget_refusal(const struct jm_quota *quota, const struct jm_refusal *before)
+{
+    unsigned reason = jm_thread.refusal.reason;
+    bool is_ours =
+        jm_thread.refusal.handle == quota->handle &&
+        (reason == JM_REFUSED_LIMIT || reason == JM_REFUSED_HOST || reason == JM_REFUSED_OS);
+    if (is_ours) {
+        jm_thread.refusal = *before;
+    }
+}
+
+/* NULL: it stays, unless the host freed it. */
 static void *become_small(struct jm_heap *heap, const struct jm_block *block, size_t size,
                           enum jm_verdict *verdict)
 {
@@ -115,7 +128,7 @@ static void *become_small(struct jm_heap *heap, const struct jm_block *block, si
     struct jm_refusal last = jm_thread.refusal;
     bool can_be = !jm_quota_in_callback(quota) && jm_quota_allows(quota, JM_SMALL_BLOCK_GROWTH);
     void *object = can_be ? jm_heap_move(heap, block->start, size, verdict) : NULL;
-    jm_thread.refusal = last;
+    forget_refusal(quota, &last);
     return object;
 }
 
@@ -156,7 +169,7 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (!jm_block_grow(&heap->supply, block, bytes, verdict)) {
         void *moved = *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
         if (moved != NULL) {
-            jm_thread.refusal = last; /* the request was served */
+            forget_refusal(&heap->supply.quota, &last);
         }
         return moved;
     }

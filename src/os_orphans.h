@@ -8,7 +8,7 @@
 
 #include "os.h"
 
-/* Keeps a extent to be given back later. */
+/* Keeps an extent to be given back later. */
 void jm_orphans_keep(const struct jm_os_extent *extent);
 
 /* Gives back what `unmap` takes now. False: too many are left to map more. */

@@ -44,6 +44,11 @@ static void unwind(struct delivery *delivery)
     }
 }
 
+static JM_NOINLINE bool call_host(const struct jm_pair *pair, enum jm_event event, size_t bytes)
+{
+    return ((jm_event_function)pair->function)(pair->state, (unsigned)event, bytes);
+}
+
 /* Counts an event and calls the host. Returns its answer: true without a callback, false from a call
  * that was abandoned. */
 static JM_MARKS bool deliver(struct jm_quota *quota, enum jm_event event, size_t bytes)
@@ -60,8 +65,7 @@ static JM_MARKS bool deliver(struct jm_quota *quota, enum jm_event event, size_t
     delivery.requested = jm_thread.requested;
     delivery.ended = false;
     jm_inspect_end();
-    jm_event_function function = (jm_event_function)delivery.pair.function;
-    bool answer = function(delivery.pair.state, (unsigned)event, bytes);
+    bool answer = call_host(&delivery.pair, event, bytes);
     return end_delivery(&delivery) && answer;
 }
 

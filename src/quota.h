@@ -1,7 +1,7 @@
 /*
  * Layer 2: what one runtime may hold, what it holds, and what its host is told.
  *
- *      usage <= peak  after every charge that was confirmed, and after a reset of the peak
+ *      usage <= peak  after every charge, and after a reset of the peak
  *      usage + bytes <= limit  where it is looked at last: just before every charge or, where the supply cannot be
  *                              returned, just before that is asked for
  *      usage == bytes granted - bytes released, as the events report them
@@ -13,6 +13,7 @@
  *      refused      jm_quota_ask -> anything else: the host has been told, but of JM_REFUSED_CALLBACK
  *      no supply    jm_quota_ask -> JM_GRANTED, jm_quota_fail
  *      overtaken    jm_quota_ask -> JM_GRANTED, jm_quota_charge -> false, supply returned, jm_quota_fail
+ *      not returnable   jm_quota_ask -> JM_GRANTED, jm_quota_allows, supply found, jm_quota_charge_anyway
  *      released     supply returned, jm_quota_refund
  */
 #ifndef JM_QUOTA_H

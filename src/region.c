@@ -191,11 +191,13 @@ static char *cut(unsigned order)
  * lies in heads and maps, and processors fetch cache lines ahead, and those of the next page.
  *
  * From an order's second lot on all of it is committed at once, if the OS allows that: of stretches that were written to
- * each would need a mapping of its own, of which a process has some ten thousand. Few tenants commit little.
+ * each would need a mapping of its own, of which a process has some ten thousand. What nobody has of it counts only where
+ * all counts that is committed, as in a process that has locked its pages.
  */
 static void spread(char *lot, unsigned order)
 {
     if (stretches.has_lot[order]) {
+        jm_os_avoid_huge_pages(lot, JM_UNIT << (SIZES - 1));
         (void)jm_os_commit(lot, JM_UNIT << (SIZES - 1));
     }
     stretches.has_lot[order] = true;

@@ -40,11 +40,12 @@ static struct {
     unsigned next_large;                 /* the list that blocks go from next */
     struct jm_block *going;     /* of those, to go to the OS next: in the order of addresses */
     uint32_t looked_in;         /* the epoch in which leftovers were looked at last */
-    struct jm_block *leftovers; /* with holes, refused or read when they came: for the OS only */
-    uint32_t pause,
-        paused; /* looks at them that are left out after the OS refused one, and so many of them were */
+    struct jm_block *leftovers; /* for the OS, once nobody reads them */
+    struct jm_block *refused;   /* by the OS: for it only */
+    uintptr_t ended;            /* the last of those that was refused again; 0: all were tried */
+    uint32_t pause, paused;     /* so many looks at them are left out, and were */
     _Atomic(size_t) bytes, limit;
-    _Atomic(bool) has_leftovers;
+    _Atomic(bool) has_waiting;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
 
 /* What is chosen at once to go where the bound is reached is this part of it. */
@@ -229,40 +230,76 @@ static void trim_lists(size_t limit)
     jm_lock_drop(&reserve.trimming);
 }
 
-/* Unmaps the leftovers that nobody reads any more, but for so many that the OS refuses, as it does where a process has as
- * many mappings as it may. pre: the lock is held. */
-static void trim_leftovers(unsigned refusals)
+/* Unmaps the leftovers that nobody reads any more. pre: the lock is held. */
+static void trim_leftovers(void)
 {
     uint32_t epoch = reserve.leftovers == NULL ? reserve.looked_in : jm_pagemap_advance();
     if (epoch == reserve.looked_in) {
         return; /* nothing has changed */
     }
     reserve.looked_in = epoch;
-    struct jm_block *waiting = NULL; /* the other way round: next time others come first */
-    unsigned refused = 0;
+    struct jm_block *waiting = NULL;
     while (reserve.leftovers != NULL) {
         struct jm_block *block = pop(&reserve.leftovers);
-        bool is_tried = refused < refusals && jm_pagemap_is_over(block->retired, epoch);
-        bool goes = is_tried && jm_chain_return_one(block);
-        if (!goes) {
+        if (!jm_pagemap_is_over(block->retired, epoch)) {
             push(&waiting, block);
-            refused += is_tried;
+        } else if (!jm_chain_return_one(block)) {
+            push(&reserve.refused, block);
         }
     }
     reserve.leftovers = waiting;
-    reserve.paused = 0;
-    reserve.pause = refused == 0                ? 0
-                    : reserve.pause < PAUSE_MAX ? 2 * reserve.pause + 1
-                                                : PAUSE_MAX;
-    jm_store_relaxed(&reserve.has_leftovers, waiting != NULL);
 }
 
-/* The same, if it is time. pre: the lock is held. */
-static void look_at_leftovers(void)
+/*
+ * Asks the OS again for what it refused, as it does where a process has as many mappings as it may, until it has refused
+ * so many: in the order of addresses, so that each is the end of a mapping where that can be, and from where it ended the
+ * last time. pre: the lock is held.
+ */
+static void retry_refused(unsigned most)
 {
-    if (reserve.paused++ >= reserve.pause) {
-        trim_leftovers(REFUSALS_MAX);
+    struct jm_block *all = jm_chain_sort(reserve.refused);
+    uintptr_t last = 0;
+    unsigned refusals = 0;
+    bool any = false;
+    reserve.refused = NULL;
+    while (all != NULL) {
+        struct jm_block *block = pop(&all);
+        uintptr_t address = (uintptr_t)block->extent.address;
+        bool is_tried = address > reserve.ended && refusals < most;
+        if (is_tried && jm_chain_return_one(block)) {
+            any = true;
+            continue;
+        }
+        push(&reserve.refused, block);
+        if (is_tried) {
+            refusals++;
+            last = address;
+        }
     }
+    reserve.ended = refusals < most ? 0 : last;
+    reserve.paused = 0;
+    if (reserve.refused == NULL) {
+        reserve.pause = 0;
+    } else if (any) {
+        reserve.pause /= 2;
+    } else if (reserve.pause < PAUSE_MAX) {
+        reserve.pause = 2 * reserve.pause + 1;
+    }
+}
+
+static void note_waiting(void)
+{
+    jm_store_relaxed(&reserve.has_waiting, reserve.leftovers != NULL || reserve.refused != NULL);
+}
+
+/* Unmaps of what waits as much as can be, where it is time. pre: the lock is held. */
+static void look_at_waiting(void)
+{
+    trim_leftovers();
+    if (reserve.refused != NULL && reserve.paused++ >= reserve.pause) {
+        retry_refused(REFUSALS_MAX);
+    }
+    note_waiting();
 }
 
 /* True for what a tenant itself had last. */
@@ -317,13 +354,11 @@ static void keep(struct jm_block *block, struct jm_block **list)
 {
     jm_lock_take(&reserve.lock);
     push(list, block);
-    if (list == &reserve.leftovers) {
-        jm_store_relaxed(&reserve.has_leftovers, true);
-    }
+    note_waiting();
     size_t limit = jm_load_relaxed(&reserve.limit);
     bool is_over = jm_load_relaxed(&reserve.bytes) > limit;
     if (is_over) {
-        look_at_leftovers();
+        look_at_waiting();
     }
     jm_lock_drop(&reserve.lock);
     if (is_over) {
@@ -367,12 +402,12 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
     return block;
 }
 
-/* Leaves a block for the OS, which refused it. */
+/* Leaves a block for the OS, which refused it. It counts already. */
 static void put_aside(struct jm_block *block)
 {
     jm_lock_take(&reserve.lock);
-    jm_chain_push(&reserve.leftovers, block);
-    jm_store_relaxed(&reserve.has_leftovers, true);
+    jm_chain_push(&reserve.refused, block);
+    note_waiting();
     jm_lock_drop(&reserve.lock);
 }
 
@@ -425,9 +460,9 @@ void jm_reserve_drop_grown(const struct jm_supply *tenant)
 
 void jm_reserve_drop_waiting(void)
 {
-    if (jm_load_relaxed(&reserve.has_leftovers)) {
+    if (jm_load_relaxed(&reserve.has_waiting)) {
         jm_lock_take(&reserve.lock);
-        look_at_leftovers();
+        look_at_waiting();
         jm_lock_drop(&reserve.lock);
     }
 }
@@ -522,7 +557,7 @@ bool jm_reserve_give(struct jm_block *block, bool for_good)
             return false;
         }
     }
-    keep(block, list != NULL ? list : &reserve.leftovers);
+    keep(block, list != NULL ? list : &reserve.refused);
     return true;
 }
 
@@ -530,9 +565,10 @@ bool jm_reserve_give(struct jm_block *block, bool for_good)
 static void trim(size_t limit)
 {
     jm_lock_take(&reserve.lock);
-    reserve.leftovers =
-        jm_chain_sort(reserve.leftovers); /* so that each is the end of a mapping, if that can be */
-    trim_leftovers(UINT_MAX);
+    trim_leftovers();
+    reserve.ended = 0;
+    retry_refused(UINT_MAX);
+    note_waiting();
     jm_lock_drop(&reserve.lock);
     trim_lists(limit);
 }

@@ -41,7 +41,8 @@ void jm_reserve_drop_grown(const struct jm_supply *tenant);
  */
 bool jm_reserve_give(struct jm_block *block, bool for_good);
 
-/* Unmaps what waited for its readers and has none any more. Cheap where nothing waits. */
+/* Unmaps what waited for its readers and has none any more; and now and then asks the OS again for what it refused. Cheap
+ * where nothing waits. */
 void jm_reserve_drop_waiting(void);
 
 /* Unmaps everything that the OS will take. */

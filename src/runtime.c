@@ -340,6 +340,11 @@ static void end_collect_call(struct collect_call *call)
     }
 }
 
+static JM_NOINLINE void call_host(const struct jm_pair *pair)
+{
+    ((collect_function)pair->function)(pair->state);
+}
+
 static JM_MARKS void call_before_collect(struct jm_runtime *runtime, struct jm_hook *hook)
 {
     __attribute__((cleanup(end_collect_call))) struct collect_call call = {hook, {0}};
@@ -348,7 +353,7 @@ static JM_MARKS void call_before_collect(struct jm_runtime *runtime, struct jm_h
         hook->call.asking = false;
         hook->call.operations = runtime->heap.supply.quota.operations;
         jm_inspect_end();
-        ((collect_function)call.pair.function)(call.pair.state);
+        call_host(&call.pair);
     }
 }
 

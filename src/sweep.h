@@ -12,8 +12,8 @@
  * stay as they are. */
 void jm_sweep(struct jm_arena *arena);
 
-/* The same, and gives runs of at least `least` granules of free pages back, which become holes of their blocks; no more
- * once these have `enough` bytes. Returns the bytes, which the quota is still charged for. */
+/* The same, and gives runs of at least `least` granules of free pages back, and of any length beside a hole, which become
+ * holes of their blocks; no more once these have `enough` bytes. Returns the bytes, which the quota is still charged for. */
 size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough);
 
 /* Pages of a block, by granules. */
@@ -23,7 +23,7 @@ struct jm_run {
 };
 
 /* Shorter runs of free pages are kept, in granules: they serve again soon, and a host is not asked for each page. But
- * they go where something large has no room otherwise. */
+ * they go beside a hole, and where something large has no room otherwise. */
 #define JM_HOLE_MIN ((size_t)64 << 10 >> JM_GRANULE_BITS)
 
 /* The first hole of at least `least` granules, or so much of it as `most`; both are whole pages. Where there is one, the

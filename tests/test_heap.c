@@ -321,11 +321,20 @@ static void each_use_asks_again_for_one_block(void **state)
     jm_heap_tidy(HEAP);
     assert_true(HEAP->untidy);
     size_t calls = fake_os_calls(FAKE_RETURN);
+    const struct jm_block *first = HEAP->refused_large->next_empty;
     jm_heap_tidy(HEAP);
     assert_int_equal(fake_os_calls(FAKE_RETURN), calls + 1);
+    assert_ptr_equal(HEAP->refused_large, first); /* it hides no other */
     jm_heap_collect(HEAP);
     assert_int_equal(fake_os_calls(FAKE_RETURN), calls + 1 + BLOCKS);
     assert_int_equal(check().large_blocks, BLOCKS);
+    /* The next one goes, and not the one behind it. */
+    for (size_t left = BLOCKS; left > 1; left--) {
+        fake_os_refuse(FAKE_RETURN, 2, true, ENOMEM);
+        jm_heap_tidy(HEAP);
+        assert_int_equal(fake_os_calls(FAKE_RETURN), 2);
+        assert_int_equal(check().large_blocks, left - 1);
+    }
     fake_os_reset();
     jm_heap_tidy(HEAP);
     assert_int_equal(check().large_blocks, 0);

@@ -987,6 +987,26 @@ static void what_waited_and_is_refused_by_the_os_waits_on(void **state)
     assert_bytes(0);
 }
 
+/* What is read comes and goes beside what the OS refuses. */
+static void what_waits_for_its_readers_does_not_wait_for_the_os(void **state)
+{
+    (void)state;
+    fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+    assert_true(jm_reserve_give(new_large_block(MIB(1)), true));
+    for (int looks = 0; looks < 2000; looks++) {
+        jm_reserve_drop_waiting();
+    }
+    fake_os_reset();
+    _Atomic(uint32_t) *reader = jm_pagemap_enter();
+    give(KIB(64));
+    jm_pagemap_leave(reader);
+    assert_int_equal(jm_reserve_bytes(), MIB(1) + KIB(64));
+    jm_reserve_drop_waiting();
+    assert_int_equal(jm_reserve_bytes(), MIB(1));
+    jm_reserve_drain();
+    assert_bytes(0);
+}
+
 /* Where the OS takes nothing back, it is asked again more and more seldom, and whoever comes by waits for few answers. */
 static void much_that_is_refused_takes_no_time(void **state)
 {
@@ -1278,7 +1298,9 @@ int main(int argc, char **argv)
         RESERVE_TEST(what_waits_is_bounded),
         RESERVE_TEST(what_is_read_for_a_moment_only_is_not_lost),
         RESERVE_TEST(what_waited_and_is_refused_by_the_os_waits_on),
+        RESERVE_TEST(what_waits_for_its_readers_does_not_wait_for_the_os),
         RESERVE_TEST(much_that_is_refused_takes_no_time),
+
         RESERVE_TEST(threads_share_the_reserve),
         RESERVE_TEST(threads_give_back_what_others_take),
         cmocka_unit_test(the_environment_sets_the_bound),

@@ -9,9 +9,9 @@
  * @file
  * @brief Forwards to jsrt.h, for hosts that were written for ChakraCore and keep to its memory API.
  *
- * What the engine's header has besides, hosts may count on: stdint.h, and the annotations of
- * parameters, which mean nothing to other compilers than Microsoft's. The functions that run scripts are
- * not there: a host that calls one does not compile, and does not link.
+ * Of what the engine's header has besides, hosts find stdint.h and the annotations of parameters, which
+ * mean nothing to other compilers than Microsoft's; not its names for types, such as BYTE. The functions
+ * that run scripts are not there: a host that calls one does not compile, and does not link.
  */
 
 #ifndef JSRTMEM_COMPAT_CHAKRACOMMON_H

@@ -309,13 +309,32 @@ static const char *check_blocks(struct check *check)
 }
 
 /* How many of the blocks in a list hold no object, or SIZE_MAX where one does. */
+static bool is_empty_large(const struct jm_block *block)
+{
+    return jm_block_is_large(block) && jm_load_relaxed(&block->state) == JM_LARGE_NONE;
+}
+
 static size_t count_empty(const struct jm_block *block, size_t most)
 {
     size_t count = 0;
     for (; block != NULL && count <= most; block = block->next_empty, count++) {
-        if (!jm_block_is_large(block) || jm_load_relaxed(&block->state) != JM_LARGE_NONE) {
+        if (!is_empty_large(block)) {
             return SIZE_MAX;
         }
+    }
+    return count;
+}
+
+static size_t count_circle(const struct jm_block *last, size_t most)
+{
+    size_t count = 0;
+    const struct jm_block *block = last;
+    while (block != NULL && count <= most) {
+        if (!is_empty_large(block)) {
+            return SIZE_MAX;
+        }
+        count++;
+        block = block->next_empty == last ? NULL : block->next_empty;
     }
     return count;
 }
@@ -326,7 +345,7 @@ static const char *check_empties(const struct check *check)
     const struct jm_heap *heap = check->heap;
     size_t most = check->walk.large_blocks;
     size_t waiting = count_empty(heap->empty_large, most);
-    size_t refused = count_empty(heap->refused_large, most);
+    size_t refused = count_circle(heap->refused_large, most);
     if (waiting > most || refused > most || waiting + refused != check->walk.empty_large) {
         return "the lists of empty large blocks are not what the blocks say";
     }
