@@ -49,7 +49,7 @@
 #endif
 
 /* Prints one line, what failed and where, and aborts. In line.c. */
-_Noreturn void jm_check_failed(const char *what, const char *file, int line);
+_Noreturn void jm_check_failed(const char *what, const char *file, int number);
 
 /* JM_CHECK: what a caller or a broken OS could cause; always on. JM_ASSERT: what we believe. */
 #define JM_CHECK(condition) \
