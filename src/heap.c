@@ -235,8 +235,11 @@ static void count_need(struct jm_arena *arena, struct jm_carved carved, size_t b
 /* Whether so many granules seem to be free. */
 static bool seems_free(struct jm_arena *arena, struct jm_carved carved, size_t least)
 {
-    return jm_sweep_guess_free(arena, carved, NEED_SAMPLES_FIRST) >= least / 4 * 3 &&
-           jm_sweep_guess_free(arena, carved, NEED_SAMPLES) >= least;
+    size_t first = jm_sweep_guess_free(arena, carved, NEED_SAMPLES_FIRST);
+    if (first < least / 4 * 3) {
+        return false;
+    }
+    return jm_sweep_guess_free(arena, carved, NEED_SAMPLES) >= least;
 }
 
 bool jm_heap_press(struct jm_heap *heap, size_t bytes)
@@ -403,7 +406,8 @@ static void *pop_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
         }
         if (jm_is_aligned(link, alignment)) {
             jm_heap_note_change(heap);
-            return jm_arena_take(before, link, state, code) ? link : NULL;
+            (void)jm_arena_take(before, link, state, code); /* it is free, as was just seen */
+            return link;
         }
         before = link;
     }

@@ -50,7 +50,8 @@ static bool take_from(struct jm_block *block, size_t word, size_t end)
     for (word = skip(block, word, end); word < end; word++) {
         for (uint64_t high = high_states(block, word); high != 0; high &= high - 1) {
             size_t granule = word * JM_WORD + jm_first_state(high);
-            if (holds(jm_load_relaxed(&block->map[granule]))) {
+            unsigned state = jm_load_relaxed(&block->map[granule]);
+            if (holds(state)) { /* untested: it does not, by chance */
                 take(block, granule);
                 return true;
             }

@@ -4,10 +4,12 @@
  */
 #include "support/fake_os.h"
 #include "support/heap_check.h"
+#include "support/poke.h"
 #include "support/random.h"
 #include "support/rig.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "large.h"
 #include "sweep.h"
@@ -457,6 +459,26 @@ static void what_would_leave_a_second_empty_block_is_not_moved_here(void **state
     assert_int_equal(check().empty_small, 1);
     assert_log(&rig, "F");
     assert_non_null(jm_heap_resize_here(HEAP, resized(rig_alloc(&rig, 50), 100), KIB(8)));
+}
+
+/* Inside the callback of another runtime blocks go as ever. */
+static void what_moves_inside_a_foreign_callback_leaves_no_second_empty_block(void **state)
+{
+    static struct jm_hook foreign;
+    struct jm_pair pair;
+
+    (void)state;
+    fill_blocks(4);
+    size_t left = free_but_first(block_of(many[many_count - 1]));
+    void *object = resized(many[left], 100);
+    free_many(block_of(many[0]), NULL);
+    jm_heap_tidy(HEAP);
+    (void)free_but_first(block_of(many[many_count / 2]));
+    jm_hook_set(&foreign, (jm_hook_function)abort, NULL);
+    assert_true(jm_hook_begin(&foreign, &pair, (uintptr_t)__builtin_frame_address(0)));
+    assert_null(jm_heap_resize_here(HEAP, object, KIB(8)));
+    assert_true(jm_hook_end(&foreign, &pair));
+    assert_int_equal(check().empty_small, 1);
 }
 
 /* The same where the OS does not take the block that is kept: the object moves, and both wait. */
@@ -1039,6 +1061,33 @@ static void an_aligned_object_is_found_behind_others(void **state)
     }
 }
 
+/* Where a tenant wrote into a free object the search ends, and nothing that lives is handed out. */
+static void a_link_astray_ends_the_search_for_an_aligned_object(void **state)
+{
+    enum { ALIGNED_TO = 512 };
+    void *objects[40];
+    size_t freed = 0;
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, 64);
+    }
+    for (size_t i = 0; i < COUNT_OF(objects) && freed < 3; i++) {
+        if ((uintptr_t)objects[i] % ALIGNED_TO != 0) {
+            free_object(objects[i]);
+            poke(objects[i], &objects[COUNT_OF(objects) - 1], sizeof(void *)); /* which lives */
+            freed++;
+        }
+    }
+    void *found = jm_heap_alloc_aligned(HEAP, ALIGNED_TO, 64, &verdict);
+    assert_int_equal((uintptr_t)found % ALIGNED_TO, 0);
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        assert_ptr_not_equal(found, objects[i]);
+    }
+    free_object(found);
+}
+
 /* No reader keeps blocks from the OS for long: of a large heap, a part is looked at after the other. */
 static void what_is_live_in_a_large_heap_is_counted_once(void **state)
 {
@@ -1287,6 +1336,8 @@ int main(void)
         HEAP_TEST(a_jump_out_of_a_collect_forgets_no_empty_block),
         HEAP_TEST(small_objects_change_in_place_where_they_can),
         HEAP_TEST(an_aligned_object_is_found_behind_others),
+        HEAP_TEST(a_link_astray_ends_the_search_for_an_aligned_object),
+        HEAP_TEST(what_moves_inside_a_foreign_callback_leaves_no_second_empty_block),
         HEAP_TEST(what_is_live_in_a_large_heap_is_counted_once),
         HEAP_TEST(the_rest_of_any_block_serves),
         HEAP_TEST(a_free_object_of_the_near_class_serves),

@@ -539,6 +539,9 @@ static void a_large_block_waits_for_its_tenant(void **state)
     block->tenant = &later;
     assert_null(jm_reserve_take_large(KIB(512), 16, &later)); /* an earlier runtime of its slot */
     block->tenant = &taker;
+    block->tenancy = taker.tenancy - 1;
+    assert_null(take_spare(KIB(512))); /* likewise */
+    block->tenancy = taker.tenancy;
     assert_ptr_equal(take_spare(KIB(512)), block);
     assert_int_equal(jm_reserve_bytes(), 0);
     assert_int_equal(block->charge, KIB(512));
