@@ -26,6 +26,9 @@ static inline struct jm_block *jm_chain_pop(struct jm_block **chain)
 /* The same blocks in the order of addresses. */
 struct jm_block *jm_chain_sort(struct jm_block *chain);
 
+/* The same for blocks of a heap that are linked by `next_empty`. */
+struct jm_block *jm_chain_sort_empty(struct jm_block *first);
+
 /* Gives the first block of a chain to the OS, together with those behind it that follow it in the region, and takes
  * them off. pre: nobody reads them; where there are several, they have no holes. post: what was given, which is what
  * they were charged where there are no holes; 0: the OS refused, and what they held may be lost. */

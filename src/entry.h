@@ -115,9 +115,9 @@ JM_INLINE enum jm_access jm_runtime_add_frame(struct jm_ref ref, uintptr_t handl
 /* Has the lists of small objects fetched, while others wait for the stores of the runtime that was left before. */
 static inline void jm_runtime_prefetch(const struct jm_runtime *runtime)
 {
-    const char *arena = jm_load_relaxed(&runtime->heap.supply.small_token);
+    uintptr_t arena = (uintptr_t)jm_load_relaxed(&runtime->heap.supply.small_token); /* or null */
     for (size_t line = 0; line < 4; line++) {
-        JM_PREFETCH(arena + 64 * line);
+        JM_PREFETCH((const void *)(arena + 64 * line));
     }
 }
 

@@ -11,6 +11,7 @@
  * One empty block is kept. The others go at the end of the free or, where that was inside the host's
  * callback, or on the way to an object that an event could lose, at the beginning of the next operation.
  */
+#include "chain.h"
 #include "heap.h"
 #include "reserve.h"
 #include "sweep.h"
@@ -232,6 +233,9 @@ static bool release_all_large(struct jm_heap *heap, bool retries_all)
     do {
         for (tried = 0; retry_one(heap) && retries_all; tried++) {
             /* all of them */
+        }
+        if (retries_all) { /* neighbours in a mapping: each is the end of it once the one before went */
+            heap->empty_large = jm_chain_sort_empty(heap->empty_large);
         }
         gone = release_large(heap);
     } while (heap->refused_large != NULL && gone > tried / GOES_DIVISOR && retries_all);

@@ -108,7 +108,7 @@ static bool is_too_small(const struct jm_block *block, size_t size)
 }
 
 /* A request that was served is no refusal, though a part of it was: what the thread remembers is as before, unless the
- * host met another one meanwhile. */
+ * host met another one after it. */
 static void forget_refusal(const struct jm_quota *quota, const struct jm_refusal *before)
 {
     unsigned reason = jm_thread.refusal.reason;

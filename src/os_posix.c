@@ -206,7 +206,12 @@ bool jm_os_decommit(void *address, size_t size)
     if (madvise(address, size, MADV_DONTNEED) == 0) {
         return true;
     }
-    /* Locked pages are not given back by advice. */
+#if defined(MADV_DONTNEED_LOCKED)
+    if (madvise(address, size, MADV_DONTNEED_LOCKED) == 0) {
+        return true;
+    }
+#endif
+    /* Older kernels do not take locked pages back by advice. */
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
     return mmap(address, size, PROT_NONE, flags, -1, 0) == address;
 }

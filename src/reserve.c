@@ -42,7 +42,7 @@ static struct {
     uint32_t looked_in;         /* the epoch in which leftovers were looked at last */
     struct jm_block *leftovers; /* for the OS, once nobody reads them */
     struct jm_block *refused;   /* by the OS: for it only */
-    uintptr_t ended;            /* the last of those that was refused again; 0: all were tried */
+    struct jm_block *round;     /* of those, the ones that are asked for again next */
     uint32_t pause, paused;     /* so many looks at them are left out, and were */
     _Atomic(size_t) bytes, limit;
     _Atomic(bool) has_waiting;
@@ -51,8 +51,9 @@ static struct {
 /* What is chosen at once to go where the bound is reached is this part of it. */
 #define TRIM_DIVISOR 8
 
-/* Of what waits for the OS so many may be refused in one look; after that, so many looks are left out at most. */
-#define REFUSALS_MAX 64
+/* For what the OS refused it is asked again so many times in one look; after one in vain, so many looks are left out at
+ * most. */
+#define TRIES_MAX 64
 #define PAUSE_MAX 1023
 
 /* Steps that a released block waits for its readers before it is put aside. */
@@ -250,38 +251,34 @@ static void trim_leftovers(void)
     reserve.leftovers = waiting;
 }
 
+static bool has_refused(void)
+{
+    return reserve.refused != NULL || reserve.round != NULL;
+}
+
 /*
- * Asks the OS again for what it refused, as it does where a process has as many mappings as it may, until it has refused
- * so many: in the order of addresses, so that each is the end of a mapping where that can be, and from where it ended the
- * last time. pre: the lock is held.
+ * Asks the OS so many times again for what it refused, as it does where a process has as many mappings as it may. Round
+ * for round all come in the order of addresses, so that each is the end of a mapping where that can be. pre: the lock is
+ * held.
  */
 static void retry_refused(unsigned most)
 {
-    struct jm_block *all = jm_chain_sort(reserve.refused);
-    uintptr_t last = 0;
-    unsigned refusals = 0;
     bool any = false;
-    reserve.refused = NULL;
-    while (all != NULL) {
-        struct jm_block *block = pop(&all);
-        uintptr_t address = (uintptr_t)block->extent.address;
-        bool is_tried = address > reserve.ended && refusals < most;
-        if (is_tried && jm_chain_return_one(block)) {
+    if (reserve.round == NULL) {
+        reserve.round = jm_chain_sort(reserve.refused);
+        reserve.refused = NULL;
+    }
+    for (; most > 0 && reserve.round != NULL; most--) {
+        struct jm_block *block = pop(&reserve.round);
+        if (jm_chain_return_one(block)) {
             any = true;
-            continue;
-        }
-        push(&reserve.refused, block);
-        if (is_tried) {
-            refusals++;
-            last = address;
+        } else {
+            push(&reserve.refused, block);
         }
     }
-    reserve.ended = refusals < most ? 0 : last;
     reserve.paused = 0;
-    if (reserve.refused == NULL) {
+    if (any || !has_refused()) {
         reserve.pause = 0;
-    } else if (any) {
-        reserve.pause /= 2;
     } else if (reserve.pause < PAUSE_MAX) {
         reserve.pause = 2 * reserve.pause + 1;
     }
@@ -289,16 +286,16 @@ static void retry_refused(unsigned most)
 
 static void note_waiting(void)
 {
-    jm_store_relaxed(&reserve.has_waiting, reserve.leftovers != NULL || reserve.refused != NULL);
+    jm_store_relaxed(&reserve.has_waiting, reserve.leftovers != NULL || has_refused());
 }
 
 /* Unmaps of what waits as much as can be, where it is time. pre: the lock is held. */
 static void look_at_waiting(void)
 {
-    trim_leftovers();
-    if (reserve.refused != NULL && reserve.paused++ >= reserve.pause) {
-        retry_refused(REFUSALS_MAX);
+    if (has_refused() && reserve.paused++ >= reserve.pause) {
+        retry_refused(TRIES_MAX);
     }
+    trim_leftovers();
     note_waiting();
 }
 
@@ -566,7 +563,7 @@ static void trim(size_t limit)
 {
     jm_lock_take(&reserve.lock);
     trim_leftovers();
-    reserve.ended = 0;
+    (void)move_some(&reserve.round, &reserve.refused, SIZE_MAX);
     retry_refused(UINT_MAX);
     note_waiting();
     jm_lock_drop(&reserve.lock);

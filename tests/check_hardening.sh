@@ -103,6 +103,13 @@ check_choices() {
     if has_guards || has_checked_libc; then fail "off, and guards or checked calls are there"; fi
     if has_property SHSTK; then fail "off, and the property SHSTK is there"; fi
 
+    quietly "$CMAKE" -S "$source_dir" -B "$work/ours" -DCMAKE_C_COMPILER="$CC" \
+        -DCMAKE_BUILD_TYPE=Release -DJSRTMEM_TESTS=OFF -DJSRTMEM_EXAMPLES=OFF
+    if echo '#include <stdlib.h>' | "$CC" -E -dM - | grep -q __GLIBC__; then
+        grep -rq 'FORTIFY_SOURCE=[23]' "$work/ours" --include=flags.make --include=build.ninja ||
+            fail "calls of libc would not be checked"
+    fi
+
     build theirs -DCMAKE_C_FLAGS=-D_FORTIFY_SOURCE=1
     if grep -rn 'FORTIFY_SOURCE=[23]' "$work/theirs" --include=flags.make --include=build.ninja; then
         fail "the level 1 that was set from outside was overridden"

@@ -330,6 +330,12 @@ static void each_use_asks_again_for_one_block(void **state)
     jm_heap_collect(HEAP);
     assert_int_equal(fake_os_calls(FAKE_RETURN), calls + 1 + BLOCKS);
     assert_int_equal(check().large_blocks, BLOCKS);
+    first = HEAP->refused_large->next_empty;
+    for (size_t i = 1; i < BLOCKS;
+         i++) { /* in the order of addresses: each may be the end of a mapping */
+        assert_true(first->start < first->next_empty->start);
+        first = first->next_empty;
+    }
     /* The next one goes, and not the one behind it. */
     for (size_t left = BLOCKS; left > 1; left--) {
         fake_os_refuse(FAKE_RETURN, 2, true, ENOMEM);

@@ -975,6 +975,7 @@ static void what_waited_and_is_refused_by_the_os_waits_on(void **state)
     jm_pagemap_leave(reader);
     fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
     jm_reserve_drop_waiting();
+    jm_reserve_drop_waiting();
     assert_bytes(KIB(192));
     size_t calls = fake_os_calls(FAKE_UNMAP);
     jm_reserve_drop_waiting(); /* not again at once */
