@@ -533,9 +533,9 @@ static void *swap_callbacks(void *argument)
 {
     struct lane *self = argument;
     struct swap *swap = self->shared;
-    struct swap_state *last = NULL;
+    struct swap_state *last = &swap->states[0]; /* which is in use already */
 
-    for (size_t i = 0; goes_on(self); i++) {
+    for (size_t i = 1; goes_on(self); i++) {
         struct swap_state *next = i % 5 == 4 ? NULL : &swap->states[i % STATES];
         JsMemoryAllocationCallback function = i % 2 == 0 ? even_callback : odd_callback;
 
