@@ -1071,7 +1071,7 @@ static void an_aligned_object_is_found_behind_others(void **state)
 static void a_link_astray_ends_the_search_for_an_aligned_object(void **state)
 {
     enum { ALIGNED_TO = 512 };
-    void *objects[40];
+    void *objects[40], *astray[3];
     size_t freed = 0;
     enum jm_verdict verdict = JM_GRANTED;
 
@@ -1079,12 +1079,14 @@ static void a_link_astray_ends_the_search_for_an_aligned_object(void **state)
     for (size_t i = 0; i < COUNT_OF(objects); i++) {
         objects[i] = rig_alloc(&rig, 64);
     }
-    for (size_t i = 0; i < COUNT_OF(objects) && freed < 3; i++) {
+    for (size_t i = 0; i < COUNT_OF(objects) && freed < COUNT_OF(astray); i++) {
         if ((uintptr_t)objects[i] % ALIGNED_TO != 0) {
             free_object(objects[i]);
-            poke(objects[i], &objects[COUNT_OF(objects) - 1], sizeof(void *)); /* which lives */
-            freed++;
+            astray[freed++] = objects[i];
         }
+    }
+    for (size_t i = 0; i < freed; i++) {
+        poke(astray[i], &objects[COUNT_OF(objects) - 1], sizeof(void *)); /* which lives */
     }
     void *found = jm_heap_alloc_aligned(HEAP, ALIGNED_TO, 64, &verdict);
     assert_int_equal((uintptr_t)found % ALIGNED_TO, 0);
