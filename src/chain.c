@@ -7,7 +7,10 @@
 static bool unmap(struct jm_block *block)
 {
     const struct jm_os_extent *extent = &block->extent;
-    jm_inspect_open(extent->address, extent->size); /* others may get these addresses */
+    /* Others may get these addresses. What lies around an aligned object was never closed, and may be terabytes. */
+    bool is_around = jm_block_is_large(block) && !block->resizable;
+    jm_inspect_open(is_around ? block->start : extent->address,
+                    is_around ? block->charge : extent->size);
     jm_inspect_remove_root(extent->address, extent->size);
     if (!jm_os_unmap(extent)) {
         jm_inspect_add_root(extent->address, extent->size);
