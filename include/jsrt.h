@@ -335,7 +335,9 @@ CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime);
  * @brief Gives memory back: calls the before-collect callback, takes in frees that other threads
  *        queued, and returns every empty block to the OS, those that the runtime returned before to
  *        the process reserve among them (of less than 128 KiB, those stay there); of blocks that
- *        are in use, runs of 64 KiB and more of free pages, which are asked for again when needed.
+ *        are in use, every page in which nothing lives, but for the last of a block, which are asked
+ *        for again when needed. Where small objects take no more than 4 MiB, runs of less than 64
+ *        KiB of such pages stay.
  *
  * Live objects stay where they are. Inside the runtime's before-collect callback it does nothing and
  * succeeds. Needs no context.

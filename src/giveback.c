@@ -17,6 +17,10 @@
 #include "sweep.h"
 #include "witness.h"
 
+/* A heap with no more granules in objects keeps short runs of free pages at a collect: its blocks stay whole, so that the
+ * next runtime has them warm. */
+#define SMALL_HEAP ((size_t)4 << 20 >> JM_GRANULE_BITS)
+
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
 {
     block->next_empty = heap->empty_large;
@@ -280,23 +284,27 @@ void jm_heap_tidy(struct jm_heap *heap)
     }
 }
 
-/* Gives runs of free pages back, see jm_sweep_and_give. */
+/* Gives runs of free pages back, see jm_sweep_and_give, if there may be any. */
 static void give_runs(struct jm_heap *heap, size_t least, size_t enough)
 {
+    uint8_t goal = least < JM_HOLE_MIN ? JM_DONE_GIVING_ALL : JM_DONE_GIVING;
+    if (heap->arena == NULL || (heap->done & goal) != 0) {
+        return;
+    }
     size_t given = jm_sweep_and_give(heap->arena, least, enough);
-    bool is_all = least < JM_HOLE_MIN && given < enough;
-    jm_heap_note_done(heap, JM_DONE_GIVING | (is_all ? JM_DONE_GIVING_ALL : 0));
+    jm_heap_note_done(heap, (uint8_t)(JM_DONE_GIVING | (given < enough ? goal : 0)));
     if (given != 0) {
         jm_quota_refund(&heap->supply.quota, given);
     }
 }
 
-static void collect(struct jm_heap *heap, bool gives_runs)
+/* Gives back what is empty, and runs of at least `least` granules of free pages; 0: no runs. */
+static void collect(struct jm_heap *heap, size_t least)
 {
     (void)jm_heap_drain_all(heap);
     release_empties(heap, false);
-    if (gives_runs && heap->arena != NULL && (heap->done & JM_DONE_GIVING) == 0) {
-        give_runs(heap, JM_HOLE_MIN, SIZE_MAX);
+    if (least != 0) {
+        give_runs(heap, least, SIZE_MAX);
     }
     jm_reserve_drop_waiting();
 }
@@ -307,8 +315,7 @@ static void give_short_runs(struct jm_heap *heap, size_t bytes)
     size_t room = jm_quota_room(&heap->supply.quota);
     size_t missing = bytes <= room ? 0 : bytes - room;
     bool is_long = bytes > jm_small_block_min();
-    bool is_done = heap->arena == NULL || (heap->done & JM_DONE_GIVING_ALL) != 0;
-    if (missing != 0 && is_long && !is_done &&
+    if (missing != 0 && is_long && heap->arena != NULL &&
         missing >> JM_GRANULE_BITS <= jm_sweep_free(heap->arena)) {
         give_runs(heap, jm_page_granules(), missing);
     }
@@ -318,7 +325,7 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
 {
     bool fits = jm_quota_allows(&heap->supply.quota, bytes);
     if (!fits && !jm_quota_in_callback(&heap->supply.quota)) {
-        collect(heap, pressed || heap->done == JM_DONE_SWEEP);
+        collect(heap, pressed || heap->done == JM_DONE_SWEEP ? JM_HOLE_MIN : 0);
         if (heap->done != 0) { /* swept, and nothing has changed */
             give_short_runs(heap, bytes);
         }
@@ -331,7 +338,8 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
 void jm_heap_collect(struct jm_heap *heap)
 {
     struct jm_supply *supply = &heap->supply;
-    collect(heap, true);
+    bool is_small = jm_sweep_carved(supply).objects <= SMALL_HEAP;
+    collect(heap, is_small ? JM_HOLE_MIN : jm_page_granules());
     if (supply->has_large_spares || supply->has_small_spares) {
         supply->has_large_spares = supply->has_small_spares = false;
         jm_reserve_drop_grown(supply);

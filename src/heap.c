@@ -15,7 +15,8 @@
 #define SWEEP_FREE_DIVISOR_MEDIUM 8
 #define SWEEP_CUT_DIVISOR 8
 #define MEDIUM ((size_t)4 << 10)
-#define SWEEP_SAMPLES 128 /* that what is free is guessed from */
+#define SWEEP_SAMPLES 128     /* that what is free is guessed from; */
+#define SWEEP_AGAIN_DIVISOR 8 /* again when this part of what made it due was cut since */
 
 /* To ask how much is free takes as long as a sweep where there is no more than this. */
 #define SWEEP_ANYWAY ((size_t)32 << 10 >> JM_GRANULE_BITS)
@@ -273,9 +274,16 @@ static bool is_sweep_due(struct jm_arena *arena, unsigned code)
     }
     size_t much = carved.objects /
                   (jm_class_bytes(code) < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);
-    bool due = arena->since_sweep >= carved.objects / SWEEP_CUT_DIVISOR;
-    return due && (arena->broken || carved.objects <= SWEEP_ANYWAY ||
-                   jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >= much);
+    size_t cut = carved.objects / SWEEP_CUT_DIVISOR;
+    if (arena->since_sweep < cut) {
+        return false;
+    }
+    if (arena->broken || carved.objects <= SWEEP_ANYWAY ||
+        jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >= much) {
+        return true;
+    }
+    arena->since_sweep -= (uint32_t)(cut / SWEEP_AGAIN_DIVISOR);
+    return false;
 }
 
 /* Takes what is free in class `code`, and what was freed last if that is of it. NULL: there is none. */

@@ -140,8 +140,8 @@ static inline void jm_heap_forget_vain(struct jm_heap *heap)
  * enough. */
 void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed);
 
-/* Takes in queued frees and gives back every empty block, long runs of free pages, and of what the reserve keeps for this
- * heap the large blocks and those it grew by. pre: not in the quota's callback. */
+/* Takes in queued frees and gives back every empty block, every free page or, where the heap is small, long runs of them,
+ * and of what the reserve keeps for this heap the large blocks and those it grew by. pre: not in the quota's callback. */
 void jm_heap_collect(struct jm_heap *heap);
 
 /* Gives every block back, whatever it holds, and tells of what else is charged. Where a callback was left by a jump,

@@ -23,7 +23,7 @@ struct jm_run {
 };
 
 /* Shorter runs of free pages are kept, in granules: they serve again soon, and a host is not asked for each page. But
- * they go beside a hole, and where something large has no room otherwise. */
+ * they go beside a hole, where something large has no room otherwise, and where a heap that is not small is collected. */
 #define JM_HOLE_MIN ((size_t)64 << 10 >> JM_GRANULE_BITS)
 
 /* The first hole of at least `least` granules, or so much of it as `most`; both are whole pages. Where there is one, the
