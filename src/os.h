@@ -49,8 +49,8 @@ bool jm_os_decommit(void *address, size_t size);
  * would else take megabytes. */
 void jm_os_avoid_huge_pages(void *address, size_t size);
 
-/* Asks the OS for the memory of a mapping at once, where it can: to get it page by page, as it is touched, takes
- * longer. */
+/* Asks the OS for the memory of a mapping at once, where it can, in huge pages where it fills any: to get it page by
+ * page, as it is touched, takes longer. */
 void jm_os_populate(void *address, size_t size);
 
 /* Makes committed memory zero by giving it back and getting it anew, if the OS does that in one step, so that

@@ -181,7 +181,8 @@ void jm_os_avoid_huge_pages(void *address, size_t size)
 
 void jm_os_populate(void *address, size_t size)
 {
-#if defined(MADV_POPULATE_WRITE)
+#if defined(MADV_HUGEPAGE) && defined(MADV_POPULATE_WRITE)
+    (void)madvise(address, size, MADV_HUGEPAGE);
     (void)madvise(address, size, MADV_POPULATE_WRITE); /* an older kernel refuses */
 #else
     (void)address, (void)size;

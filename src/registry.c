@@ -5,6 +5,10 @@
 
 #define CHUNK_SLOTS ((size_t)1 << JM_CHUNK_BITS)
 #define TAG_MASK ((uint32_t)(((uint64_t)1 << (JM_GENERATION_BITS + 1)) - 1))
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/* The first chunk is opened in steps of so many slots: hosts of a few runtimes do not need it all. */
+#define STEP_SLOTS ((size_t)1 << 10)
 
 struct jm_table jm_tables[JM_KINDS];
 struct jm_secret jm_secret;
@@ -101,26 +105,48 @@ static struct jm_slot *pop_free(enum jm_kind kind)
     return slot;
 }
 
-/* Adds the first slot of a new chunk, or the next one of the last chunk. pre: the lock is held. */
+/* Where huge pages would fill it, it begins at one. NULL: the OS refused. */
+static char *reserve_chunk(size_t size)
+{
+    const size_t alignment = size % HUGE_PAGE == 0 ? HUGE_PAGE : jm_os_page_size();
+    char *space = jm_guard_reserve(size + alignment - jm_os_page_size());
+    return space == NULL ? NULL : (char *)jm_align_up((uintptr_t)space, alignment);
+}
+
+/* Opens what the next slot lies in, if that is a new chunk or step of the first one. False: the OS refused. */
+static bool open_for(enum jm_kind kind, size_t index)
+{
+    _Atomic(char *) *chunk = &jm_tables[kind].chunks[index >> JM_CHUNK_BITS];
+    const size_t slots = index < CHUNK_SLOTS ? STEP_SLOTS : CHUNK_SLOTS;
+    if (index % slots != 0) {
+        return true;
+    }
+    const size_t size = jm_align_up(slots * jm_slot_sizes[kind], jm_os_page_size());
+    if (jm_load_relaxed(chunk) == NULL) {
+        char *memory = reserve_chunk(CHUNK_SLOTS / slots * size);
+        if (memory == NULL) {
+            return false;
+        }
+        jm_store_relaxed(chunk, memory);
+    }
+    char *start = jm_load_relaxed(chunk) + index % CHUNK_SLOTS / slots * size;
+    if (!jm_os_commit(start, size)) {
+        return false;
+    }
+    if (index > 0) {
+        jm_os_populate(start, size);
+    }
+    jm_add_owned(&registry.metadata, size);
+    return true;
+}
+
+/* pre: the lock is held. */
 static struct jm_slot *add_slot(enum jm_kind kind)
 {
     struct jm_table *table = &jm_tables[kind];
     size_t index = jm_load_relaxed(&table->count);
-    size_t chunk = index >> JM_CHUNK_BITS;
-    if (chunk == JM_MAX_CHUNKS) {
+    if (index == JM_MAX_CHUNKS * CHUNK_SLOTS || !open_for(kind, index)) {
         return NULL;
-    }
-    if (jm_load_relaxed(&table->chunks[chunk]) == NULL) {
-        size_t size = jm_align_up(CHUNK_SLOTS * jm_slot_sizes[kind], jm_os_page_size());
-        char *memory = jm_guard_map(size);
-        if (memory == NULL) {
-            return NULL;
-        }
-        if (chunk > 0) { /* hosts of a few runtimes do not need it all */
-            jm_os_populate(memory, size);
-        }
-        jm_store_relaxed(&table->chunks[chunk], memory);
-        jm_add_owned(&registry.metadata, size);
     }
     struct jm_slot *slot = slot_at(kind, index);
     slot->index = (uint32_t)index;

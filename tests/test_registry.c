@@ -23,7 +23,7 @@
 #define INDEX_MASK (((uintptr_t)1 << JM_INDEX_BITS) - 1)
 
 /* More than one chunk holds. */
-#define MANY 3000
+#define MANY 9000
 
 static const enum jm_kind kinds[JM_HANDLE_KINDS] = {JM_KIND_RUNTIME, JM_KIND_CONTEXT};
 
@@ -63,28 +63,44 @@ static size_t count_live(enum jm_kind kind)
 }
 
 /* What the library asks the OS to have at once. */
+static uintptr_t populated_from;
 static size_t populated;
 void __wrap_jm_os_populate(void *address, size_t size);
 
 void __wrap_jm_os_populate(void *address, size_t size)
 {
-    assert_non_null(address);
+    populated_from = (uintptr_t)address;
     populated += size;
 }
 
-/* The first chunk is had as it is touched, for hosts of a few runtimes; of the second on all is needed. */
-static void chunks_after_the_first_are_had_at_once(void **state)
+/* Takes slots until so many exist. Returns what was populated meanwhile. */
+static size_t populated_until(enum jm_kind kind, size_t count)
+{
+    populated = 0;
+    while (jm_load_relaxed(&jm_tables[kind].count) < count) {
+        (void)take(kind);
+    }
+    return populated;
+}
+
+/* What a host of a few runtimes takes is had as it is touched, more in steps, and much in huge pages. */
+static void what_many_need_is_had_at_once(void **state)
 {
     (void)state;
     for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
-        populated = 0;
-        assert_true(take(kinds[k])->index < CHUNK_SLOTS - 1); /* nobody took many before */
-        while (jm_load_relaxed(&jm_tables[k].count) < CHUNK_SLOTS) {
-            (void)take(kinds[k]);
-        }
-        assert_int_equal(populated, 0);
-        assert_int_equal(take(kinds[k])->index, CHUNK_SLOTS);
-        assert_int_equal(populated, jm_align_up(CHUNK_SLOTS * jm_slot_sizes[k], jm_os_page_size()));
+        size_t step = jm_align_up(1024 * jm_slot_sizes[k], jm_os_page_size());
+        size_t chunk = jm_align_up(CHUNK_SLOTS * jm_slot_sizes[k], jm_os_page_size());
+        assert_true(take(kinds[k])->index < 1000); /* nobody took many before */
+        size_t metadata = jm_registry_metadata();
+        assert_int_equal(populated_until(kinds[k], 1024), 0);
+        assert_int_equal(populated_until(kinds[k], 1025), step);
+        assert_int_equal(populated_until(kinds[k], 2048), 0);
+        assert_int_equal(populated_until(kinds[k], CHUNK_SLOTS), 6 * step);
+        assert_int_equal(jm_registry_metadata(), metadata + 7 * step);
+        assert_int_equal(populated_until(kinds[k], CHUNK_SLOTS + 1), chunk);
+        assert_int_equal(jm_registry_metadata(), metadata + 7 * step + chunk);
+        assert_int_equal(populated_from % (chunk % MIB(2) == 0 ? MIB(2) : jm_os_page_size()), 0);
+        assert_int_equal(populated_until(kinds[k], 2 * CHUNK_SLOTS), 0);
     }
 }
 
@@ -661,7 +677,7 @@ int main(int argc, char **argv)
     (void)argv;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_process_has_secrets_of_its_own), /* before there are handles */
-        cmocka_unit_test(chunks_after_the_first_are_had_at_once),
+        cmocka_unit_test(what_many_need_is_had_at_once),
         cmocka_unit_test(generations_begin_anywhere),
         cmocka_unit_test(the_record_of_a_callback_comes_and_goes_with_it),
         cmocka_unit_test(a_handle_is_valid_from_publish_to_retract),
