@@ -71,6 +71,7 @@ struct jm_arena {
     uint32_t random;       /* see jm_arena_draw */
     bool broken; /* free objects may be missing from the lists: to be swept before it grows much */
     uint8_t vain[JM_MAGNITUDES]; /* sweeps in vain for what the limit had no room for, by size */
+    bool futile[JM_MAGNITUDES]; /* the last sweep was in vain for what there is room for, by size */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 

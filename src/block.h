@@ -132,8 +132,9 @@ struct jm_block {
     struct jm_os_extent extent;      /* the mapping; in the region, the stretch */
     size_t
         charge; /* bytes of the quota; what the extent has beyond them is reserved, unused or holes */
-    bool resizable; /* a large block whose extent is a mapping of it alone */
-    bool recycled;  /* a large block whose object is not zero, as new ones are */
+    uint32_t no_hole_of, until; /* as many granules, or more, has no hole that begins before it */
+    bool resizable;             /* a large block whose extent is a mapping of it alone */
+    bool recycled;              /* a large block whose object is not zero, as new ones are */
 
     /* Large blocks only. */
     struct jm_block *next_empty; /* of the blocks to be given back */

@@ -104,12 +104,20 @@ static void drop_first_links(struct jm_arena *arena, const struct jm_block *bloc
     }
 }
 
+/* What comes and goes with a block makes no sweep due, which would find nothing in all others. */
+static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
+{
+    size_t granules = block->granules - block->first;
+    arena->since_sweep -= (uint32_t)(granules < arena->since_sweep ? granules : arena->since_sweep);
+}
+
 /* Gives one empty small block back. False: the OS does not take it now. */
 static bool release_small(struct jm_heap *heap, struct jm_block *block)
 {
     abandon_small(heap, block);
     if (heap->arena != NULL) {
         drop_first_links(heap->arena, block);
+        forget_cut(heap->arena, block);
     }
     if (heap->arena != NULL && heap->arena->doubtful == block) {
         heap->arena->doubtful = NULL;

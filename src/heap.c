@@ -14,6 +14,8 @@
 #define SWEEP_FREE_DIVISOR 3
 #define SWEEP_FREE_DIVISOR_MEDIUM 8
 #define SWEEP_CUT_DIVISOR 8
+#define SWEEP_MORE_DIVISOR 8 /* of the blocks, or */
+#define SWEEP_LIVE_DIVISOR 4 /* of what lived in them, has to be freed after a sweep in vain */
 #define MEDIUM ((size_t)4 << 10)
 #define SWEEP_SAMPLES 128     /* that what is free is guessed from; */
 #define SWEEP_AGAIN_DIVISOR 8 /* again when this part of what made it due was cut since */
@@ -215,13 +217,13 @@ static bool add_block(struct jm_heap *heap, unsigned code, enum jm_verdict *verd
 
 /* ---- Small objects ---- */
 
-static uint8_t *vain_of(struct jm_arena *arena, size_t bytes)
+static unsigned magnitude_of(size_t bytes)
 {
     unsigned magnitude = 0;
     while (magnitude < JM_MAGNITUDES - 1 && bytes > (size_t)4096 << 4 * magnitude) {
         magnitude++;
     }
-    return &arena->vain[magnitude];
+    return magnitude;
 }
 
 /* Counts a request of a heap that is not swept at once. */
@@ -230,7 +232,7 @@ static void count_need(struct jm_arena *arena, struct jm_carved carved, size_t b
     size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
     size_t most = carved.objects / NEED_MOST_DIVISOR;
     weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
-    arena->since_sweep += (uint32_t)(weight >> *vain_of(arena, bytes));
+    arena->since_sweep += (uint32_t)(weight >> arena->vain[magnitude_of(bytes)]);
 }
 
 /* Whether so many granules seem to be free. */
@@ -257,11 +259,25 @@ bool jm_heap_press(struct jm_heap *heap, size_t bytes)
     bool pressed = arena->broken || carved.objects <= SWEEP_AT_ONCE ||
                    arena->since_sweep >= carved.objects / SWEEP_CUT_DIVISOR ||
                    seems_free(arena, carved, arena->left_free + carved.objects / NEED_FREE_DIVISOR);
-    uint8_t *vain = vain_of(arena, bytes);
+    uint8_t *vain = &arena->vain[magnitude_of(bytes)];
     if (pressed && *vain < NEED_VAIN_MAX) {
         (*vain)++; /* until it has helped */
     }
     return pressed;
+}
+
+/* So much has to be free for a sweep. After one in vain, what it left free lies in pieces still: so much more. */
+static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes)
+{
+    size_t much = carved / (bytes < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);
+    if (!arena->futile[magnitude_of(bytes)]) {
+        return much;
+    }
+    size_t left = arena->left_free < carved ? arena->left_free : carved;
+    size_t of_live = (carved - left) / SWEEP_LIVE_DIVISOR;
+    size_t of_all = carved / SWEEP_MORE_DIVISOR;
+    size_t again = left + (of_live < of_all ? of_live : of_all);
+    return again > much ? again : much;
 }
 
 /* Whether a sweep rather than a new block may help an object of class `code`: where much is free, but in other sizes than
@@ -272,14 +288,15 @@ static bool is_sweep_due(struct jm_arena *arena, unsigned code)
     if (arena->broken && carved.objects <= SWEEP_AT_ONCE) {
         return true;
     }
-    size_t much = carved.objects /
-                  (jm_class_bytes(code) < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);
     size_t cut = carved.objects / SWEEP_CUT_DIVISOR;
     if (arena->since_sweep < cut) {
         return false;
     }
-    if (arena->broken || carved.objects <= SWEEP_ANYWAY ||
-        jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >= much) {
+    size_t bytes = jm_class_bytes(code);
+    bool is_broken = arena->broken && !arena->futile[magnitude_of(bytes)];
+    if (is_broken || carved.objects <= SWEEP_ANYWAY ||
+        jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >=
+            much_for(arena, carved.objects, bytes)) {
         return true;
     }
     arena->since_sweep -= (uint32_t)(cut / SWEEP_AGAIN_DIVISOR);
@@ -330,6 +347,14 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     return object;
 }
 
+/* Notes whether a sweep has served a request, which a block might have served, too. */
+static void note_sweep(struct jm_arena *arena, size_t bytes, bool served, bool grows)
+{
+    unsigned magnitude = magnitude_of(bytes);
+    arena->futile[magnitude] = grows && !served;
+    arena->vain[magnitude] = served ? 0 : arena->vain[magnitude];
+}
+
 /* An object without a new block, and without calling the host. NULL: there is none; `pressed`: nor does the limit allow a
  * block, and it is time to look everywhere. Not again while nothing changes. */
 static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
@@ -348,9 +373,7 @@ static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
         jm_sweep(arena);
         jm_heap_note_done(heap, JM_DONE_SWEEP);
         object = jm_heap_refill(heap, code);
-        if (object != NULL) {
-            *vain_of(arena, jm_class_bytes(code)) = 0;
-        }
+        note_sweep(arena, jm_class_bytes(code), object != NULL, grows);
     }
     return object;
 }

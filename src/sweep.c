@@ -24,6 +24,7 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
         return false;
     }
     jm_store_relaxed(&block->map[first], JM_HOLE);
+    block->until = 0;
     sweep->arena->longest_hole = UINT32_MAX; /* there may be others beside it */
     sweep->given += (last - first) << JM_GRANULE_BITS;
     jm_arena_free_run(sweep->arena, block, start, first);
@@ -105,11 +106,12 @@ static bool is_in_hole(const struct jm_block *block, size_t page)
     return state == 0 || state == JM_HOLE;
 }
 
-/* The first hole of a block that is long enough, with those that follow it at once. */
-static struct jm_run find_hole_in(struct jm_block *block, size_t least, size_t most)
+/* The first hole of a block from `start` on that is long enough, with those that follow it at once; or an empty run at
+ * the end of what was cut. */
+static struct jm_run find_hole_from(struct jm_block *block, size_t start, size_t least, size_t most)
 {
     const size_t page = jm_page_granules();
-    for (size_t start = 0, end; start < block->carved; start = end) {
+    for (size_t end; start < block->carved; start = end) {
         end = start + page;
         if (jm_load_relaxed(&block->map[start]) != JM_HOLE) {
             continue;
@@ -121,7 +123,18 @@ static struct jm_run find_hole_in(struct jm_block *block, size_t least, size_t m
             return (struct jm_run){block, start, end};
         }
     }
-    return (struct jm_run){.block = NULL};
+    return (struct jm_run){NULL, start, start};
+}
+
+/* Goes on where it found something last, if that was no longer: else a heap full of short holes would be walked over for
+ * each of its long ones. */
+static struct jm_run find_hole_in(struct jm_block *block, size_t least, size_t most)
+{
+    size_t start = least >= block->no_hole_of ? block->until : 0;
+    struct jm_run run = find_hole_from(block, start, least, most);
+    block->no_hole_of = (uint32_t)least;
+    block->until = (uint32_t)run.start;
+    return run;
 }
 
 struct jm_run jm_sweep_find_hole(struct jm_arena *arena, size_t least, size_t most)

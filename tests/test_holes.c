@@ -149,6 +149,53 @@ static void a_collect_leaves_the_pages_in_use(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
+/* The first hole of so many pages, looked for without what is remembered. */
+static char *first_hole(size_t pages)
+{
+    const size_t page = jm_page_granules();
+    const struct jm_block *block = jm_load_relaxed(&HEAP->supply.small);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        size_t length = 0;
+        for (size_t at = 0; at < block->carved; at += page) {
+            unsigned byte = jm_load_relaxed(&block->map[at]);
+            length = byte == JM_HOLE || (byte == 0 && length != 0) ? length + 1 : 0;
+            if (length == pages) {
+                return jm_granule_address(block, at + page - pages * page);
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Whatever was looked for before, and whichever pages went or came back meanwhile. */
+static void the_first_hole_that_is_long_enough_is_found(void **state)
+{
+    struct random random = random_seeded(9);
+    size_t found = 0;
+
+    (void)state;
+    scatter();
+    for (size_t round = 0; round < 400; round++) {
+        if (round % 100 == 0) {
+            for (size_t i = round; i < OBJECTS; i += 1000) {
+                (void)jm_heap_free(HEAP, objects[i]);
+            }
+            jm_heap_collect(HEAP);
+        }
+        size_t pages = 1 + random_below(&random, 4);
+        size_t granules = pages * jm_page_granules();
+        struct jm_run run = jm_sweep_find_hole(HEAP->arena, granules, granules);
+        char *place = run.block == NULL ? NULL : jm_granule_address(run.block, run.start);
+        assert_ptr_equal(place, first_hole(pages));
+        if (place != NULL && random_chance(&random, 50)) {
+            (void)rig_alloc(&rig, pages * jm_os_page_size() - 1000);
+        }
+        found += place != NULL;
+    }
+    assert_true(found > 300 || jm_os_page_size() > KIB(4));
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
 /* How much is free is not asked again for each page that comes back. */
 static void short_holes_cost_no_guess_each(void **state)
 {
@@ -801,6 +848,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOLE_TEST(a_collect_gives_pages_back),
         HOLE_TEST(a_collect_leaves_the_pages_in_use),
+        HOLE_TEST(the_first_hole_that_is_long_enough_is_found),
         HOLE_TEST(short_holes_cost_no_guess_each),
         HOLE_TEST(a_small_heap_keeps_short_runs),
         HOLE_TEST(holes_do_not_count_as_carved),

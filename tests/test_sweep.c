@@ -49,6 +49,57 @@ static void neighbours_become_one(void **state)
     assert_int_equal(rig_usage(&rig), usage);
 }
 
+static size_t sweeps_made;
+void __wrap_jm_sweep(struct jm_arena *arena);
+void __real_jm_sweep(struct jm_arena *arena);
+
+void __wrap_jm_sweep(struct jm_arena *arena)
+{
+    sweeps_made++;
+    __real_jm_sweep(arena);
+}
+
+/* A heap of little objects, of which a part is free by chance, has nothing for larger ones: it is not looked through for
+ * each burst of them, but as soon as there may be something. */
+static void bursts_of_larger_objects_cost_few_sweeps(void **state)
+{
+    enum { BURSTS = 40, BURST = 60, LITTLE = 200000 };
+    static void *little[LITTLE];
+    void *burst[BURST];
+    struct random random = random_seeded(1);
+
+    (void)state;
+    for (size_t i = 0; i < LITTLE; i++) {
+        little[i] = rig_alloc(&rig, 64);
+    }
+    for (size_t i = 0; i < LITTLE; i++) {
+        if (random_chance(&random, 20)) {
+            assert_true(jm_heap_free(HEAP, little[i]));
+            little[i] = NULL;
+        }
+    }
+    sweeps_made = 0;
+    for (size_t round = 0; round < BURSTS; round++) {
+        for (size_t i = 0; i < BURST; i++) {
+            burst[i] = rig_alloc(&rig, 65536 + random_below(&random, 131072));
+        }
+        for (size_t i = 0; i < BURST; i++) {
+            assert_true(jm_heap_free(HEAP, burst[i]));
+        }
+        jm_heap_tidy(HEAP);
+    }
+    require(sweeps_made <= BURSTS / 3, "%zu sweeps", sweeps_made);
+    for (size_t i = 0; i < LITTLE / 2; i++) {
+        assert_true(i % 20000 == 0 || little[i] == NULL || jm_heap_free(HEAP, little[i]));
+    }
+    size_t usage = rig_usage(&rig);
+    for (size_t i = 0; i < BURST; i++) {
+        (void)rig_alloc(&rig, 65536);
+    }
+    require(rig_usage(&rig) <= usage + MIB(2), "%zu bytes more", rig_usage(&rig) - usage);
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
 /* What rises and falls takes its objects off the lists: they are not mended by a sweep each time. */
 static void blocks_that_come_and_go_cost_few_sweeps(void **state)
 {
@@ -540,6 +591,7 @@ int main(void)
         SWEEP_TEST(a_limit_below_a_request_leaves_it_what_is_free),
         SWEEP_TEST(in_a_small_heap_every_request_is_looked_for),
         SWEEP_TEST(blocks_that_come_and_go_cost_few_sweeps),
+        SWEEP_TEST(bursts_of_larger_objects_cost_few_sweeps),
         SWEEP_TEST(what_is_free_at_the_end_is_the_rest),
         SWEEP_TEST(a_run_beyond_any_class_becomes_several),
         SWEEP_TEST(queued_objects_stay_between_free_ones),
