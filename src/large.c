@@ -33,6 +33,10 @@ static size_t bytes_to_have(const struct jm_heap *heap, size_t size, size_t has)
     return jm_quota_allows(&heap->supply.quota, bytes - has) ? bytes : jm_large_bytes(size);
 }
 
+/* To write zeros takes less time than to have the OS do it on the next touch of each page; but of much the tenant may
+ * touch little. */
+#define CLEARED_MAX ((size_t)4 << 20)
+
 bool jm_large_is_possible(size_t size, size_t alignment)
 {
     size_t room = PTRDIFF_MAX - 2 * jm_os_page_size();
@@ -82,7 +86,10 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
 void jm_large_clear(const struct jm_block *block, size_t bytes)
 {
     void *object = block->start;
-    if (block->recycled && !jm_os_purge(object, jm_load_relaxed(&block->bytes))) {
+    if (!block->recycled) {
+        return;
+    }
+    if (bytes <= CLEARED_MAX || !jm_os_purge(object, jm_load_relaxed(&block->bytes))) {
         memset(object, 0, bytes);
     }
 }
