@@ -361,6 +361,8 @@ void jm_heap_release_all(struct jm_heap *heap)
         jm_arena_retire_span(heap->arena);
     }
     jm_heap_set_arena(heap, NULL);
+    /* Now: the arena's place may be another heap's arena before all of these blocks went. */
+    jm_block_set_small_token(&heap->supply, NULL);
     heap->empty_large = heap->refused_large = NULL;
     struct jm_block *block;
     while ((block = jm_load_relaxed(&heap->supply.small)) != NULL ||

@@ -75,6 +75,69 @@ static void other_runtimes_work(void **state)
     assert_all_freed(&use.inner);
 }
 
+/* A runtime that ends, and another one that begins in its first Free event. */
+struct ending {
+    void *objects[1000];
+    size_t count;
+    JsRuntimeHandle heir;
+    size_t inherited;
+};
+
+static bool begin_another(struct host *self, const struct host_event *event)
+{
+    struct ending *ending = self->context;
+
+    if (event->type != JsMemoryFree || ending->heir != NULL ||
+        JsCreateRuntime(JsRuntimeAttributeNone, NULL, &ending->heir) != JsNoError ||
+        jsrtmem_enter(ending->heir) != JsNoError) {
+        return true;
+    }
+    char *own = jsrtmem_alloc(ending->heir, 100000); /* in the block that went */
+    ending->inherited += own == NULL;
+    for (size_t i = 0; i < ending->count; i++) {
+        void *object = ending->objects[i];
+        ending->inherited += object != own && jsrtmem_realloc(ending->heir, object, 2000) != NULL;
+    }
+    ending->inherited += jsrtmem_leave(ending->heir) != JsNoError;
+    return true;
+}
+
+/* Its blocks go one by one. Where the first one becomes the other runtime's, which may have its arena where this one had its
+ * own, the others do not. */
+static void what_ends_leaves_no_object_to_others(void **state)
+{
+    struct host host;
+    struct ending ending = {.count = 0};
+    void *first[1000];
+    size_t count = 0;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+
+    (void)state;
+    first[count++] = new_object(runtime, 1000);
+    const size_t usage = usage_of(runtime);
+    while (usage_of(runtime) <= 3 * usage + KIB(256)) {
+        void *object = new_object(runtime, 1000);
+        if (usage_of(runtime) == usage) {
+            first[count++] = object;
+        } else {
+            ending.objects[ending.count++] = object;
+        }
+    }
+    while (count > 0) {
+        assert_ok(jsrtmem_free(first[--count]));
+    }
+    const size_t all = usage_of(runtime);
+    assert_ok(
+        JsCollectGarbage(runtime)); /* the first block goes: the arena moves to the newest one */
+    assert_true(usage_of(runtime) < all);
+    host_set_hook(&host, begin_another, &ending);
+    dispose(runtime);
+    assert_non_null(ending.heir);
+    assert_int_equal(ending.inherited, 0);
+    dispose(ending.heir);
+    assert_all_freed(&host);
+}
+
 /* What a hook found out, in its first Allocate event. */
 struct findings {
     bool done;
@@ -444,6 +507,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         UNIT_ROW("other runtimes", other_runtimes_work),
+        UNIT_ROW("a runtime that ends", what_ends_leaves_no_object_to_others),
         UNIT_ROW("contexts of other runtimes", contexts_of_other_runtimes_may_change),
         UNIT_ROW("callbacks within callbacks", callbacks_within_callbacks),
         UNIT_ROW("a callback that blocks", block_delays_only_its_own_runtime),
