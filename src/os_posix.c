@@ -208,7 +208,9 @@ bool jm_os_decommit(void *address, size_t size)
         return true;
     }
 #if defined(MADV_DONTNEED_LOCKED)
-    if (madvise(address, size, MADV_DONTNEED_LOCKED) == 0) {
+    /* EINVAL: the pages are locked. In no other case: an emulator that does not know the advice does nothing, and says
+     * that it did. */
+    if (errno == EINVAL && madvise(address, size, MADV_DONTNEED_LOCKED) == 0) {
         return true;
     }
 #endif

@@ -595,7 +595,7 @@ static void what_shrinks_to_little_becomes_small(void **state)
         assert_log(&rig, "A");
         assert_ptr_equal(resized(large, KIB(100)), large); /* not that little */
         assert_log(&rig, "F");
-        assert_ptr_equal(resized(large, KIB(300)), large);
+        large = resized(large, KIB(300)); /* in place, where the OS can */
         assert_log(&rig, "A");
         rig.refuse = way == VETO;
         rig_set_limit(&rig, way == LIMIT ? KIB(100) : JM_NO_LIMIT);
