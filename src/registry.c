@@ -158,6 +158,8 @@ static struct jm_slot *add_slot(enum jm_kind kind)
 struct jm_slot *jm_registry_take(enum jm_kind kind)
 {
     struct jm_slot *slot = pop_free(kind);
+    /* Who reads what is written to the slot from now on sees the tag that was retracted, too. */
+    atomic_thread_fence(memory_order_release);
     if (slot == NULL) {
         jm_lock_take(&registry.lock);
         slot = add_slot(kind);
