@@ -158,6 +158,9 @@ bool jm_heap_drain(struct jm_heap *heap);
 bool jm_heap_drain_much(struct jm_heap *heap);
 bool jm_heap_drain_all(struct jm_heap *heap);
 
+/* Marks everything, for a drain that is to look at all objects. */
+void jm_heap_mark_all(struct jm_heap *heap);
+
 /* What is live now, see jm_sweep_live. */
 struct jm_live jm_heap_live_any(const struct jm_heap *heap);
 

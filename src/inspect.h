@@ -42,11 +42,6 @@ static inline void jm_inspect_close(const void *address, size_t size)
     __asan_poison_memory_region(address, size);
 }
 
-static inline bool jm_inspect_is_closed(const void *address)
-{
-    return __asan_address_is_poisoned(address) != 0;
-}
-
 /* Objects may hold the only pointers to what libc's malloc gave: the search for leaks has to look there.
  * What is told here has to be taken back as it was told. */
 void jm_inspect_add_root(const void *address, size_t size);
@@ -85,13 +80,6 @@ JM_INLINE void jm_inspect_before_fork(void)
 
 JM_INLINE void jm_inspect_after_fork(void)
 {
-}
-
-/* Without a tool all is. */
-JM_INLINE bool jm_inspect_is_closed(const void *address)
-{
-    (void)address;
-    return true;
 }
 
 #endif

@@ -9,6 +9,8 @@
  *
  * A large object is marked in its block, then its bytes are counted in the heap, which is marked once they are much.
  *
+ * In a forked child, a thread that did not come along may have left out marks: a collect makes all of them.
+ *
  * All steps are sequentially consistent, so a mark that is found set already will still be followed.
  * Nothing is written into the object. A queued object holds its block as a live one does.
  *
@@ -19,10 +21,6 @@
  * thread reads and writes there is atomic.
  */
 #include "heap.h"
-
-/* Steps that a tool's mark on a queued object is waited for: it may never come, where a fork left its thread
- * behind or the free raced with a resize. */
-#define MARK_PATIENCE 100
 
 /* To find the large blocks that are queued, all are looked at. Where the heap has more than a few blocks, they wait until
  * they are this part of what it holds, or somebody asks for all. */
@@ -111,11 +109,13 @@ static bool is_much(const struct jm_heap *heap, size_t queued_bytes)
 static bool queue_large(struct jm_block *block, const void *pointer)
 {
     unsigned live = JM_LARGE_LIVE;
-    if (!is_large_object(block, pointer) ||
-        !atomic_compare_exchange_strong(&block->state, &live, JM_LARGE_QUEUED)) {
+    if (!is_large_object(block, pointer) || jm_load_relaxed(&block->state) != live) {
         return false;
     }
-    jm_inspect_close(pointer, jm_large_usable(block));
+    jm_inspect_close(pointer, jm_large_usable(block)); /* before anybody can have it again */
+    if (!atomic_compare_exchange_strong(&block->state, &live, JM_LARGE_QUEUED)) {
+        return false;
+    }
     struct jm_heap *heap = jm_heap_of_block(block);
     size_t bytes = jm_load_relaxed(&block->bytes);
     if (is_much(heap, atomic_fetch_add(&heap->queued_bytes, bytes) + bytes)) {
@@ -134,8 +134,8 @@ static bool queue_small(struct jm_block *block, jm_state *place, const void *poi
             return false;
         }
         code = jm_state_class(state);
+        jm_inspect_close(pointer, jm_class_bytes(code)); /* before anybody can have it again */
     } while (!atomic_compare_exchange_weak(place, &state, jm_queued_state(code)));
-    jm_inspect_close(pointer, jm_class_bytes(code));
     /* From here on the object keeps its block. Where two threads freed it, that may be another one than was
      * looked up before; and none, where the object has been taken in already. */
     block = jm_pagemap_block(pointer);
@@ -162,21 +162,10 @@ bool jm_heap_queue_free(struct jm_block *block, void *pointer)
     return place != NULL ? queue_small(block, place, pointer) : queue_large(block, pointer);
 }
 
-/* Waits until whoever queued an object has closed it: it must not be open again before. */
-static void await_closed(const void *object)
-{
-    unsigned steps = 0;
-    while (!jm_inspect_is_closed(object) && steps < MARK_PATIENCE) { /* untested: no tool */
-        jm_os_pause(steps++); /* untested: without a tool nobody waits */
-    }
-}
-
 /* Takes in an object that is queued. */
 static void take_in(struct jm_heap *heap, struct jm_block *block, size_t granule, unsigned code)
 {
-    void *object = jm_granule_address(block, granule);
-    await_closed(object);
-    jm_arena_push(heap->arena, &block->map[granule], object, code);
+    jm_arena_push(heap->arena, &block->map[granule], jm_granule_address(block, granule), code);
     jm_heap_note_change(heap);
     if (block->witness == granule) {
         block->has_witness = false;
@@ -260,7 +249,6 @@ static void drain_small(struct jm_heap *heap, struct jm_block *block)
 static void drain_large(struct jm_heap *heap, struct jm_block *block)
 {
     if (jm_load_seq_cst(&block->state) == JM_LARGE_QUEUED) {
-        await_closed(block->start);
         jm_store_relaxed(&block->state, JM_LARGE_NONE);
         jm_heap_note_empty(heap, block);
     }
@@ -290,6 +278,15 @@ bool jm_heap_drain(struct jm_heap *heap)
         drain_all_large(heap);
     }
     return true;
+}
+
+void jm_heap_mark_all(struct jm_heap *heap)
+{
+    struct jm_block *block = jm_load_relaxed(&heap->supply.small);
+    for (; block != NULL; block = jm_load_relaxed(&block->next)) {
+        atomic_fetch_or(&block->queued, UINT64_MAX);
+    }
+    atomic_fetch_or(&heap->queued, JM_TAKE_IN_SMALL | JM_TAKE_IN_LARGE);
 }
 
 bool jm_heap_drain_much(struct jm_heap *heap)

@@ -38,6 +38,11 @@ bool jm_thread_is_gone(jm_thread_id id)
            id != jm_load_relaxed(&threads.survivor);
 }
 
+bool jm_thread_is_forked(void)
+{
+    return jm_load_relaxed(&threads.forks) != 0;
+}
+
 void jm_thread_forked(void)
 {
     jm_add_owned(&threads.forks, 1);

@@ -232,6 +232,33 @@ static void what_is_unmapped_while_a_fork_comes_is_not_unmapped_again(void **sta
     assert_int_equal(orphan.unmapped, 1);
 }
 
+static int collect_in_child(void *runtime)
+{
+    size_t usage = 1;
+    CHILD_CHECK(JsCollectGarbage(runtime) == JsNoError);
+    CHILD_CHECK(JsGetRuntimeMemoryUsage(runtime, &usage) == JsNoError && usage == 0);
+    return 0;
+}
+
+/* A thread that had queued two objects, and came no further before it was left behind. */
+static void what_a_thread_left_unmarked_is_taken_in(void **state)
+{
+    JsRuntimeHandle runtime = new_runtime();
+
+    (void)state;
+    void *object = new_object(runtime, 100);
+    void *large = new_object(runtime, MIB(1));
+    const struct jm_block *block = jm_block_of(object);
+    jm_state *place = &block->map[jm_granule_of(block, object)];
+    jm_store_relaxed(place, jm_queued_state(jm_state_class(jm_load_relaxed(place))));
+    jm_store_relaxed(&jm_block_of(large)->state, JM_LARGE_QUEUED);
+    assert_int_equal(child_run(collect_in_child, runtime), 0);
+    size_t usage = usage_of(runtime);
+    assert_ok(JsCollectGarbage(runtime)); /* here the thread is there, and will mark them */
+    assert_int_equal(usage_of(runtime), usage);
+    dispose(runtime);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +267,7 @@ int main(void)
         cmocka_unit_test(quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind),
         cmocka_unit_test(forks_while_slots_are_added_lose_none),
         cmocka_unit_test(what_is_unmapped_while_a_fork_comes_is_not_unmapped_again),
+        cmocka_unit_test(what_a_thread_left_unmarked_is_taken_in),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }
