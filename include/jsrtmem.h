@@ -307,8 +307,8 @@ typedef struct jsrtmem_stats {
 /**
  * @brief Reads the statistics of a runtime.
  *
- * Other threads that resize or give back large objects may wait for parts of the count of what is
- * live. JsGetRuntimeMemoryUsage is for those who ask often.
+ * While a part of what is live is counted, what other threads give back of large objects waits for
+ * it, up to 32 MiB; beyond that they wait. JsGetRuntimeMemoryUsage is for those who ask often.
  *
  * @param runtime the runtime.
  * @param stats receives them; struct_size must be set.

@@ -325,6 +325,9 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
     return false;
 }
 
+/* Readers of a block are waited for so long before it is moved, some milliseconds; then it is copied. */
+#define MOVE_PATIENCE 110
+
 /* Moves a block to a larger place. False: it is where it was. */
 static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t size)
 {
@@ -335,9 +338,11 @@ static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t 
     }
     unlink_block(supply, block); /* for a fork in between: its child cannot know where it is */
     unregister_block(block);
-    jm_pagemap_wait();
-    jm_inspect_open(block->start, block->extent.size); /* others may get these addresses */
-    char *moved = jm_os_move(block->start, block->extent.size, size);
+    char *moved = NULL;
+    if (jm_pagemap_wait(MOVE_PATIENCE)) {
+        jm_inspect_open(block->start, block->extent.size); /* others may get these addresses */
+        moved = jm_os_move(block->start, block->extent.size, size);
+    }
     if (moved != NULL) {
         block->start = moved;
         set_extent(block, (struct jm_os_extent){moved, size});

@@ -136,12 +136,16 @@ uint32_t jm_pagemap_advance(void)
     return jm_load_seq_cst(&jm_pagemap_epoch);
 }
 
-void jm_pagemap_wait(void)
+bool jm_pagemap_wait(unsigned patience)
 {
     uint32_t since = jm_pagemap_since();
     for (unsigned attempt = 0; !jm_pagemap_is_over(since, jm_pagemap_advance()); attempt++) {
+        if (attempt == patience) {
+            return false;
+        }
         jm_os_pause(attempt);
     }
+    return true;
 }
 
 void jm_pagemap_before_fork(void)

@@ -722,6 +722,25 @@ static void a_large_object_that_the_os_cannot_move_is_copied(void **state)
     free_object(copy);
 }
 
+/* Nor is a reader waited for that does not go on, as where it has lost its processor. */
+static void a_large_object_that_somebody_reads_is_copied(void **state)
+{
+    (void)state;
+    unsigned char *object = rig_alloc(&rig, MIB(1));
+    pattern_fill(object, MIB(1), 4);
+    rig_forget(&rig);
+    fake_os_refuse(FAKE_EXTEND, 1, true, ENOMEM);
+    _Atomic(uint32_t) *readers = jm_pagemap_enter();
+    unsigned char *copy = resized(object, MIB(2));
+    jm_pagemap_leave(readers);
+    fake_os_reset();
+    assert_ptr_not_equal(copy, object);
+    assert_log(&rig, "AXA");
+    assert_true(pattern_holds(copy, MIB(1), 4));
+    free_object(copy);
+    jm_heap_tidy(HEAP);
+}
+
 /* Room is made for what is missing, not for the whole object. */
 static void an_empty_block_stays_where_growth_fits_beside_it(void **state)
 {
@@ -1370,6 +1389,7 @@ int main(void)
         HEAP_TEST(a_large_object_has_what_was_asked_for),
         HEAP_TEST(sizes_that_no_block_can_have_are_refused_unasked),
         HEAP_TEST(a_large_object_that_the_os_cannot_move_is_copied),
+        HEAP_TEST(a_large_object_that_somebody_reads_is_copied),
         HEAP_TEST(an_empty_block_stays_where_growth_fits_beside_it),
         HEAP_TEST(a_refused_resize_leaves_the_object),
         HEAP_TEST(an_object_freed_while_it_is_resized_is_an_error),
