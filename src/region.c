@@ -27,8 +27,8 @@ struct jm_region jm_region = {.base = JM_NO_REGION};
 
 /*
  * Process state, under the lock: what was given back lies in one list per order. A stretch is split where a smaller one
- * is needed. Halves are joined where the region has no more, and not again before enough came back: that is a walk over
- * all that is listed.
+ * is needed. Where no list has one, halves are joined before more of the region is used, which stays committed, and its
+ * tables resident; but not again before enough came back: that is a walk over all that is listed.
  */
 static struct {
     struct jm_lock lock;
@@ -225,8 +225,7 @@ static char *find(unsigned order)
         larger++;
     }
     if (larger == SIZES) {
-        char *address = cut(order);
-        return address == NULL && join() ? find(order) : address;
+        return join() ? find(order) : cut(order);
     }
     char *address = pop(larger);
     while (larger > order) {

@@ -247,6 +247,31 @@ static bool has_lot(void)
 }
 
 /* Every `step`th piece from `first` on, neighbours not after each other. */
+/* What was small serves large before more of the region is used. */
+static void what_is_joined_serves_first(void **state)
+{
+    enum { CROWD = 4000 };
+    static char *crowd[CROWD];
+    char *highest = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < CROWD; i++) {
+        crowd[i] = take(smallest());
+        highest = crowd[i] > highest ? crowd[i] : highest;
+    }
+    for (size_t i = 0; i < CROWD; i++) {
+        give(crowd[i], smallest());
+    }
+    char *large[CROWD * KIB(16) / LARGEST - 1];
+    for (size_t i = 0; i < COUNT_OF(large); i++) {
+        large[i] = take(LARGEST);
+        assert_true(large[i] < highest);
+    }
+    for (size_t i = 0; i < COUNT_OF(large); i++) {
+        give(large[i], LARGEST);
+    }
+}
+
 static void give_pieces(char *lot, size_t first, size_t step)
 {
     const size_t count = LARGEST / smallest() / step;
@@ -341,6 +366,7 @@ int main(void)
         cmocka_unit_test(
             many_stretches_are_one_mapping), /* first: of the others some commit more */
 #endif
+        cmocka_unit_test(what_is_joined_serves_first),
         cmocka_unit_test(neighbours_in_time_are_far_apart),
         cmocka_unit_test(a_lot_is_used_up),
         cmocka_unit_test(neighbours_are_cleared_together),
