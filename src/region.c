@@ -35,7 +35,7 @@ static struct {
     char *free[SIZES + 1];    /* by order; the last list: NO_ORDER's */
     size_t listed;            /* stretches, in all lists */
     size_t given;             /* stretches, since halves were joined */
-    bool has_lot[APART_BITS]; /* by order: one was spread */
+    bool has_lot[APART_BITS]; /* by order: one was spread since then */
     size_t used;              /* bytes from `base` on that were taken once */
     _Atomic(size_t) metadata;
     _Atomic(bool) is_short; /* there was none when one was asked for last */
@@ -118,7 +118,11 @@ static bool join(void)
     for (unsigned order = 0; order + 1 < SIZES; order++) {
         join_halves(order);
     }
-    return stretches.listed < listed;
+    bool has_joined = stretches.listed < listed;
+    for (unsigned order = 0; has_joined && order < APART_BITS; order++) {
+        stretches.has_lot[order] = false; /* it may be whole again */
+    }
+    return has_joined;
 }
 
 void jm_region_init(void)
