@@ -469,6 +469,32 @@ static void a_list_ends_where_a_link_leads_nowhere(void **state)
     held_count = 0;
 }
 
+/* Nor where it leads to what is free in another heap. */
+static void a_list_ends_where_a_link_leads_to_another_heap(void **state)
+{
+    static struct rig other;
+    (void)state;
+    rig_make(&other);
+    void *first = rig_alloc(&rig, 64);
+    struct jm_link *theirs = rig_alloc(&other, 64);
+    void *kept = rig_alloc(&other, 64);
+    if (!jm_region_holds(theirs)) {
+        rig_drop(&other);
+        skip();
+    }
+    assert_true(jm_heap_free(&other.heap, theirs));
+    assert_true(jm_heap_free(HEAP, first));
+    jm_arena_list_last(HEAP->arena);
+    void *link = theirs;
+    poke(first, &link, sizeof link);
+    assert_ptr_equal(jm_arena_pop(HEAP->arena, 4), first);
+    assert_null(jm_arena_pop(HEAP->arena, 4));
+    assert_ptr_not_equal(rig_alloc(&rig, 64), (void *)theirs);
+    assert_int_equal(assert_heap(&other.heap, HEAP_LISTS).live_objects, 1);
+    assert_non_null(kept);
+    rig_drop(&other);
+}
+
 /* ---- What was freed last ---- */
 
 static void what_was_freed_last_is_listed_by_the_next_free(void **state)
@@ -594,21 +620,25 @@ static void links_to_a_closed_block_lead_nowhere(void **state)
 /* The same, while the address is taken again: by another heap, or by this one. */
 static void a_closed_block_may_come_back(void **state)
 {
+    size_t came_back = 0;
+
     (void)state;
     jm_reserve_set_limit(MIB(8));
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct random random = random_seeded(seed);
         for (int round = 0; round < 8; round++) {
+            size_t kept = jm_reserve_bytes();
             while (held_count < 900) {
-                (void)hold(rig_alloc(&rig, 16 + 16 * random_below(&random, 40)));
+                (void)hold(rig_alloc(&rig, 16 + 64 * random_below(&random, 40)));
             }
+            came_back += round == 0 ? 0 : kept - jm_reserve_bytes();
             for (size_t i = held_count; i-- > 0;) {
-                bool low = (uintptr_t)held[i].bytes / JM_UNIT % 2 == (uint64_t)round % 2;
+                bool low = (uintptr_t)held[i].bytes / KIB(128) % 2 == (uint64_t)round % 2;
                 if (low || random_chance(&random, 30)) {
                     free_held(i); /* whole blocks, and parts of others */
                 }
             }
-            jm_heap_collect(HEAP);
+            jm_heap_tidy(HEAP);
             (void)assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
             assert_all_held();
         }
@@ -616,6 +646,7 @@ static void a_closed_block_may_come_back(void **state)
         jm_heap_collect(HEAP);
         assert_int_equal(rig_usage(&rig), 0);
     }
+    assert_true(came_back > 0);
     jm_reserve_set_limit(0);
 }
 
@@ -651,6 +682,7 @@ int main(void)
         ARENA_TEST(an_object_shrinks_into_the_span_behind_it_only),
         ARENA_TEST(scribbled_links_heal),
         ARENA_TEST(a_list_ends_where_a_link_leads_nowhere),
+        ARENA_TEST(a_list_ends_where_a_link_leads_to_another_heap),
         ARENA_TEST(what_was_freed_last_is_listed_by_the_next_free),
         ARENA_TEST(what_was_freed_last_is_not_handed_out_however_a_link_leads_there),
         ARENA_TEST(what_was_freed_last_may_go_with_its_block),

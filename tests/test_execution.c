@@ -109,6 +109,17 @@ static void disable_and_enable_set_the_flag(void **state)
     dispose(runtime);
 }
 
+static void a_new_runtime_is_enabled_whatever_the_last_one_was(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        JsRuntimeHandle runtime = new_runtime_with(INTERRUPTIBLE);
+        assert_false(is_disabled(runtime));
+        assert_ok(JsDisableRuntimeExecution(runtime));
+        dispose(runtime);
+    }
+}
+
 static void disable_works_from_any_thread(void **state)
 {
     worker *other = worker_start();
@@ -177,6 +188,7 @@ int main(void)
         UNIT_ROW("JsIdle", idle_gives_empty_blocks_back),
         UNIT_ROW("JsDisableRuntimeExecution: no attribute", disable_needs_the_attribute),
         UNIT_ROW("JsDisableRuntimeExecution", disable_and_enable_set_the_flag),
+        UNIT_ROW("execution anew", a_new_runtime_is_enabled_whatever_the_last_one_was),
         UNIT_ROW("JsDisableRuntimeExecution: any thread", disable_works_from_any_thread),
         UNIT_ROW("JsEnableRuntimeExecution: no attribute",
                  enable_without_the_attribute_works_even_while_current_elsewhere),

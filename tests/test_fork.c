@@ -325,6 +325,7 @@ static int dispose_and_set_anew(void *argument)
     CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsNoError);
     CHILD_CHECK(JsSetRuntimeBeforeCollectCallback(runtime, NULL, count_collection) == JsNoError);
     CHILD_CHECK(JsCollectGarbage(runtime) == JsNoError && collections == 1);
+    CHILD_CHECK(JsSetRuntimeBeforeCollectCallback(runtime, NULL, NULL) == JsNoError);
     CHILD_CHECK(JsDisposeRuntime(runtime) == JsNoError);
     return use_new_runtime();
 }

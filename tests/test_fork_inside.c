@@ -131,6 +131,42 @@ static void quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind(void **st
     worker_stop(other);
 }
 
+static _Atomic(uint32_t) *reader;
+
+static void enter(void *unused)
+{
+    (void)unused;
+    (void)jm_thread_ready();
+    reader = jm_pagemap_enter();
+}
+
+static void leave(void *unused)
+{
+    (void)unused;
+    jm_pagemap_leave(reader);
+}
+
+static int wait_in_child(void *unused)
+{
+    (void)unused;
+    CHILD_CHECK(jm_pagemap_is_quiet());
+    CHILD_CHECK(jm_pagemap_wait(110));
+    return 0;
+}
+
+static void a_child_does_not_wait_for_readers_that_a_fork_left_behind(void **state)
+{
+    worker *other = worker_start();
+
+    (void)state;
+    worker_run(other, enter, NULL);
+    assert_int_equal(child_run(wait_in_child, NULL), 0);
+    assert_false(jm_pagemap_is_quiet());
+    worker_run(other, leave, NULL);
+    assert_true(jm_pagemap_is_quiet());
+    worker_stop(other);
+}
+
 /* Threads that need new slots all the time: most forks find one of them with the lock for that. */
 #define FORKS 50
 #define NEW_SLOTS 400000
@@ -265,6 +301,7 @@ int main(void)
         cmocka_unit_test(a_forked_child_knows_who_is_gone),
         cmocka_unit_test(a_forked_child_takes_over_a_lock),
         cmocka_unit_test(quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind),
+        cmocka_unit_test(a_child_does_not_wait_for_readers_that_a_fork_left_behind),
         cmocka_unit_test(forks_while_slots_are_added_lose_none),
         cmocka_unit_test(what_is_unmapped_while_a_fork_comes_is_not_unmapped_again),
         cmocka_unit_test(what_a_thread_left_unmarked_is_taken_in),

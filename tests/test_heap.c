@@ -349,6 +349,26 @@ static void each_use_asks_again_for_one_block(void **state)
     assert_false(HEAP->untidy);
 }
 
+/* One refusal does not end a collect: what went after it may have made room. */
+static void a_collect_asks_again_within_itself(void **state)
+{
+    void *large[8];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(large); i++) {
+        large[i] = rig_alloc(&rig, MIB(40));
+    }
+    for (size_t i = 0; i < COUNT_OF(large); i++) {
+        assert_true(jm_heap_free(HEAP, large[i]));
+    }
+    /* The last of them is refused, when no other goes after it. */
+    fake_os_refuse(FAKE_RETURN, COUNT_OF(large), false, ENOMEM);
+    jm_heap_collect(HEAP);
+    assert_int_equal(fake_os_refused(), 1);
+    assert_int_equal(check().large_blocks, 0);
+    assert_false(HEAP->untidy);
+}
+
 static void idle_is_asked_again_for_what_the_os_did_not_take(void **state)
 {
     JsRuntimeHandle runtime = NULL;
@@ -675,6 +695,52 @@ static void a_large_object_has_what_was_asked_for(void **state)
     }
     jm_heap_collect(HEAP);
     assert_int_equal(rig_usage(&rig), 0);
+}
+
+/* Of any size, not of powers of two alone. */
+static void a_large_block_is_an_eighth_larger_at_most(void **state)
+{
+    (void)state;
+    for (size_t size = JM_SMALL_MAX + 1; size < MIB(6); size += 12345) {
+        void *object = rig_alloc(&rig, size);
+        require(rig_usage(&rig) <= size + size / 8 + JM_PAD + jm_os_page_size(), "%zu of %zu", size,
+                rig_usage(&rig));
+        free_object(object);
+        jm_heap_tidy(HEAP);
+    }
+}
+
+/* The limit has to have room for what is added alone. */
+static void what_grows_has_its_eighth_where_the_limit_allows_it(void **state)
+{
+    (void)state;
+    void *object = rig_alloc(&rig, MIB(4));
+    rig_set_limit(&rig, rig_usage(&rig) + MIB(1));
+    object = resized(object, jm_heap_usable(HEAP, object) + 1);
+    assert_true(jm_heap_usable(HEAP, object) >= MIB(4) + KIB(512));
+    free_object(object);
+}
+
+static void *too_large, *shrunk;
+static void shrink_inside(struct rig *self, unsigned event)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    (void)event;
+    self->inside = NULL;
+    jm_thread.refusal.requested = 77;
+    shrunk = jm_heap_resize(HEAP, too_large, 100, &verdict);
+}
+
+static void what_shrinks_inside_a_callback_is_no_refusal(void **state)
+{
+    (void)state;
+    too_large = rig_alloc(&rig, KIB(300));
+    rig.inside = shrink_inside;
+    void *asked = rig_alloc(&rig, MIB(1));
+    assert_ptr_equal(shrunk, too_large);
+    assert_int_equal(jm_thread.refusal.requested, 77);
+    free_object(shrunk);
+    free_object(asked);
 }
 
 static void sizes_that_no_block_can_have_are_refused_unasked(void **state)
@@ -1378,6 +1444,10 @@ int main(void)
         HEAP_TEST(the_walk_sees_each_damage),
         HEAP_TEST(one_refusal_of_the_os_keeps_one_block),
         HEAP_TEST(each_use_asks_again_for_one_block),
+        HEAP_TEST(a_large_block_is_an_eighth_larger_at_most),
+        HEAP_TEST(what_grows_has_its_eighth_where_the_limit_allows_it),
+        HEAP_TEST(what_shrinks_inside_a_callback_is_no_refusal),
+        HEAP_TEST(a_collect_asks_again_within_itself),
         HEAP_TEST(idle_is_asked_again_for_what_the_os_did_not_take),
         HEAP_TEST(what_moves_leaves_no_second_empty_block),
         HEAP_TEST(what_would_leave_a_second_empty_block_is_not_moved_here),

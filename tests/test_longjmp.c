@@ -495,6 +495,58 @@ static void abandon_makes_the_runtime_usable_from_any_depth(void **state)
     }
 }
 
+static void CHAKRA_CALLBACK note_collect(void *state)
+{
+    (void)state;
+}
+
+/* Also where the runtime has a before-collect callback too. */
+static void abandon_finds_the_callback_that_was_left(void **state)
+{
+    (void)state;
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+    struct escape escape = {.type = JsMemoryAllocate};
+    struct request request = {runtime, MIB(1), NULL};
+    struct abandoned use = {.runtime = runtime, .abandon = true};
+
+    use.to_free = new_object(runtime, MIB(2));
+    assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, note_collect));
+    host_set_hook(&host, leave_by_longjmp, &escape);
+    assert_true(is_left(do_alloc, &request));
+    call_far_below(use_far_below, &use);
+    assert_ok(use.abandoned);
+    assert_ok(use.collected);
+    assert_ok(use.freed);
+    assert_non_null(use.object);
+    check_works(&host, runtime);
+    end(&host, runtime);
+}
+
+/* What is freed then goes with the next dispose, and tells nobody before. */
+static void frees_after_a_dispose_that_was_left_give_nothing_back(void **state)
+{
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+    struct escape escape = {.type = JsMemoryFree};
+    struct request request = {runtime, 0, NULL};
+    void *objects[4];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = new_object(runtime, MIB(1));
+    }
+    host_set_hook(&host, leave_by_longjmp, &escape);
+    assert_true(is_left(do_dispose, &request));
+    size_t events = host.count;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        (void)jsrtmem_free(objects[i]);
+    }
+    assert_int_equal(host.count, events);
+    assert_ok(JsDisposeRuntime(runtime));
+    assert_all_freed(&host);
+}
+
 /* One after the other, from one frame: where a build that does not optimise looks from deeper than the host was called. */
 static __attribute__((noinline)) bool is_left_before(body function, void *argument, body next,
                                                      void *next_argument)
@@ -776,6 +828,9 @@ int main(void)
         UNIT_ROW("dispose left, then frees", objects_of_a_dispose_that_was_left_can_be_freed),
         UNIT_ROW("dispose left at every event", dispose_left_at_every_event_is_finished_in_the_end),
         UNIT_ROW("jsrtmem_abandon", abandon_makes_the_runtime_usable_from_any_depth),
+        UNIT_ROW("jsrtmem_abandon: two callbacks", abandon_finds_the_callback_that_was_left),
+        UNIT_ROW("dispose left, frees and events",
+                 frees_after_a_dispose_that_was_left_give_nothing_back),
         UNIT_ROW("seen from the same frame", a_call_from_the_same_frame_sees_it),
         UNIT_ROW("until it is seen", until_it_is_seen_calls_lose_nothing),
         UNIT_ROW("jsrtmem_abandon: nothing was left", abandon_without_a_callback_left_does_nothing),

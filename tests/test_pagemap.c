@@ -319,6 +319,25 @@ static void it_is_quiet_where_nobody_reads(void **state)
     (void)jm_pagemap_wait(UINT_MAX); /* at once */
 }
 
+/* Whichever thread it is. */
+static void readers_of_every_stripe_are_seen(void **state)
+{
+    jm_thread_id own = jm_thread.id;
+
+    (void)state;
+    for (unsigned i = 0; i < JM_READER_STRIPES; i++) {
+        jm_thread.id = own + i; /* as if this were another thread */
+        _Atomic(uint32_t) *reader = jm_pagemap_enter();
+        uint32_t since = jm_pagemap_since();
+        assert_false(jm_pagemap_is_quiet());
+        assert_false(jm_pagemap_is_over(since, jm_pagemap_advance()));
+        assert_false(jm_pagemap_is_over(since, jm_pagemap_advance()));
+        jm_pagemap_leave(reader);
+        assert_true(jm_pagemap_is_over(since, jm_pagemap_advance()));
+    }
+    jm_thread.id = own;
+}
+
 /* A page that is taken away while a reader may be in it: the reader would see the poison. */
 static struct {
     uintptr_t address;
@@ -389,6 +408,7 @@ int main(void)
         cmocka_unit_test(later_readers_do_not_hold_up_an_earlier_epoch),
         cmocka_unit_test(epochs_go_round),
         cmocka_unit_test(it_is_quiet_where_nobody_reads),
+        cmocka_unit_test(readers_of_every_stripe_are_seen),
         cmocka_unit_test(nothing_is_taken_from_under_a_reader),
     };
     return cmocka_run_group_tests(tests, start, NULL);

@@ -169,6 +169,20 @@ static void stretches_are_aligned_disjoint_and_zero(void **state)
     assert_int_equal(jm_region_metadata(), metadata);
 }
 
+/* A header, a byte for every 16, and two pointers a unit. */
+static void the_tables_count(void **state)
+{
+    (void)state;
+    for (size_t size = smallest(); size <= LARGEST; size *= 2) {
+        size_t before = jm_region_metadata();
+        char *address = take(size);
+        assert_int_equal(jm_region_metadata() - before,
+                         JM_HEAD_SIZE + size / 16 + size / JM_UNIT * 2 * sizeof(void *));
+        give(address, size);
+        assert_int_equal(jm_region_metadata(), before);
+    }
+}
+
 static void a_refusal_loses_nothing(void **state)
 {
     const size_t size = smallest();
@@ -371,6 +385,7 @@ int main(void)
         cmocka_unit_test(a_lot_is_used_up),
         cmocka_unit_test(neighbours_are_cleared_together),
         cmocka_unit_test(stretches_are_aligned_disjoint_and_zero),
+        cmocka_unit_test(the_tables_count),
         cmocka_unit_test(a_refusal_loses_nothing),
         cmocka_unit_test(what_the_other_tests_cut_up_is_joined),
         cmocka_unit_test(what_came_back_in_pieces_is_joined),

@@ -697,6 +697,60 @@ static void a_tenants_large_blocks_go_with_it(void **state)
     assert_bytes(0);
 }
 
+/* What was given back first goes first. */
+static void which_large_blocks_go(void **state)
+{
+    const size_t size = KIB(512);
+    struct jm_block *given[8];
+
+    (void)state;
+    jm_reserve_set_limit(8 * size);
+    for (size_t i = 0; i < 8; i++) {
+        given[i] = give_spare(size);
+    }
+    struct jm_block *latest = give_spare(size);
+    assert_ptr_equal(take_spare(size), latest);
+    for (size_t i = 8; i-- > 1;) {
+        assert_ptr_equal(take_spare(size), given[i]);
+        unmap(given[i]);
+    }
+    unmap(latest);
+    assert_null(take_spare(size));
+}
+
+static void for_most_of_the_bound_no_others_go(void **state)
+{
+    const size_t size = KIB(64);
+
+    (void)state;
+    jm_reserve_set_limit(24 * size);
+    for (size_t i = 0; i < 24; i++) {
+        give(size);
+    }
+    assert_true(jm_reserve_give(new_spare(13 * size), false));
+    assert_bytes(24 * size);
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 1); /* itself */
+    assert_true(jm_reserve_give(new_spare(12 * size), false));
+    assert_bytes(24 * size);
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 1 + 12);
+}
+
+/* Also what was chosen to go and is there still. */
+static void of_a_tenants_large_blocks_those_go_that_are_about_to(void **state)
+{
+    const size_t size = KIB(128);
+
+    (void)state;
+    jm_reserve_set_limit(32 * size);
+    for (size_t i = 0; i < 32; i++) {
+        (void)give_spare(size);
+    }
+    give(size); /* four are chosen, one of them goes */
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 1);
+    jm_reserve_drop_large(&taker);
+    assert_bytes(size);
+}
+
 static void give_of(const struct jm_supply *tenant, size_t size)
 {
     struct jm_block *block = new_block(size);
@@ -1293,6 +1347,9 @@ int main(int argc, char **argv)
         RESERVE_TEST(large_blocks_that_are_not_worth_it_go_to_the_os),
         RESERVE_TEST(large_blocks_go_first),
         RESERVE_TEST(the_oldest_large_blocks_go),
+        RESERVE_TEST(which_large_blocks_go),
+        RESERVE_TEST(for_most_of_the_bound_no_others_go),
+        RESERVE_TEST(of_a_tenants_large_blocks_those_go_that_are_about_to),
         RESERVE_TEST(a_tenants_large_blocks_go_with_it),
         RESERVE_TEST(what_a_tenant_collects_goes_to_the_os),
         RESERVE_TEST(what_the_os_does_not_take_stays_with_the_giver),

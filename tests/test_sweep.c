@@ -222,6 +222,39 @@ static void sweeps_in_vain_become_fewer(void **state)
     assert_int_equal(HEAP->arena == NULL ? 0 : HEAP->arena->vain[3], 0);
 }
 
+/* Once there is room, and after a collect, requests of the size are swept for as before. */
+static void room_ends_the_doubt(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    for (int collects = 0; collects <= 1; collects++) {
+        for (size_t i = 0; i < 20000; i++) {
+            many[i] = rig_alloc(&rig, 256);
+        }
+        rig_set_limit(&rig, rig_usage(&rig));
+        for (size_t round = 0; round < 3000; round++) {
+            assert_null(jm_heap_alloc(HEAP, MIB(2), &verdict));
+            assert_true(jm_heap_free(HEAP, many[round]));
+            many[round] = jm_heap_alloc(HEAP, 256, &verdict);
+        }
+        assert_true(HEAP->arena->vain[3] > 0);
+        if (collects) {
+            jm_heap_collect(HEAP);
+        } else {
+            for (size_t i = 1; i < 20000; i++) { /* one stays, and the arena with it */
+                assert_true(jm_heap_free(HEAP, many[i]));
+            }
+            void *large = jm_heap_alloc(HEAP, MIB(2), &verdict);
+            assert_non_null(large);
+        }
+        assert_non_null(HEAP->arena);
+        assert_int_equal(HEAP->arena->vain[3], 0);
+        rig_set_limit(&rig, JM_NO_LIMIT);
+        jm_heap_release_all(HEAP);
+    }
+}
+
 /* What is held already serves, however low the limit is, and whatever larger requests were refused before. */
 static void a_limit_below_a_request_leaves_it_what_is_free(void **state)
 {
@@ -588,6 +621,7 @@ int main(void)
         SWEEP_TEST(bad_links_do_not_keep_their_block),
         SWEEP_TEST(room_made_object_by_object_costs_few_sweeps),
         SWEEP_TEST(sweeps_in_vain_become_fewer),
+        SWEEP_TEST(room_ends_the_doubt),
         SWEEP_TEST(a_limit_below_a_request_leaves_it_what_is_free),
         SWEEP_TEST(in_a_small_heap_every_request_is_looked_for),
         SWEEP_TEST(blocks_that_come_and_go_cost_few_sweeps),

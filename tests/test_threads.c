@@ -232,6 +232,52 @@ static void of_few_large_objects_one_is_taken_in_by_the_next_use(void **state)
     worker_stop(other);
 }
 
+/* Where there are many, a collect takes in what is little. */
+static void a_collect_takes_in_what_is_little(void **state)
+{
+    enum { OBJECTS = 100 };
+    void *objects[OBJECTS];
+    JsRuntimeHandle runtime = new_runtime();
+    worker *other = worker_start();
+
+    (void)state;
+    assert_ok(jsrtmem_enter(runtime));
+    for (int i = 0; i < OBJECTS; i++) {
+        objects[i] = new_object(runtime, MIB(1));
+    }
+    size_t usage = usage_of(runtime);
+    worker_run(other, free_object, objects[0]);
+    assert_ok(jsrtmem_free(objects[1]));
+    assert_true(usage_of(runtime) > usage - 2 * MIB(1)); /* not for one of a hundred */
+    assert_ok(JsCollectGarbage(runtime));
+    assert_true(usage_of(runtime) < usage - 2 * MIB(1));
+    assert_ok(jsrtmem_leave(runtime));
+    dispose(runtime);
+    worker_stop(other);
+}
+
+/* From 64 on. */
+static void of_sixty_large_objects_one_is_taken_in_by_the_next_use(void **state)
+{
+    enum { OBJECTS = 60 };
+    void *objects[OBJECTS];
+    JsRuntimeHandle runtime = new_runtime();
+    worker *other = worker_start();
+
+    (void)state;
+    assert_ok(jsrtmem_enter(runtime));
+    for (int i = 0; i < OBJECTS; i++) {
+        objects[i] = new_object(runtime, MIB(1));
+    }
+    size_t usage = usage_of(runtime);
+    worker_run(other, free_object, objects[0]);
+    assert_ok(jsrtmem_free(objects[1]));
+    assert_true(usage_of(runtime) < usage - 2 * MIB(1));
+    assert_ok(jsrtmem_leave(runtime));
+    dispose(runtime);
+    worker_stop(other);
+}
+
 /* What was little when it was queued may be much once the owner has freed most of the rest. */
 static void what_is_much_by_now_is_taken_in(void **state)
 {
@@ -725,6 +771,8 @@ int main(void)
         cmocka_unit_test(thread_exit_takes_queued_frees_along),
         cmocka_unit_test(large_objects_that_others_free_are_taken_in),
         cmocka_unit_test(of_few_large_objects_one_is_taken_in_by_the_next_use),
+        cmocka_unit_test(a_collect_takes_in_what_is_little),
+        cmocka_unit_test(of_sixty_large_objects_one_is_taken_in_by_the_next_use),
         cmocka_unit_test(what_is_much_by_now_is_taken_in),
         cmocka_unit_test(blocks_that_others_empty_go),
         cmocka_unit_test(several_threads_call_without_entering),
