@@ -6,9 +6,7 @@
 #define CHUNK_SLOTS ((size_t)1 << JM_CHUNK_BITS)
 #define TAG_MASK ((uint32_t)(((uint64_t)1 << (JM_GENERATION_BITS + 1)) - 1))
 #define HUGE_PAGE ((size_t)2 << 20)
-
-/* The first chunk is opened in steps of so many slots: hosts of a few runtimes do not need it all. */
-#define STEP_SLOTS ((size_t)1 << 10)
+#define GROUP ((size_t)8) /* chunks */
 
 struct jm_table jm_tables[JM_KINDS];
 struct jm_secret jm_secret;
@@ -105,36 +103,43 @@ static struct jm_slot *pop_free(enum jm_kind kind)
     return slot;
 }
 
-/* Where huge pages would fill it, it begins at one. NULL: the OS refused. */
-static char *reserve_chunk(size_t size)
+/* Memory for some chunks. NULL: the OS refused. */
+static char *map_chunks(size_t size)
 {
     const size_t alignment = size % HUGE_PAGE == 0 ? HUGE_PAGE : jm_os_page_size();
-    char *space = jm_guard_reserve(size + alignment - jm_os_page_size());
-    return space == NULL ? NULL : (char *)jm_align_up((uintptr_t)space, alignment);
+    const size_t space = size + alignment - jm_os_page_size();
+    char *start = jm_guard_reserve(space);
+    if (start == NULL) {
+        return NULL;
+    }
+    char *chunks = (char *)jm_align_up((uintptr_t)start, alignment);
+    if (!jm_os_commit(chunks, size)) {
+        jm_guard_discard(start, space);
+        return NULL;
+    }
+    return chunks;
 }
 
-/* Opens what the next slot lies in, if that is a new chunk or step of the first one. False: the OS refused. */
-static bool open_for(enum jm_kind kind, size_t index)
+/* Makes sure that a chunk is there. Hosts of a few runtimes do not need all of the first; of many, so many chunks come at
+ * once that those of runtimes fill a huge page. False: the OS refused. */
+static bool ensure_chunk(enum jm_kind kind, size_t chunk)
 {
-    _Atomic(char *) *chunk = &jm_tables[kind].chunks[index >> JM_CHUNK_BITS];
-    const size_t slots = index < CHUNK_SLOTS ? STEP_SLOTS : CHUNK_SLOTS;
-    if (index % slots != 0) {
+    struct jm_table *table = &jm_tables[kind];
+    if (jm_load_relaxed(&table->chunks[chunk]) != NULL) {
         return true;
     }
-    const size_t size = jm_align_up(slots * jm_slot_sizes[kind], jm_os_page_size());
-    if (jm_load_relaxed(chunk) == NULL) {
-        char *memory = reserve_chunk(CHUNK_SLOTS / slots * size);
-        if (memory == NULL) {
-            return false;
-        }
-        jm_store_relaxed(chunk, memory);
-    }
-    char *start = jm_load_relaxed(chunk) + index % CHUNK_SLOTS / slots * size;
-    if (!jm_os_commit(start, size)) {
+    const size_t count = chunk <= GROUP || chunk + GROUP > JM_MAX_CHUNKS ? 1 : GROUP;
+    const size_t stride = CHUNK_SLOTS * jm_slot_sizes[kind];
+    const size_t size = jm_align_up(count * stride, jm_os_page_size());
+    char *memory = map_chunks(size);
+    if (memory == NULL) {
         return false;
     }
-    if (index > 0) {
-        jm_os_populate(start, size);
+    if (chunk > 0) {
+        jm_os_populate(memory, size);
+    }
+    for (size_t i = 0; i < count; i++) {
+        jm_store_relaxed(&table->chunks[chunk + i], memory + i * stride);
     }
     jm_add_owned(&registry.metadata, size);
     return true;
@@ -145,7 +150,8 @@ static struct jm_slot *add_slot(enum jm_kind kind)
 {
     struct jm_table *table = &jm_tables[kind];
     size_t index = jm_load_relaxed(&table->count);
-    if (index == JM_MAX_CHUNKS * CHUNK_SLOTS || !open_for(kind, index)) {
+    size_t chunk = index >> JM_CHUNK_BITS;
+    if (chunk == JM_MAX_CHUNKS || !ensure_chunk(kind, chunk)) {
         return NULL;
     }
     struct jm_slot *slot = slot_at(kind, index);

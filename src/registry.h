@@ -31,10 +31,9 @@
 #endif
 static_assert(JM_INDEX_BITS + 1 + JM_GENERATION_BITS == sizeof(uintptr_t) * 8, "all bits count");
 
-/* A chunk of runtimes, of 256 bytes each where pointers have 64 bits, fills a huge page of 2 MiB. */
-#define JM_CHUNK_BITS 13
+#define JM_CHUNK_BITS 10
 /* Slots of a kind: 16 million, or, where an index has few bits, all indexes but the last chunk's. */
-#define JM_MAX_CHUNKS (JM_INDEX_BITS > 24 ? 1 << 11 : (1 << (JM_INDEX_BITS - JM_CHUNK_BITS)) - 1)
+#define JM_MAX_CHUNKS (JM_INDEX_BITS > 24 ? 1 << 14 : (1 << (JM_INDEX_BITS - JM_CHUNK_BITS)) - 1)
 
 enum jm_kind {
     JM_KIND_RUNTIME = 0,

@@ -125,10 +125,7 @@ static int touch_leaf(const char *where)
 static int touch_slots(const char *where)
 {
     const enum jm_kind kind = JM_KIND_RUNTIME;
-    while (jm_load_relaxed(&jm_tables[kind].count) >> JM_CHUNK_BITS ==
-           0) { /* it is opened in steps */
-        CHILD_CHECK(jm_registry_take(kind) != NULL);
-    }
+    CHILD_CHECK(jm_registry_take(kind) != NULL);
     size_t size = jm_align_up(jm_slot_sizes[kind] << JM_CHUNK_BITS, jm_os_page_size());
     return touch(jm_load_relaxed(&jm_tables[kind].chunks[0]), size, where);
 }
