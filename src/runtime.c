@@ -453,10 +453,27 @@ static void dispose(struct jm_ref ref)
     jm_registry_give(JM_KIND_RUNTIME, &runtime->slot);
 }
 
+/* Steps that a runtime which is in use is waited for when it is to be disposed: whoever came by a handle that its slot had
+ * before is in it until he sees that, and has nothing to do with it. */
+#define STRANGER_PATIENCE 64
+
+static bool take_to_dispose(struct jm_runtime *runtime)
+{
+    for (unsigned attempt = 0; !jm_runtime_try_take(runtime); attempt++) {
+        uint64_t owner = jm_load_relaxed(&runtime->owner);
+        bool may_be_stranger = (owner & 1) == 0 && !jm_runtime_is_mine(runtime);
+        if (!may_be_stranger || jm_thread.calls != NULL || attempt == STRANGER_PATIENCE) {
+            return take_from_gone(runtime);
+        }
+        jm_os_pause(attempt);
+    }
+    return true;
+}
+
 enum jm_disposal jm_runtime_dispose(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
-    if (!jm_runtime_try_take(runtime) && !take_from_gone(runtime)) {
+    if (!take_to_dispose(runtime)) {
         bool live = jm_registry_holds(ref);
         return live ? JM_DISPOSE_IN_USE : JM_DISPOSE_STALE; /* untested: disposed just now */
     }

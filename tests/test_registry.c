@@ -73,6 +73,39 @@ void __wrap_jm_os_populate(void *address, size_t size)
     populated += size;
 }
 
+/* Who is in a runtime by mistake leaves it at this step of whoever waits; SIZE_MAX: nobody is. */
+static size_t leaves_at = SIZE_MAX;
+static struct jm_runtime *entered;
+void __wrap_jm_os_pause(unsigned attempt);
+void __real_jm_os_pause(unsigned attempt);
+
+void __wrap_jm_os_pause(unsigned attempt)
+{
+    if (attempt == leaves_at) {
+        jm_store_release(&entered->owner, 0);
+    }
+    __real_jm_os_pause(attempt);
+}
+
+/* Who came by a stale handle is in the slot's next runtime for a moment, which does not keep it from its end. */
+static void a_stranger_is_waited_for_by_a_dispose(void **state)
+{
+    (void)state;
+    for (int stays = 0; stays <= 1; stays++) {
+        uintptr_t handle = jm_runtime_create(0);
+        struct jm_ref ref = jm_registry_find(JM_KIND_RUNTIME, handle);
+        entered = jm_runtime_at(ref);
+        leaves_at = stays ? SIZE_MAX : 5;
+        jm_store_relaxed(&entered->owner, (jm_thread.id + 1) << 1);
+        assert_int_equal(jm_runtime_dispose(ref), stays ? JM_DISPOSE_IN_USE : JM_DISPOSED);
+        if (stays) {
+            jm_store_relaxed(&entered->owner, 0);
+            assert_int_equal(jm_runtime_dispose(ref), JM_DISPOSED);
+        }
+        leaves_at = SIZE_MAX;
+    }
+}
+
 /* Takes slots until so many exist. Returns what was populated meanwhile. */
 static size_t populated_until(enum jm_kind kind, size_t count)
 {
@@ -678,6 +711,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_process_has_secrets_of_its_own), /* before there are handles */
         cmocka_unit_test(what_many_need_is_had_at_once),
+        cmocka_unit_test(a_stranger_is_waited_for_by_a_dispose),
         cmocka_unit_test(generations_begin_anywhere),
         cmocka_unit_test(the_record_of_a_callback_comes_and_goes_with_it),
         cmocka_unit_test(a_handle_is_valid_from_publish_to_retract),
