@@ -42,8 +42,10 @@
  * Threads. Any thread may use a runtime, one at a time. A runtime is current on a thread after
  * JsSetCurrentContext or jsrtmem_enter, until it is left; a call on a runtime that is current
  * nowhere holds it for the length of the call, and other such calls wait for it. A thread that exits
- * leaves what it had current. Those who wait take turns. Reads of usage and limit take no lock and
- * work from every thread, at any time, in signal handlers too; no other function is for those.
+ * leaves what it had current (not what a destructor of its own keys enters again in the last of the
+ * rounds that POSIX promises). Those who wait take turns. Reads of usage and limit take no lock and
+ * work from every thread, at any time, in signal handlers too; no other function is for those, nor
+ * is fork, where the handler may have interrupted the library.
  *
  * Callbacks run on the thread that uses the runtime, with no lock of the library held. Inside a
  * callback every get, limit change and callback change works, and other runtimes can be used as
