@@ -1,7 +1,5 @@
 #include "large.h"
 
-#include <string.h>
-
 /* Large objects have at least this much, so that no two of them start in one unit of the map. */
 #define LARGE_MIN JM_UNIT
 
@@ -90,7 +88,7 @@ void jm_large_clear(const struct jm_block *block, size_t bytes)
         return;
     }
     if (bytes <= CLEARED_MAX || !jm_os_purge(object, jm_load_relaxed(&block->bytes))) {
-        memset(object, 0, bytes);
+        jm_inspect_overwrite(object, bytes); /* who guesses the pointer may free it already */
     }
 }
 
