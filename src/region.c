@@ -190,7 +190,7 @@ static char *cut(unsigned order)
 }
 
 /*
- * Cuts a lot, which is a largest stretch, into those of an order below APART_BITS, and lists all but the first,
+ * Cuts a lot, which is a large stretch, into those of an order below APART_BITS, and lists all but the first,
  * neighbours last: threads that use them at the same time would else wait for each other. What they write
  * lies in heads and maps, and processors fetch cache lines ahead, and those of the next page.
  *
@@ -198,14 +198,14 @@ static char *cut(unsigned order)
  * each would need a mapping of its own, of which a process has some ten thousand. What nobody has of it counts only where
  * all counts that is committed, as in a process that has locked its pages.
  */
-static void spread(char *lot, unsigned order)
+static void spread(char *lot, unsigned lot_order, unsigned order)
 {
     if (stretches.has_lot[order]) {
-        jm_os_avoid_huge_pages(lot, JM_UNIT << (SIZES - 1));
-        (void)jm_os_commit(lot, JM_UNIT << (SIZES - 1));
+        jm_os_avoid_huge_pages(lot, JM_UNIT << lot_order);
+        (void)jm_os_commit(lot, JM_UNIT << lot_order);
     }
     stretches.has_lot[order] = true;
-    const size_t count = (size_t)1 << (SIZES - 1 - order);
+    const size_t count = (size_t)1 << (lot_order - order);
     const size_t apart = (size_t)1 << (APART_BITS - order);
     const size_t row = count / apart;
     for (size_t i = count; i-- > 1;) {
@@ -214,25 +214,47 @@ static void spread(char *lot, unsigned order)
     }
 }
 
+/* The list that an order is to be taken from: its own; or of larger ones the smallest or, where it is to be spread, the
+ * largest. SIZES: none has a stretch. */
+static unsigned listed_for(unsigned order)
+{
+    unsigned found = SIZES;
+    for (unsigned list = SIZES; list-- > order;) {
+        bool is_better = found == SIZES || order >= APART_BITS || list == order;
+        found = stretches.free[list] != NULL && is_better ? list : found;
+    }
+    return found;
+}
+
+/* A stretch of an order or more, which is noted. NULL: there is none. */
+static char *find_any(unsigned order, unsigned *found)
+{
+    *found = listed_for(order);
+    if (*found == SIZES && join()) {
+        *found = listed_for(order);
+    }
+    if (*found != SIZES) {
+        return pop(*found);
+    }
+    *found = order < APART_BITS ? SIZES - 1 : order;
+    char *address = cut(*found);
+    if (address == NULL && *found != order) { /* at the end of the region */
+        *found = order;
+        address = cut(order);
+    }
+    return address;
+}
+
 /* pre: the lock is held. */
 static char *find(unsigned order)
 {
-    if (order < APART_BITS && stretches.free[order] == NULL) {
-        char *lot = find(SIZES - 1);
-        if (lot != NULL) {
-            spread(lot, order);
-            return lot;
-        }
+    unsigned larger;
+    char *address = find_any(order, &larger);
+    if (address != NULL && order < APART_BITS && larger > APART_BITS) {
+        spread(address, larger, order);
+        return address;
     }
-    unsigned larger = order;
-    while (larger < SIZES && stretches.free[larger] == NULL) {
-        larger++;
-    }
-    if (larger == SIZES) {
-        return join() ? find(order) : cut(order);
-    }
-    char *address = pop(larger);
-    while (larger > order) {
+    while (address != NULL && larger > order) {
         larger--;
         push(larger, address + (JM_UNIT << larger));
     }

@@ -286,6 +286,40 @@ static void what_is_joined_serves_first(void **state)
     }
 }
 
+/* Where one stretch of each lot stays, the others serve all the same, again and again. */
+static void what_stays_keeps_no_lot_from_use(void **state)
+{
+    enum { CROWD = 4000, EACH = 100 };
+    static char *crowd[CROWD];
+    static char *stay[10 * CROWD / EACH];
+    size_t staying = 0;
+    char *highest = NULL;
+
+    (void)state;
+    for (int wave = 0; wave < 9; wave++) {
+        size_t size = smallest() << wave % 3;
+        size_t count = CROWD >> wave % 3;
+        for (size_t i = 0; i < count; i++) {
+            crowd[i] = take(size);
+            assert_true(wave < 3 || crowd[i] < highest + 3 * LARGEST);
+            highest = wave < 3 && crowd[i] > highest ? crowd[i] : highest;
+        }
+        for (size_t i = 0; i < count; i++) {
+            if (i % EACH == 0) {
+                stay[staying++] = crowd[i];
+            } else {
+                give(crowd[i], size);
+            }
+        }
+    }
+    staying = 0;
+    for (int wave = 0; wave < 9; wave++) {
+        for (size_t i = 0; i < (size_t)CROWD >> wave % 3; i += EACH) {
+            give(stay[staying++], smallest() << wave % 3);
+        }
+    }
+}
+
 static void give_pieces(char *lot, size_t first, size_t step)
 {
     const size_t count = LARGEST / smallest() / step;
@@ -381,6 +415,7 @@ int main(void)
             many_stretches_are_one_mapping), /* first: of the others some commit more */
 #endif
         cmocka_unit_test(what_is_joined_serves_first),
+        cmocka_unit_test(what_stays_keeps_no_lot_from_use),
         cmocka_unit_test(neighbours_in_time_are_far_apart),
         cmocka_unit_test(a_lot_is_used_up),
         cmocka_unit_test(neighbours_are_cleared_together),
