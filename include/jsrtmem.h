@@ -308,7 +308,9 @@ typedef struct jsrtmem_stats {
  * @brief Reads the statistics of a runtime.
  *
  * While a part of what is live is counted, what other threads give back of large objects waits for
- * it, up to 32 MiB; beyond that they wait. JsGetRuntimeMemoryUsage is for those who ask often.
+ * it, up to 32 MiB; beyond that they wait, and so do those who resize one that has to move, for some
+ * milliseconds, or where the limit has no room for a copy of it. JsGetRuntimeMemoryUsage is for those
+ * who ask often.
  *
  * @param runtime the runtime.
  * @param stats receives them; struct_size must be set.

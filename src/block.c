@@ -1,5 +1,6 @@
 #include "block.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "header.h"
@@ -295,7 +296,7 @@ static void purge_map(struct jm_block *block, size_t start, size_t end)
 bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end)
 {
     size_t bytes = (end - start) << JM_GRANULE_BITS;
-    if (!jm_os_decommit(block->start + (start << JM_GRANULE_BITS), bytes)) {
+    if (!jm_os_decommit_part(block->start + (start << JM_GRANULE_BITS), bytes)) {
         return false;
     }
     purge_map(block, start, end);
@@ -325,8 +326,16 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
     return false;
 }
 
-/* Readers of a block are waited for so long before it is moved, some milliseconds; then it is copied. */
+/* Readers of a block are waited for so long before it is moved, some milliseconds, and longer where there is more to copy:
+ * a copy is made then. Where the limit has no room for one, until they have left. */
 #define MOVE_PATIENCE 110
+#define MOVE_PATIENCE_STEP ((size_t)16 << 20)
+static unsigned move_patience(const struct jm_supply *supply, const struct jm_block *block)
+{
+    bool may_copy =
+        jm_quota_allows(&supply->quota, block->charge); /* beside what is asked for already */
+    return may_copy ? MOVE_PATIENCE + (unsigned)(block->charge / MOVE_PATIENCE_STEP) : UINT_MAX;
+}
 
 /* Moves a block to a larger place. False: it is where it was. */
 static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t size)
@@ -339,7 +348,7 @@ static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t 
     unlink_block(supply, block); /* for a fork in between: its child cannot know where it is */
     unregister_block(block);
     char *moved = NULL;
-    if (jm_pagemap_wait(MOVE_PATIENCE)) {
+    if (jm_pagemap_wait(move_patience(supply, block))) {
         jm_inspect_open(block->start, block->extent.size); /* others may get these addresses */
         moved = jm_os_move(block->start, block->extent.size, size);
     }

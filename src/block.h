@@ -132,7 +132,7 @@ struct jm_block {
     struct jm_os_extent extent;      /* the mapping; in the region, the stretch */
     size_t
         charge; /* bytes of the quota; what the extent has beyond them is reserved, unused or holes */
-    uint32_t no_hole_of, until; /* as many granules, or more, has no hole that begins before it */
+    uint32_t no_hole_of, until; /* no hole of so many granules or more begins before `until` */
     bool resizable;             /* a large block whose extent is a mapping of it alone */
     bool recycled;              /* a large block whose object is not zero, as new ones are */
 

@@ -346,9 +346,7 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
 void jm_heap_collect(struct jm_heap *heap)
 {
     struct jm_supply *supply = &heap->supply;
-    if (jm_thread_is_forked()) {
-        jm_heap_mark_all(heap);
-    }
+    jm_heap_mark_after_fork(heap);
     bool is_small = jm_sweep_carved(supply).objects <= SMALL_HEAP;
     collect(heap, is_small ? JM_HOLE_MIN : jm_page_granules());
     if (supply->has_large_spares || supply->has_small_spares) {

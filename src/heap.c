@@ -80,6 +80,7 @@ void jm_heap_reset(struct jm_heap *heap)
     heap->untidy = heap->owes = heap->untidy_small = false;
     heap->emptied = false;
     heap->done = 0;
+    heap->forks = jm_thread_forks();
     jm_store_relaxed(&heap->queued, 0);
     jm_store_relaxed(&heap->queued_bytes, 0);
 }
@@ -232,7 +233,7 @@ static void count_need(struct jm_arena *arena, struct jm_carved carved, size_t b
     size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
     size_t most = carved.objects / NEED_MOST_DIVISOR;
     weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
-    arena->since_sweep += (uint32_t)(weight >> arena->vain[magnitude_of(bytes)]);
+    arena->since_sweep += (uint32_t)(weight >> arena->vain_at_limit[magnitude_of(bytes)]);
 }
 
 /* Whether so many granules seem to be free. */
@@ -259,21 +260,23 @@ bool jm_heap_press(struct jm_heap *heap, size_t bytes)
     bool pressed = arena->broken || carved.objects <= SWEEP_AT_ONCE ||
                    arena->since_sweep >= carved.objects / SWEEP_CUT_DIVISOR ||
                    seems_free(arena, carved, arena->left_free + carved.objects / NEED_FREE_DIVISOR);
-    uint8_t *vain = &arena->vain[magnitude_of(bytes)];
+    uint8_t *vain = &arena->vain_at_limit[magnitude_of(bytes)];
     if (pressed && *vain < NEED_VAIN_MAX) {
         (*vain)++; /* until it has helped */
     }
     return pressed;
 }
 
-/* So much has to be free for a sweep. After one in vain, what it left free lies in pieces still: so much more. */
+/* So much has to be free for a sweep. After one in vain, what it left free lies in pieces still, or its part of what there is
+ * now: so much more. */
 static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes)
 {
     size_t much = carved / (bytes < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);
-    if (!arena->futile[magnitude_of(bytes)]) {
+    if (!arena->vain_growing[magnitude_of(bytes)]) {
         return much;
     }
-    size_t left = arena->left_free < carved ? arena->left_free : carved;
+    size_t swept = arena->swept > carved ? arena->swept : carved;
+    size_t left = swept == 0 ? 0 : (size_t)((uint64_t)arena->left_free * carved / swept);
     size_t of_live = (carved - left) / SWEEP_LIVE_DIVISOR;
     size_t of_all = carved / SWEEP_MORE_DIVISOR;
     size_t again = left + (of_live < of_all ? of_live : of_all);
@@ -293,7 +296,7 @@ static bool is_sweep_due(struct jm_arena *arena, unsigned code)
         return false;
     }
     size_t bytes = jm_class_bytes(code);
-    bool is_broken = arena->broken && !arena->futile[magnitude_of(bytes)];
+    bool is_broken = arena->broken && !arena->vain_growing[magnitude_of(bytes)];
     if (is_broken || carved.objects <= SWEEP_ANYWAY ||
         jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >=
             much_for(arena, carved.objects, bytes)) {
@@ -351,8 +354,8 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
 static void note_sweep(struct jm_arena *arena, size_t bytes, bool served, bool grows)
 {
     unsigned magnitude = magnitude_of(bytes);
-    arena->futile[magnitude] = grows && !served;
-    arena->vain[magnitude] = served ? 0 : arena->vain[magnitude];
+    arena->vain_growing[magnitude] = grows && !served;
+    arena->vain_at_limit[magnitude] = served ? 0 : arena->vain_at_limit[magnitude];
 }
 
 /* An object without a new block, and without calling the host. NULL: there is none; `pressed`: nor does the limit allow a

@@ -27,6 +27,7 @@ struct jm_heap {
     bool untidy_small;            /* small blocks are among those that wait */
     uint8_t done;                 /* JM_DONE_* */
     bool emptied;                 /* a small block came into doubt, while others are given back */
+    uint8_t forks;                /* of the process when all was marked last, see remote.c */
     _Atomic(uint8_t) queued;      /* set by all: JM_TAKE_IN_*: what was queued */
     struct jm_supply supply;      /* what the pointer map names as the owner */
     struct jm_block *empty_large; /* large blocks to be given back, linked by next_empty */
@@ -131,7 +132,7 @@ bool jm_heap_press(struct jm_heap *heap, size_t bytes);
 static inline void jm_heap_forget_vain(struct jm_heap *heap)
 {
     for (size_t i = 0; heap->arena != NULL && i < JM_MAGNITUDES; i++) {
-        heap->arena->vain[i] = 0;
+        heap->arena->vain_at_limit[i] = 0;
     }
 }
 
@@ -158,8 +159,8 @@ bool jm_heap_drain(struct jm_heap *heap);
 bool jm_heap_drain_much(struct jm_heap *heap);
 bool jm_heap_drain_all(struct jm_heap *heap);
 
-/* Marks everything, for a drain that is to look at all objects. */
-void jm_heap_mark_all(struct jm_heap *heap);
+/* Marks everything, for a drain that is to look at all objects, if the process was forked since it was done last. */
+void jm_heap_mark_after_fork(struct jm_heap *heap);
 
 /* What is live now, see jm_sweep_live. */
 struct jm_live jm_heap_live_any(const struct jm_heap *heap);

@@ -1,5 +1,7 @@
 #include "large.h"
 
+#include "reserve.h"
+
 /* Large objects have at least this much, so that no two of them start in one unit of the map. */
 #define LARGE_MIN JM_UNIT
 
@@ -30,10 +32,6 @@ static size_t bytes_to_have(const struct jm_heap *heap, size_t size, size_t has)
     size_t bytes = bytes_of_step(size);
     return jm_quota_allows(&heap->supply.quota, bytes - has) ? bytes : jm_large_bytes(size);
 }
-
-/* To write zeros takes less time than to have the OS do it on the next touch of each page; but of much the tenant may
- * touch little. */
-#define CLEARED_MAX ((size_t)4 << 20)
 
 bool jm_large_is_possible(size_t size, size_t alignment)
 {
@@ -87,7 +85,7 @@ void jm_large_clear(const struct jm_block *block, size_t bytes)
     if (!block->recycled) {
         return;
     }
-    if (bytes <= CLEARED_MAX || !jm_os_purge(object, jm_load_relaxed(&block->bytes))) {
+    if (bytes <= JM_RESERVE_ZEROED_MAX || !jm_os_purge(object, jm_load_relaxed(&block->bytes))) {
         jm_inspect_overwrite(object, bytes); /* who guesses the pointer may free it already */
     }
 }

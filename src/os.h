@@ -45,6 +45,9 @@ bool jm_os_commit(void *address, size_t size);
  * post: false: it is committed still; what it held may be lost. */
 bool jm_os_decommit(void *address, size_t size);
 
+/* The same, unless it would cost a mapping of the process for less than is worth one. */
+bool jm_os_decommit_part(void *address, size_t size);
+
 /* Asks the OS to use pages of the usual size for what is committed there: what is touched here and there
  * would else take megabytes. */
 void jm_os_avoid_huge_pages(void *address, size_t size);

@@ -39,6 +39,7 @@
 #define ALIGN_ATTEMPTS 3
 
 /* jm_os_pause: spins this often, then yields this often, then sleeps. */
+#define MAPPING_WORTH ((size_t)64 << 10) /* bytes that are worth a mapping of their own */
 #define PAUSE_SPINS 32
 #define PAUSE_YIELDS 64
 #define PAUSE_SLEEP_STEP_NS 20000L
@@ -202,7 +203,7 @@ bool jm_os_purge(void *address, size_t size)
 #if defined(__linux__)
 
 /* What was given back stays readable, as zeros: to protect it would cost another call and a mapping. */
-bool jm_os_decommit(void *address, size_t size)
+static bool give_by_advice(void *address, size_t size)
 {
     if (madvise(address, size, MADV_DONTNEED) == 0) {
         return true;
@@ -214,9 +215,22 @@ bool jm_os_decommit(void *address, size_t size)
         return true;
     }
 #endif
+    return false;
+}
+
+bool jm_os_decommit(void *address, size_t size)
+{
+    if (give_by_advice(address, size)) {
+        return true;
+    }
     /* Older kernels do not take locked pages back by advice. */
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
     return mmap(address, size, PROT_NONE, flags, -1, 0) == address;
+}
+
+bool jm_os_decommit_part(void *address, size_t size)
+{
+    return size < MAPPING_WORTH ? give_by_advice(address, size) : jm_os_decommit(address, size);
 }
 
 bool jm_os_extend(void *address, size_t old_size, size_t new_size)
@@ -238,6 +252,11 @@ bool jm_os_decommit(void *address, size_t size)
 {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
     return mmap(address, size, PROT_READ | PROT_WRITE, flags, -1, 0) == address;
+}
+
+bool jm_os_decommit_part(void *address, size_t size)
+{
+    return jm_os_decommit(address, size); /* it is a mapping like those around it */
 }
 
 bool jm_os_extend(void *address, size_t old_size, size_t new_size)

@@ -111,6 +111,11 @@ bool jm_os_commit(void *address, size_t size)
     return VirtualAlloc(address, size, MEM_COMMIT, PAGE_READWRITE) != NULL;
 }
 
+bool jm_os_decommit_part(void *address, size_t size)
+{
+    return jm_os_decommit(address, size);
+}
+
 bool jm_os_decommit(void *address, size_t size)
 {
     return VirtualFree(address, size, MEM_DECOMMIT) != 0;

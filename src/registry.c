@@ -120,38 +120,41 @@ static char *map_chunks(size_t size)
     return chunks;
 }
 
-/* Makes sure that a chunk is there. Hosts of a few runtimes do not need all of the first; of many, so many chunks come at
- * once that those of runtimes fill a huge page. False: the OS refused. */
-static bool ensure_chunk(enum jm_kind kind, size_t chunk)
+/* Adds so many chunks; `added` is their memory. False: the OS refused. */
+static bool add_chunks(enum jm_kind kind, size_t chunk, size_t count, struct jm_os_extent *added)
 {
-    struct jm_table *table = &jm_tables[kind];
-    if (jm_load_relaxed(&table->chunks[chunk]) != NULL) {
-        return true;
-    }
-    const size_t count = chunk <= GROUP || chunk + GROUP > JM_MAX_CHUNKS ? 1 : GROUP;
     const size_t stride = CHUNK_SLOTS * jm_slot_sizes[kind];
     const size_t size = jm_align_up(count * stride, jm_os_page_size());
     char *memory = map_chunks(size);
     if (memory == NULL) {
         return false;
     }
-    if (chunk > 0) {
-        jm_os_populate(memory, size);
-    }
     for (size_t i = 0; i < count; i++) {
-        jm_store_relaxed(&table->chunks[chunk + i], memory + i * stride);
+        jm_store_relaxed(&jm_tables[kind].chunks[chunk + i], memory + i * stride);
     }
     jm_add_owned(&registry.metadata, size);
+    *added = (struct jm_os_extent){memory, size};
     return true;
 }
 
+/* Makes sure that a chunk is there. Of many slots, so many chunks come at once, if they can, that those of runtimes fill a
+ * huge page. False: the OS refused. */
+static bool ensure_chunk(enum jm_kind kind, size_t chunk, struct jm_os_extent *added)
+{
+    if (jm_load_relaxed(&jm_tables[kind].chunks[chunk]) != NULL) {
+        return true;
+    }
+    bool are_many = chunk > GROUP && chunk + GROUP <= JM_MAX_CHUNKS;
+    return (are_many && add_chunks(kind, chunk, GROUP, added)) || add_chunks(kind, chunk, 1, added);
+}
+
 /* pre: the lock is held. */
-static struct jm_slot *add_slot(enum jm_kind kind)
+static struct jm_slot *add_slot(enum jm_kind kind, struct jm_os_extent *added)
 {
     struct jm_table *table = &jm_tables[kind];
     size_t index = jm_load_relaxed(&table->count);
     size_t chunk = index >> JM_CHUNK_BITS;
-    if (chunk == JM_MAX_CHUNKS || !ensure_chunk(kind, chunk)) {
+    if (chunk == JM_MAX_CHUNKS || !ensure_chunk(kind, chunk, added)) {
         return NULL;
     }
     struct jm_slot *slot = slot_at(kind, index);
@@ -167,9 +170,14 @@ struct jm_slot *jm_registry_take(enum jm_kind kind)
     /* Who reads what is written to the slot from now on sees the tag that was retracted, too. */
     atomic_thread_fence(memory_order_release);
     if (slot == NULL) {
+        struct jm_os_extent added = {NULL, 0};
         jm_lock_take(&registry.lock);
-        slot = add_slot(kind);
+        slot = add_slot(kind, &added);
         jm_lock_drop(&registry.lock);
+        if (added.size != 0 &&
+            slot->index != 0) { /* hosts of a few do not need all of the first chunk */
+            jm_os_populate(added.address, added.size);
+        }
     }
     return slot;
 }
@@ -191,7 +199,7 @@ uintptr_t jm_registry_publish(enum jm_kind kind, struct jm_slot *slot)
 void jm_registry_retract(struct jm_slot *slot)
 {
     jm_store_relaxed(&slot->tag, (jm_load_relaxed(&slot->tag) + 1) & TAG_MASK);
-    /* Before anything that the slot's next user writes. */
+    /* Before anything that this thread writes to it from now on; for the slot's next user, see jm_registry_take. */
     atomic_thread_fence(memory_order_release);
 }
 

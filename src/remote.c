@@ -9,7 +9,7 @@
  *
  * A large object is marked in its block, then its bytes are counted in the heap, which is marked once they are much.
  *
- * In a forked child, a thread that did not come along may have left out marks: a collect makes all of them.
+ * In a forked child, a thread that did not come along may have left out marks: the first collect makes all of them.
  *
  * All steps are sequentially consistent, so a mark that is found set already will still be followed.
  * Nothing is written into the object. A queued object holds its block as a live one does.
@@ -280,8 +280,12 @@ bool jm_heap_drain(struct jm_heap *heap)
     return true;
 }
 
-void jm_heap_mark_all(struct jm_heap *heap)
+void jm_heap_mark_after_fork(struct jm_heap *heap)
 {
+    if (heap->forks == jm_thread_forks()) {
+        return;
+    }
+    heap->forks = jm_thread_forks();
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         atomic_fetch_or(&block->queued, UINT64_MAX);

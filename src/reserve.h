@@ -13,7 +13,8 @@
 
 #define JM_RESERVE_DEFAULT_LIMIT ((size_t)32 << 20)
 
-/* More than this of a block is not worth the zeroing for another tenant: the OS takes and clears it in one step. */
+/* More than this of a block is not worth the zeroing, for another tenant or a calloc, which may touch little of it: the OS
+ * takes and clears it in one step. */
 #define JM_RESERVE_ZEROED_MAX ((size_t)1 << 20)
 
 /* Blocks may wait past the bound for readers to leave them; with more than this, whoever gives waits. */

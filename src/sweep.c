@@ -21,6 +21,7 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
     size_t last = end & ~(jm_page_granules() - 1);
     bool goes = last >= first + least && sweep->given < sweep->enough;
     if (!goes || !jm_block_give_pages(block, first, last)) {
+        sweep->least = goes && least < JM_HOLE_MIN ? JM_HOLE_MIN : sweep->least; /* nor others */
         return false;
     }
     jm_store_relaxed(&block->map[first], JM_HOLE);
@@ -87,6 +88,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough)
     arena->broken = false;
     arena->since_sweep = 0;
     arena->left_free = (uint32_t)sweep.left;
+    arena->swept = (uint32_t)jm_sweep_carved(arena->supply).objects;
     return sweep.given;
 }
 

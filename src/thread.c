@@ -38,9 +38,9 @@ bool jm_thread_is_gone(jm_thread_id id)
            id != jm_load_relaxed(&threads.survivor);
 }
 
-bool jm_thread_is_forked(void)
+uint8_t jm_thread_forks(void)
 {
-    return jm_load_relaxed(&threads.forks) != 0;
+    return (uint8_t)jm_load_relaxed(&threads.forks);
 }
 
 void jm_thread_forked(void)

@@ -909,11 +909,11 @@ static void what_is_no_object_is_not_touched(void **state)
 /* By zeros, or, where it is very large, by the OS, if that can. */
 static void a_large_object_is_cleared_if_it_has_to_be(void **state)
 {
-    static const size_t sizes[] = {MIB(4) - KIB(4), MIB(5), MIB(5)};
+    static const size_t sizes[] = {MIB(1) - KIB(4), MIB(2), MIB(2)};
     (void)state;
     jm_reserve_set_limit(MIB(8));
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
-        bool purges = sizes[i] > MIB(4);
+        bool purges = sizes[i] > MIB(1);
         bool refused = i == 2;
         char *object = rig_alloc(&rig, sizes[i]);
         size_t bytes = purges ? jm_heap_usable(HEAP, object) : sizes[i];

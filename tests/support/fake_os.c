@@ -19,6 +19,7 @@ void *__real_jm_os_move(void *address, size_t old_size, size_t new_size);
 bool __real_jm_os_shrink(void *address, size_t old_size, size_t new_size);
 bool __real_jm_os_commit(void *address, size_t size);
 bool __real_jm_os_decommit(void *address, size_t size);
+bool __real_jm_os_decommit_part(void *address, size_t size);
 bool __real_jm_os_purge(void *address, size_t size);
 
 void *__wrap_jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent);
@@ -30,6 +31,7 @@ void *__wrap_jm_os_move(void *address, size_t old_size, size_t new_size);
 bool __wrap_jm_os_shrink(void *address, size_t old_size, size_t new_size);
 bool __wrap_jm_os_commit(void *address, size_t size);
 bool __wrap_jm_os_decommit(void *address, size_t size);
+bool __wrap_jm_os_decommit_part(void *address, size_t size);
 bool __wrap_jm_os_purge(void *address, size_t size);
 
 const char *const fake_names[FAKE_ALL + 1] = {"map",      "unmap", "discard", "reserve",
@@ -435,7 +437,7 @@ bool __wrap_jm_os_commit(void *address, size_t size)
     return done;
 }
 
-bool __wrap_jm_os_decommit(void *address, size_t size)
+static bool decommit(void *address, size_t size, bool (*real)(void *, size_t))
 {
     if (!admit(FAKE_DECOMMIT)) {
         return false;
@@ -446,12 +448,22 @@ bool __wrap_jm_os_decommit(void *address, size_t size)
     if (known == NULL) {
         blame("decommitted what was not committed");
     }
-    bool done = known != NULL && __real_jm_os_decommit(address, size);
+    bool done = known != NULL && real(address, size);
     if (done) {
         known->committed -= note_pages(address, size, false);
     }
     (void)pthread_mutex_unlock(&fake.lock);
     return done;
+}
+
+bool __wrap_jm_os_decommit(void *address, size_t size)
+{
+    return decommit(address, size, __real_jm_os_decommit);
+}
+
+bool __wrap_jm_os_decommit_part(void *address, size_t size)
+{
+    return decommit(address, size, __real_jm_os_decommit_part);
 }
 
 bool __wrap_jm_os_purge(void *address, size_t size)
