@@ -218,10 +218,13 @@ static void spread(char *lot, unsigned lot_order, unsigned order)
  * largest. SIZES: none has a stretch. */
 static unsigned listed_for(unsigned order)
 {
+    if (stretches.free[order] != NULL) {
+        return order;
+    }
     unsigned found = SIZES;
-    for (unsigned list = SIZES; list-- > order;) {
-        bool is_better = found == SIZES || order >= APART_BITS || list == order;
-        found = stretches.free[list] != NULL && is_better ? list : found;
+    for (unsigned larger = order + 1; larger < SIZES; larger++) {
+        bool is_better = found == SIZES || order < APART_BITS;
+        found = stretches.free[larger] != NULL && is_better ? larger : found;
     }
     return found;
 }
