@@ -65,7 +65,7 @@ struct jm_arena {
     uint32_t
         since_sweep; /* granules of spans chosen, holes filled and blocks opened since the last sweep, and the
                                   weight of what was refused */
-    uint32_t swept;        /* granules of objects, live and free, that it went over */
+    uint32_t swept;        /* granules of objects, live and free, that it left */
     uint32_t left_free;    /* those that were free after it */
     uint32_t longest_rest; /* no block has more granules behind its objects, */
     uint32_t longest_hole; /* nor in holes side by side */

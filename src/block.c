@@ -1,6 +1,5 @@
 #include "block.h"
 
-#include <limits.h>
 #include <string.h>
 
 #include "header.h"
@@ -330,11 +329,15 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
  * a copy is made then. Where the limit has no room for one, until they have left. */
 #define MOVE_PATIENCE 110
 #define MOVE_PATIENCE_STEP ((size_t)16 << 20)
-static unsigned move_patience(const struct jm_supply *supply, const struct jm_block *block)
+static bool await_readers(const struct jm_supply *supply, size_t size)
 {
-    bool may_copy =
-        jm_quota_allows(&supply->quota, block->charge); /* beside what is asked for already */
-    return may_copy ? MOVE_PATIENCE + (unsigned)(block->charge / MOVE_PATIENCE_STEP) : UINT_MAX;
+    const unsigned patience = MOVE_PATIENCE + (unsigned)(size / MOVE_PATIENCE_STEP);
+    const uint32_t since = jm_pagemap_since();
+    bool have_left;
+    do {
+        have_left = jm_pagemap_wait(since, patience);
+    } while (!have_left && !jm_quota_allows(&supply->quota, size));
+    return have_left;
 }
 
 /* Moves a block to a larger place. False: it is where it was. */
@@ -348,7 +351,9 @@ static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t 
     unlink_block(supply, block); /* for a fork in between: its child cannot know where it is */
     unregister_block(block);
     char *moved = NULL;
-    if (jm_pagemap_wait(move_patience(supply, block))) {
+    bool have_left = await_readers(supply, size);
+    bool still_fits = jm_quota_allows(&supply->quota, size - block->charge);
+    if (have_left && still_fits) { /* untested: the limit was lowered meanwhile */
         jm_inspect_open(block->start, block->extent.size); /* others may get these addresses */
         moved = jm_os_move(block->start, block->extent.size, size);
     }
@@ -389,7 +394,8 @@ static enum jm_verdict grow_granted(struct jm_supply *supply, struct jm_block *b
         return JM_REFUSED_LIMIT;
     }
     if (!move_block(supply, block, block->charge + delta)) {
-        return JM_REFUSED_OS;
+        bool still_fits = jm_quota_allows(quota, delta);
+        return still_fits ? JM_REFUSED_OS : JM_REFUSED_LIMIT; /* untested: lowered meanwhile */
     }
     jm_quota_charge_anyway(quota, delta);
     return JM_GRANTED;

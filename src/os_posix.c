@@ -39,7 +39,6 @@
 #define ALIGN_ATTEMPTS 3
 
 /* jm_os_pause: spins this often, then yields this often, then sleeps. */
-#define MAPPING_WORTH ((size_t)64 << 10) /* bytes that are worth a mapping of their own */
 #define PAUSE_SPINS 32
 #define PAUSE_YIELDS 64
 #define PAUSE_SLEEP_STEP_NS 20000L
@@ -227,6 +226,9 @@ bool jm_os_decommit(void *address, size_t size)
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
     return mmap(address, size, PROT_NONE, flags, -1, 0) == address;
 }
+
+/* Bytes that are worth a mapping of their own. */
+#define MAPPING_WORTH ((size_t)64 << 10)
 
 bool jm_os_decommit_part(void *address, size_t size)
 {

@@ -136,9 +136,8 @@ uint32_t jm_pagemap_advance(void)
     return jm_load_seq_cst(&jm_pagemap_epoch);
 }
 
-bool jm_pagemap_wait(unsigned patience)
+bool jm_pagemap_wait(uint32_t since, unsigned patience)
 {
-    uint32_t since = jm_pagemap_since();
     for (unsigned attempt = 0; !jm_pagemap_is_over(since, jm_pagemap_advance()); attempt++) {
         if (attempt == patience) {
             return false;

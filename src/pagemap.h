@@ -156,9 +156,9 @@ static inline bool jm_pagemap_is_over(uint32_t since, uint32_t epoch)
     return epoch - since >= 2;
 }
 
-/* Waits until no reader is left of what was unregistered before the call, for so many steps of jm_os_pause at most. False:
- * there are some; none of them waits for anybody, but it may have lost its processor. */
-bool jm_pagemap_wait(unsigned patience);
+/* Waits until no reader is left of what was unregistered in epoch `since` or before, for so many steps of jm_os_pause at
+ * most. False: there are some; none of them waits for anybody, but it may have lost its processor. */
+bool jm_pagemap_wait(uint32_t since, unsigned patience);
 
 void jm_pagemap_before_fork(void);
 void jm_pagemap_after_fork_parent(void);

@@ -189,28 +189,46 @@ static char *cut(unsigned order)
     return base + start;
 }
 
+/* So many stretches are taken one after the other before a neighbour of theirs is, if so many can be had. */
+#define ROW_LEAST ((size_t)32)
+
+/* From an order's second largest stretch on all of it is committed at once, if the OS allows that: of stretches that were
+ * written to each would need a mapping of its own, of which a process has some ten thousand. What nobody has of it counts
+ * only where all counts that is committed, as in a process that has locked its pages. */
+static void commit_largest(char *lot, unsigned order)
+{
+    if (stretches.has_lot[order]) {
+        jm_os_avoid_huge_pages(lot, (size_t)1 << LARGEST_BITS);
+        (void)jm_os_commit(lot, (size_t)1 << LARGEST_BITS);
+    }
+    stretches.has_lot[order] = true;
+}
+
 /*
- * Cuts a lot, which is a large stretch, into those of an order below APART_BITS, and lists all but the first,
- * neighbours last: threads that use them at the same time would else wait for each other. What they write
- * lies in heads and maps, and processors fetch cache lines ahead, and those of the next page.
+ * Cuts a lot, which is a larger stretch, and others of its list if it is small, into those of an order below APART_BITS,
+ * and lists all but the first, neighbours last: threads that use them at the same time would else wait for each other.
+ * What they write lies in heads and maps, and processors fetch cache lines ahead, and those of the next page.
  *
- * From an order's second lot on all of it is committed at once, if the OS allows that: of stretches that were written to
- * each would need a mapping of its own, of which a process has some ten thousand. What nobody has of it counts only where
- * all counts that is committed, as in a process that has locked its pages.
+ *      row       places of a lot that are APART units from each other
+ *      columns   stretches from one such place to the next
  */
 static void spread(char *lot, unsigned lot_order, unsigned order)
 {
-    if (stretches.has_lot[order]) {
-        jm_os_avoid_huge_pages(lot, JM_UNIT << lot_order);
-        (void)jm_os_commit(lot, JM_UNIT << lot_order);
+    const size_t row = lot_order > APART_BITS ? (size_t)1 << (lot_order - APART_BITS) : 1;
+    const size_t columns = ((size_t)1 << (lot_order - order)) / row;
+    char *lots[ROW_LEAST] = {lot};
+    size_t count = 1;
+    while (count * row < ROW_LEAST && stretches.free[lot_order] != NULL) {
+        lots[count++] = pop(lot_order);
     }
-    stretches.has_lot[order] = true;
-    const size_t count = (size_t)1 << (lot_order - order);
-    const size_t apart = (size_t)1 << (APART_BITS - order);
-    const size_t row = count / apart;
-    for (size_t i = count; i-- > 1;) {
-        size_t place = i % row * apart + i / row;
-        push(order, lot + (place << order << JM_UNIT_BITS));
+    if (lot_order == SIZES - 1) { /* it is alone */
+        commit_largest(lot, order);
+    }
+    for (size_t i = columns * row * count; i-- > 1;) {
+        size_t column = i / (row * count);
+        size_t in_row = i % (row * count);
+        size_t place = in_row % row * columns + column;
+        push(order, lots[in_row / row] + (place << order << JM_UNIT_BITS));
     }
 }
 
@@ -253,8 +271,8 @@ static char *find(unsigned order)
 {
     unsigned larger;
     char *address = find_any(order, &larger);
-    if (address != NULL && order < APART_BITS && larger > APART_BITS) {
-        spread(address, larger, order);
+    if (address != NULL && order < APART_BITS && larger > order) {
+        spread(address, larger, order); /* it is the first of them */
         return address;
     }
     while (address != NULL && larger > order) {

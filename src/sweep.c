@@ -5,7 +5,8 @@
 /* What a sweep does with the runs that it finds. */
 struct sweep {
     struct jm_arena *arena;
-    size_t least;  /* granules of pages that go, until */
+    size_t least;  /* granules of pages that go, */
+    size_t beside; /* or that go beside a hole, until */
     size_t enough; /* bytes have gone */
     size_t given;  /* bytes */
     size_t left;   /* granules, free still */
@@ -16,12 +17,15 @@ struct sweep {
 static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end,
                      bool is_beside)
 {
-    size_t least = is_beside ? jm_page_granules() : sweep->least;
+    size_t least = is_beside ? sweep->beside : sweep->least;
     size_t first = jm_align_up(start, jm_page_granules());
     size_t last = end & ~(jm_page_granules() - 1);
     bool goes = last >= first + least && sweep->given < sweep->enough;
     if (!goes || !jm_block_give_pages(block, first, last)) {
-        sweep->least = goes && least < JM_HOLE_MIN ? JM_HOLE_MIN : sweep->least; /* nor others */
+        if (goes && last < first + JM_HOLE_MIN) { /* nor will it other short ones */
+            sweep->least = sweep->least < JM_HOLE_MIN ? JM_HOLE_MIN : sweep->least;
+            sweep->beside = JM_HOLE_MIN;
+        }
         return false;
     }
     jm_store_relaxed(&block->map[first], JM_HOLE);
@@ -78,7 +82,8 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
 
 size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough)
 {
-    struct sweep sweep = {arena, least, enough, 0, 0};
+    struct sweep sweep = {.arena = arena, .least = least, .enough = enough};
+    sweep.beside = jm_page_granules();
     jm_arena_retire_span(arena);
     jm_arena_clear_lists(arena);
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);

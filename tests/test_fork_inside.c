@@ -150,7 +150,7 @@ static int wait_in_child(void *unused)
 {
     (void)unused;
     CHILD_CHECK(jm_pagemap_is_quiet());
-    CHILD_CHECK(jm_pagemap_wait(110));
+    CHILD_CHECK(jm_pagemap_wait(jm_pagemap_since(), 110));
     return 0;
 }
 

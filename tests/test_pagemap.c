@@ -235,7 +235,7 @@ static void *wait_for_readers(void *argument)
 {
     (void)argument;
     (void)jm_thread_ready();
-    (void)jm_pagemap_wait(UINT_MAX);
+    (void)jm_pagemap_wait(jm_pagemap_since(), UINT_MAX);
     atomic_store(&waited, true);
     return NULL;
 }
@@ -244,7 +244,7 @@ static void *wait_for_readers(void *argument)
 static void a_wait_ends_when_the_readers_before_it_have_left(void **state)
 {
     (void)state;
-    (void)jm_pagemap_wait(UINT_MAX); /* nobody reads: at once */
+    (void)jm_pagemap_wait(jm_pagemap_since(), UINT_MAX); /* nobody reads: at once */
     for (int round = 0; round < 20; round++) {
         pthread_t thread;
         _Atomic(uint32_t) *first = jm_pagemap_enter();
@@ -316,7 +316,7 @@ static void it_is_quiet_where_nobody_reads(void **state)
         uint32_t epoch = jm_load_seq_cst(&jm_pagemap_epoch);
         atomic_store(&jm_pagemap_epoch, epoch + 1); /* for the other counter */
     }
-    (void)jm_pagemap_wait(UINT_MAX); /* at once */
+    (void)jm_pagemap_wait(jm_pagemap_since(), UINT_MAX); /* at once */
 }
 
 /* Whichever thread it is. */
@@ -382,7 +382,7 @@ static void nothing_is_taken_from_under_a_reader(void **state)
         *payload = 1;
         jm_pagemap_set(at(grave.address), 1, (struct jm_block *)(void *)payload, TOKEN);
         jm_pagemap_set(at(grave.address), 1, NULL, NULL);
-        (void)jm_pagemap_wait(UINT_MAX);
+        (void)jm_pagemap_wait(jm_pagemap_since(), UINT_MAX);
         *payload = 0; /* it is somebody else's now */
         rounds++;
     }

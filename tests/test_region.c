@@ -48,26 +48,42 @@ static size_t smallest(void)
     return jm_small_block_min();
 }
 
-static void neighbours_in_time_are_far_apart(void **state)
+/* Takes some that are far apart, and gives them back. */
+static void take_row(size_t size)
 {
+    const size_t apart = size < FAR ? FAR : size;
     char *row[ROW];
 
-    (void)state;
-    for (size_t size = smallest(); size <= LARGEST; size *= 2) {
-        const size_t apart = size < FAR ? FAR : size;
-
-        for (size_t i = 0; i < ROW; i++) {
-            row[i] = take(size);
-            for (size_t j = 0; j < i; j++) {
-                const char *low = row[i] < row[j] ? row[i] : row[j];
-                const char *high = row[i] < row[j] ? row[j] : row[i];
-                assert_true((size_t)(high - low) >= apart);
-            }
-        }
-        for (size_t i = ROW; i-- > 0;) {
-            give(row[i], size);
+    for (size_t i = 0; i < ROW; i++) {
+        row[i] = take(size);
+        for (size_t j = 0; j < i; j++) {
+            const char *low = row[i] < row[j] ? row[i] : row[j];
+            const char *high = row[i] < row[j] ? row[j] : row[i];
+            assert_true((size_t)(high - low) >= apart);
         }
     }
+    for (size_t i = ROW; i-- > 0;) {
+        give(row[i], size);
+    }
+}
+
+static void neighbours_in_time_are_far_apart(void **state)
+{
+    (void)state;
+    for (size_t size = smallest(); size <= LARGEST; size *= 2) {
+        take_row(size);
+    }
+}
+
+/* Also where larger ones have left the rest of a lot. */
+static void the_rest_of_a_lot_is_no_closer(void **state)
+{
+    const size_t size = 2 * smallest();
+
+    (void)state;
+    char *larger = take(size);
+    take_row(smallest());
+    give(larger, size);
 }
 
 /* The lot is used up before another one is begun, whatever the order. */
@@ -260,7 +276,6 @@ static bool has_lot(void)
     return lot != NULL;
 }
 
-/* Every `step`th piece from `first` on, neighbours not after each other. */
 /* What was small serves large before more of the region is used. */
 static void what_is_joined_serves_first(void **state)
 {
@@ -320,6 +335,7 @@ static void what_stays_keeps_no_lot_from_use(void **state)
     }
 }
 
+/* Every `step`th piece from `first` on, neighbours not after each other. */
 static void give_pieces(char *lot, size_t first, size_t step)
 {
     const size_t count = LARGEST / smallest() / step;
@@ -410,6 +426,7 @@ static void it_is_joined_again_once_enough_came_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_rest_of_a_lot_is_no_closer), /* first: nothing is listed yet */
 #if defined(__linux__)
         cmocka_unit_test(
             many_stretches_are_one_mapping), /* first: of the others some commit more */
