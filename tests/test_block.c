@@ -703,7 +703,7 @@ static void read_block(void *argument)
     _Atomic(uint32_t) *reader = jm_pagemap_enter();
     gate_open(visit.standing);
     gate_wait(visit.leave);
-    for (unsigned i = 0; i < 100; i++) {
+    for (unsigned i = 0; i < 200; i++) { /* longer than it is waited for where a copy can be made */
         jm_os_pause(i);
     }
     visit.intact = pattern_holds(visit.block->start, BYTES, 9);
@@ -725,6 +725,7 @@ static void watch_move(void *context, enum fake_function function, size_t nth)
     }
 }
 
+/* The limit has room for more than the block has now, but for no copy of what it will have. */
 static void a_block_that_is_read_moves_when_its_reader_has_left(void **state)
 {
     (void)state;
@@ -740,7 +741,9 @@ static void a_block_that_is_read_moves_when_its_reader_has_left(void **state)
     moved_under_reader = true;
     fake_os_refuse(FAKE_EXTEND, 1, true, ENOMEM);
     fake_os_watch(watch_move, NULL);
+    rig_set_limit(&rig, rig_usage(&rig) + BYTES + BYTES / 2);
     grow_by_moving(block, 2 * BYTES, moves);
+    rig_set_limit(&rig, JM_NO_LIMIT);
     fake_os_watch(NULL, NULL);
     worker_stop(other);
     gate_delete(visit.standing);

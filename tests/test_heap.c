@@ -9,7 +9,6 @@
 #include "support/rig.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "large.h"
@@ -808,46 +807,6 @@ static void a_large_object_that_somebody_reads_is_copied(void **state)
     jm_heap_tidy(HEAP);
 }
 
-static _Atomic(bool) reads;
-
-static void *read_for_a_while(void *unused)
-{
-    (void)jm_thread_ready();
-    _Atomic(uint32_t) *readers = jm_pagemap_enter();
-    jm_store_release(&reads, true);
-    for (unsigned attempt = 0; attempt < 200;
-         attempt++) { /* longer than it is waited for at first */
-        jm_os_pause(attempt);
-    }
-    jm_pagemap_leave(readers);
-    return unused;
-}
-
-/* Where the limit has no room for a copy, it is waited for all the same. */
-static void a_large_object_that_has_no_room_for_a_copy_is_moved_at_last(void **state)
-{
-    pthread_t reader;
-
-    (void)state;
-    unsigned char *object = rig_alloc(&rig, MIB(1));
-    pattern_fill(object, MIB(1), 4);
-    rig_set_limit(&rig,
-                  MIB(2) + KIB(768)); /* more than the object has now, less than it will have */
-    rig_forget(&rig);
-    fake_os_refuse(FAKE_EXTEND, 1, true, ENOMEM);
-    jm_store_relaxed(&reads, false);
-    assert_int_equal(pthread_create(&reader, NULL, read_for_a_while, NULL), 0);
-    while (!jm_load_acquire(&reads)) {
-    }
-    object = resized(object, MIB(2));
-    (void)pthread_join(reader, NULL);
-    fake_os_reset();
-    assert_log(&rig, "A");
-    assert_true(pattern_holds(object, MIB(1), 4));
-    free_object(object);
-    jm_heap_tidy(HEAP);
-}
-
 /* Room is made for what is missing, not for the whole object. */
 static void an_empty_block_stays_where_growth_fits_beside_it(void **state)
 {
@@ -1501,7 +1460,6 @@ int main(void)
         HEAP_TEST(sizes_that_no_block_can_have_are_refused_unasked),
         HEAP_TEST(a_large_object_that_the_os_cannot_move_is_copied),
         HEAP_TEST(a_large_object_that_somebody_reads_is_copied),
-        HEAP_TEST(a_large_object_that_has_no_room_for_a_copy_is_moved_at_last),
         HEAP_TEST(an_empty_block_stays_where_growth_fits_beside_it),
         HEAP_TEST(a_refused_resize_leaves_the_object),
         HEAP_TEST(an_object_freed_while_it_is_resized_is_an_error),
