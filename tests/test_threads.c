@@ -209,72 +209,30 @@ static void large_objects_that_others_free_are_taken_in(void **state)
     worker_stop(other);
 }
 
-/* To look for it takes no time where there are few. */
-static void of_few_large_objects_one_is_taken_in_by_the_next_use(void **state)
+/* To look for it takes no time where there are few; where there are many, a collect does. */
+static void one_large_object_is_taken_in_by_the_next_use_of_few(void **state)
 {
-    enum { OBJECTS = 32 };
-    void *objects[OBJECTS];
-    JsRuntimeHandle runtime = new_runtime();
+    static const int counts[] = {60, 100};
+    void *objects[100];
     worker *other = worker_start();
 
     (void)state;
-    assert_ok(jsrtmem_enter(runtime));
-    for (int i = 0; i < OBJECTS; i++) {
-        objects[i] = new_object(runtime, MIB(1));
+    for (size_t k = 0; k < COUNT_OF(counts); k++) {
+        JsRuntimeHandle runtime = new_runtime();
+        assert_ok(jsrtmem_enter(runtime));
+        for (int i = 0; i < counts[k]; i++) {
+            objects[i] = new_object(runtime, MIB(1));
+        }
+        size_t usage = usage_of(runtime);
+        worker_run(other, free_object, objects[0]);
+        assert_int_equal(usage_of(runtime), usage);
+        assert_ok(jsrtmem_free(objects[1]));
+        assert_int_equal(usage_of(runtime) < usage - 2 * MIB(1), counts[k] <= 64);
+        assert_ok(JsCollectGarbage(runtime));
+        assert_true(usage_of(runtime) < usage - 2 * MIB(1));
+        assert_ok(jsrtmem_leave(runtime));
+        dispose(runtime);
     }
-    size_t usage = usage_of(runtime);
-    worker_run(other, free_object, objects[0]);
-    assert_int_equal(usage_of(runtime), usage);
-    assert_ok(jsrtmem_free(objects[1]));
-    assert_true(usage_of(runtime) < usage - 2 * MIB(1));
-    assert_ok(jsrtmem_leave(runtime));
-    dispose(runtime);
-    worker_stop(other);
-}
-
-/* Where there are many, a collect takes in what is little. */
-static void a_collect_takes_in_what_is_little(void **state)
-{
-    enum { OBJECTS = 100 };
-    void *objects[OBJECTS];
-    JsRuntimeHandle runtime = new_runtime();
-    worker *other = worker_start();
-
-    (void)state;
-    assert_ok(jsrtmem_enter(runtime));
-    for (int i = 0; i < OBJECTS; i++) {
-        objects[i] = new_object(runtime, MIB(1));
-    }
-    size_t usage = usage_of(runtime);
-    worker_run(other, free_object, objects[0]);
-    assert_ok(jsrtmem_free(objects[1]));
-    assert_true(usage_of(runtime) > usage - 2 * MIB(1)); /* not for one of a hundred */
-    assert_ok(JsCollectGarbage(runtime));
-    assert_true(usage_of(runtime) < usage - 2 * MIB(1));
-    assert_ok(jsrtmem_leave(runtime));
-    dispose(runtime);
-    worker_stop(other);
-}
-
-/* From 64 on. */
-static void of_sixty_large_objects_one_is_taken_in_by_the_next_use(void **state)
-{
-    enum { OBJECTS = 60 };
-    void *objects[OBJECTS];
-    JsRuntimeHandle runtime = new_runtime();
-    worker *other = worker_start();
-
-    (void)state;
-    assert_ok(jsrtmem_enter(runtime));
-    for (int i = 0; i < OBJECTS; i++) {
-        objects[i] = new_object(runtime, MIB(1));
-    }
-    size_t usage = usage_of(runtime);
-    worker_run(other, free_object, objects[0]);
-    assert_ok(jsrtmem_free(objects[1]));
-    assert_true(usage_of(runtime) < usage - 2 * MIB(1));
-    assert_ok(jsrtmem_leave(runtime));
-    dispose(runtime);
     worker_stop(other);
 }
 
@@ -770,9 +728,7 @@ int main(void)
         cmocka_unit_test(thread_exit_leaves_all_that_was_entered),
         cmocka_unit_test(thread_exit_takes_queued_frees_along),
         cmocka_unit_test(large_objects_that_others_free_are_taken_in),
-        cmocka_unit_test(of_few_large_objects_one_is_taken_in_by_the_next_use),
-        cmocka_unit_test(a_collect_takes_in_what_is_little),
-        cmocka_unit_test(of_sixty_large_objects_one_is_taken_in_by_the_next_use),
+        cmocka_unit_test(one_large_object_is_taken_in_by_the_next_use_of_few),
         cmocka_unit_test(what_is_much_by_now_is_taken_in),
         cmocka_unit_test(blocks_that_others_empty_go),
         cmocka_unit_test(several_threads_call_without_entering),
