@@ -65,16 +65,15 @@ struct jm_arena {
     uint32_t
         since_sweep; /* granules of spans chosen, holes filled and blocks opened since the last sweep, and the
                                   weight of what was refused */
-    uint32_t swept;        /* granules of objects, live and free, that it left */
-    uint32_t left_free;    /* those that were free after it */
+    uint32_t swept;        /* granules of objects, live and free, that it left, */
+    uint32_t left_free;    /* and the free ones of them */
     uint32_t longest_rest; /* no block has more granules behind its objects, */
     uint32_t longest_hole; /* nor in holes side by side */
     uint32_t random;       /* see jm_arena_draw */
     bool broken; /* free objects may be missing from the lists: to be swept before it grows much */
-    uint8_t vain_at_limit
-        [JM_MAGNITUDES]; /* sweeps in vain for what the limit had no room for, by size */
-    bool vain_growing
-        [JM_MAGNITUDES]; /* the last one was in vain for what there is room for, by size */
+    /* Sweeps in vain, by size: how many, for what the limit has no room for; was the last one, for what it has. */
+    uint8_t vain_at_limit[JM_MAGNITUDES];
+    bool vain_growing[JM_MAGNITUDES];
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 
