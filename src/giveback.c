@@ -251,7 +251,7 @@ static bool release_all_large(struct jm_heap *heap, bool retries_all)
             heap->empty_large = jm_chain_sort_empty(heap->empty_large);
         }
         gone = release_large(heap);
-    } while (heap->refused_large != NULL && gone > tried / GOES_DIVISOR && retries_all);
+    } while (retries_all && heap->refused_large != NULL && gone > tried / GOES_DIVISOR);
     return heap->refused_large == NULL;
 }
 

@@ -267,7 +267,7 @@ bool jm_heap_press(struct jm_heap *heap, size_t bytes)
     return pressed;
 }
 
-/* So much has to be free for a sweep. After one in vain, what it left free lies in pieces still, or its part of what there is
+/* So much has to be free for a sweep of `carved` granules, which are some. After one in vain, what it left free lies in pieces still, or its part of what there is
  * now: so much more. */
 static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes)
 {
@@ -276,7 +276,7 @@ static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes
         return much;
     }
     size_t swept = arena->swept > carved ? arena->swept : carved;
-    size_t left = swept == 0 ? 0 : (size_t)((uint64_t)arena->left_free * carved / swept);
+    size_t left = (size_t)((uint64_t)arena->left_free * carved / swept);
     size_t of_live = (carved - left) / SWEEP_LIVE_DIVISOR;
     size_t of_all = carved / SWEEP_MORE_DIVISOR;
     size_t again = left + (of_live < of_all ? of_live : of_all);

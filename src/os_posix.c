@@ -210,7 +210,8 @@ static bool give_by_advice(void *address, size_t size)
 #if defined(MADV_DONTNEED_LOCKED)
     /* EINVAL: the pages are locked. In no other case: an emulator that does not know the advice does nothing, and says
      * that it did. */
-    if (errno == EINVAL && madvise(address, size, MADV_DONTNEED_LOCKED) == 0) {
+    if (errno == EINVAL &&
+        madvise(address, size, MADV_DONTNEED_LOCKED) == 0) { /* untested: older kernels refuse */
         return true;
     }
 #endif

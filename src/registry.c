@@ -144,7 +144,8 @@ static bool ensure_chunk(enum jm_kind kind, size_t chunk, struct jm_os_extent *a
     if (jm_load_relaxed(&jm_tables[kind].chunks[chunk]) != NULL) {
         return true;
     }
-    bool are_many = chunk > GROUP && chunk + GROUP <= JM_MAX_CHUNKS;
+    bool are_many =
+        chunk > GROUP && chunk + GROUP <= JM_MAX_CHUNKS; /* untested: 16 million slots */
     return (are_many && add_chunks(kind, chunk, GROUP, added)) || add_chunks(kind, chunk, 1, added);
 }
 

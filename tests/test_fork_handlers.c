@@ -111,8 +111,8 @@ static int lock_in_handlers(void *unused)
     CHILD_CHECK(pthread_atfork(take_lock, drop_lock, drop_lock) == 0);
     CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &host.runtime) == JsNoError);
     worker_post(other, work_under_lock, NULL);
-    /* An emulator takes half a second for a child. */
-    int children = getenv("JSRTMEM_EMULATOR") != NULL ? 20 : 200;
+    /* An emulator takes seconds for a child. */
+    int children = getenv("JSRTMEM_EMULATOR") != NULL ? 5 : 200;
     for (int i = 0; i < children; i++) {
         CHILD_CHECK(child_run(work_in_child, unused) == 0);
     }
