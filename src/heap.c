@@ -267,8 +267,8 @@ bool jm_heap_press(struct jm_heap *heap, size_t bytes)
     return pressed;
 }
 
-/* So much has to be free for a sweep of `carved` granules, which are some. After one in vain, what it left free, or its part
- * of what there is now, lies in pieces still: so much more. */
+/* So much has to be free for a sweep of `carved` granules, which are some. After one in vain, what it left free, or its
+ * part of what there is now, lies in pieces still: so much more. */
 static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes)
 {
     size_t much = carved / (bytes < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);
