@@ -480,6 +480,7 @@ static void a_list_ends_where_a_link_leads_to_another_heap(void **state)
     void *kept = rig_alloc(&other, 64);
     if (!jm_region_holds(theirs)) {
         rig_drop(&other);
+        print_message("             left out: this system has no room for the region\n");
         skip();
     }
     assert_true(jm_heap_free(&other.heap, theirs));
