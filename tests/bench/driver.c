@@ -2,8 +2,8 @@
  * driver.c - the benchmark's command.
  *
  *   bench-driver [--rounds N] [--ms N] [--only ID,ID..] [--peers NAME,NAME..]
- *                [--trace LABEL=FILE].. [--also TITLE=DIR].. [--markdown FILE] [--svg FILE]
- *                [--samples FILE] [--callgrind]
+ *                [--trace LABEL=FILE].. [--also TITLE=DIR].. [--markdown FILE] [--brief FILE]
+ *                [--svg FILE] [--samples FILE] [--callgrind]
  *
  * Every measurement is a process of its own: round by round, workload by workload, one allocator
  * after the other, so that a slow minute of the machine hits all alike; and another one first in each
@@ -41,6 +41,7 @@ struct command {
     const char *traces[TRACES_MAX]; /* LABEL=FILE */
     size_t trace_count;
     const char *markdown;
+    const char *brief;
     const char *svg;
     const char *samples;
     const char *ms;
@@ -341,6 +342,8 @@ static void parse(int argc, char **argv, struct command *command)
             command->also[command->also_count++] = value;
         } else if (strcmp(argv[i], "--markdown") == 0) {
             command->markdown = value;
+        } else if (strcmp(argv[i], "--brief") == 0) {
+            command->brief = value;
         } else if (strcmp(argv[i], "--svg") == 0) {
             command->svg = value;
         } else if (strcmp(argv[i], "--samples") == 0) {
@@ -390,6 +393,7 @@ int main(int argc, char **argv)
     table_print(stdout, &results);
     goals_print(stdout, &results);
     write_file(command.markdown, table_write_markdown);
+    write_file(command.brief, table_write_brief);
     write_file(command.svg, chart_write);
     write_file(command.samples, samples_write);
     return EXIT_SUCCESS;

@@ -28,6 +28,7 @@ struct row {
     const char *title;
     const char *unit; /* "ns", "x", "KiB", ...; less is better in all of them */
     bool chart;       /* also in the chart */
+    bool brief;       /* also in the brief table */
 };
 
 extern const struct row rows[];
@@ -101,6 +102,7 @@ bool child_run(const char *const *arguments, const char *library_path, bool erro
 
 void table_print(FILE *file, const struct results *results);
 void table_write_markdown(FILE *file, const struct results *results);
+void table_write_brief(FILE *file, const struct results *results);
 void chart_write(FILE *file, const struct results *results);
 void samples_write(FILE *file, const struct results *results);
 void goals_print(FILE *file, const struct results *results);

@@ -62,7 +62,7 @@ static size_t free_some(struct tenant tenant, struct object *objects, size_t cou
     return live;
 }
 
-/* Counts the pages that hold a part of a live object: less cannot be held without moving objects. */
+/* Counts the pages that hold a part of a live object: with objects where they lie, no less can be held. */
 static size_t pages_in_use(const struct object *objects, size_t count, uintptr_t *pages)
 {
     size_t entries = 0;

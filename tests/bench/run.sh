@@ -11,7 +11,8 @@
 # are installed: libmimalloc-dev libjemalloc-dev libtcmalloc-minimal4 libtbb-dev; Lua and Duktape
 # (liblua5.4-dev, duktape-dev) are recorded and replayed where they are.
 #
-# Everything is written below build-bench/ (or $BENCH_BUILD): table.md, chart.svg, samples.txt.
+# Everything is written below build-bench/ (or $BENCH_BUILD): table.md, brief.md (the rows that tell
+# most), chart.svg, samples.txt.
 
 set -eu
 
@@ -65,8 +66,8 @@ case "$what" in
         "$build/bench-driver" --callgrind "$@"
         ;;
     *)
-        "$build/bench-driver" --markdown "$build/table.md" --svg "$build/chart.svg" \
-            --samples "$build/samples.txt" "$@"
-        echo "written: $build/table.md, chart.svg, samples.txt" >&2
+        "$build/bench-driver" --markdown "$build/table.md" --brief "$build/brief.md" \
+            --svg "$build/chart.svg" --samples "$build/samples.txt" "$@"
+        echo "written: $build/table.md, brief.md, chart.svg, samples.txt" >&2
         ;;
 esac

@@ -156,7 +156,7 @@ void table_print(FILE *file, const struct results *results)
     }
 }
 
-void table_write_markdown(FILE *file, const struct results *results)
+static void write_markdown(FILE *file, const struct results *results, bool brief)
 {
     char text[128];
     size_t row;
@@ -174,7 +174,7 @@ void table_write_markdown(FILE *file, const struct results *results)
     }
     fputc('\n', file);
     for (row = 0; row < row_count; row++) {
-        if (!row_has_results(results, row)) {
+        if (!row_has_results(results, row) || (brief && !rows[row].brief)) {
             continue;
         }
         format_title(text, sizeof(text), &rows[row]);
@@ -187,6 +187,17 @@ void table_write_markdown(FILE *file, const struct results *results)
         }
         fputc('\n', file);
     }
+}
+
+void table_write_markdown(FILE *file, const struct results *results)
+{
+    write_markdown(file, results, false);
+}
+
+/* The rows that tell most. */
+void table_write_brief(FILE *file, const struct results *results)
+{
+    write_markdown(file, results, true);
 }
 
 void samples_write(FILE *file, const struct results *results)
