@@ -111,6 +111,38 @@ static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
     arena->since_sweep -= (uint32_t)(granules < arena->since_sweep ? granules : arena->since_sweep);
 }
 
+/* What has no more objects is cleared at once, by this part of its granules. */
+#define CLEAR_DIVISOR 1024
+
+/* Goes over an empty block from object to object, and clears their states if `clears`. False: they are many, or there are
+ * holes. */
+static bool walk_free(struct jm_block *block, bool clears)
+{
+    size_t granule = block->first;
+    size_t steps = block->granules / CLEAR_DIVISOR;
+    for (; granule < block->carved && steps > 0; steps--) {
+        unsigned state = jm_load_relaxed(&block->map[granule]);
+        if (!jm_is_free(state)) {
+            return false;
+        }
+        if (clears) {
+            jm_store_relaxed(&block->map[granule], 0);
+        }
+        granule += jm_class_granules[jm_state_class(state)];
+    }
+    return granule >= block->carved;
+}
+
+/* Makes all of a block its rest, where it had a few large objects: whoever takes it would clear the whole map else, most of
+ * which is zero as it is. */
+static void clear_map(struct jm_block *block)
+{
+    if (walk_free(block, false)) {
+        (void)walk_free(block, true);
+        block->carved = block->first;
+    }
+}
+
 /* Gives one empty small block back. False: the OS does not take it now. */
 static bool release_small(struct jm_heap *heap, struct jm_block *block)
 {
@@ -122,13 +154,15 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
     if (heap->arena != NULL && heap->arena->doubtful == block) {
         heap->arena->doubtful = NULL;
     }
+    clear_map(block);
     if (jm_block_release(&heap->supply, block, false)) {
         return true;
     }
     if (heap->arena == NULL) {
         jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block));
     }
-    heap->arena->broken = true; /* its objects are in no list */
+    heap->arena->broken = true;             /* its objects are in no list, */
+    heap->arena->longest_rest = UINT32_MAX; /* or it has none */
     return false;
 }
 

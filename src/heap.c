@@ -98,7 +98,7 @@ static size_t mend_list(struct jm_heap *heap, struct jm_block *block)
     struct jm_block *previous = NULL;
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         block->previous = previous;
-        block->touched = (uint32_t)block->granules;
+        block->carved = block->touched = (uint32_t)block->granules;
         charge += block->charge;
         jm_add_owned(&heap->supply.block_count, 1);
         previous = block;

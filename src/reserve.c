@@ -320,7 +320,9 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
             memset(first, 0, bytes);
         }
     }
-    jm_zero_bytes(block->map, block->touched);
+    if (block->carved > block->first) {
+        jm_zero_bytes(block->map, block->touched);
+    }
     jm_store_relaxed(&block->queued, 0);
     block->touched = is_same ? block->touched : 0;
 }

@@ -6,9 +6,11 @@
 /* The states of a block are a whole number of words. */
 static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % JM_WORD == 0, "objects begin at a word");
 
-/* Small objects are found near any place; large ones by going from one to the next. */
+/* Small objects are found near any place; large ones by going from one to the next, of which a large block has more: to
+ * look at all of its map takes longer. */
 #define WORDS_NEAR 8
 #define STEPS_NEAR 16
+#define STEPS_DIVISOR 1024 /* of its granules */
 
 /* True for the state of an object that holds its block, but for the witness that there may be. */
 static bool holds(unsigned state)
@@ -95,7 +97,7 @@ static enum finding look_at_few(const struct jm_arena *arena, struct jm_block *b
     size_t last = block->witness;
     bool in_block = last >= block->first && last < block->carved;
     size_t middle = in_block && jm_load_relaxed(&block->map[last]) != 0 ? last : block->first;
-    unsigned steps = STEPS_NEAR;
+    unsigned steps = STEPS_NEAR + (unsigned)(block->granules / STEPS_DIVISOR);
     enum finding finding = take_between(arena, block, middle, block->carved, &steps);
     return finding != NONE ? finding : take_between(arena, block, block->first, middle, &steps);
 }

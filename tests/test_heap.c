@@ -119,6 +119,74 @@ static void the_largest_empty_block_is_the_one(void **state)
     assert_ptr_equal(jm_arena_home(HEAP->arena), largest);
 }
 
+static void check_map_is_clear(const struct jm_block *block)
+{
+    for (size_t granule = 0; granule < block->granules; granule++) {
+        assert_int_equal(jm_load_relaxed(&block->map[granule]), 0);
+    }
+}
+
+/* The whole map of a block is cleared for who takes it next only where it had more than a few objects. */
+static void a_block_that_had_few_objects_goes_with_a_clear_map(void **state)
+{
+    void *large[4];
+    struct jm_block *blocks[COUNT_OF(large)];
+
+    (void)state;
+    jm_reserve_set_limit(MIB(32));
+    for (size_t i = 0; i < COUNT_OF(large); i++) {
+        large[i] = rig_alloc(&rig, KIB(200)); /* one a block */
+        blocks[i] = block_of(large[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(large); i++) {
+        free_object(large[i]);
+    }
+    jm_heap_tidy(HEAP);
+    const struct jm_block *kept = jm_arena_home(HEAP->arena);
+    for (size_t i = 0; i < COUNT_OF(large); i++) {
+        if (blocks[i] != kept) {
+            assert_true(blocks[i]->carved == blocks[i]->first);
+            check_map_is_clear(blocks[i]);
+        }
+    }
+    fill_blocks(4);
+    struct jm_block *crowded = block_of(many[many_count - 1]);
+    assert_ptr_not_equal(crowded, kept);
+    free_many(crowded, NULL);
+    free_many(NULL, NULL);
+    jm_heap_tidy(HEAP);
+    assert_ptr_not_equal(jm_arena_home(HEAP->arena), crowded);
+    assert_true(crowded->carved > crowded->first);
+    for (size_t i = 0; i < MANY / 4; i++) { /* they serve again as if they were new */
+        (void)rig_alloc(&rig, i % 16 == 0 ? KIB(200) : KIB(8));
+        (void)check();
+    }
+}
+
+/* Where the OS does not take such a block, all of it is there to be used. */
+static void a_clear_block_that_stays_is_used_again(void **state)
+{
+    void *large[3];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(large); i++) {
+        large[i] = rig_alloc(&rig, KIB(200));
+    }
+    size_t usage = rig_usage(&rig);
+    fake_os_refuse(FAKE_RETURN, 1, true, ENOMEM);
+    for (size_t i = 0; i < COUNT_OF(large); i++) {
+        free_object(large[i]);
+    }
+    jm_heap_tidy(HEAP);
+    assert_int_equal(check().small_blocks, COUNT_OF(large));
+    rig_set_limit(&rig, usage);
+    for (size_t i = 0; i < COUNT_OF(large); i++) {
+        assert_non_null(rig_alloc(&rig, KIB(200)));
+        (void)check();
+    }
+    assert_int_equal(rig_usage(&rig), usage);
+}
+
 static void the_arena_moves_when_its_home_goes(void **state)
 {
     (void)state;
@@ -1427,6 +1495,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HEAP_TEST(one_empty_block_is_kept),
         HEAP_TEST(the_largest_empty_block_is_the_one),
+        HEAP_TEST(a_block_that_had_few_objects_goes_with_a_clear_map),
+        HEAP_TEST(a_clear_block_that_stays_is_used_again),
         HEAP_TEST(the_arena_moves_when_its_home_goes),
         HEAP_TEST(a_block_is_given_up_for_a_request_at_the_limit),
         HEAP_TEST(what_is_emptied_inside_a_callback_goes_at_the_next_use),
