@@ -420,17 +420,13 @@ void *jm_heap_alloc(struct jm_heap *heap, size_t size, enum jm_verdict *verdict)
     return jm_inspect_take(heap, object, size);
 }
 
-/* So many free objects are looked at for one that is aligned. */
-#define ALIGNED_STEPS 8
+/* So many free objects of a class are looked at for one that is aligned. */
+#define ALIGNED_STEPS 16
 
 /* A free object of class `code` that lies as it has to, of those that are listed first. NULL: none of them does. */
 static void *pop_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
 {
     struct jm_arena *arena = heap->arena;
-    if (arena == NULL) {
-        return NULL;
-    }
-    jm_arena_list_last(arena);
     struct jm_link *before = &arena->free[code];
     for (int steps = 0; steps < ALIGNED_STEPS; steps++) {
         struct jm_link *link = jm_link_next(before);
@@ -448,6 +444,41 @@ static void *pop_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
     return NULL;
 }
 
+/* The same of class `code`, or a larger one that serves. */
+static void *find_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
+{
+    if (heap->arena == NULL) {
+        return NULL;
+    }
+    jm_arena_list_last(heap->arena);
+    void *object = NULL;
+    for (unsigned larger = code;
+         object == NULL && larger <= JM_CLASSES && jm_class_serves(larger, code); larger++) {
+        object = pop_aligned(heap, larger, alignment);
+    }
+    return object;
+}
+
+/* An object of class `code` cut off the span behind the next multiple of the alignment; what lies in front of it becomes
+ * free. NULL: it has no room. */
+static void *cut_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
+{
+    struct jm_arena *arena = heap->arena;
+    if (arena == NULL) {
+        return NULL;
+    }
+    const struct jm_span span = arena->span;
+    uintptr_t aligned = jm_align_up((uintptr_t)span.next, alignment);
+    if (aligned > (uintptr_t)span.end || (uintptr_t)span.end - aligned < jm_class_bytes(code)) {
+        return NULL;
+    }
+    jm_heap_note_change(heap);
+    arena->span.next = (char *)aligned;
+    jm_arena_free_run(arena, span.block, jm_granule_of(span.block, span.next),
+                      jm_granule_of(span.block, arena->span.next));
+    return jm_arena_cut(arena, code);
+}
+
 static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
                            enum jm_verdict *verdict)
 {
@@ -461,7 +492,10 @@ static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     if (wide > JM_SMALL_GRANULES) {
         return jm_large_alloc(heap, size, alignment, verdict);
     }
-    void *object = pop_aligned(heap, code, alignment);
+    void *object = find_aligned(heap, code, alignment);
+    if (object == NULL) {
+        object = cut_aligned(heap, code, alignment);
+    }
     if (object != NULL) {
         return object;
     }

@@ -1198,7 +1198,7 @@ static void what_is_live_is_counted(void **state)
 /* Behind others that are not aligned, but not behind many. */
 static void an_aligned_object_is_found_behind_others(void **state)
 {
-    enum { FEW = 7, TOO_MANY = 8, ALIGNED_TO = 512 };
+    enum { FEW = 15, TOO_MANY = 16, ALIGNED_TO = 512 };
     (void)state;
     for (int others = FEW; others <= TOO_MANY; others++) {
         void *objects[40];
@@ -1224,6 +1224,70 @@ static void an_aligned_object_is_found_behind_others(void **state)
         rig_drop(&rig);
         jm_heap_reset(HEAP);
     }
+}
+
+/* Of new ones only the first leaves something in front of it, which serves others; nothing is wasted behind any. */
+static void aligned_objects_lie_side_by_side(void **state)
+{
+    enum { ALIGNED_TO = 64 };
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    char *before = rig_alloc(&rig, 16);
+    char *first = jm_heap_alloc_aligned(HEAP, ALIGNED_TO, ALIGNED_TO, &verdict);
+    for (size_t i = 1; i < 100; i++) {
+        char *next = jm_heap_alloc_aligned(HEAP, ALIGNED_TO, ALIGNED_TO, &verdict);
+        assert_ptr_equal(next, first + i * ALIGNED_TO);
+    }
+    assert_int_equal(first - before, ALIGNED_TO);
+    assert_int_equal(check().free_bytes, ALIGNED_TO - 16);
+    assert_ptr_equal(rig_alloc(&rig, ALIGNED_TO - 16), before + 16);
+    assert_int_equal(check().free_bytes, 0);
+}
+
+/* The span serves to its very end, and no further. */
+static void an_aligned_object_ends_with_the_span(void **state)
+{
+    enum { ALIGNED_TO = 64 };
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    for (size_t rest = 0; rest < 3 * ALIGNED_TO; rest += JM_GRANULE) {
+        (void)rig_alloc(&rig, 16);
+        while ((size_t)(HEAP->arena->span.end - HEAP->arena->span.next) > rest) {
+            (void)rig_alloc(&rig, 16);
+        }
+        assert_int_equal(HEAP->arena->span.end - HEAP->arena->span.next, rest);
+        const struct jm_block *block = HEAP->arena->span.block;
+        const char *end = HEAP->arena->span.end;
+        uintptr_t aligned = jm_align_up((uintptr_t)HEAP->arena->span.next, ALIGNED_TO);
+        char *object = jm_heap_alloc_aligned(HEAP, ALIGNED_TO, ALIGNED_TO, &verdict);
+        bool fits = aligned + ALIGNED_TO <= (uintptr_t)end;
+        assert_int_equal((uintptr_t)object % ALIGNED_TO, 0);
+        assert_true(fits == ((uintptr_t)object == aligned && block_of(object) == block));
+        (void)check();
+        rig_drop(&rig);
+        jm_heap_reset(HEAP);
+    }
+}
+
+/* One that is a quarter larger serves where it lies as it has to. */
+static void a_larger_aligned_object_serves(void **state)
+{
+    enum { ALIGNED_TO = 256 };
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    void *larger = jm_heap_alloc_aligned(HEAP, ALIGNED_TO, 320, &verdict);
+    void *largest = jm_heap_alloc_aligned(HEAP, ALIGNED_TO, 400, &verdict);
+    (void)rig_alloc(&rig, 16);
+    free_object(largest);
+    free_object(larger);
+    assert_ptr_equal(jm_heap_alloc_aligned(HEAP, ALIGNED_TO, 256, &verdict), larger);
+    assert_int_equal(jm_heap_usable(HEAP, larger), 320);
+    assert_ptr_not_equal(jm_heap_alloc_aligned(HEAP, ALIGNED_TO, 256, &verdict), largest);
+    assert_ptr_equal(jm_heap_alloc_aligned(HEAP, ALIGNED_TO, 384, &verdict), largest);
+    (void)check();
 }
 
 /* Where a tenant wrote into a free object the search ends, and nothing that lives is handed out. */
@@ -1505,6 +1569,9 @@ int main(void)
         HEAP_TEST(a_jump_out_of_a_collect_forgets_no_empty_block),
         HEAP_TEST(small_objects_change_in_place_where_they_can),
         HEAP_TEST(an_aligned_object_is_found_behind_others),
+        HEAP_TEST(aligned_objects_lie_side_by_side),
+        HEAP_TEST(an_aligned_object_ends_with_the_span),
+        HEAP_TEST(a_larger_aligned_object_serves),
         HEAP_TEST(a_link_astray_ends_the_search_for_an_aligned_object),
         HEAP_TEST(what_moves_inside_a_foreign_callback_leaves_no_second_empty_block),
         HEAP_TEST(what_is_live_in_a_large_heap_is_counted_once),
