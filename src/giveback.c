@@ -281,7 +281,8 @@ static bool release_all_large(struct jm_heap *heap, bool retries_all)
         for (tried = 0; retry_one(heap) && retries_all; tried++) {
             /* all of them */
         }
-        if (retries_all) { /* neighbours in a mapping: each is the end of it once the one before went */
+        if (retries_all && heap->empty_large != NULL) {
+            /* Neighbours in a mapping: each is the end of it once the one before went. */
             heap->empty_large = jm_chain_sort_empty(heap->empty_large);
         }
         gone = release_large(heap);

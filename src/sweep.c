@@ -53,30 +53,112 @@ static void flush_run(struct sweep *sweep, struct jm_block *block, size_t start,
     }
 }
 
-static void sweep_block(struct sweep *sweep, struct jm_block *block)
+/*
+ * What is free or a hole has to be found among what lives, which is most. Their states, and those of some witnesses, are
+ * loose: neither 0 nor with the highest bit. Where many objects are small, they are looked for in many states at once, or
+ * else by going from object to object.
+ */
+#define HIGH_BITS 0x8080808080808080u
+#define LOW_BITS (~HIGH_BITS)
+#define LOOSE(states) ((((states)&LOW_BITS) + LOW_BITS) & ~(states)) /* its highest bits tell */
+
+typedef uint64_t words __attribute__((vector_size(16)));
+#define AT_ONCE (4 * sizeof(words)) /* states */
+
+static bool has_loose(const struct jm_block *block, size_t granule)
 {
-    size_t end = block->carved;
-    size_t run = JM_NO_GRANULE;
-    bool is_behind = false; /* a hole lies in front of the run */
-    for (size_t granule = block->first; granule < end;) {
-        unsigned state = jm_load_relaxed(&block->map[granule]);
-        size_t next = jm_arena_end_at(sweep->arena, block, granule);
-        JM_CHECK(state != 0);
-        if (jm_is_free(state)) {
-            jm_store_relaxed(&block->map[granule], 0);
-            run = run == JM_NO_GRANULE ? granule : run;
-        } else {
-            bool is_hole = state == JM_HOLE;
-            if (run != JM_NO_GRANULE) {
-                flush_run(sweep, block, run, granule, is_behind || is_hole);
-            }
-            run = JM_NO_GRANULE;
-            is_behind = is_hole;
+    words loose = {0, 0};
+    for (size_t i = 0; i < AT_ONCE; i += sizeof(words)) {
+        words states;
+        jm_copy_bytes((uint8_t *)&states, &block->map[granule + i], sizeof states);
+        loose |= LOOSE(states);
+    }
+    return ((loose[0] | loose[1]) & HIGH_BITS) != 0;
+}
+
+static uint64_t loose_states(const struct jm_block *block, size_t word)
+{
+    uint64_t states = jm_load_states(block->map, word);
+    return LOOSE(states) & HIGH_BITS;
+}
+
+/* The first granule from one on, or `end`, where a state is loose: by all states. */
+static size_t find_loose(const struct jm_block *block, size_t granule, size_t end)
+{
+    size_t word = granule & ~(JM_WORD - 1);
+    uint64_t loose = loose_states(block, word) & UINT64_MAX << 8 * (granule - word);
+    while (loose == 0 && (word += JM_WORD) < end) {
+        while (word + AT_ONCE <= end && !has_loose(block, word)) {
+            word += AT_ONCE;
         }
+        loose = word < end ? loose_states(block, word) : 0;
+    }
+    return loose == 0 ? end : word + jm_first_state(loose);
+}
+
+/* The same where an object starts: by the objects. */
+static size_t walk_to_loose(const struct jm_arena *arena, const struct jm_block *block,
+                            size_t granule, size_t end)
+{
+    while (granule < end) {
+        bool is_loose = (int8_t)jm_load_relaxed(&block->map[granule]) > 0;
+        if (is_loose) {
+            break;
+        }
+        granule = jm_arena_end_at(arena, block, granule);
+    }
+    return granule;
+}
+
+/* True where objects have no more than AT_ONCE granules on average, as it seems from some of the states. */
+#define SAMPLES 32 /* words */
+static bool is_dense(const struct jm_block *block)
+{
+    const size_t step = (block->carved - block->first) / SAMPLES & ~(JM_WORD - 1);
+    size_t starts = 0;
+    for (size_t i = 0; i < SAMPLES; i++) {
+        starts += jm_load_states(block->map, block->first + i * step) != 0;
+    }
+    return starts * AT_ONCE >= SAMPLES * JM_WORD;
+}
+
+/* Clears the states of a run of free objects. Returns where it ends. */
+static size_t clear_run(const struct sweep *sweep, struct jm_block *block, size_t granule,
+                        size_t end)
+{
+    while (granule < end && jm_is_free(jm_load_relaxed(&block->map[granule]))) {
+        size_t next = jm_arena_end_at(sweep->arena, block, granule);
+        jm_store_relaxed(&block->map[granule], 0);
         granule = next;
     }
-    if (run != JM_NO_GRANULE || end < block->granules) {
-        flush_run(sweep, block, run == JM_NO_GRANULE ? end : run, end, is_behind);
+    return granule;
+}
+
+static void sweep_block(struct sweep *sweep, struct jm_block *block)
+{
+    const size_t end = block->carved;
+    const bool dense = is_dense(block);
+    size_t hole_end = JM_NO_GRANULE; /* of the last one */
+    size_t start = block->first;
+    while ((start = dense ? find_loose(block, start, end)
+                          : walk_to_loose(sweep->arena, block, start, end)) < end) {
+        unsigned state = jm_load_relaxed(&block->map[start]);
+        size_t next;
+        if (jm_is_free(state)) {
+            next = clear_run(sweep, block, start, end);
+            if (next == end) {
+                break;
+            }
+            bool is_before = jm_load_relaxed(&block->map[next]) == JM_HOLE;
+            flush_run(sweep, block, start, next, start == hole_end || is_before);
+        } else {
+            next = jm_arena_end_at(sweep->arena, block, start);
+            hole_end = state == JM_HOLE ? next : hole_end;
+        }
+        start = next;
+    }
+    if (start < end || end < block->granules) {
+        flush_run(sweep, block, start, end, start == hole_end);
     }
 }
 

@@ -388,6 +388,40 @@ static void in_a_small_heap_what_is_beside_a_hole_goes(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
+/* So does what lies between a hole and the end of a block. */
+static void in_a_small_heap_the_rest_behind_a_hole_goes(void **state)
+{
+    enum { PAGES = 256 };
+    static char *pages[PAGES];
+    const size_t page = jm_os_page_size();
+    size_t last = 0;
+    size_t rest;
+
+    (void)state;
+    if (page != 4096) {
+        print_message("             left out: a hole would have other lengths with such pages\n");
+        skip();
+    }
+    (void)rig_alloc(&rig, JM_SMALL_MAX); /* so that the blocks are not the smallest */
+    do {
+        assert_true(last + 1 < PAGES);
+        pages[last++] = rig_alloc(&rig, page);
+        rest = (size_t)(HEAP->arena->span.end - HEAP->arena->span.next);
+    } while (last < 20 || pages[last - 18] != pages[last - 1] - 17 * page || rest < 2 * page ||
+             rest > 8 * page);
+    last--;
+    for (size_t i = last - 17; i < last; i++) {
+        assert_true(jm_heap_free(HEAP, pages[i]));
+    }
+    jm_heap_collect(HEAP);
+    size_t usage = rig_usage(&rig);
+    assert_non_null(hole());
+    assert_true(jm_heap_free(HEAP, pages[last]));
+    jm_heap_collect(HEAP);
+    assert_true(rig_usage(&rig) <= usage - 2 * page);
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
 /* At 4 MiB of small objects, free ones included. */
 static void a_heap_is_small_up_to_4_mib(void **state)
 {
@@ -923,6 +957,7 @@ int main(void)
         HOLE_TEST(the_shortest_run_that_goes_has_64_kib),
         HOLE_TEST(what_is_beside_a_hole_goes),
         HOLE_TEST(in_a_small_heap_what_is_beside_a_hole_goes),
+        HOLE_TEST(in_a_small_heap_the_rest_behind_a_hole_goes),
         HOLE_TEST(a_heap_is_small_up_to_4_mib),
         HOLE_TEST(a_span_that_the_host_opened_meanwhile_is_not_lost),
         HOLE_TEST(a_hole_is_no_object),
