@@ -101,8 +101,9 @@ static size_t walk_to_loose(const struct jm_arena *arena, const struct jm_block 
                             size_t granule, size_t end)
 {
     while (granule < end) {
-        bool is_loose = (int8_t)jm_load_relaxed(&block->map[granule]) > 0;
-        if (is_loose) {
+        unsigned state = jm_load_relaxed(&block->map[granule]);
+        JM_CHECK(state != 0);
+        if ((int8_t)state > 0) { /* loose */
             break;
         }
         granule = jm_arena_end_at(arena, block, granule);
@@ -149,8 +150,9 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
             if (next == end) {
                 break;
             }
-            bool is_before = jm_load_relaxed(&block->map[next]) == JM_HOLE;
-            flush_run(sweep, block, start, next, start == hole_end || is_before);
+            unsigned behind = jm_load_relaxed(&block->map[next]);
+            JM_CHECK(behind != 0);
+            flush_run(sweep, block, start, next, start == hole_end || behind == JM_HOLE);
         } else {
             next = jm_arena_end_at(sweep->arena, block, start);
             hole_end = state == JM_HOLE ? next : hole_end;
