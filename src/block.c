@@ -228,6 +228,12 @@ static struct jm_block *recycle_block(const struct jm_supply *supply, size_t siz
     return block;
 }
 
+size_t jm_block_spare_bytes(const struct jm_supply *supply, size_t bytes, size_t alignment)
+{
+    size_t has = supply->has_large_spares ? jm_reserve_large_bytes(bytes, alignment, supply) : 0;
+    return has != 0 && jm_quota_allows(&supply->quota, has) ? has : bytes;
+}
+
 struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, size_t alignment,
                                         enum jm_verdict *verdict)
 {

@@ -64,6 +64,7 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
     }
     size_t bytes = bytes_to_have(heap, size, 0);
     make_room(heap, bytes);
+    bytes = jm_block_spare_bytes(&heap->supply, bytes, alignment);
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
     return block == NULL ? NULL : show(block, 0);
 }

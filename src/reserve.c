@@ -17,12 +17,12 @@ static_assert((JM_UNIT << (BINS - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
 #define LARGE_LISTS 32
 
 /* among so many that came last. */
-#define LARGE_STEPS 32
+#define LARGE_STEPS 128
 
 /* For a block of a larger part of the bound no others go. */
 #define LARGE_DIVISOR 2
 
-/* Of one that fits no more than this part of what is asked for is cut off. */
+/* One that fits is no larger than by this part of what is asked for. */
 #define SURPLUS_DIVISOR 4
 
 /*
@@ -365,7 +365,7 @@ static void keep(struct jm_block *block, struct jm_block **list)
     }
 }
 
-/* True where a block that was kept may serve a tenant: it had it, and little is cut off. */
+/* True where a block that was kept may serve a tenant: it had it, and little is too much. */
 static bool serves(const struct jm_block *block, size_t size, size_t alignment,
                    const struct jm_supply *tenant)
 {
@@ -382,10 +382,22 @@ static struct jm_block **find_large(size_t size, size_t alignment, const struct 
         if (serves(*place, size, alignment, tenant) &&
             (best == NULL || (*place)->charge < (*best)->charge)) {
             best = place;
+            if ((*best)->charge == size) {
+                break;
+            }
         }
         place = &(*place)->previous;
     }
     return best;
+}
+
+size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant)
+{
+    jm_lock_take(&reserve.lock);
+    struct jm_block **place = find_large(size, alignment, tenant);
+    size_t bytes = place == NULL ? 0 : (*place)->charge;
+    jm_lock_drop(&reserve.lock);
+    return bytes;
 }
 
 struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,

@@ -187,6 +187,57 @@ static void a_clear_block_that_stays_is_used_again(void **state)
     assert_int_equal(rig_usage(&rig), usage);
 }
 
+/* What a large object left serves a smaller one as it is, and is charged so; where the limit allows that. */
+static void a_spare_block_serves_whole(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(32));
+    free_object(rig_alloc(&rig, MIB(1)));
+    jm_heap_tidy(HEAP);
+    size_t whole = jm_reserve_bytes();
+    size_t calls = fake_os_calls(FAKE_RETURN) + fake_os_calls(FAKE_MAP);
+    rig_forget(&rig);
+    void *object = rig_alloc(&rig, KIB(900));
+    assert_log(&rig, "A");
+    assert_int_equal(rig.bytes, whole);
+    assert_int_equal(rig_usage(&rig), whole);
+    assert_int_equal(jm_reserve_bytes(), 0);
+    assert_int_equal(fake_os_calls(FAKE_RETURN) + fake_os_calls(FAKE_MAP), calls);
+    (void)check();
+    free_object(object);
+    jm_heap_tidy(HEAP);
+    assert_int_equal(jm_reserve_bytes(), whole);
+    rig_set_limit(&rig, whole - 1);
+    object = rig_alloc(&rig, KIB(900));
+    assert_true(rig_usage(&rig) < whole && rig_usage(&rig) >= KIB(900));
+    assert_int_equal(rig.bytes, rig_usage(&rig));
+    assert_int_equal(jm_reserve_bytes(), 0);
+    (void)check();
+}
+
+/* The host may have the reserve emptied while it is asked for what lies in it. */
+static void empty_the_reserve(struct rig *self, unsigned event)
+{
+    (void)self;
+    (void)event;
+    jm_reserve_drain();
+}
+
+static void a_spare_block_that_went_meanwhile_is_made_anew(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(32));
+    free_object(rig_alloc(&rig, MIB(1)));
+    jm_heap_tidy(HEAP);
+    size_t whole = jm_reserve_bytes();
+    rig_forget(&rig);
+    rig.inside = empty_the_reserve;
+    assert_non_null(rig_alloc(&rig, KIB(900)));
+    assert_log(&rig, "A");
+    assert_int_equal(rig_usage(&rig), whole);
+    (void)check();
+}
+
 static void the_arena_moves_when_its_home_goes(void **state)
 {
     (void)state;
@@ -1561,6 +1612,8 @@ int main(void)
         HEAP_TEST(the_largest_empty_block_is_the_one),
         HEAP_TEST(a_block_that_had_few_objects_goes_with_a_clear_map),
         HEAP_TEST(a_clear_block_that_stays_is_used_again),
+        HEAP_TEST(a_spare_block_serves_whole),
+        HEAP_TEST(a_spare_block_that_went_meanwhile_is_made_anew),
         HEAP_TEST(the_arena_moves_when_its_home_goes),
         HEAP_TEST(a_block_is_given_up_for_a_request_at_the_limit),
         HEAP_TEST(what_is_emptied_inside_a_callback_goes_at_the_next_use),

@@ -574,11 +574,13 @@ static void the_large_block_that_fits_best_is_taken(void **state)
     (void)state;
     jm_reserve_set_limit(MIB(64));
     blocks[0] = give_spare(size + 9 * page);
-    blocks[1] = give_spare(size + 11 * page); /* too much to be cut off */
+    blocks[1] = give_spare(size + 11 * page); /* too much larger */
     blocks[2] = give_spare(size + 10 * page);
     blocks[3] = give_spare(size - page);
+    assert_int_equal(jm_reserve_large_bytes(size, 16, &taker), size + 9 * page);
     assert_ptr_equal(take_spare(size), blocks[0]);
     assert_ptr_equal(take_spare(size), blocks[2]);
+    assert_int_equal(jm_reserve_large_bytes(size, 16, &taker), 0);
     assert_null(take_spare(size));
     assert_ptr_equal(take_spare(size - page), blocks[3]);
     assert_ptr_equal(take_spare(size + 11 * page), blocks[1]);
@@ -595,16 +597,17 @@ static void a_search_for_a_large_block_ends(void **state)
     struct jm_block *spare = NULL;
 
     (void)state;
-    jm_reserve_set_limit(MIB(256));
-    for (int others = 31; others <= 32; others++) {
+    jm_reserve_set_limit(MIB(1024));
+    for (int others = 127; others <= 128; others++) {
         spare = give_spare(size);
         for (int i = 0; i < others; i++) {
             (void)give_spare(2 * size);
         }
-        assert_ptr_equal(take_spare(size), others < 32 ? spare : NULL);
+        assert_int_equal(jm_reserve_large_bytes(size, 16, &taker), others < 128 ? size : 0);
+        assert_ptr_equal(take_spare(size), others < 128 ? spare : NULL);
         jm_reserve_drop_large(&taker);
         assert_int_equal(jm_reserve_bytes(), 0);
-        if (others < 32) {
+        if (others < 128) {
             unmap(spare);
         }
     }
