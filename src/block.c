@@ -346,7 +346,7 @@ static bool await_readers(const struct jm_supply *supply, size_t size)
     return have_left;
 }
 
-/* Moves a block to a larger place. False: it is where it was. */
+/* Moves a block to a larger place, and charges what it has more. False: it is where it was. */
 static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t size)
 {
     /* For wherever it will be: a move cannot be undone. */
@@ -357,11 +357,11 @@ static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t 
     unlink_block(supply, block); /* for a fork in between: its child cannot know where it is */
     unregister_block(block);
     char *moved = NULL;
-    bool have_left = await_readers(supply, size);
-    bool still_fits = jm_quota_allows(&supply->quota, size - block->charge);
-    if (have_left && still_fits) { /* untested: the limit was lowered meanwhile */
+    size_t delta = size - block->charge;
+    if (await_readers(supply, size) && jm_quota_begin_charge(&supply->quota, delta)) {
         jm_inspect_open(block->start, block->extent.size); /* others may get these addresses */
         moved = jm_os_move(block->start, block->extent.size, size);
+        jm_quota_end_charge(&supply->quota, moved == NULL ? 0 : delta);
     }
     if (moved != NULL) {
         block->start = moved;
@@ -403,7 +403,6 @@ static enum jm_verdict grow_granted(struct jm_supply *supply, struct jm_block *b
         bool still_fits = jm_quota_allows(quota, delta);
         return still_fits ? JM_REFUSED_OS : JM_REFUSED_LIMIT; /* untested: lowered meanwhile */
     }
-    jm_quota_charge_anyway(quota, delta);
     return JM_GRANTED;
 }
 

@@ -198,7 +198,7 @@ bool jm_context_set_data(struct jm_ref ref, void *data)
     if (runtime == NULL) {
         return false;
     }
-    jm_store_relaxed(&jm_context_at(ref)->data, data);
+    jm_store_release(&jm_context_at(ref)->data, data); /* with what it points to */
     jm_lock_drop(jm_runtime_lock_of(runtime));
     return true;
 }

@@ -75,12 +75,16 @@ static inline void jm_runtime_update_owner(struct jm_runtime *runtime)
     }
 }
 
-/* Adds an entry: the runtime is the calling thread's until as many were dropped. */
+/* Adds an entry: the runtime is the calling thread's until as many were dropped. There may be UINT32_MAX at once. */
 enum jm_access jm_runtime_take_entry(struct jm_ref ref);
-static inline void jm_runtime_add_entry(struct jm_runtime *runtime) /* pre: it is taken */
+static inline enum jm_access jm_runtime_add_entry(struct jm_runtime *runtime) /* pre: it is taken */
 {
+    if (JM_UNLIKELY(runtime->entries == UINT32_MAX)) {
+        return JM_ACCESS_NO_ROOM;
+    }
     runtime->entries++;
     jm_store_relaxed(&runtime->owner, jm_runtime_my_owner(true));
+    return JM_ACCESS_GRANTED;
 }
 
 static inline void jm_runtime_drop_entry(struct jm_runtime *runtime)
@@ -101,7 +105,9 @@ JM_INLINE enum jm_access jm_runtime_add_frame(struct jm_ref ref, uintptr_t handl
     }
     struct jm_runtime *runtime = jm_runtime_at(ref);
     struct jm_frame *top = &jm_thread.frames[jm_thread.frame_count];
-    jm_runtime_add_entry(runtime);
+    if (JM_UNLIKELY(jm_runtime_add_entry(runtime) != JM_ACCESS_GRANTED)) {
+        return JM_ACCESS_NO_ROOM;
+    }
     if (jm_thread.frame_count > 0 && top[-1].runtime == runtime) {
         top[-1].count++;
     } else {

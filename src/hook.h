@@ -106,8 +106,8 @@ void jm_hook_reset(struct jm_hook *hook);
  * may still be in use. */
 bool jm_hook_set(struct jm_hook *hook, jm_hook_function function, void *state);
 
-/* Waits until a call that may still use the pair before the last change has ended. pre: no lock is
- * held, and the thread is inside no callback. */
-void jm_hook_quiesce(const struct jm_hook *hook);
+/* Waits until a call that may still use the pair before the last change has ended; and no longer than `*tag` is as given:
+ * the hook is another's then. pre: no lock is held, and the thread is inside no callback. */
+void jm_hook_quiesce(const struct jm_hook *hook, const _Atomic(uint32_t) *tag, uint32_t given);
 
 #endif

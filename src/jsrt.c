@@ -118,8 +118,13 @@ CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit)
     if (error != JsNoError) {
         return error;
     }
-    jm_store_relaxed(&jm_runtime_at(ref)->heap.supply.quota.limit, memoryLimit);
+    _Atomic(size_t) *limit = &jm_runtime_at(ref)->heap.supply.quota.limit;
+    bool is_lower = memoryLimit < jm_load_relaxed(limit);
+    jm_store_relaxed(limit, memoryLimit);
     jm_runtime_unlock(ref);
+    if (is_lower) {
+        jm_runtime_await_charge(ref);
+    }
     return JsNoError;
 }
 
@@ -130,7 +135,7 @@ static JsErrorCode set_hook(struct jm_ref ref, struct jm_hook *hook, jm_hook_fun
     bool had_pair = jm_hook_set(hook, function, function == NULL ? NULL : state);
     jm_runtime_unlock(ref);
     if (had_pair && jm_thread.calls == NULL) {
-        jm_hook_quiesce(hook);
+        jm_hook_quiesce(hook, &ref.slot->tag, ref.tag);
     }
     return JsNoError;
 }
@@ -333,7 +338,7 @@ static JsErrorCode set_disabled(JsRuntimeHandle runtime, bool disabled, uintptr_
     struct jm_ref ref;
     JsErrorCode error = jm_abi_lock(runtime, here, &ref);
     if (error == JsNoError) {
-        jm_store_relaxed(&jm_runtime_at(ref)->disabled, disabled);
+        jm_store_release(&jm_runtime_at(ref)->disabled, disabled);
         jm_runtime_unlock(ref);
     }
     return error;
@@ -363,7 +368,8 @@ CHAKRA_API JsEnableRuntimeExecution(JsRuntimeHandle runtime)
         return JsNoError;
     }
     if (jm_runtime_is_entered_elsewhere(jm_runtime_at(ref))) {
-        return JsErrorWrongThread;
+        bool live = jm_registry_holds(ref);
+        return live ? JsErrorWrongThread : JsErrorInvalidArgument; /* untested: disposed just now */
     }
     return set_disabled(runtime, false, JM_HERE);
 }

@@ -66,7 +66,7 @@ static bool begin(struct jm_operation *operation, JsRuntimeHandle handle, size_t
         access = jm_operation_begin(operation, ref);
     }
     if (access == JM_ACCESS_BUSY) {
-        jm_runtime_refuse(JM_REFUSED_THREAD, jm_runtime_at(ref), requested);
+        jm_runtime_refuse_busy(ref, (uintptr_t)handle, requested);
     } else if (access == JM_ACCESS_STALE) {
         jm_runtime_refuse(JM_REFUSED_ARGUMENT, NULL, requested);
     }

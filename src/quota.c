@@ -106,7 +106,25 @@ enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes)
     return JM_GRANTED;
 }
 
-void jm_quota_charge_anyway(struct jm_quota *quota, size_t bytes)
+void jm_quota_forget(struct jm_quota *quota)
+{
+    quota->operations = 0;
+    jm_store_relaxed(&quota->charging, (jm_load_relaxed(&quota->charging) + 1) & ~1u);
+    jm_hook_forget(&quota->hook);
+}
+
+bool jm_quota_begin_charge(struct jm_quota *quota, size_t bytes)
+{
+    (void)atomic_exchange(&quota->charging, jm_load_relaxed(&quota->charging) + 1);
+    jm_fence_after_swap(); /* the limit is as it was lowered, or who lowers it sees that this goes on */
+    if (!jm_quota_allows(quota, bytes)) {
+        jm_quota_end_charge(quota, 0);
+        return false;
+    }
+    return true;
+}
+
+static void charge(struct jm_quota *quota, size_t bytes)
 {
     jm_add_owned(&quota->usage, bytes);
     size_t usage = jm_load_relaxed(&quota->usage);
@@ -120,20 +138,28 @@ void jm_quota_charge_anyway(struct jm_quota *quota, size_t bytes)
     jm_probe_acquire(quota->handle, bytes);
 }
 
+void jm_quota_end_charge(struct jm_quota *quota, size_t bytes)
+{
+    if (bytes != 0) {
+        charge(quota, bytes);
+    }
+    jm_store_release(&quota->charging, jm_load_relaxed(&quota->charging) + 1);
+}
+
 bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
 {
-    if (!jm_quota_allows(quota, bytes)) {
-        return false;
+    bool allowed = jm_quota_begin_charge(quota, bytes);
+    if (allowed) {
+        jm_quota_end_charge(quota, bytes);
     }
-    jm_quota_charge_anyway(quota, bytes);
-    return true;
+    return allowed;
 }
 
 /* The peak is never left below the usage: who charged meanwhile saw the new peak, or is seen at the second look. */
 void jm_quota_reset_peak(struct jm_quota *quota)
 {
     (void)atomic_exchange(&quota->peak, jm_load_relaxed(&quota->usage));
-    jm_fence_after_swap(); /* as in jm_quota_charge_anyway */
+    jm_fence_after_swap(); /* as in charge */
     size_t peak = jm_load_relaxed(&quota->peak);
     size_t usage = jm_load_relaxed(&quota->usage);
     while (usage > peak && !atomic_compare_exchange_weak(&quota->peak, &peak, usage)) {
@@ -143,7 +169,8 @@ void jm_quota_reset_peak(struct jm_quota *quota)
 
 void jm_quota_refund(struct jm_quota *quota, size_t bytes)
 {
-    jm_add_owned(&quota->usage, 0 - bytes);
+    /* Who sees it sees the peak that was before. */
+    jm_store_release(&quota->usage, jm_load_relaxed(&quota->usage) - bytes);
     jm_probe_release(quota->handle, bytes);
     (void)deliver(quota, JM_EVENT_FREE, bytes);
 }

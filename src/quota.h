@@ -2,8 +2,7 @@
  * Layer 2: what one runtime may hold, what it holds, and what its host is told.
  *
  *      usage <= peak  after every charge, and after a reset of the peak
- *      usage + bytes <= limit  where it is looked at last: just before every charge or, where the supply cannot be
- *                              returned, just before that is asked for
+ *      usage <= limit  after every charge, whoever has lowered the limit before
  *      usage == bytes granted - bytes released, as the events report them
  *
  * Written by the thread that uses the runtime, one at a time (the limit, the pair and a reset of the
@@ -13,7 +12,8 @@
  *      refused      jm_quota_ask -> anything else: the host has been told, but of JM_REFUSED_CALLBACK
  *      no supply    jm_quota_ask -> JM_GRANTED, jm_quota_fail
  *      overtaken    jm_quota_ask -> JM_GRANTED, jm_quota_charge -> false, supply returned, jm_quota_fail
- *      not returnable   jm_quota_ask -> JM_GRANTED, jm_quota_allows, supply found, jm_quota_charge_anyway
+ *      not returnable   jm_quota_ask -> JM_GRANTED, jm_quota_begin_charge -> true, supply found or not,
+ *                       jm_quota_end_charge
  *      released     supply returned, jm_quota_refund
  */
 #ifndef JM_QUOTA_H
@@ -40,8 +40,9 @@ typedef bool(JM_CALLBACK *jm_event_function)(void *state, unsigned event, size_t
 #define JM_NO_LIMIT SIZE_MAX
 
 struct jm_quota {
-    uint32_t operations; /* in progress on the runtime; written by the thread that uses it */
-    uintptr_t handle;    /* of the runtime, for those who watch; constant while live */
+    uint32_t operations;        /* in progress on the runtime; written by the thread that uses it */
+    _Atomic(uint32_t) charging; /* odd from the last look at the limit until the charge */
+    uintptr_t handle;           /* of the runtime, for those who watch; constant while live */
     struct jm_hook hook;
     _Atomic(size_t) usage, limit, peak;
     _Atomic(uint64_t) events[JM_EVENTS];
@@ -59,8 +60,13 @@ enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes);
 /* Charges what was granted. False where the limit does not allow it any more: nothing was charged. */
 bool jm_quota_charge(struct jm_quota *quota, size_t bytes);
 
-/* The same for a supply that cannot be returned. pre: it was allowed before it was asked for. */
-void jm_quota_charge_anyway(struct jm_quota *quota, size_t bytes);
+/* The same for a supply that cannot be returned, which is asked for in between: no host code runs there, for who lowers
+ * the limit waits for the end. 0 bytes: there was none. */
+bool jm_quota_begin_charge(struct jm_quota *quota, size_t bytes);
+void jm_quota_end_charge(struct jm_quota *quota, size_t bytes);
+
+/* Forgets what a thread was doing that a fork left behind. */
+void jm_quota_forget(struct jm_quota *quota);
 
 /* Sets the peak to the usage. Any thread, under the runtime's lock. */
 void jm_quota_reset_peak(struct jm_quota *quota);

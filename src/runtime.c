@@ -212,15 +212,48 @@ void jm_runtime_abandon(struct jm_runtime *runtime, uintptr_t here)
     }
 }
 
+/* Tells those who watch of the refusal that the thread remembers. */
+static void tell_refusal(uintptr_t handle, enum jm_verdict verdict, size_t requested)
+{
+    jm_probe_refuse(handle, verdict, requested);
+    if (jm_diagnoses(JM_DIAGNOSE_REFUSALS)) {
+        jm_diagnose_refusal(verdict, handle, requested, jm_thread.refusal.usage,
+                            jm_thread.refusal.limit);
+    }
+}
+
 void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested)
 {
     uintptr_t handle = runtime == NULL ? 0 : jm_runtime_handle(runtime);
     const struct jm_quota *quota = runtime == NULL ? NULL : &runtime->heap.supply.quota;
     jm_quota_note_refusal(quota, handle, verdict, requested);
-    jm_probe_refuse(handle, verdict, requested);
-    if (jm_diagnoses(JM_DIAGNOSE_REFUSALS)) {
-        jm_diagnose_refusal(verdict, handle, requested, jm_thread.refusal.usage,
-                            jm_thread.refusal.limit);
+    tell_refusal(handle, verdict, requested);
+}
+
+void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requested)
+{
+    const struct jm_quota *quota = &jm_runtime_at(ref)->heap.supply.quota;
+    jm_quota_note_refusal(quota, handle, JM_REFUSED_THREAD, requested);
+    if (jm_registry_holds(ref)) { /* untested: else it was disposed just now */
+        tell_refusal(handle, JM_REFUSED_THREAD, requested);
+    } else {
+        jm_runtime_refuse(JM_REFUSED_ARGUMENT, NULL, requested); /* untested: likewise */
+    }
+}
+
+void jm_runtime_await_charge(struct jm_ref ref)
+{
+    const struct jm_runtime *runtime = jm_runtime_at(ref);
+    const struct jm_quota *quota = &runtime->heap.supply.quota;
+    atomic_thread_fence(memory_order_seq_cst); /* with the one in jm_quota_begin_charge */
+    uint32_t charging = jm_load_seq_cst(&quota->charging);
+    for (unsigned attempt = 0; charging % 2 == 1 && jm_load_acquire(&quota->charging) == charging;
+         attempt++) {
+        uint64_t owner = jm_load_relaxed(&runtime->owner);
+        if (owner != 0 && jm_thread_is_gone(owner >> 1)) { /* untested: 0 where it just left */
+            return;
+        }
+        jm_os_pause(attempt);
     }
 }
 
@@ -266,10 +299,7 @@ void jm_runtime_refresh_current(void)
 enum jm_access jm_runtime_take_entry(struct jm_ref ref)
 {
     enum jm_access access = take(ref);
-    if (access == JM_ACCESS_GRANTED) {
-        jm_runtime_add_entry(jm_runtime_at(ref));
-    }
-    return access;
+    return access == JM_ACCESS_GRANTED ? jm_runtime_add_entry(jm_runtime_at(ref)) : access;
 }
 
 enum jm_access jm_runtime_push_slowly(struct jm_ref ref, uintptr_t handle)
@@ -381,6 +411,7 @@ static void reset(struct jm_runtime *runtime, uint32_t attributes)
     jm_store_relaxed(&runtime->notice, NULL);
     runtime->heap.supply.quota.hook.call.site = SITE_EVENT;
     runtime->entries = 0;
+    jm_store_relaxed(&runtime->next, 0); /* who waited for another one in this slot */
     runtime->contexts = 0;
     runtime->disposing = false;
     jm_store_relaxed(&runtime->disabled, false);
@@ -416,8 +447,7 @@ static bool take_from_gone(struct jm_runtime *runtime)
         return false; /* untested: two threads of a child that dispose the same runtime */
     }
     runtime->entries = 0;
-    runtime->heap.supply.quota.operations = 0;
-    jm_hook_forget(&runtime->heap.supply.quota.hook);
+    jm_quota_forget(&runtime->heap.supply.quota);
     struct jm_notice *notice = jm_load_relaxed(&runtime->notice);
     if (notice != NULL) {
         jm_hook_forget(&notice->hook);

@@ -165,7 +165,13 @@ struct jm_lock *jm_runtime_lock_of(const struct jm_runtime *runtime);
 bool jm_runtime_lock(struct jm_ref ref);
 void jm_runtime_unlock(struct jm_ref ref);
 
-/* Remembers a refusal for the thread. */
+/* Remembers a refusal for the thread. pre: the runtime, or NULL, is the thread's. */
 void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested);
+
+/* The same where another thread has it, which may end it meanwhile: what has its place then stays unnamed. */
+void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requested);
+
+/* Waits until nobody charges any more what a limit allowed that was lowered before. */
+void jm_runtime_await_charge(struct jm_ref ref);
 
 #endif

@@ -303,6 +303,7 @@ static bool add_live(const struct jm_supply *supply, size_t *seen, const uint64_
     size_t count = 0;
     size_t granules = 0;
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
+    atomic_thread_fence(memory_order_seq_cst); /* what was unlinked before is not met */
     const struct jm_block *block = jm_load_acquire(&supply->small);
     for (; block != NULL && granules < LIVE_AT_ONCE; block = jm_load_acquire(&block->next)) {
         if (++count <= *seen) {

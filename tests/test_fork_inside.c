@@ -7,10 +7,13 @@
 #include "support/worker.h"
 
 #include "hook.h"
+#include "jsrtmem.h"
 #include "os.h"
 #include "os_orphans.h"
 #include "runtime.h"
 #include "thread.h"
+
+static _Atomic(uint32_t) nobody; /* the tag of a slot that stays */
 
 static int start(void **state)
 {
@@ -111,7 +114,7 @@ static int quiesce_in_child(void *argument)
     struct jm_hook *hook = argument;
     CHILD_CHECK(jm_load_relaxed(&hook->phase) % 2 == 1);
     jm_hook_set(hook, NULL, NULL);
-    jm_hook_quiesce(hook); /* a hang is killed */
+    jm_hook_quiesce(hook, &nobody, 0); /* a hang is killed */
     jm_hook_forget(hook);
     CHILD_CHECK(jm_load_relaxed(&hook->phase) % 2 == 0);
     return 0;
@@ -127,7 +130,60 @@ static void quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind(void **st
     worker_run(other, begin_and_stay, &hook);
     assert_int_equal(child_run(quiesce_in_child, &hook), 0);
     worker_run(other, end_stay, &hook);
-    jm_hook_quiesce(&hook);
+    jm_hook_quiesce(&hook, &nobody, 0);
+    worker_stop(other);
+}
+
+/* Nor for a call of what has the hook's place by then. */
+static void quiesce_does_not_wait_for_another_runtime(void **state)
+{
+    static struct jm_hook hook;
+    worker *other = worker_start();
+
+    (void)state;
+    jm_hook_set(&hook, nothing, NULL);
+    worker_run(other, begin_and_stay, &hook);
+    jm_hook_quiesce(&hook, &nobody, 1); /* a hang is killed */
+    assert_int_equal(jm_load_relaxed(&hook.phase) % 2, 1);
+    worker_run(other, end_stay, &hook);
+    worker_stop(other);
+}
+
+static void begin_charge_and_stay(void *argument)
+{
+    struct jm_runtime *runtime = jm_runtime_at(jm_runtime_find(argument));
+    require(jsrtmem_enter(argument) == JsNoError, "it is entered");
+    (void)jm_quota_begin_charge(&runtime->heap.supply.quota, 4096);
+}
+
+static void end_charge_and_leave(void *argument)
+{
+    struct jm_runtime *runtime = jm_runtime_at(jm_runtime_find(argument));
+    jm_quota_end_charge(&runtime->heap.supply.quota, 0);
+    require(jsrtmem_leave(argument) == JsNoError, "it is left");
+}
+
+static int lower_limit_in_child(void *runtime)
+{
+    const struct jm_runtime *record = jm_runtime_at(jm_runtime_find(runtime));
+    CHILD_CHECK(jm_load_relaxed(&record->heap.supply.quota.charging) % 2 == 1);
+    CHILD_CHECK(JsSetRuntimeMemoryLimit(runtime, 1) == JsNoError); /* a hang is killed */
+    CHILD_CHECK(JsDisposeRuntime(runtime) == JsNoError);
+    CHILD_CHECK(jm_load_relaxed(&record->heap.supply.quota.charging) % 2 == 0);
+    return 0;
+}
+
+static void nobody_waits_for_a_charge_that_a_fork_left_behind(void **state)
+{
+    worker *other = worker_start();
+    JsRuntimeHandle runtime;
+
+    (void)state;
+    assert_int_equal(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime), JsNoError);
+    worker_run(other, begin_charge_and_stay, runtime);
+    assert_int_equal(child_run(lower_limit_in_child, runtime), 0);
+    worker_run(other, end_charge_and_leave, runtime);
+    assert_int_equal(JsDisposeRuntime(runtime), JsNoError);
     worker_stop(other);
 }
 
@@ -301,6 +357,8 @@ int main(void)
         cmocka_unit_test(a_forked_child_knows_who_is_gone),
         cmocka_unit_test(a_forked_child_takes_over_a_lock),
         cmocka_unit_test(quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind),
+        cmocka_unit_test(quiesce_does_not_wait_for_another_runtime),
+        cmocka_unit_test(nobody_waits_for_a_charge_that_a_fork_left_behind),
         cmocka_unit_test(a_child_does_not_wait_for_readers_that_a_fork_left_behind),
         cmocka_unit_test(forks_while_slots_are_added_lose_none),
         cmocka_unit_test(what_is_unmapped_while_a_fork_comes_is_not_unmapped_again),

@@ -12,6 +12,8 @@
 #include "hook.h"
 #include "runtime.h"
 
+static _Atomic(uint32_t) nobody; /* the tag of a slot that stays */
+
 static struct jm_hook first_hook, second_hook;
 
 /* The hooks here are of no runtime. */
@@ -177,7 +179,7 @@ static void forgetting_leaves_a_hook_that_works(void **state)
     assert_int_equal(jm_load_relaxed(&second_hook.version) % 2, 0);
     assert_true(jm_hook_begin(&second_hook, &pair, here()));
     assert_true(jm_hook_end(&second_hook, &pair));
-    jm_hook_quiesce(&second_hook);
+    jm_hook_quiesce(&second_hook, &nobody, 0);
 }
 
 /* ---- Threads ---- */
@@ -232,7 +234,7 @@ static void *swap_pairs(void *argument)
         jm_hook_set(&stress.hook, functions[target->function], target);
         stress.current = target;
         jm_lock_drop(&stress.lock);
-        jm_hook_quiesce(&stress.hook);
+        jm_hook_quiesce(&stress.hook, &nobody, 0);
         if (old != NULL) {
             old->payload = 0;
             jm_store_release(&old->alive, 0);
@@ -299,7 +301,7 @@ static void change_and_wait(void *argument)
     (void)jm_thread_ready();
     jm_hook_set(&wait->hook, NULL, NULL);
     gate_open(wait->changed);
-    jm_hook_quiesce(&wait->hook);
+    jm_hook_quiesce(&wait->hook, &nobody, 0);
     jm_store_release(&wait->over, true);
 }
 

@@ -546,6 +546,56 @@ static void references_do_not_wrap(void **state)
     dispose(runtime);
 }
 
+/* Likewise of entries: one more that wraps would let another thread in. */
+static void entries_do_not_wrap(void **state)
+{
+    JsRuntimeHandle runtime = new_runtime();
+    struct jm_runtime *record = jm_runtime_at(jm_runtime_find(runtime));
+    JsContextRef context = new_context(runtime), other = new_context(runtime);
+
+    (void)state;
+    assert_ok(jsrtmem_enter(runtime));
+    record->entries = UINT32_MAX;
+    assert_code(jsrtmem_enter(runtime), JsErrorOutOfMemory);
+    assert_non_null(jsrtmem_alloc(runtime, 16));
+    record->entries = 1;
+    assert_ok(jsrtmem_leave(runtime));
+    assert_ok(JsSetCurrentContext(context));
+    record->entries = UINT32_MAX;
+    assert_code(JsSetCurrentContext(other), JsErrorOutOfMemory);
+    record->entries = 1;
+    assert_ok(JsSetCurrentContext(JS_INVALID_REFERENCE));
+    dispose(runtime);
+}
+
+/* Whoever was refused by a handle of a runtime that ended meanwhile is not told of the next one in its slot; nor does who
+ * waited for it keep others from that. */
+static void a_refusal_names_no_other_runtime(void **state)
+{
+    JsRuntimeHandle runtime = new_runtime();
+    struct jm_ref ref = jm_runtime_find(runtime);
+    jsrtmem_refusal_info info = {.struct_size = sizeof(info)};
+
+    (void)state;
+    jm_runtime_refuse_busy(ref, (uintptr_t)runtime, 77);
+    assert_ok(jsrtmem_last_refusal(&info));
+    assert_int_equal(info.reason, JSRTMEM_REFUSAL_THREAD);
+    assert_ptr_equal(info.runtime, runtime);
+    jm_store_relaxed(&jm_runtime_at(ref)->next, 12345);
+    dispose(runtime);
+    JsRuntimeHandle next = new_runtime();
+    assert_ptr_equal(jm_runtime_find(next).slot, ref.slot);
+    assert_int_equal(jm_load_relaxed(&jm_runtime_at(ref)->next), 0);
+    assert_ok(JsSetRuntimeMemoryLimit(next, 12345));
+    jm_runtime_refuse_busy(ref, (uintptr_t)runtime, 77);
+    assert_ok(jsrtmem_last_refusal(&info));
+    assert_int_equal(info.reason, JSRTMEM_REFUSAL_ARGUMENT);
+    assert_null(info.runtime);
+    assert_int_equal(info.limit, 0);
+    assert_int_equal(info.requested, 77);
+    dispose(next);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -567,6 +617,8 @@ int main(void)
         cmocka_unit_test(a_line_has_an_end),
         cmocka_unit_test(blocks_are_mappings_where_the_region_is_full),
         cmocka_unit_test(a_broken_map_is_not_swept),
+        cmocka_unit_test(entries_do_not_wrap),
+        cmocka_unit_test(a_refusal_names_no_other_runtime),
     };
 
     refuse.atfork = false;

@@ -3,17 +3,18 @@
  * reset, its host answers either way, the OS refuses or not, and threads take turns in using it.
  *
  *      usage == granted - freed as the events say        at every event
- *      usage + bytes <= a limit that was in force        from the host's answer, or the supply, to the
- *                                                        charge
+ *      usage <= limit  that a setter has returned from   at every charge
  *      usage <= peak                                     when nobody is at work
  *
  * Two threads use the runtime, each for the length of an operation; a third changes the limit, or
  * resets the peak.
  *
- * mutant NO_LOOK_AT_CHARGE: the limit is not looked at again when the block has been supplied
- * mutant NO_LOOK_AFTER_HOST: nor when the host has answered and the charge comes first
+ * mutant NO_LOOK_AT_CHARGE: the limit is not looked at again when the host has answered
+ * mutant NO_WAIT: who lowers the limit does not wait until what it allowed before is charged
+ * mutant LOOK_NO_FENCE: the last look may come before it is seen that a charge has begun
+ * mutant WAIT_NO_FENCE: whether one has begun may be looked at before the lower limit is seen
  * mutant CHARGE_REFUSED: what the host refused is charged
- * mutant NO_CANCEL: what was charged first, and then not supplied, is not cancelled
+ * mutant CHARGE_UNSUPPLIED: what the OS refused after the last look is charged
  * mutant FREE_TOLD_EARLY: the host is told of a release before the usage is lower
  * mutant NOT_TAKEN: a thread uses the runtime although another one does
  * mutant RELEASED_EARLY: relaxed end of an operation: the next user sees the usage as it was before
@@ -28,15 +29,13 @@ byte owner; /* 0: nobody */
 byte usage, peak;
 byte limit = NO_LIMIT;
 byte mirror;        /* granted - freed, as the events say */
-byte least;         /* the highest limit since the last look, answer or supply */
+byte in_force = NO_LIMIT;
+byte charging;      /* odd from the last look to the charge */
 byte working;
 
 inline look(answer)
 {
-    d_step {
-        answer = usage <= limit && 1 <= limit - usage;
-        least = limit
-    }
+    answer = usage <= limit && 1 <= limit - usage
 }
 
 /* The peak is shown once the charge is sure. Only the user of the runtime does so. What it reads without a fence
@@ -55,6 +54,22 @@ inline confirm()
     fi
 }
 
+/* The last look. Whoever lowers the limit sees that a charge has begun, or this sees the lower limit. */
+inline begin_charge()
+{
+#ifdef LOOK_NO_FENCE
+    look(allowed);
+    charging++
+#else
+    charging++;
+#ifndef NO_LOOK_AT_CHARGE
+    look(allowed)
+#else
+    skip
+#endif
+#endif
+}
+
 inline acquire()
 {
     look(allowed);
@@ -71,45 +86,20 @@ inline acquire()
        :: else
        fi;
 #endif
-       least = limit;
-#ifndef NO_LOOK_AFTER_HOST
-       look(allowed);
+       begin_charge();
        if
-       :: !allowed -> goto refused
+       :: allowed ->
+          if
+          :: charge(); /* supplied before, or now; the host counts the block: it said yes */
+             mirror = mirror + answer
+          :: skip; /* the OS refuses */
+#ifdef CHARGE_UNSUPPLIED
+             charge()
+#endif
+          fi
        :: else
        fi;
-#endif
-       if
-       :: least = limit /* supplied first */
-#ifndef NO_LOOK_AT_CHARGE
-          ; look(allowed);
-          if
-          :: !allowed -> goto refused
-          :: else
-          fi
-#endif
-          ;
-          charge(); /* the host counts the block: it said yes and is not told of a failure */
-          mirror = mirror + answer;
-       :: skip; /* charged first */
-#ifndef NO_LOOK_AFTER_HOST
-          look(allowed);
-          if
-          :: !allowed -> goto refused
-          :: else
-          fi;
-#endif
-          charge();
-          if
-          :: mirror = mirror + answer
-          :: skip; /* the OS refuses */
-#ifndef NO_CANCEL
-             read = usage;
-             usage = read - 1;
-#endif
-             goto refused
-          fi
-       fi;
+       charging++;
        confirm()
     :: else
     fi;
@@ -124,7 +114,7 @@ inline charge()
     seen_peak = peak;
     d_step {
         usage = read + 1;
-        assert(usage <= least)
+        assert(usage <= in_force)
     }
 }
 
@@ -182,7 +172,7 @@ proctype user(byte self)
 
 proctype setter()
 {
-    byte to, round;
+    byte to, round, seen;
     do
     :: round == 2 -> break
     :: else ->
@@ -192,10 +182,25 @@ proctype setter()
        :: to = 1
        :: to = NO_LIMIT
        fi;
-       d_step {
-           limit = to;
-           least = (to > least -> to : least)
-       }
+       if
+       :: to >= limit ->
+          d_step {
+              limit = to;
+              in_force = to
+          }
+       :: else ->
+#ifdef WAIT_NO_FENCE
+          seen = charging;
+          limit = to;
+#else
+          limit = to;
+          seen = charging;
+#endif
+#ifndef NO_WAIT
+          (seen % 2 == 0 || charging != seen);
+#endif
+          in_force = to
+       fi
     od;
     working--
 }
