@@ -244,6 +244,9 @@ static size_t next_start(const struct jm_arena *arena, const struct jm_block *bl
 {
     size_t most = end_of_objects(arena, block, granule);
     size_t end = granule + 1;
+    while (end + JM_BLANK_STATES <= most && jm_are_blank(block->map, end)) {
+        end += JM_BLANK_STATES;
+    }
     for (; end + JM_WORD <= most; end += JM_WORD) {
         uint64_t states = jm_load_states(block->map, end);
         if (states != 0) {

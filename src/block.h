@@ -92,6 +92,17 @@ static inline uint64_t jm_load_states(const jm_state *map, size_t granule)
     return states;
 }
 
+/* True where so many states from a granule on are all 0, as inside a large object. */
+#define JM_BLANK_STATES (8 * JM_WORD)
+static inline bool jm_are_blank(const jm_state *map, size_t granule)
+{
+    uint64_t any = 0;
+    for (size_t i = 0; i < JM_BLANK_STATES; i += JM_WORD) {
+        any |= jm_load_states(map, granule + i);
+    }
+    return any == 0;
+}
+
 /* Which of eight states the lowest bit set belongs to. pre: there is one. */
 static inline size_t jm_first_state(uint64_t states)
 {

@@ -207,8 +207,11 @@ static uint64_t queued_among(const jm_state *map, size_t granule, size_t count)
 static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned segment)
 {
     const size_t count = (size_t)1 << jm_load_relaxed(&block->segment_bits);
-    const size_t step = count < 64 ? count : 64;
+    const size_t step = count < JM_BLANK_STATES ? count : JM_BLANK_STATES;
     for (size_t granule = segment * count; granule < (segment + 1) * count; granule += step) {
+        if (step == JM_BLANK_STATES && jm_are_blank(block->map, granule)) {
+            continue;
+        }
         uint64_t queued = queued_among(block->map, granule, step);
         for (; queued != 0; queued &= queued - 1) {
             size_t place = granule + (size_t)__builtin_ctzll(queued);
