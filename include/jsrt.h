@@ -380,13 +380,16 @@ CHAKRA_API JsGetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t *memoryLimit)
  * @brief Sets the limit of a runtime.
  *
  * A block is refused where usage + block > limit; equal is allowed. A limit below the usage is
- * accepted: what is held stays, and new blocks are refused until the usage has fallen.
+ * accepted: what is held stays, and new blocks are refused until the usage has fallen. A block has
+ * 16 KiB or a page, if that is more, at least: with a lower limit nothing can be held. Once this
+ * returns, no block is taken that the new limit does not allow.
  *
  * @param runtime the runtime.
  * @param memoryLimit the limit, in bytes; any value, 0 included; (size_t)-1 means no limit.
  * @return JsErrorInvalidArgument.
  *
- * Threads: any, at any time, in callbacks too; never waits for who uses the runtime.
+ * Threads: any, at any time, in callbacks too. Whoever lowers the limit waits while the runtime's
+ * user takes a block that the old one allowed, which never takes long: no host code runs meanwhile.
  */
 CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit);
 
