@@ -211,7 +211,25 @@ static bool shrink_extent(struct jm_block *block, size_t size)
     return true;
 }
 
-/* A large block that the tenant had before. NULL: none fits. */
+/* Lengthens the extent of a block that nobody has, wherever that is then. False: it is as it was. */
+static bool move_extent(struct jm_block *block, size_t size)
+{
+    char *moved = jm_os_move(block->start, block->extent.size, size);
+    if (moved == NULL) {
+        return false;
+    }
+    block->start = moved;
+    set_extent(block, (struct jm_os_extent){moved, size});
+    return jm_pagemap_prepare(moved, 1);
+}
+
+static bool fit_extent(struct jm_block *block, size_t size)
+{
+    size_t has = block->extent.size;
+    return has == size || (has > size ? shrink_extent(block, size) : move_extent(block, size));
+}
+
+/* A large block that the tenant had before. NULL: none fits, or can be made to. */
 static struct jm_block *recycle_block(const struct jm_supply *supply, size_t size, size_t alignment)
 {
     struct jm_block *block =
@@ -219,11 +237,12 @@ static struct jm_block *recycle_block(const struct jm_supply *supply, size_t siz
     if (block == NULL) {
         return NULL;
     }
-    if (block->charge > size && !shrink_extent(block, size)) {
+    bool fits = fit_extent(block, size);
+    block->charge = block->extent.size;
+    if (!fits) {
         (void)jm_reserve_give(block, true);
         return NULL;
     }
-    block->charge = size;
     block->recycled = true;
     return block;
 }

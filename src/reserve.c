@@ -391,6 +391,32 @@ static struct jm_block **find_large(size_t size, size_t alignment, const struct 
     return best;
 }
 
+/* Of a tenant's large blocks too many fit nothing once they are half of the bound: instead of one more, the nearest is
+ * made to fit. Until then they are left as they are: more of what comes finds one that fits. */
+static bool is_half_full(void)
+{
+    return jm_load_relaxed(&reserve.bytes) > jm_load_relaxed(&reserve.limit) / 2;
+}
+
+/* The place in its list of the block that is nearest in size, among the first ones. NULL: there is none. pre: the lock is
+ * held. */
+static struct jm_block **find_nearest(size_t size, const struct jm_supply *tenant)
+{
+    struct jm_block **nearest = NULL;
+    size_t least = SIZE_MAX;
+    struct jm_block **place = large_of(tenant);
+    for (unsigned steps = 0; *place != NULL && steps < LARGE_STEPS; steps++) {
+        size_t charge = (*place)->charge;
+        size_t apart = charge < size ? size - charge : charge - size;
+        if (apart < least && is_of(*place, tenant)) {
+            least = apart;
+            nearest = place;
+        }
+        place = &(*place)->previous;
+    }
+    return nearest;
+}
+
 size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant)
 {
     jm_lock_take(&reserve.lock);
@@ -405,6 +431,9 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
 {
     jm_lock_take(&reserve.lock);
     struct jm_block **place = find_large(size, alignment, tenant);
+    if (place == NULL && alignment <= jm_os_page_size() && is_half_full()) {
+        place = find_nearest(size, tenant);
+    }
     struct jm_block *block = place == NULL ? NULL : pop(place);
     jm_lock_drop(&reserve.lock);
     if (block != NULL) {

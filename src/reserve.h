@@ -26,11 +26,13 @@ void jm_reserve_init(void);
 /* A block of exactly `size` bytes whose map is clear, and its memory, unless the tenant had it last; or NULL. */
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant);
 
-/* A large block that the tenant had, of `size` bytes or up to a quarter more, whose object is aligned; or NULL. And what such
- * a block has, or 0. */
-size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant);
+/* A large block that the tenant had, of `size` bytes or up to a quarter more, whose object is aligned; or, where too much is
+ * kept, of any size, to be made to fit; or NULL. */
 struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant);
+
+/* What a block has that would be taken as it is; 0: there is none. */
+size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant);
 
 /* Gives the large blocks that a tenant had to the OS; or those, and the small ones that it grew by, which are of
  * JM_SMALL_BLOCK_GROWTH and more. */

@@ -238,6 +238,61 @@ static void a_spare_block_that_went_meanwhile_is_made_anew(void **state)
     (void)check();
 }
 
+/* Once spares are half of the bound, one is made to fit instead of a new block: cut, or lengthened where the OS can. */
+static void a_spare_block_of_another_size_is_made_to_fit(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    free_object(rig_alloc(&rig, MIB(5)));
+    jm_heap_tidy(HEAP);
+    size_t maps = fake_os_calls(FAKE_MAP);
+    void *object = rig_alloc(&rig, MIB(2));
+    pattern_fill(object, MIB(2), 1);
+    assert_int_equal(fake_os_calls(FAKE_MAP), maps);
+    assert_int_equal(jm_reserve_bytes(), 0);
+    assert_true(rig_usage(&rig) < MIB(3));
+    (void)check();
+    free_object(object);
+    jm_heap_tidy(HEAP);
+    object = rig_alloc(&rig, MIB(3)); /* with little spare a new one */
+    assert_int_equal(fake_os_calls(FAKE_MAP), maps + 1);
+    assert_int_equal(jm_reserve_bytes(), jm_large_bytes(MIB(2)));
+    free_object(object);
+    jm_heap_tidy(HEAP);
+    object = rig_alloc(&rig, MIB(4));
+    pattern_fill(object, MIB(4), 2);
+    assert_int_equal(rig_usage(&rig), jm_large_bytes(MIB(4)));
+    bool moved = fake_os_calls(FAKE_MAP) == maps + 1;
+    assert_int_equal(jm_reserve_bytes(),
+                     jm_large_bytes(MIB(2)) + (moved ? 0 : jm_large_bytes(MIB(3))));
+#if !defined(_WIN32)
+    assert_true(moved);
+#endif
+    (void)check();
+    assert_true(pattern_holds(object, MIB(4), 2));
+}
+
+/* Where it can neither be cut nor lengthened, it goes. */
+static void a_spare_block_that_cannot_be_changed_goes(void **state)
+{
+    (void)state;
+    for (int larger = 0; larger <= 1; larger++) {
+        jm_reserve_set_limit(MIB(8));
+        free_object(rig_alloc(&rig, MIB(5)));
+        jm_heap_tidy(HEAP);
+        fake_os_refuse(larger ? FAKE_MOVE : FAKE_SHRINK, 1, true, ENOMEM);
+        size_t size = larger ? MIB(7) : MIB(2);
+        void *object = rig_alloc(&rig, size);
+        assert_int_equal(rig_usage(&rig), jm_large_bytes(size));
+        assert_int_equal(jm_reserve_bytes(), 0);
+        (void)check();
+        fake_os_reset();
+        free_object(object);
+        jm_heap_tidy(HEAP);
+        jm_reserve_set_limit(0);
+    }
+}
+
 static void the_arena_moves_when_its_home_goes(void **state)
 {
     (void)state;
@@ -1614,6 +1669,8 @@ int main(void)
         HEAP_TEST(a_clear_block_that_stays_is_used_again),
         HEAP_TEST(a_spare_block_serves_whole),
         HEAP_TEST(a_spare_block_that_went_meanwhile_is_made_anew),
+        HEAP_TEST(a_spare_block_of_another_size_is_made_to_fit),
+        HEAP_TEST(a_spare_block_that_cannot_be_changed_goes),
         HEAP_TEST(the_arena_moves_when_its_home_goes),
         HEAP_TEST(a_block_is_given_up_for_a_request_at_the_limit),
         HEAP_TEST(what_is_emptied_inside_a_callback_goes_at_the_next_use),
