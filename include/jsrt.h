@@ -388,8 +388,9 @@ CHAKRA_API JsGetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t *memoryLimit)
  * @param memoryLimit the limit, in bytes; any value, 0 included; (size_t)-1 means no limit.
  * @return JsErrorInvalidArgument.
  *
- * Threads: any, at any time, in callbacks too. Whoever lowers the limit waits while the runtime's
- * user takes a block that the old one allowed, which never takes long: no host code runs meanwhile.
+ * Threads: any, at any time, in callbacks too. Waits while the runtime's user takes a block that an
+ * older limit allowed: no host code runs meanwhile, and it lasts no longer than the OS takes to move
+ * a block, unless the host has stopped that thread.
  */
 CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit);
 

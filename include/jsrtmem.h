@@ -206,7 +206,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_runtime_of(const void *ptr, JsRuntimeHandle *ru
  * @param runtime the runtime.
  * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another thread;
  *         JsErrorRuntimeInUse inside its allocation callback; JsErrorOutOfMemory if the OS has no room
- *         for the thread's record of nested enters.
+ *         for the thread's record of nested enters, or after 2^32 - 1 of them.
  *
  * Threads: any; waits for calls of threads that hold the runtime without having entered it.
  */

@@ -247,17 +247,34 @@ static struct jm_block *recycle_block(const struct jm_supply *supply, size_t siz
     return block;
 }
 
-size_t jm_block_spare_bytes(const struct jm_supply *supply, size_t bytes, size_t alignment)
+/* A spare block is no greater part of the room that the limit leaves: who is short of room has no more than is needed. */
+#define ROOM_DIVISOR 8
+
+/* What a large block that the tenant had before has, which serves for `bytes` as it is; or `bytes`, where there is none. */
+static size_t bytes_of_spare(const struct jm_supply *supply, size_t bytes, size_t alignment)
 {
     size_t has = supply->has_large_spares ? jm_reserve_large_bytes(bytes, alignment, supply) : 0;
-    return has != 0 && jm_quota_allows(&supply->quota, has) ? has : bytes;
+    bool is_roomy = has <= jm_quota_room(&supply->quota) / ROOM_DIVISOR;
+    return has != 0 && is_roomy ? has : bytes;
 }
 
-struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, size_t alignment,
+/* A host that refuses is short of memory: what waits for the tenant goes, so that it is not asked for more than is
+ * needed the next time. */
+static void forget_spares(struct jm_supply *supply)
+{
+    supply->has_large_spares = false;
+    jm_reserve_drop_large(supply);
+}
+
+struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t least, size_t alignment,
                                         enum jm_verdict *verdict)
 {
     size_t page = jm_os_page_size();
+    size_t bytes = bytes_of_spare(supply, least, alignment);
     *verdict = jm_quota_ask(&supply->quota, bytes);
+    if (*verdict == JM_REFUSED_HOST && bytes > least) {
+        forget_spares(supply);
+    }
     if (*verdict != JM_GRANTED) {
         return NULL;
     }

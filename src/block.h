@@ -206,12 +206,9 @@ void jm_block_set_small_token(struct jm_supply *supply, const void *token);
 struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
                                         enum jm_verdict *verdict);
 
-/* What a large block that the tenant had before has, which serves for `bytes` as it is; or `bytes`, where there is none or
- * the limit allows no more. */
-size_t jm_block_spare_bytes(const struct jm_supply *supply, size_t bytes, size_t alignment);
-
-/* Acquires a large block of `bytes`, a multiple of the page size, at a multiple of `alignment`; else as above. */
-struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, size_t alignment,
+/* Acquires a large block of `least` bytes, a multiple of the page size, or up to a quarter more where the tenant had such a
+ * one before and has much room, at a multiple of `alignment`; else as above. */
+struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t least, size_t alignment,
                                         enum jm_verdict *verdict);
 
 /*

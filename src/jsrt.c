@@ -118,13 +118,9 @@ CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit)
     if (error != JsNoError) {
         return error;
     }
-    _Atomic(size_t) *limit = &jm_runtime_at(ref)->heap.supply.quota.limit;
-    bool is_lower = memoryLimit < jm_load_relaxed(limit);
-    jm_store_relaxed(limit, memoryLimit);
+    jm_store_relaxed(&jm_runtime_at(ref)->heap.supply.quota.limit, memoryLimit);
     jm_runtime_unlock(ref);
-    if (is_lower) {
-        jm_runtime_await_charge(ref);
-    }
+    jm_runtime_await_charge(ref);
     return JsNoError;
 }
 

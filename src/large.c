@@ -64,7 +64,6 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
     }
     size_t bytes = bytes_to_have(heap, size, 0);
     make_room(heap, bytes);
-    bytes = jm_block_spare_bytes(&heap->supply, bytes, alignment);
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
     return block == NULL ? NULL : show(block, 0);
 }
@@ -136,6 +135,9 @@ static void *become_small(struct jm_heap *heap, const struct jm_block *block, si
     return object;
 }
 
+/* An end of this part of a block, or less, is kept: it may be what a spare had too much, and the object grow again. */
+#define KEPT_DIVISOR 5
+
 /* Not refused: the object may stay in its block, which gives back its end first. */
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
                     enum jm_verdict *verdict)
@@ -143,7 +145,8 @@ static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
     const void *pointer = block->start;
     size_t bytes = bytes_of_step(size);
     bool moves = is_too_small(block, size);
-    if (block->resizable && bytes < block->charge && !jm_quota_in_callback(&heap->supply.quota)) {
+    bool is_less = bytes < block->charge - block->charge / KEPT_DIVISOR;
+    if (block->resizable && is_less && !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, bytes);
     }
     if (!check_live(heap, block, pointer, verdict)) {

@@ -115,7 +115,7 @@ void jm_quota_forget(struct jm_quota *quota)
 
 bool jm_quota_begin_charge(struct jm_quota *quota, size_t bytes)
 {
-    (void)atomic_exchange(&quota->charging, jm_load_relaxed(&quota->charging) + 1);
+    (void)atomic_exchange(&quota->charging, (jm_load_relaxed(&quota->charging) + 1) | 1);
     jm_fence_after_swap(); /* the limit is as it was lowered, or who lowers it sees that this goes on */
     if (!jm_quota_allows(quota, bytes)) {
         jm_quota_end_charge(quota, 0);
@@ -126,8 +126,8 @@ bool jm_quota_begin_charge(struct jm_quota *quota, size_t bytes)
 
 static void charge(struct jm_quota *quota, size_t bytes)
 {
-    jm_add_owned(&quota->usage, bytes);
-    size_t usage = jm_load_relaxed(&quota->usage);
+    size_t usage = jm_load_relaxed(&quota->usage) + bytes;
+    jm_store_release(&quota->usage, usage); /* as in jm_quota_refund */
     if (usage <= jm_load_relaxed(&quota->peak)) {
         /* With the one in jm_quota_reset_peak: the reset sees this charge, or this the peak that it set. */
         atomic_thread_fence(memory_order_seq_cst);
@@ -143,7 +143,7 @@ void jm_quota_end_charge(struct jm_quota *quota, size_t bytes)
     if (bytes != 0) {
         charge(quota, bytes);
     }
-    jm_store_release(&quota->charging, jm_load_relaxed(&quota->charging) + 1);
+    jm_store_release(&quota->charging, (jm_load_relaxed(&quota->charging) | 1) + 1);
 }
 
 bool jm_quota_charge(struct jm_quota *quota, size_t bytes)

@@ -2,7 +2,7 @@
  * Layer 2: what one runtime may hold, what it holds, and what its host is told.
  *
  *      usage <= peak  after every charge, and after a reset of the peak
- *      usage <= limit  after every charge, whoever has lowered the limit before
+ *      usage <= limit  after every charge, for the limit that was set last by a setter that has returned
  *      usage == bytes granted - bytes released, as the events report them
  *
  * Written by the thread that uses the runtime, one at a time (the limit, the pair and a reset of the

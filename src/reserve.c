@@ -320,7 +320,7 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
             memset(first, 0, bytes);
         }
     }
-    if (block->carved > block->first) {
+    if (block->carved > block->first || block->first != 0) { /* or the tenant could write there */
         jm_zero_bytes(block->map, block->touched);
     }
     jm_store_relaxed(&block->queued, 0);

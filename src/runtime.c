@@ -247,10 +247,11 @@ void jm_runtime_await_charge(struct jm_ref ref)
     const struct jm_quota *quota = &runtime->heap.supply.quota;
     atomic_thread_fence(memory_order_seq_cst); /* with the one in jm_quota_begin_charge */
     uint32_t charging = jm_load_seq_cst(&quota->charging);
-    for (unsigned attempt = 0; charging % 2 == 1 && jm_load_acquire(&quota->charging) == charging;
-         attempt++) {
-        uint64_t owner = jm_load_relaxed(&runtime->owner);
-        if (owner != 0 && jm_thread_is_gone(owner >> 1)) { /* untested: 0 where it just left */
+    for (unsigned attempt = 0; charging % 2 == 1; attempt++) {
+        uint64_t owner = jm_load_relaxed(&runtime->owner); /* of a disposed one, nobody's, too */
+        bool is_gone = owner != 0 && jm_thread_is_gone(owner >> 1); /* untested: 0: it just left */
+        if (is_gone || jm_runtime_is_mine(runtime) ||
+            jm_load_acquire(&quota->charging) != charging) {
             return;
         }
         jm_os_pause(attempt);

@@ -171,7 +171,7 @@ void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime
 /* The same where another thread has it, which may end it meanwhile: what has its place then stays unnamed. */
 void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requested);
 
-/* Waits until nobody charges any more what a limit allowed that was lowered before. */
+/* Waits until nobody charges any more what another limit allowed than the one that was set before. */
 void jm_runtime_await_charge(struct jm_ref ref);
 
 #endif

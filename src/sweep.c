@@ -132,7 +132,7 @@ static size_t clear_run(const struct sweep *sweep, struct jm_block *block, size_
         jm_store_relaxed(&block->map[granule], 0);
         granule = next;
     }
-    return granule;
+    return granule < end ? granule : end;
 }
 
 static void sweep_block(struct sweep *sweep, struct jm_block *block)
@@ -155,6 +155,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
             flush_run(sweep, block, start, next, start == hole_end || behind == JM_HOLE);
         } else {
             next = jm_arena_end_at(sweep->arena, block, start);
+            JM_CHECK(next <= end);
             hole_end = state == JM_HOLE ? next : hole_end;
         }
         start = next;

@@ -106,6 +106,7 @@ static void assert_supply(const struct jm_block *const *blocks, size_t count)
     assert_int_equal(found, count);
     assert_int_equal(jm_load_relaxed(&SUPPLY->block_count), count);
     assert_int_equal(rig_usage(&rig), charge);
+    assert_int_equal(jm_load_relaxed(&SUPPLY->quota.charging) % 2, 0);
 }
 
 static void nothing_is_held(void)
@@ -399,11 +400,13 @@ static void a_large_block_comes_back_to_its_tenant(void **state)
     nothing_is_held();
 }
 
-/* What is too much is cut off: nothing is charged that is not there, and nothing is there that is not charged. */
+/* Where there is little room, what is too much is cut off: nothing is charged that is not there, and nothing is there that
+ * is not charged. */
 static void a_large_block_comes_back_as_small_as_it_is_asked_for(void **state)
 {
     (void)state;
     jm_reserve_set_limit(MIB(8));
+    rig_set_limit(&rig, MIB(4));
     for (int fails = 0; fails <= 1; fails++) {
         struct jm_block *block = release_large(MIB(1));
         fake_os_refuse(FAKE_SHRINK, (size_t)fails, fails, ENOMEM);
@@ -669,6 +672,7 @@ static void look_meanwhile(void *context, enum fake_function function, size_t nt
         fake_os_refuse(FAKE_MOVE, 1, true, ENOMEM);
     } else if (function == FAKE_MOVE) {
         usage_meanwhile = rig_usage(&rig);
+        assert_int_equal(jm_load_relaxed(&SUPPLY->quota.charging) % 2, 1); /* until it is charged */
         jm_quota_reset_peak(&SUPPLY->quota);
     }
 }

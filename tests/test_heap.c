@@ -215,6 +215,82 @@ static void a_spare_block_serves_whole(void **state)
     (void)check();
 }
 
+/* Where the host refuses a spare block, one that is as large as is needed is asked for the next time. */
+static size_t most;
+
+static void refuse_more_than_most(struct rig *self, unsigned event)
+{
+    self->refuse = event == JM_EVENT_ALLOCATE && self->bytes > most;
+}
+
+static void a_spare_block_that_the_host_refuses_goes(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    (void)state;
+    jm_reserve_set_limit(MIB(32));
+    free_object(rig_alloc(&rig, MIB(1)));
+    jm_heap_tidy(HEAP);
+    rig_forget(&rig);
+    most = KIB(1000);
+    rig.inside = refuse_more_than_most;
+    assert_null(jm_heap_alloc(HEAP, KIB(900), &verdict));
+    assert_int_equal(verdict, JM_REFUSED_HOST);
+    assert_log(&rig, "AX");
+    assert_int_equal(jm_reserve_bytes(), 0);
+    assert_non_null(rig_alloc(&rig, KIB(900)));
+    assert_log(&rig, "A");
+    assert_true(rig_usage(&rig) <= most);
+    rig.inside = NULL;
+}
+
+/* Nor does it serve whole at another alignment, or where it would be a large part of the room. */
+static void a_spare_block_serves_whole_where_it_fits(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    (void)state;
+    jm_reserve_set_limit(MIB(32));
+    void *object = rig_alloc(&rig, MIB(1));
+    size_t alignment = (uintptr_t)object & (0 - (uintptr_t)object);
+    free_object(object);
+    jm_heap_tidy(HEAP);
+    size_t whole = jm_reserve_bytes();
+    object = jm_heap_alloc_aligned(HEAP, 2 * alignment, KIB(900), &verdict);
+    assert_non_null(object);
+    assert_true(rig_usage(&rig) < whole);
+    assert_int_equal(jm_reserve_bytes(), whole);
+    free_object(object);
+    jm_heap_collect(HEAP);
+    free_object(rig_alloc(&rig, MIB(1)));
+    jm_heap_tidy(HEAP);
+    assert_int_equal(jm_reserve_bytes(), whole);
+    rig_set_limit(&rig, 8 * whole - 1);
+    object = rig_alloc(&rig, KIB(900));
+    assert_true(rig_usage(&rig) < whole);
+    assert_int_equal(jm_reserve_bytes(), 0);
+    (void)check();
+}
+
+/* An object in a spare block grows in it, and shrinks a little, without an event. */
+static void an_object_in_a_spare_block_has_all_of_it(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    (void)state;
+    jm_reserve_set_limit(MIB(32));
+    free_object(rig_alloc(&rig, MIB(1)));
+    jm_heap_tidy(HEAP);
+    void *object = rig_alloc(&rig, KIB(900));
+    size_t usage = rig_usage(&rig);
+    rig_forget(&rig);
+    assert_ptr_equal(jm_heap_resize(HEAP, object, KIB(910), &verdict), object);
+    assert_ptr_equal(jm_heap_resize(HEAP, object, MIB(1), &verdict), object);
+    assert_ptr_equal(jm_heap_resize(HEAP, object, KIB(850), &verdict), object);
+    assert_log(&rig, "");
+    assert_int_equal(rig_usage(&rig), usage);
+    assert_ptr_equal(jm_heap_resize(HEAP, object, KIB(600), &verdict), object);
+    assert_log(&rig, "F");
+    assert_true(rig_usage(&rig) < KIB(700));
+}
+
 /* The host may have the reserve emptied while it is asked for what lies in it. */
 static void empty_the_reserve(struct rig *self, unsigned event)
 {
@@ -1345,6 +1421,9 @@ static void aligned_objects_lie_side_by_side(void **state)
     }
     assert_int_equal(first - before, ALIGNED_TO);
     assert_int_equal(check().free_bytes, ALIGNED_TO - 16);
+    jm_heap_note_done(HEAP, JM_DONE_SWEEP); /* and each is a change */
+    assert_non_null(jm_heap_alloc_aligned(HEAP, ALIGNED_TO, ALIGNED_TO, &verdict));
+    assert_int_equal(HEAP->done, 0);
     assert_ptr_equal(rig_alloc(&rig, ALIGNED_TO - 16), before + 16);
     assert_int_equal(check().free_bytes, 0);
 }
@@ -1667,6 +1746,9 @@ int main(void)
         HEAP_TEST(a_clear_block_that_stays_is_used_again),
         HEAP_TEST(a_spare_block_serves_whole),
         HEAP_TEST(a_spare_block_that_went_meanwhile_is_made_anew),
+        HEAP_TEST(a_spare_block_that_the_host_refuses_goes),
+        HEAP_TEST(a_spare_block_serves_whole_where_it_fits),
+        HEAP_TEST(an_object_in_a_spare_block_has_all_of_it),
         HEAP_TEST(a_spare_block_of_another_size_is_made_to_fit),
         HEAP_TEST(a_spare_block_that_cannot_be_changed_goes),
         HEAP_TEST(the_arena_moves_when_its_home_goes),

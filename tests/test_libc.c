@@ -522,10 +522,28 @@ static int break_map(void *unused)
     return 0;
 }
 
+/* Nor does one that breaks behind what is free. */
+static int break_map_behind(void *unused)
+{
+    JsRuntimeHandle runtime = new_runtime();
+    void *free_one = new_object(runtime, 100);
+    void *object = new_object(runtime, 100);
+    struct jm_block *block = jm_pagemap_block(object);
+
+    (void)unused;
+    refuse.write = true;
+    (void)new_object(runtime, 100);
+    (void)jsrtmem_free(free_one);
+    jm_store_relaxed(&block->map[jm_granule_of(block, object)], 0);
+    jm_sweep(jm_runtime_at(jm_runtime_find(runtime))->heap.arena);
+    return 0;
+}
+
 static void a_broken_map_is_not_swept(void **state)
 {
     (void)state;
     assert_int_equal(child_run(break_map, NULL), -1);
+    assert_int_equal(child_run(break_map_behind, NULL), -1);
 }
 
 /* A count that would wrap is refused, and stays. */

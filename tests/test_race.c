@@ -389,47 +389,59 @@ static int stop(void **state)
     return 0;
 }
 
-struct lowering {
+struct setting {
     JsRuntimeHandle runtime;
+    size_t limit;
     gate *begins;
     _Atomic(bool) over;
 };
 
-static void lower_the_limit(void *argument)
+static void set_limit(void *argument)
 {
-    struct lowering *lowering = argument;
-    gate_open(lowering->begins);
-    (void)JsSetRuntimeMemoryLimit(lowering->runtime, 1);
-    jm_store_release(&lowering->over, true);
+    struct setting *setting = argument;
+    gate_open(setting->begins);
+    (void)JsSetRuntimeMemoryLimit(setting->runtime, setting->limit);
+    jm_store_release(&setting->over, true);
 }
 
-/* Once the limit is lowered, nothing is charged that the old one allowed. */
-static void who_lowers_the_limit_waits_for_a_charge(void **state)
+/* Once a limit is set, nothing is charged that an older one allowed: not even where it is more than another one that was
+ * set just before. */
+static void who_sets_the_limit_waits_for_a_charge(void **state)
 {
-    struct lowering lowering = {.runtime = new_runtime(), .begins = gate_new()};
-    struct jm_quota *quota = &jm_runtime_at(jm_runtime_find(lowering.runtime))->heap.supply.quota;
+    JsRuntimeHandle runtime = new_runtime();
+    struct jm_quota *quota = &jm_runtime_at(jm_runtime_find(runtime))->heap.supply.quota;
+    worker *second = worker_start();
+    struct setting lower = {.runtime = runtime, .limit = 1, .begins = gate_new()};
+    struct setting middle = {.runtime = runtime, .limit = 1000, .begins = gate_new()};
 
     (void)state;
     assert_true(jm_quota_begin_charge(quota, 4096));
-    worker_post(other, lower_the_limit, &lowering);
-    gate_wait(lowering.begins);
+    worker_post(other, set_limit, &lower);
+    gate_wait(lower.begins);
+    while (jm_load_relaxed(&quota->limit) != lower.limit) {
+        (void)sched_yield();
+    }
+    worker_post(second, set_limit, &middle);
+    gate_wait(middle.begins);
     for (int i = 0; i < 1000; i++) {
         (void)sched_yield();
-        assert_false(jm_load_acquire(&lowering.over));
+        assert_false(jm_load_acquire(&lower.over) || jm_load_acquire(&middle.over));
     }
-    assert_ok(JsSetRuntimeMemoryLimit(lowering.runtime, SIZE_MAX)); /* who raises it need not */
     jm_quota_end_charge(quota, 0);
     worker_wait(other);
-    assert_true(jm_load_acquire(&lowering.over));
-    gate_delete(lowering.begins);
-    dispose(lowering.runtime);
+    worker_wait(second);
+    assert_true(jm_load_acquire(&lower.over) && jm_load_acquire(&middle.over));
+    worker_stop(second);
+    gate_delete(lower.begins);
+    gate_delete(middle.begins);
+    dispose(runtime);
 }
 
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_threads_begin_together), /* before anything else begins the library */
-        cmocka_unit_test(who_lowers_the_limit_waits_for_a_charge),
+        cmocka_unit_test(who_sets_the_limit_waits_for_a_charge),
         cmocka_unit_test(what_is_taken_in_is_not_freed_again),
         cmocka_unit_test(what_is_queued_is_not_freed_again),
         cmocka_unit_test(an_object_never_moves_to_where_it_was),

@@ -6,11 +6,13 @@
  *      usage <= limit  that a setter has returned from   at every charge
  *      usage <= peak                                     when nobody is at work
  *
- * Two threads use the runtime, each for the length of an operation; a third changes the limit, or
+ * Two threads use the runtime, each for the length of an operation; two others set the limit, or one
  * resets the peak.
  *
  * mutant NO_LOOK_AT_CHARGE: the limit is not looked at again when the host has answered
- * mutant NO_WAIT: who lowers the limit does not wait until what it allowed before is charged
+ * mutant NO_WAIT: who sets the limit does not wait until what it allowed before is charged
+ * mutant RAISE_NO_WAIT: nor does who sets a higher one than another setter, who waits still
+ * mutant ENDS_EARLY: the end of a charge is seen before the charge
  * mutant LOOK_NO_FENCE: the last look may come before it is seen that a charge has begun
  * mutant WAIT_NO_FENCE: whether one has begun may be looked at before the lower limit is seen
  * mutant CHARGE_REFUSED: what the host refused is charged
@@ -89,6 +91,9 @@ inline acquire()
        begin_charge();
        if
        :: allowed ->
+#ifdef ENDS_EARLY
+          charging++;
+#endif
           if
           :: charge(); /* supplied before, or now; the host counts the block: it said yes */
              mirror = mirror + answer
@@ -99,7 +104,9 @@ inline acquire()
           fi
        :: else
        fi;
+#ifndef ENDS_EARLY
        charging++;
+#endif
        confirm()
     :: else
     fi;
@@ -170,38 +177,41 @@ proctype user(byte self)
     working--
 }
 
+/* A limit is in force once its setter has returned, if it is still the last one. */
 proctype setter()
 {
-    byte to, round, seen;
-    do
-    :: round == 2 -> break
-    :: else ->
-       round++;
-       if
-       :: to = 0
-       :: to = 1
-       :: to = NO_LIMIT
-       fi;
-       if
-       :: to >= limit ->
-          d_step {
-              limit = to;
-              in_force = to
-          }
-       :: else ->
+    byte to, seen, before;
+    if
+    :: to = 0
+    :: to = 1
+    :: to = NO_LIMIT
+    fi;
 #ifdef WAIT_NO_FENCE
-          seen = charging;
-          limit = to;
-#else
-          limit = to;
-          seen = charging;
+    seen = charging;
+#endif
+    d_step {
+        before = limit;
+        limit = to;
+        in_force = (to > in_force -> to : in_force)
+    }
+#ifndef WAIT_NO_FENCE
+    seen = charging;
+#endif
+#ifdef RAISE_NO_WAIT
+    if
+    :: to >= before -> seen = 0
+    :: else
+    fi;
 #endif
 #ifndef NO_WAIT
-          (seen % 2 == 0 || charging != seen);
+    (seen % 2 == 0 || charging != seen);
 #endif
-          in_force = to
-       fi
-    od;
+    d_step {
+        if
+        :: limit == to -> in_force = to
+        :: else
+        fi
+    };
     working--
 }
 
@@ -245,8 +255,10 @@ init {
         run user(1);
         run user(2);
         if
-        :: run setter()
         :: run resetter()
+        :: working = 4;
+           run setter();
+           run setter()
         fi
     };
     working == 0;

@@ -302,6 +302,9 @@ static const char *check_blocks(struct check *check)
     if (found != jm_load_relaxed(&supply->block_count)) {
         return "the count of blocks is not what the lists say";
     }
+    if (jm_load_relaxed(&supply->quota.charging) % 2 != 0) {
+        return "a charge has no end";
+    }
     if (check->walk.charge != jm_load_relaxed(&supply->quota.usage)) {
         return "the usage is not the sum of the blocks";
     }
