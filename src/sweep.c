@@ -55,8 +55,7 @@ static void flush_run(struct sweep *sweep, struct jm_block *block, size_t start,
 
 /*
  * What is free or a hole has to be found among what lives, which is most. Their states, and those of some witnesses, are
- * loose: neither 0 nor with the highest bit. Where many objects are small, they are looked for in many states at once, or
- * else by going from object to object.
+ * loose: neither 0 nor with the highest bit. Among small objects the next one is looked for in many states at once.
  */
 #define HIGH_BITS 0x8080808080808080u
 #define LOW_BITS (~HIGH_BITS)
@@ -96,72 +95,45 @@ static size_t find_loose(const struct jm_block *block, size_t granule, size_t en
     return loose == 0 ? end : word + jm_first_state(loose);
 }
 
-/* The same where an object starts: by the objects. */
-static size_t walk_to_loose(const struct jm_arena *arena, const struct jm_block *block,
-                            size_t granule, size_t end)
-{
-    while (granule < end) {
-        unsigned state = jm_load_relaxed(&block->map[granule]);
-        JM_CHECK(state != 0);
-        if ((int8_t)state > 0) { /* loose */
-            break;
-        }
-        granule = jm_arena_end_at(arena, block, granule);
-    }
-    return granule;
-}
-
-/* True where objects have no more than AT_ONCE granules on average, as it seems from some of the states. */
-#define SAMPLES 32 /* words */
-static bool is_dense(const struct jm_block *block)
-{
-    const size_t step = (block->carved - block->first) / SAMPLES & ~(JM_WORD - 1);
-    size_t starts = 0;
-    for (size_t i = 0; i < SAMPLES; i++) {
-        starts += jm_load_states(block->map, block->first + i * step) != 0;
-    }
-    return starts * AT_ONCE >= SAMPLES * JM_WORD;
-}
-
-/* Clears the states of a run of free objects. Returns where it ends. */
-static size_t clear_run(const struct sweep *sweep, struct jm_block *block, size_t granule,
+/* Behind a small object that lives: the next loose state or, where the next WINDOW granules have none, where an object
+ * starts behind these. */
+#define SMALL (AT_ONCE / 2) /* granules, at most */
+#define WINDOW (16 * AT_ONCE)
+static size_t skip_live(const struct jm_arena *arena, const struct jm_block *block, size_t granule,
                         size_t end)
 {
-    while (granule < end && jm_is_free(jm_load_relaxed(&block->map[granule]))) {
-        size_t next = jm_arena_end_at(sweep->arena, block, granule);
-        jm_store_relaxed(&block->map[granule], 0);
-        granule = next;
-    }
-    return granule < end ? granule : end;
+    size_t last = end - granule > WINDOW ? granule + WINDOW : end;
+    size_t loose = find_loose(block, granule, last);
+    return loose != last || last == end ? loose : jm_arena_end_untold(arena, block, last - 1);
 }
 
 static void sweep_block(struct sweep *sweep, struct jm_block *block)
 {
-    const size_t end = block->carved;
-    const bool dense = is_dense(block);
-    size_t hole_end = JM_NO_GRANULE; /* of the last one */
-    size_t start = block->first;
-    while ((start = dense ? find_loose(block, start, end)
-                          : walk_to_loose(sweep->arena, block, start, end)) < end) {
-        unsigned state = jm_load_relaxed(&block->map[start]);
-        size_t next;
+    size_t end = block->carved;
+    size_t run = JM_NO_GRANULE;
+    bool is_behind = false; /* a hole lies in front of the run */
+    for (size_t granule = block->first; granule < end;) {
+        unsigned state = jm_load_relaxed(&block->map[granule]);
+        size_t next = jm_arena_end_at(sweep->arena, block, granule);
+        JM_CHECK(state != 0);
         if (jm_is_free(state)) {
-            next = clear_run(sweep, block, start, end);
-            if (next == end) {
-                break;
-            }
-            unsigned behind = jm_load_relaxed(&block->map[next]);
-            JM_CHECK(behind != 0);
-            flush_run(sweep, block, start, next, start == hole_end || behind == JM_HOLE);
+            jm_store_relaxed(&block->map[granule], 0);
+            run = run == JM_NO_GRANULE ? granule : run;
         } else {
-            next = jm_arena_end_at(sweep->arena, block, start);
-            JM_CHECK(next <= end);
-            hole_end = state == JM_HOLE ? next : hole_end;
+            bool is_hole = state == JM_HOLE;
+            if (run != JM_NO_GRANULE) {
+                flush_run(sweep, block, run, granule, is_behind || is_hole);
+            }
+            run = JM_NO_GRANULE;
+            is_behind = is_hole;
+            if (!is_hole && next - granule <= SMALL && next < end) {
+                next = skip_live(sweep->arena, block, next, end);
+            }
         }
-        start = next;
+        granule = next;
     }
-    if (start < end || end < block->granules) {
-        flush_run(sweep, block, start, end, start == hole_end);
+    if (run != JM_NO_GRANULE || end < block->granules) {
+        flush_run(sweep, block, run == JM_NO_GRANULE ? end : run, end, is_behind);
     }
 }
 
