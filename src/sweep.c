@@ -126,7 +126,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
             }
             run = JM_NO_GRANULE;
             is_behind = is_hole;
-            if (!is_hole && next - granule <= SMALL && next < end) {
+            if (next - granule <= SMALL && next < end) { /* no hole is so small */
                 next = skip_live(sweep->arena, block, next, end);
             }
         }
