@@ -109,13 +109,13 @@ enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes)
 void jm_quota_forget(struct jm_quota *quota)
 {
     quota->operations = 0;
-    jm_store_relaxed(&quota->charging, (jm_load_relaxed(&quota->charging) + 1) & ~1u);
+    jm_store_relaxed(&quota->charging, 0);
     jm_hook_forget(&quota->hook);
 }
 
 bool jm_quota_begin_charge(struct jm_quota *quota, size_t bytes)
 {
-    (void)atomic_exchange(&quota->charging, (jm_load_relaxed(&quota->charging) + 1) | 1);
+    (void)atomic_exchange(&quota->charging, jm_load_relaxed(&quota->charging) | 1);
     jm_fence_after_swap(); /* the limit is as it was lowered, or who lowers it sees that this goes on */
     if (!jm_quota_allows(quota, bytes)) {
         jm_quota_end_charge(quota, 0);

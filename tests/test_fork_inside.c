@@ -151,15 +151,18 @@ static void quiesce_does_not_wait_for_another_runtime(void **state)
 
 static void begin_charge_and_stay(void *argument)
 {
-    struct jm_runtime *runtime = jm_runtime_at(jm_runtime_find(argument));
+    struct jm_quota *quota = &jm_runtime_at(jm_runtime_find(argument))->heap.supply.quota;
+    struct jm_pair pair;
     require(jsrtmem_enter(argument) == JsNoError, "it is entered");
-    (void)jm_quota_begin_charge(&runtime->heap.supply.quota, 4096);
+    require(jm_hook_begin(&quota->hook, &pair, here()), "its callback is called");
+    (void)jm_quota_begin_charge(quota, 4096);
 }
 
 static void end_charge_and_leave(void *argument)
 {
-    struct jm_runtime *runtime = jm_runtime_at(jm_runtime_find(argument));
-    jm_quota_end_charge(&runtime->heap.supply.quota, 0);
+    struct jm_quota *quota = &jm_runtime_at(jm_runtime_find(argument))->heap.supply.quota;
+    jm_quota_end_charge(quota, 0);
+    jm_hook_end_innermost();
     require(jsrtmem_leave(argument) == JsNoError, "it is left");
 }
 
@@ -170,6 +173,7 @@ static int lower_limit_in_child(void *runtime)
     CHILD_CHECK(JsSetRuntimeMemoryLimit(runtime, 1) == JsNoError); /* a hang is killed */
     CHILD_CHECK(JsDisposeRuntime(runtime) == JsNoError);
     CHILD_CHECK(jm_load_relaxed(&record->heap.supply.quota.charging) % 2 == 0);
+    CHILD_CHECK(jm_load_relaxed(&record->heap.supply.quota.hook.phase) % 2 == 0);
     return 0;
 }
 
@@ -180,6 +184,7 @@ static void nobody_waits_for_a_charge_that_a_fork_left_behind(void **state)
 
     (void)state;
     assert_int_equal(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime), JsNoError);
+    jm_hook_set(&jm_runtime_at(jm_runtime_find(runtime))->heap.supply.quota.hook, nothing, NULL);
     worker_run(other, begin_charge_and_stay, runtime);
     assert_int_equal(child_run(lower_limit_in_child, runtime), 0);
     worker_run(other, end_charge_and_leave, runtime);
