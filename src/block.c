@@ -211,7 +211,7 @@ static bool shrink_extent(struct jm_block *block, size_t size)
     return true;
 }
 
-/* Lengthens the extent of a block that nobody has, wherever that is then. False: it is as it was. */
+/* Lengthens the extent of a block that nobody has, wherever that is then. False: it is of no use, moved or not. */
 static bool move_extent(struct jm_block *block, size_t size)
 {
     char *moved = jm_os_move(block->start, block->extent.size, size);

@@ -320,7 +320,10 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
             memset(first, 0, bytes);
         }
     }
-    if (block->carved > block->first || block->first != 0) { /* or the tenant could write there */
+    if (block->first !=
+        0) { /* it lies in the block, where a tenant may have written to any of it */
+        jm_zero_bytes(block->map, (size_t)block->first << JM_GRANULE_BITS);
+    } else if (block->carved > 0) {
         jm_zero_bytes(block->map, block->touched);
     }
     jm_store_relaxed(&block->queued, 0);
@@ -391,30 +394,29 @@ static struct jm_block **find_large(size_t size, size_t alignment, const struct 
     return best;
 }
 
-/* Of a tenant's large blocks too many fit nothing once they are half of the bound: instead of one more, the nearest is
- * made to fit. Until then they are left as they are: more of what comes finds one that fits. */
-static bool is_half_full(void)
-{
-    return jm_load_relaxed(&reserve.bytes) > jm_load_relaxed(&reserve.limit) / 2;
-}
-
-/* The place in its list of the block that is nearest in size, among the first ones. NULL: there is none. pre: the lock is
- * held. */
+/*
+ * The place in its list of the block that is nearest in size, among the first ones, once a tenant's are half of the bound:
+ * too many fit nothing then, and instead of one more this is made to fit. Until then they are left as they are: more of
+ * what comes finds one that fits. NULL: there is none. pre: the lock is held.
+ */
 static struct jm_block **find_nearest(size_t size, const struct jm_supply *tenant)
 {
     struct jm_block **nearest = NULL;
     size_t least = SIZE_MAX;
+    size_t sum = 0;
     struct jm_block **place = large_of(tenant);
     for (unsigned steps = 0; *place != NULL && steps < LARGE_STEPS; steps++) {
         size_t charge = (*place)->charge;
         size_t apart = charge < size ? size - charge : charge - size;
-        if (apart < least && is_of(*place, tenant)) {
+        bool is_own = is_of(*place, tenant);
+        sum += is_own ? charge : 0;
+        if (is_own && apart < least) {
             least = apart;
             nearest = place;
         }
         place = &(*place)->previous;
     }
-    return nearest;
+    return sum > jm_load_relaxed(&reserve.limit) / 2 ? nearest : NULL;
 }
 
 size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant)
@@ -431,7 +433,7 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
 {
     jm_lock_take(&reserve.lock);
     struct jm_block **place = find_large(size, alignment, tenant);
-    if (place == NULL && alignment <= jm_os_page_size() && is_half_full()) {
+    if (place == NULL && alignment <= jm_os_page_size()) {
         place = find_nearest(size, tenant);
     }
     struct jm_block *block = place == NULL ? NULL : pop(place);

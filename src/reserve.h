@@ -26,8 +26,8 @@ void jm_reserve_init(void);
 /* A block of exactly `size` bytes whose map is clear, and its memory, unless the tenant had it last; or NULL. */
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant);
 
-/* A large block that the tenant had, of `size` bytes or up to a quarter more, whose object is aligned; or, where too much is
- * kept, of any size, to be made to fit; or NULL. */
+/* A large block that the tenant had, of `size` bytes or up to a quarter more, whose object is aligned; or, where too many of
+ * them are kept, of any size, to be made to fit; or NULL. */
 struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant);
 

@@ -286,6 +286,11 @@ static void an_object_in_a_spare_block_has_all_of_it(void **state)
     assert_ptr_equal(jm_heap_resize(HEAP, object, KIB(850), &verdict), object);
     assert_log(&rig, "");
     assert_int_equal(rig_usage(&rig), usage);
+    rig_set_limit(&rig, usage + KIB(512)); /* with less room it gives back what it has too much */
+    assert_ptr_equal(jm_heap_resize(HEAP, object, KIB(850), &verdict), object);
+    assert_log(&rig, "F");
+    assert_true(rig_usage(&rig) < usage);
+    rig_set_limit(&rig, SIZE_MAX);
     assert_ptr_equal(jm_heap_resize(HEAP, object, KIB(600), &verdict), object);
     assert_log(&rig, "F");
     assert_true(rig_usage(&rig) < KIB(700));
@@ -344,6 +349,29 @@ static void a_spare_block_of_another_size_is_made_to_fit(void **state)
 #endif
     (void)check();
     assert_true(pattern_holds(object, MIB(4), 2));
+}
+
+/* What others have there counts for nobody: a tenant's own two sizes stay as they are. */
+static void spares_of_others_make_no_spare_fit(void **state)
+{
+    static struct jm_supply other = {.tenancy = 9};
+    (void)state;
+    jm_reserve_set_limit(MIB(16));
+    struct jm_block *block = block_of(rig_alloc(&rig, MIB(10)));
+    free_object(block->start);
+    jm_heap_tidy(HEAP);
+    block->tenant = &other; /* in the same list or not */
+    void *small = rig_alloc(&rig, MIB(1));
+    void *large = rig_alloc(&rig, MIB(2));
+    free_object(small);
+    free_object(large);
+    jm_heap_tidy(HEAP);
+    size_t kept = jm_reserve_bytes();
+    size_t maps = fake_os_calls(FAKE_MAP);
+    void *middle = rig_alloc(&rig, KIB(1300));
+    assert_int_equal(fake_os_calls(FAKE_MAP), maps + 1);
+    assert_int_equal(jm_reserve_bytes(), kept);
+    free_object(middle);
 }
 
 /* Where it can neither be cut nor lengthened, it goes. */
@@ -1750,6 +1778,7 @@ int main(void)
         HEAP_TEST(a_spare_block_serves_whole_where_it_fits),
         HEAP_TEST(an_object_in_a_spare_block_has_all_of_it),
         HEAP_TEST(a_spare_block_of_another_size_is_made_to_fit),
+        HEAP_TEST(spares_of_others_make_no_spare_fit),
         HEAP_TEST(a_spare_block_that_cannot_be_changed_goes),
         HEAP_TEST(the_arena_moves_when_its_home_goes),
         HEAP_TEST(a_block_is_given_up_for_a_request_at_the_limit),
