@@ -250,7 +250,7 @@ void jm_runtime_await_charge(struct jm_ref ref)
     for (unsigned attempt = 0; charging % 2 == 1; attempt++) {
         uint64_t owner = jm_load_relaxed(&runtime->owner); /* of a disposed one, nobody's, too */
         bool is_gone = owner != 0 && jm_thread_is_gone(owner >> 1); /* untested: 0: it just left */
-        if (is_gone || jm_runtime_is_mine(runtime) ||
+        if (is_gone || jm_runtime_is_mine(runtime) || /* untested: in a signal handler */
             jm_load_acquire(&quota->charging) != charging) {
             return;
         }

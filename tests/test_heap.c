@@ -1501,6 +1501,21 @@ static void a_larger_aligned_object_serves(void **state)
     (void)check();
 }
 
+/* So do the largest classes, behind which there is none. */
+static void the_largest_aligned_objects(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    (void)rig_alloc(&rig, 16);
+    for (unsigned code = JM_CLASSES - 3; code < JM_CLASSES; code++) {
+        void *object = jm_heap_alloc_aligned(HEAP, 32, jm_class_bytes(code), &verdict);
+        assert_int_equal((uintptr_t)object % 32, 0);
+        assert_int_equal(jm_heap_usable(HEAP, object), jm_class_bytes(code));
+        (void)check();
+    }
+}
+
 /* Where a tenant wrote into a free object the search ends, and nothing that lives is handed out. */
 static void a_link_astray_ends_the_search_for_an_aligned_object(void **state)
 {
@@ -1791,6 +1806,7 @@ int main(void)
         HEAP_TEST(aligned_objects_lie_side_by_side),
         HEAP_TEST(an_aligned_object_ends_with_the_span),
         HEAP_TEST(a_larger_aligned_object_serves),
+        HEAP_TEST(the_largest_aligned_objects),
         HEAP_TEST(a_link_astray_ends_the_search_for_an_aligned_object),
         HEAP_TEST(what_moves_inside_a_foreign_callback_leaves_no_second_empty_block),
         HEAP_TEST(what_is_live_in_a_large_heap_is_counted_once),
