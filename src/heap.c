@@ -2,41 +2,12 @@
 
 #include <string.h>
 
+#include "demand.h"
 #include "large.h"
 
 /* A heap that grows takes a block of at most this part of what it holds, or of JM_SMALL_BLOCK_GROWTH: its slack stays
  * small. */
 #define GROWTH_DIVISOR 8
-
-/* A sweep is worth its walk when this part of the small blocks is free, and this part of them was cut
- * into objects since the last one. Where less is free, what it joins is soon in pieces again: a heap of little objects
- * that is swept more often grows larger. An object of MEDIUM bytes and more finds no place by itself so soon. */
-#define SWEEP_FREE_DIVISOR 3
-#define SWEEP_FREE_DIVISOR_MEDIUM 8
-#define SWEEP_CUT_DIVISOR 8
-#define SWEEP_MORE_DIVISOR 8 /* of the blocks, or */
-#define SWEEP_LIVE_DIVISOR 4 /* of what lived in them, has to be freed after a sweep in vain */
-#define MEDIUM ((size_t)4 << 10)
-#define SWEEP_SAMPLES 128     /* that what is free is guessed from; */
-#define SWEEP_AGAIN_DIVISOR 8 /* again when this part of what made it due was cut since */
-
-/* To ask how much is free takes as long as a sweep where there is no more than this. */
-#define SWEEP_ANYWAY ((size_t)32 << 10 >> JM_GRANULE_BITS)
-
-/*
- * Where the limit leaves nothing else, a small heap is swept for each request that it refuses, and as soon as lists are
- * broken. A host that makes room object by object would have all of a larger one walked over for each: there a refused
- * request counts as if so much had been cut, and the heap is swept when that is as much as without a limit, or when much
- * seems to have become free since the last sweep.
- */
-#define SWEEP_AT_ONCE ((size_t)1 << 20 >> JM_GRANULE_BITS) /* a small heap has no more */
-#define NEED_WEIGHT 16                                     /* times what is asked for, */
-#define NEED_MIN ((size_t)8 << 10 >> JM_GRANULE_BITS)      /* but so much at least, */
-#define NEED_MOST_DIVISOR 64                               /* and this part of the heap at most; */
-#define NEED_VAIN_MAX 8       /* half as much after each sweep in vain */
-#define NEED_FREE_DIVISOR 4   /* what is much: this part of the heap, */
-#define NEED_SAMPLES_FIRST 16 /* by a first guess, which is enough most times, */
-#define NEED_SAMPLES 64       /* and by one that is better */
 
 JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena, NULL};
 
@@ -219,92 +190,12 @@ static bool add_block(struct jm_heap *heap, unsigned code, enum jm_verdict *verd
 
 /* ---- Small objects ---- */
 
-static unsigned magnitude_of(size_t bytes)
-{
-    unsigned magnitude = 0;
-    while (magnitude < JM_MAGNITUDES - 1 && bytes > (size_t)4096 << 4 * magnitude) {
-        magnitude++;
-    }
-    return magnitude;
-}
-
-/* Counts a request of a heap that is not swept at once. */
-static void count_need(struct jm_arena *arena, struct jm_carved carved, size_t bytes)
-{
-    size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
-    size_t most = carved.objects / NEED_MOST_DIVISOR;
-    weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
-    arena->since_sweep += (uint32_t)(weight >> arena->vain_at_limit[magnitude_of(bytes)]);
-}
-
-/* Whether so many granules seem to be free. */
-static bool seems_free(struct jm_arena *arena, struct jm_carved carved, size_t least)
-{
-    size_t first = jm_sweep_guess_free(arena, carved, NEED_SAMPLES_FIRST);
-    if (first < least / 4 * 3) {
-        return false;
-    }
-    return jm_sweep_guess_free(arena, carved, NEED_SAMPLES) >= least;
-}
-
 bool jm_heap_press(struct jm_heap *heap, size_t bytes)
 {
-    struct jm_arena *arena = heap->arena;
     size_t limit = jm_load_relaxed(&heap->supply.quota.limit);
     bool is_hopeless = bytes > limit && bytes > JM_SMALL_MAX; /* else what is held may serve */
-    if (arena == NULL || heap->done != 0 || is_hopeless) {
-        return false;
-    }
-    jm_arena_retire_span(arena);
-    struct jm_carved carved = jm_sweep_carved(&heap->supply);
-    count_need(arena, carved, bytes);
-    bool pressed = arena->broken || carved.objects <= SWEEP_AT_ONCE ||
-                   arena->since_sweep >= carved.objects / SWEEP_CUT_DIVISOR ||
-                   seems_free(arena, carved, arena->left_free + carved.objects / NEED_FREE_DIVISOR);
-    uint8_t *vain = &arena->vain_at_limit[magnitude_of(bytes)];
-    if (pressed && *vain < NEED_VAIN_MAX) {
-        (*vain)++; /* until it has helped */
-    }
-    return pressed;
-}
-
-/* So much has to be free for a sweep of `carved` granules, which are some. After one in vain, what it left free, or its
- * part of what there is now, lies in pieces still: so much more. */
-static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes)
-{
-    size_t much = carved / (bytes < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);
-    if (!arena->vain_growing[magnitude_of(bytes)]) {
-        return much;
-    }
-    size_t swept = arena->swept > carved ? arena->swept : carved;
-    size_t left = (size_t)((uint64_t)arena->left_free * carved / swept);
-    size_t of_live = (carved - left) / SWEEP_LIVE_DIVISOR;
-    size_t of_all = carved / SWEEP_MORE_DIVISOR;
-    size_t again = left + (of_live < of_all ? of_live : of_all);
-    return again > much ? again : much;
-}
-
-/* Whether a sweep rather than a new block may help an object of class `code`: where much is free, but in other sizes than
- * those in demand, or where lists are broken. pre: there is no span. */
-static bool is_sweep_due(struct jm_arena *arena, unsigned code)
-{
-    struct jm_carved carved = jm_sweep_carved(arena->supply);
-    if (arena->broken && carved.objects <= SWEEP_AT_ONCE) {
-        return true;
-    }
-    size_t cut = carved.objects / SWEEP_CUT_DIVISOR;
-    if (arena->since_sweep < cut) {
-        return false;
-    }
-    size_t bytes = jm_class_bytes(code);
-    bool is_broken = arena->broken && !arena->vain_growing[magnitude_of(bytes)];
-    if (is_broken || carved.objects <= SWEEP_ANYWAY ||
-        jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >=
-            much_for(arena, carved.objects, bytes)) {
-        return true;
-    }
-    arena->since_sweep -= (uint32_t)(cut / SWEEP_AGAIN_DIVISOR);
-    return false;
+    return heap->arena != NULL && heap->done == 0 && !is_hopeless &&
+           jm_demand_press(heap->arena, bytes);
 }
 
 /* Takes what is free in class `code`, and what was freed last if that is of it. NULL: there is none. */
@@ -351,14 +242,6 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     return object;
 }
 
-/* Notes whether a sweep has served a request, which a block might have served, too. */
-static void note_sweep(struct jm_arena *arena, size_t bytes, bool served, bool grows)
-{
-    unsigned magnitude = magnitude_of(bytes);
-    arena->vain_growing[magnitude] = grows && !served;
-    arena->vain_at_limit[magnitude] = served ? 0 : arena->vain_at_limit[magnitude];
-}
-
 /* An object without a new block, and without calling the host. NULL: there is none; `pressed`: nor does the limit allow a
  * block, and it is time to look everywhere. Not again while nothing changes. */
 static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
@@ -373,11 +256,11 @@ static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
     bool grows = jm_quota_allows(&heap->supply.quota, next_block(heap, code));
     *pressed = !grows && jm_heap_press(heap, jm_class_bytes(code));
     bool has_any = arena->broken || !jm_arena_lists_nothing(arena);
-    if (has_any && (grows ? is_sweep_due(arena, code) : *pressed)) {
+    if (has_any && (grows ? jm_demand_makes_due(arena, code) : *pressed)) {
         jm_sweep(arena);
         jm_heap_note_done(heap, JM_DONE_SWEEP);
         object = jm_heap_refill(heap, code);
-        note_sweep(arena, jm_class_bytes(code), object != NULL, grows);
+        jm_demand_note_sweep(arena, jm_class_bytes(code), object != NULL, grows);
     }
     return object;
 }

@@ -1,0 +1,118 @@
+#include "demand.h"
+
+/* A sweep is worth its walk when this part of the small blocks is free, and this part of them was cut
+ * into objects since the last one. Where less is free, what it joins is soon in pieces again: a heap of little objects
+ * that is swept more often grows larger. An object of MEDIUM bytes and more finds no place by itself so soon. */
+#define SWEEP_FREE_DIVISOR 3
+#define SWEEP_FREE_DIVISOR_MEDIUM 8
+#define SWEEP_CUT_DIVISOR 8
+#define SWEEP_MORE_DIVISOR 8 /* of the blocks, or */
+#define SWEEP_LIVE_DIVISOR 4 /* of what lived in them, has to be freed after a sweep in vain */
+#define MEDIUM ((size_t)4 << 10)
+#define SWEEP_SAMPLES 128     /* that what is free is guessed from; */
+#define SWEEP_AGAIN_DIVISOR 8 /* again when this part of what made it due was cut since */
+
+/* To ask how much is free takes as long as a sweep where there is no more than this. */
+#define SWEEP_ANYWAY ((size_t)32 << 10 >> JM_GRANULE_BITS)
+
+/*
+ * Where the limit leaves nothing else, a small heap is swept for each request that it refuses, and as soon as lists are
+ * broken. A host that makes room object by object would have all of a larger one walked over for each: there a refused
+ * request counts as if so much had been cut, and the heap is swept when that is as much as without a limit, or when much
+ * seems to have become free since the last sweep.
+ */
+#define SWEEP_AT_ONCE ((size_t)1 << 20 >> JM_GRANULE_BITS) /* a small heap has no more */
+#define NEED_WEIGHT 16                                     /* times what is asked for, */
+#define NEED_MIN ((size_t)8 << 10 >> JM_GRANULE_BITS)      /* but so much at least, */
+#define NEED_MOST_DIVISOR 64                               /* and this part of the heap at most; */
+#define NEED_VAIN_MAX 8       /* half as much after each sweep in vain */
+#define NEED_FREE_DIVISOR 4   /* what is much: this part of the heap, */
+#define NEED_SAMPLES_FIRST 16 /* by a first guess, which is enough most times, */
+#define NEED_SAMPLES 64       /* and by one that is better */
+
+static unsigned magnitude_of(size_t bytes)
+{
+    unsigned magnitude = 0;
+    while (magnitude < JM_MAGNITUDES - 1 && bytes > (size_t)4096 << 4 * magnitude) {
+        magnitude++;
+    }
+    return magnitude;
+}
+
+/* Counts a request of a heap that is not swept at once. */
+static void count_need(struct jm_arena *arena, struct jm_carved carved, size_t bytes)
+{
+    size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
+    size_t most = carved.objects / NEED_MOST_DIVISOR;
+    weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
+    arena->since_sweep += (uint32_t)(weight >> arena->vain_at_limit[magnitude_of(bytes)]);
+}
+
+/* Whether so many granules seem to be free. */
+static bool seems_free(struct jm_arena *arena, struct jm_carved carved, size_t least)
+{
+    size_t first = jm_sweep_guess_free(arena, carved, NEED_SAMPLES_FIRST);
+    if (first < least / 4 * 3) {
+        return false;
+    }
+    return jm_sweep_guess_free(arena, carved, NEED_SAMPLES) >= least;
+}
+
+bool jm_demand_press(struct jm_arena *arena, size_t bytes)
+{
+    jm_arena_retire_span(arena);
+    struct jm_carved carved = jm_sweep_carved(arena->supply);
+    count_need(arena, carved, bytes);
+    bool pressed = arena->broken || carved.objects <= SWEEP_AT_ONCE ||
+                   arena->since_sweep >= carved.objects / SWEEP_CUT_DIVISOR ||
+                   seems_free(arena, carved, arena->left_free + carved.objects / NEED_FREE_DIVISOR);
+    uint8_t *vain = &arena->vain_at_limit[magnitude_of(bytes)];
+    if (pressed && *vain < NEED_VAIN_MAX) {
+        (*vain)++; /* until it has helped */
+    }
+    return pressed;
+}
+
+/* So much has to be free for a sweep of `carved` granules, which are some. After one in vain, what it left free, or its
+ * part of what there is now, lies in pieces still: so much more. */
+static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes)
+{
+    size_t much = carved / (bytes < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);
+    if (!arena->vain_growing[magnitude_of(bytes)]) {
+        return much;
+    }
+    size_t swept = arena->swept > carved ? arena->swept : carved;
+    size_t left = (size_t)((uint64_t)arena->left_free * carved / swept);
+    size_t of_live = (carved - left) / SWEEP_LIVE_DIVISOR;
+    size_t of_all = carved / SWEEP_MORE_DIVISOR;
+    size_t again = left + (of_live < of_all ? of_live : of_all);
+    return again > much ? again : much;
+}
+
+bool jm_demand_makes_due(struct jm_arena *arena, unsigned code)
+{
+    struct jm_carved carved = jm_sweep_carved(arena->supply);
+    if (arena->broken && carved.objects <= SWEEP_AT_ONCE) {
+        return true;
+    }
+    size_t cut = carved.objects / SWEEP_CUT_DIVISOR;
+    if (arena->since_sweep < cut) {
+        return false;
+    }
+    size_t bytes = jm_class_bytes(code);
+    bool is_broken = arena->broken && !arena->vain_growing[magnitude_of(bytes)];
+    if (is_broken || carved.objects <= SWEEP_ANYWAY ||
+        jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >=
+            much_for(arena, carved.objects, bytes)) {
+        return true;
+    }
+    arena->since_sweep -= (uint32_t)(cut / SWEEP_AGAIN_DIVISOR);
+    return false;
+}
+
+void jm_demand_note_sweep(struct jm_arena *arena, size_t bytes, bool served, bool grows)
+{
+    unsigned magnitude = magnitude_of(bytes);
+    arena->vain_growing[magnitude] = grows && !served;
+    arena->vain_at_limit[magnitude] = served ? 0 : arena->vain_at_limit[magnitude];
+}

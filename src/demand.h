@@ -1,0 +1,22 @@
+/*
+ * Layer 3: whether a sweep is due. To walk over all small blocks of a heap is worth it where much is free, but in other
+ * sizes than those in demand. What is free nobody counts: it is guessed from samples, once so much was asked for since the
+ * last sweep that the guess is worth its time, too. The arena holds what is remembered.
+ */
+#ifndef JM_DEMAND_H
+#define JM_DEMAND_H
+
+#include "sweep.h"
+
+/* Whether a sweep rather than a new block, for which the limit has room, may help an object of class `code`: where much is
+ * free in other sizes, or where lists are broken. pre: there is no span. */
+bool jm_demand_makes_due(struct jm_arena *arena, unsigned code);
+
+/* Counts a request that the limit has no room for. True where it is time to look for what is free in all blocks. post:
+ * there is no span. */
+bool jm_demand_press(struct jm_arena *arena, size_t bytes);
+
+/* Notes whether a sweep has served a request, for which there was room to grow, or not. */
+void jm_demand_note_sweep(struct jm_arena *arena, size_t bytes, bool served, bool grows);
+
+#endif
