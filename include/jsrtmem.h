@@ -140,8 +140,9 @@ jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size);
  * The content is kept up to the smaller size; the alignment of the result is 16 bytes. ptr null
  * allocates. Size 0 with an object frees it and returns NULL, which is no refusal. Shrinking never
  * fails where the caller may use the runtime, but may leave a large object as it is inside the
- * runtime's allocation callback, or where the OS does not take the rest. Where a call fails, the object
- * is as it was. A bad pointer, and an object of another runtime, are refused untouched (ARGUMENT).
+ * runtime's allocation callback, where the OS does not take the rest, or where that is no more than a
+ * fifth of its block and a small part of what the limit leaves. Where a call fails, the object is as
+ * it was. A bad pointer, and an object of another runtime, are refused untouched (ARGUMENT).
  * A block that a moved object has left is given back by the next call, as the event could lose the
  * result of this one. A callback that frees the object meanwhile has the call refused (ARGUMENT); it must
  * not allocate then before it returns, as what it gets may be taken for that object.

@@ -247,15 +247,11 @@ static struct jm_block *recycle_block(const struct jm_supply *supply, size_t siz
     return block;
 }
 
-/* A spare block is no greater part of the room that the limit leaves: who is short of room has no more than is needed. */
-#define ROOM_DIVISOR 8
-
 /* What a large block that the tenant had before has, which serves for `bytes` as it is; or `bytes`, where there is none. */
 static size_t bytes_of_spare(const struct jm_supply *supply, size_t bytes, size_t alignment)
 {
     size_t has = supply->has_large_spares ? jm_reserve_large_bytes(bytes, alignment, supply) : 0;
-    bool is_roomy = has <= jm_quota_room(&supply->quota) / ROOM_DIVISOR;
-    return has != 0 && is_roomy ? has : bytes;
+    return has != 0 && jm_quota_has_much(&supply->quota, has) ? has : bytes;
 }
 
 /* A host that refuses is short of memory: what waits for the tenant goes, so that it is not asked for more than is

@@ -137,7 +137,6 @@ static void *become_small(struct jm_heap *heap, const struct jm_block *block, si
 
 /* An end of this part of a block, or less, is kept: it may be what a spare had too much, and the object grow again. */
 #define KEPT_DIVISOR 5
-#define ROOM_DIVISOR 8 /* if it is no greater part of what the limit leaves */
 
 /* Not refused: the object may stay in its block, which gives back its end first. */
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
@@ -147,9 +146,9 @@ static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
     size_t bytes = bytes_of_step(size);
     bool moves = is_too_small(block, size);
     size_t end = bytes < block->charge ? block->charge - bytes : 0;
-    bool is_kept = end <= block->charge / KEPT_DIVISOR &&
-                   end <= jm_quota_room(&heap->supply.quota) / ROOM_DIVISOR;
-    if (block->resizable && end != 0 && !is_kept && !jm_quota_in_callback(&heap->supply.quota)) {
+    bool is_kept =
+        end <= block->charge / KEPT_DIVISOR && jm_quota_has_much(&heap->supply.quota, end);
+    if (block->resizable && !is_kept && !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, bytes);
     }
     if (!check_live(heap, block, pointer, verdict)) {

@@ -320,8 +320,8 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
             memset(first, 0, bytes);
         }
     }
-    if (block->first !=
-        0) { /* it lies in the block, where a tenant may have written to any of it */
+    if (block->first != 0) {
+        /* The map lies in the block, where a tenant may have written to any of it. */
         jm_zero_bytes(block->map, (size_t)block->first << JM_GRANULE_BITS);
     } else if (block->carved > 0) {
         jm_zero_bytes(block->map, block->touched);

@@ -234,10 +234,10 @@ void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requeste
 {
     const struct jm_quota *quota = &jm_runtime_at(ref)->heap.supply.quota;
     jm_quota_note_refusal(quota, handle, JM_REFUSED_THREAD, requested);
-    if (jm_registry_holds(ref)) { /* untested: else it was disposed just now */
+    if (jm_registry_holds(ref)) {
         tell_refusal(handle, JM_REFUSED_THREAD, requested);
     } else {
-        jm_runtime_refuse(JM_REFUSED_ARGUMENT, NULL, requested); /* untested: likewise */
+        jm_runtime_refuse(JM_REFUSED_ARGUMENT, NULL, requested); /* it was disposed just now */
     }
 }
 
