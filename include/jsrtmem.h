@@ -20,9 +20,9 @@
  * Refusals. A function that returns an object returns NULL where it cannot, and jsrtmem_last_refusal
  * then tells why: OS, where it would be JsErrorOutOfMemory. Nothing is lost: live objects stay as
  * they were, the runtime works on, and the next request is judged afresh. Only where a runtime of more
- * than 1 MiB is refused again and again, it looks for room among all of its objects now and then,
- * less often each time that is in vain, unless much of it was freed meanwhile; JsCollectGarbage looks
- * at once.
+ * than 64 KiB is refused again and again, it looks for room among all of its objects now and then,
+ * less often each time that is in vain, unless a sixteenth of it seems to have been freed meanwhile;
+ * JsCollectGarbage looks at once.
  *
  * Memory. Disposing the runtime frees all its objects. New memory is not cleared, except by
  * jsrtmem_calloc; but what crosses from one runtime to another is zero wherever it had been handed

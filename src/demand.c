@@ -15,20 +15,24 @@
 /* To ask how much is free takes as long as a sweep where there is no more than this. */
 #define SWEEP_ANYWAY ((size_t)32 << 10 >> JM_GRANULE_BITS)
 
+/* A heap that has no more is swept as soon as lists are broken. */
+#define SWEEP_BROKEN ((size_t)1 << 20 >> JM_GRANULE_BITS)
+
 /*
- * Where the limit leaves nothing else, a small heap is swept for each request that it refuses, and as soon as lists are
- * broken. A host that makes room object by object would have all of a larger one walked over for each: there a refused
+ * Where the limit leaves nothing else, a small heap is swept for each request that it refuses, and any one as soon as lists
+ * are broken. A host that makes room object by object would have all of a larger one walked over for each: there a refused
  * request counts as if so much had been cut, and the heap is swept when that is as much as without a limit, or when much
  * seems to have become free since the last sweep.
  */
-#define SWEEP_AT_ONCE ((size_t)1 << 20 >> JM_GRANULE_BITS) /* a small heap has no more */
-#define NEED_WEIGHT 16                                     /* times what is asked for, */
-#define NEED_MIN ((size_t)8 << 10 >> JM_GRANULE_BITS)      /* but so much at least, */
+#define NEED_AT_ONCE ((size_t)64 << 10 >> JM_GRANULE_BITS) /* a small heap has no more */
+#define NEED_WEIGHT 2                                      /* times what is asked for, */
+#define NEED_MIN ((size_t)1 << 10 >> JM_GRANULE_BITS)      /* but so much at least, */
 #define NEED_MOST_DIVISOR 64                               /* and this part of the heap at most; */
 #define NEED_VAIN_MAX 8       /* half as much after each sweep in vain */
-#define NEED_FREE_DIVISOR 4   /* what is much: this part of the heap, */
+#define NEED_FREE_DIVISOR 16  /* what is much: this part of the heap, */
 #define NEED_SAMPLES_FIRST 16 /* by a first guess, which is enough most times, */
-#define NEED_SAMPLES 64       /* and by one that is better */
+#define NEED_SAMPLES 256      /* and by better ones, */
+#define NEED_SAMPLE ((size_t)16 << 10 >> JM_GRANULE_BITS) /* while each stands for so much */
 
 static unsigned magnitude_of(size_t bytes)
 {
@@ -40,32 +44,35 @@ static unsigned magnitude_of(size_t bytes)
 }
 
 /* Counts a request of a heap that is not swept at once. */
-static void count_need(struct jm_arena *arena, struct jm_carved carved, size_t bytes)
+static void count_need(struct jm_arena *arena, size_t bytes)
 {
     size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
-    size_t most = carved.objects / NEED_MOST_DIVISOR;
+    size_t most = arena->swept / NEED_MOST_DIVISOR;
     weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
     arena->since_sweep += (uint32_t)(weight >> arena->vain_at_limit[magnitude_of(bytes)]);
 }
 
-/* Whether so many granules seem to be free. */
-static bool seems_free(struct jm_arena *arena, struct jm_carved carved, size_t least)
+/* Whether much seems to be free that was not after the last sweep. */
+static bool seems_freed(struct jm_arena *arena)
 {
-    size_t first = jm_sweep_guess_free(arena, carved, NEED_SAMPLES_FIRST);
-    if (first < least / 4 * 3) {
-        return false;
+    const struct jm_carved carved = {.objects = arena->swept};
+    size_t least = arena->left_free + arena->swept / NEED_FREE_DIVISOR;
+    size_t samples = NEED_SAMPLES_FIRST;
+    for (; samples < NEED_SAMPLES && samples < arena->swept / NEED_SAMPLE; samples *= 4) {
+        if (jm_sweep_guess_free(arena, carved, samples) < least / 4 * 3) {
+            return false;
+        }
     }
-    return jm_sweep_guess_free(arena, carved, NEED_SAMPLES) >= least;
+    return jm_sweep_guess_free(arena, carved, samples) >= least;
 }
 
 bool jm_demand_press(struct jm_arena *arena, size_t bytes)
 {
     jm_arena_retire_span(arena);
-    struct jm_carved carved = jm_sweep_carved(arena->supply);
-    count_need(arena, carved, bytes);
-    bool pressed = arena->broken || carved.objects <= SWEEP_AT_ONCE ||
-                   arena->since_sweep >= carved.objects / SWEEP_CUT_DIVISOR ||
-                   seems_free(arena, carved, arena->left_free + carved.objects / NEED_FREE_DIVISOR);
+    count_need(arena, bytes);
+    /* What it has now is what it had, or it is due. */
+    bool pressed = arena->broken || arena->swept <= NEED_AT_ONCE ||
+                   arena->since_sweep >= arena->swept / SWEEP_CUT_DIVISOR || seems_freed(arena);
     uint8_t *vain = &arena->vain_at_limit[magnitude_of(bytes)];
     if (pressed && *vain < NEED_VAIN_MAX) {
         (*vain)++; /* until it has helped */
@@ -92,7 +99,7 @@ static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes
 bool jm_demand_makes_due(struct jm_arena *arena, unsigned code)
 {
     struct jm_carved carved = jm_sweep_carved(arena->supply);
-    if (arena->broken && carved.objects <= SWEEP_AT_ONCE) {
+    if (arena->broken && carved.objects <= SWEEP_BROKEN) {
         return true;
     }
     size_t cut = carved.objects / SWEEP_CUT_DIVISOR;

@@ -107,8 +107,9 @@ static void drop_first_links(struct jm_arena *arena, const struct jm_block *bloc
 /* What comes and goes with a block makes no sweep due, which would find nothing in all others. */
 static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
 {
-    size_t granules = block->granules - block->first;
-    arena->since_sweep -= (uint32_t)(granules < arena->since_sweep ? granules : arena->since_sweep);
+    uint32_t granules = (uint32_t)block->granules - block->first;
+    arena->since_sweep -= granules < arena->since_sweep ? granules : arena->since_sweep;
+    arena->swept -= granules < arena->swept ? granules : arena->swept;
 }
 
 /* What has no more objects is cleared at once, by this part of its granules. */

@@ -339,20 +339,45 @@ static unsigned state_around(const struct jm_block *block, size_t granule)
     return states == 0 ? JM_HOLE : jm_last_state(states);
 }
 
+/* Samples that wait for their states, which are fetched meanwhile, and what the ones before showed. */
+struct guess {
+    struct {
+        const struct jm_block *block;
+        size_t granule;
+    } waiting[8];
+    size_t count;
+    size_t met, free; /* samples */
+};
+
 /* A large object counts as often as it is met, not where it begins: of a few, most parts of a map show nothing. */
+static void look_at_waiting(struct guess *guess)
+{
+    for (size_t i = 0; i < guess->count; i++) {
+        unsigned state = state_around(guess->waiting[i].block, guess->waiting[i].granule);
+        guess->met += state != JM_HOLE;
+        guess->free += jm_is_free(state);
+    }
+    guess->count = 0;
+}
+
 size_t jm_sweep_guess_free(struct jm_arena *arena, struct jm_carved carved, size_t samples)
 {
     const size_t step = (carved.objects + carved.holes) / samples + 1;
-    size_t met = 0;
-    size_t free = 0;
+    struct guess guess = {.count = 0};
+    size_t ahead = jm_arena_draw(arena, step); /* so far into the next block */
     const struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        size_t granule = block->first + jm_arena_draw(arena, step);
+        size_t granule = block->first + ahead;
         for (; granule < block->carved; granule += step) {
-            unsigned state = state_around(block, granule);
-            met += state != JM_HOLE;
-            free += jm_is_free(state);
+            JM_PREFETCH(&block->map[granule]);
+            guess.waiting[guess.count].block = block;
+            guess.waiting[guess.count].granule = granule;
+            if (++guess.count == sizeof guess.waiting / sizeof *guess.waiting) {
+                look_at_waiting(&guess);
+            }
         }
+        ahead = granule - block->carved;
     }
-    return met == 0 ? 0 : (size_t)((uint64_t)carved.objects * free / met);
+    look_at_waiting(&guess);
+    return guess.met == 0 ? 0 : (size_t)((uint64_t)carved.objects * guess.free / guess.met);
 }

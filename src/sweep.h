@@ -43,7 +43,7 @@ struct jm_carved jm_sweep_carved(const struct jm_supply *supply);
 /* What is free in all small blocks, in granules. pre: they were swept, and nothing has changed. */
 size_t jm_sweep_free(const struct jm_arena *arena);
 
-/* Those of the objects' granules that are free, more or less: guessed from so many of them, and one more a block. */
+/* Those of the objects' granules that are free, more or less: guessed from so many of them. */
 size_t jm_sweep_guess_free(struct jm_arena *arena, struct jm_carved carved, size_t samples);
 
 /* What is live in all small blocks, which is what no thread has freed. Any thread may call, but not between
