@@ -247,7 +247,7 @@ typedef enum _JsMemoryEventType {
  * @brief Answers for every block that a runtime wants to take, has given back, or did not get.
  *
  * No event comes from inside an event of the same runtime: an allocation made there is served from
- * blocks that the runtime holds already, or refused. The callback finds 3 to 5 KiB more of the stack in
+ * blocks that the runtime holds already, or refused. The callback finds some 3 KiB more of the stack in
  * use than whoever made the call.
  *
  * @param callbackState the state given to JsSetRuntimeMemoryAllocationCallback; may be null.

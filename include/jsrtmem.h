@@ -143,9 +143,10 @@ jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size);
  * runtime's allocation callback, where the OS does not take the rest, or where that is no more than a
  * fifth of its block and a small part of what the limit leaves. Where a call fails, the object is as
  * it was. A bad pointer, and an object of another runtime, are refused untouched (ARGUMENT).
- * A block that a moved object has left is given back by the next call, as the event could lose the
- * result of this one. A callback that frees the object meanwhile has the call refused (ARGUMENT); it must
- * not allocate then before it returns, as what it gets may be taken for that object.
+ * A block that a moved object has left is given back by the next call for an object of the runtime, or
+ * by a collect, as the event could lose the result of this one. A callback that frees the object
+ * meanwhile has the call refused (ARGUMENT); it must not allocate then before it returns, as what it
+ * gets may be taken for that object.
  *
  * @param runtime the runtime that owns the object.
  * @param ptr the object, or null.
@@ -341,7 +342,7 @@ typedef struct jsrtmem_process_stats {
                                the time that the first runtime is created. */
     size_t metadata;      /**< Bytes of process-wide tables: the registry, the pointer map, headers
                                 and state maps of blocks that runtimes or the reserve hold. What told
-                                about blocks that went may stay resident: an eighth, at most, of what
+                                about blocks that went may stay resident: 13 %, at most, of what
                                 was held when that was most. */
 } jsrtmem_process_stats;
 

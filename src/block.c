@@ -460,7 +460,9 @@ bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t byte
 bool jm_block_shrink(struct jm_supply *supply, struct jm_block *block, size_t bytes)
 {
     size_t delta = jm_load_relaxed(&block->bytes) - bytes;
-    if (!shrink_extent(block, bytes)) {
+    char *end = block->start + bytes;
+    jm_inspect_close(end, delta);
+    if (!(block->resizable ? shrink_extent(block, bytes) : jm_os_decommit(end, delta))) {
         return false;
     }
     block->charge = bytes;

@@ -238,8 +238,7 @@ static inline size_t jm_large_usable(const struct jm_block *block)
 bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t bytes,
                    enum jm_verdict *verdict);
 
-/* Gives back the end of a large block, which keeps `bytes`.
- * pre: resizable. False: unchanged. */
+/* Gives back the end of a large block, which keeps `bytes`. False: it has it still, whatever lies there. */
 bool jm_block_shrink(struct jm_supply *supply, struct jm_block *block, size_t bytes);
 
 #endif

@@ -211,6 +211,13 @@ static void *cut(struct jm_arena *arena, unsigned code)
     return jm_arena_has_room(arena, code) ? jm_arena_cut(arena, code) : NULL;
 }
 
+/* True where there can be no new block: nothing is wasted, and all is looked at. */
+static bool is_short_of_blocks(const struct jm_heap *heap)
+{
+    const struct jm_quota *quota = &heap->supply.quota;
+    return jm_quota_in_callback(quota) || !jm_quota_allows(quota, jm_small_block_min());
+}
+
 void *jm_heap_refill(struct jm_heap *heap, unsigned code)
 {
     struct jm_arena *arena = heap->arena;
@@ -227,8 +234,8 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     if (object == NULL) {
         object = cut(arena, code);
     }
-    if (object == NULL && jm_quota_allows(&heap->supply.quota, jm_small_block_min())) {
-        object = jm_arena_pop_larger(arena, code); /* where memory is short, nothing is wasted */
+    if (object == NULL && !is_short_of_blocks(heap)) {
+        object = jm_arena_pop_larger(arena, code);
     }
     if (object == NULL) {
         jm_arena_choose_span(arena, code);
@@ -242,8 +249,8 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     return object;
 }
 
-/* An object without a new block, and without calling the host. NULL: there is none; `pressed`: nor does the limit allow a
- * block, and it is time to look everywhere. Not again while nothing changes. */
+/* An object without a new block, and without calling the host. NULL: there is none; `pressed`: nor can there be a block, and
+ * it is time to look everywhere. Not again while nothing changes. */
 static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
 {
     void *object = jm_heap_refill(heap, code);
@@ -253,8 +260,10 @@ static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
         return object;
     }
     jm_arena_retire_span(arena);
-    bool grows = jm_quota_allows(&heap->supply.quota, next_block(heap, code));
-    *pressed = !grows && jm_heap_press(heap, jm_class_bytes(code));
+    const struct jm_quota *quota = &heap->supply.quota;
+    bool is_inside = jm_quota_in_callback(quota);
+    bool grows = !is_inside && jm_quota_allows(quota, next_block(heap, code));
+    *pressed = is_inside || (!grows && jm_heap_press(heap, jm_class_bytes(code)));
     bool has_any = arena->broken || !jm_arena_lists_nothing(arena);
     if (has_any && (grows ? jm_demand_makes_due(arena, code) : *pressed)) {
         jm_sweep(arena);
@@ -328,17 +337,33 @@ static void *pop_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
     return NULL;
 }
 
-/* The same of class `code`, or a larger one that serves. */
+/* Makes a live object, which is no witness, one of class `code` where it is too large to serve as that. */
+static void trim(struct jm_heap *heap, const void *object, unsigned code)
+{
+    struct jm_block *block = jm_block_of(object);
+    size_t granule = jm_granule_of(block, object);
+    unsigned old = jm_arena_class_at(heap->arena, block, granule);
+    if (!jm_class_serves(old, code)) {
+        jm_arena_split(heap->arena, block, granule, JM_PLAIN, old, granule, code);
+    }
+}
+
+/* The same of class `code`, or a larger one that serves; or any one where memory is short. */
 static void *find_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
 {
     if (heap->arena == NULL) {
         return NULL;
     }
     jm_arena_list_last(heap->arena);
+    const bool is_short = is_short_of_blocks(heap);
     void *object = NULL;
-    for (unsigned larger = code;
-         object == NULL && larger <= JM_CLASSES && jm_class_serves(larger, code); larger++) {
+    unsigned larger = code;
+    for (; object == NULL && larger <= JM_CLASSES && (is_short || jm_class_serves(larger, code));
+         larger++) {
         object = pop_aligned(heap, larger, alignment);
+    }
+    if (object != NULL) {
+        trim(heap, object, code);
     }
     return object;
 }
@@ -498,7 +523,6 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
     if (moved == pointer || !jm_heap_free(heap, pointer)) {
         /* The host freed it while it was asked for the new block. */
         (void)jm_heap_free(heap, moved);
-        *verdict = JM_REFUSED_ARGUMENT;
         return NULL;
     }
     return moved;
@@ -571,18 +595,12 @@ static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_ve
         return stays ? pointer : jm_heap_move(heap, pointer, size, verdict);
     }
     struct jm_block *block = jm_large_find(heap, pointer);
-    if (block == NULL) {
-        *verdict = JM_REFUSED_ARGUMENT;
-        return NULL;
-    }
-    return jm_large_resize(heap, block, size, verdict);
+    return block == NULL ? NULL : jm_large_resize(heap, block, size, verdict);
 }
 
-void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
+static void *resize_watched(struct jm_heap *heap, void *pointer, size_t size,
+                            enum jm_verdict *verdict)
 {
-    if (!jm_inspect_watched) {
-        return resize(heap, pointer, size, verdict);
-    }
     size_t old = jm_inspect_size(pointer, jm_heap_usable(heap, pointer));
     if (size < old) {
         jm_inspect_supply((char *)pointer + size, old - size); /* now: later it may be another's */
@@ -591,6 +609,16 @@ void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_v
     if (object == pointer) {
         size_t usable = jm_heap_usable(heap, pointer); /* what lies behind may be another's now */
         jm_inspect_change(heap, pointer, pointer, old < usable ? old : usable, size);
+    }
+    return object;
+}
+
+void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
+{
+    void *object = jm_inspect_watched ? resize_watched(heap, pointer, size, verdict)
+                                      : resize(heap, pointer, size, verdict);
+    if (object == NULL && jm_heap_usable(heap, pointer) == 0) {
+        *verdict = JM_REFUSED_ARGUMENT; /* it never was live, or the host freed it meanwhile */
     }
     return object;
 }

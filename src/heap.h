@@ -95,7 +95,7 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer);
 bool jm_heap_free(struct jm_heap *heap, void *pointer);
 
 /* Changes the size of a live object. NULL: it is as it was; or, with
- * JM_REFUSED_ARGUMENT, the host has freed it meanwhile. Smaller sizes are not refused otherwise. */
+ * JM_REFUSED_ARGUMENT, it is none, or the host has freed it meanwhile. Smaller sizes are not refused otherwise. */
 void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 
 /* The same without asking for a new block, and without calling the host. NULL: not to be had. pre: `size` is at most

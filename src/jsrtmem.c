@@ -100,6 +100,21 @@ static void *serve(struct jm_heap *heap, const struct request *request, enum jm_
     return object;
 }
 
+/* Ends a request that was not served. */
+static void note_failure(const struct jm_runtime *runtime, const struct request *request,
+                         enum jm_verdict verdict)
+{
+    bool is_bad_pointer = verdict == JM_REFUSED_ARGUMENT && request->pointer != NULL;
+    if (is_bad_pointer) {
+        note_misuse("jsrtmem_realloc", request->pointer);
+    }
+    if (jm_quota_has_told(verdict)) { /* with the figures of that moment */
+        jm_runtime_tell_refusal(verdict, jm_runtime_handle(runtime), request->size);
+    } else {
+        jm_runtime_refuse(verdict, is_bad_pointer ? NULL : runtime, request->size);
+    }
+}
+
 static JM_NOINLINE void *run(JsRuntimeHandle handle, const struct request *request, uintptr_t here)
 {
     JM_OPERATION(operation);
@@ -108,15 +123,10 @@ static JM_NOINLINE void *run(JsRuntimeHandle handle, const struct request *reque
     }
     jm_operation_tidy(&operation); /* now: once there is an object, no event may lose it */
     jm_thread.requested = request->size;
-    struct jm_runtime *runtime = operation.runtime;
     enum jm_verdict verdict = JM_GRANTED;
-    void *object = serve(&runtime->heap, request, &verdict);
+    void *object = serve(&operation.runtime->heap, request, &verdict);
     if (object == NULL) {
-        bool bad_pointer = verdict == JM_REFUSED_ARGUMENT && request->pointer != NULL;
-        if (bad_pointer) {
-            note_misuse("jsrtmem_realloc", request->pointer);
-        }
-        jm_runtime_refuse(verdict, bad_pointer ? NULL : runtime, request->size);
+        note_failure(operation.runtime, request, verdict);
     }
     jm_operation_end(&operation);
     return object;

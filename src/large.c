@@ -91,14 +91,9 @@ void jm_large_clear(const struct jm_block *block, size_t bytes)
 }
 
 /* True while the object is live; else the host, when it ran, freed it. */
-static bool check_live(const struct jm_heap *heap, const struct jm_block *block,
-                       const void *pointer, enum jm_verdict *verdict)
+static bool is_live(const struct jm_heap *heap, const struct jm_block *block, const void *pointer)
 {
-    if (jm_large_find(heap, pointer) == block) {
-        return true;
-    }
-    *verdict = JM_REFUSED_ARGUMENT;
-    return false;
+    return jm_large_find(heap, pointer) == block;
 }
 
 /* An object of this part of its block at most, and of the largest small one, moves among the small ones, if that can be:
@@ -114,11 +109,7 @@ static bool is_too_small(const struct jm_block *block, size_t size)
  * host met another one after it. */
 static void forget_refusal(const struct jm_quota *quota, const struct jm_refusal *before)
 {
-    unsigned reason = jm_thread.refusal.reason;
-    bool is_ours =
-        jm_thread.refusal.handle == quota->handle &&
-        (reason == JM_REFUSED_LIMIT || reason == JM_REFUSED_HOST || reason == JM_REFUSED_OS);
-    if (is_ours) {
+    if (jm_thread.refusal.handle == quota->handle && jm_quota_has_told(jm_thread.refusal.reason)) {
         jm_thread.refusal = *before;
     }
 }
@@ -148,15 +139,15 @@ static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
     size_t end = bytes < block->charge ? block->charge - bytes : 0;
     bool is_kept =
         end <= block->charge / KEPT_DIVISOR && jm_quota_has_much(&heap->supply.quota, end);
-    if (block->resizable && !is_kept && !jm_quota_in_callback(&heap->supply.quota)) {
+    if (end != 0 && !is_kept && !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, bytes);
     }
-    if (!check_live(heap, block, pointer, verdict)) {
+    if (!is_live(heap, block, pointer)) {
         return NULL;
     }
     void *object = show(block, jm_large_usable(block));
     void *moved = moves ? become_small(heap, block, size, verdict) : NULL;
-    return moved != NULL || !check_live(heap, block, pointer, verdict) ? moved : object;
+    return moved != NULL || !is_live(heap, block, pointer) ? moved : object;
 }
 
 static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
@@ -169,7 +160,7 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     size_t has = jm_load_relaxed(&block->bytes);
     size_t bytes = bytes_to_have(heap, size, has);
     make_room(heap, bytes - has);
-    if (!check_live(heap, block, pointer, verdict)) {
+    if (!is_live(heap, block, pointer)) {
         return NULL;
     }
     size_t usable = jm_large_usable(block);

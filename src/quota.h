@@ -79,6 +79,12 @@ void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict
 void jm_quota_note_refusal(const struct jm_quota *quota, uintptr_t handle, enum jm_verdict verdict,
                            size_t requested);
 
+/* True of a refusal that is remembered, and that the host was told of, if it is a request's that was not left. */
+static inline bool jm_quota_has_told(enum jm_verdict verdict)
+{
+    return verdict == JM_REFUSED_LIMIT || verdict == JM_REFUSED_HOST || verdict == JM_REFUSED_OS;
+}
+
 /* Takes what was released off the usage and tells the host. */
 void jm_quota_refund(struct jm_quota *quota, size_t bytes);
 

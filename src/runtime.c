@@ -212,8 +212,7 @@ void jm_runtime_abandon(struct jm_runtime *runtime, uintptr_t here)
     }
 }
 
-/* Tells those who watch of the refusal that the thread remembers. */
-static void tell_refusal(uintptr_t handle, enum jm_verdict verdict, size_t requested)
+void jm_runtime_tell_refusal(enum jm_verdict verdict, uintptr_t handle, size_t requested)
 {
     jm_probe_refuse(handle, verdict, requested);
     if (jm_diagnoses(JM_DIAGNOSE_REFUSALS)) {
@@ -227,7 +226,7 @@ void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime
     uintptr_t handle = runtime == NULL ? 0 : jm_runtime_handle(runtime);
     const struct jm_quota *quota = runtime == NULL ? NULL : &runtime->heap.supply.quota;
     jm_quota_note_refusal(quota, handle, verdict, requested);
-    tell_refusal(handle, verdict, requested);
+    jm_runtime_tell_refusal(verdict, handle, requested);
 }
 
 void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requested)
@@ -235,7 +234,7 @@ void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requeste
     const struct jm_quota *quota = &jm_runtime_at(ref)->heap.supply.quota;
     jm_quota_note_refusal(quota, handle, JM_REFUSED_THREAD, requested);
     if (jm_registry_holds(ref)) {
-        tell_refusal(handle, JM_REFUSED_THREAD, requested);
+        jm_runtime_tell_refusal(JM_REFUSED_THREAD, handle, requested);
     } else {
         jm_runtime_refuse(JM_REFUSED_ARGUMENT, NULL, requested); /* it was disposed just now */
     }

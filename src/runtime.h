@@ -165,7 +165,10 @@ struct jm_lock *jm_runtime_lock_of(const struct jm_runtime *runtime);
 bool jm_runtime_lock(struct jm_ref ref);
 void jm_runtime_unlock(struct jm_ref ref);
 
-/* Remembers a refusal for the thread. pre: the runtime, or NULL, is the thread's. */
+/* Tells those who watch of a refusal that the thread remembers. */
+void jm_runtime_tell_refusal(enum jm_verdict verdict, uintptr_t handle, size_t requested);
+
+/* Remembers a refusal for the thread, too. pre: the runtime, or NULL, is the thread's. */
 void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested);
 
 /* The same where another thread has it, which may end it meanwhile: what has its place then stays unnamed. */

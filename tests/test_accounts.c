@@ -102,6 +102,8 @@ static void every_reason_is_reached(void **state)
     expect_refusal(JSRTMEM_REFUSAL_ARGUMENT, NULL, 10);
     assert_null(jsrtmem_realloc(runtime, &host, 10));
     expect_refusal(JSRTMEM_REFUSAL_ARGUMENT, NULL, 10);
+    assert_null(jsrtmem_realloc(runtime, &host, SIZE_MAX));
+    expect_refusal(JSRTMEM_REFUSAL_ARGUMENT, NULL, SIZE_MAX);
     dispose(runtime);
     worker_stop(other);
 }
@@ -132,6 +134,35 @@ static void inside_failure_the_refusal_is_known(void **state)
         assert_int_equal(seen.requested, MIB(2));
         assert_int_equal(seen.limit, limit_of(runtime));
     }
+    dispose(runtime);
+}
+
+static bool raise_limit_in_failure(struct host *self, const struct host_event *event)
+{
+    if (event->type == JsMemoryFailure) {
+        assert_ok(JsSetRuntimeMemoryLimit(self->runtime, SIZE_MAX));
+        assert_null(jsrtmem_alloc(self->runtime, MIB(3))); /* CALLBACK */
+    }
+    return true;
+}
+
+/* Whatever the host does once it is told. */
+static void a_refusal_has_the_figures_of_its_moment(void **state)
+{
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+
+    (void)state;
+    (void)new_object(runtime, 100);
+    host_set_hook(&host, raise_limit_in_failure, NULL);
+    assert_ok(JsSetRuntimeMemoryLimit(runtime, KIB(100)));
+    assert_null(jsrtmem_alloc(runtime, MIB(2)));
+    jsrtmem_refusal_info info = last_refusal();
+    assert_int_equal(info.reason, JSRTMEM_REFUSAL_LIMIT);
+    assert_ptr_equal(info.runtime, runtime);
+    assert_int_equal(info.requested, MIB(2));
+    assert_int_equal(info.usage, usage_of(runtime));
+    assert_int_equal(info.limit, KIB(100));
     dispose(runtime);
 }
 
@@ -484,6 +515,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_fresh_thread_has_no_refusal),
         cmocka_unit_test(every_reason_is_reached),
         cmocka_unit_test(inside_failure_the_refusal_is_known),
+        cmocka_unit_test(a_refusal_has_the_figures_of_its_moment),
         cmocka_unit_test(a_refusal_is_kept_until_the_next),
         cmocka_unit_test(stats_follow_what_is_done),
         cmocka_unit_test(peak_starts_again_where_it_is_reset),

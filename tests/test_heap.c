@@ -870,10 +870,11 @@ static void objects_change_between_small_and_large(void **state)
 }
 
 static void *freed_inside;
+static enum jm_event freed_at;
 
 static void free_the_large_one(struct rig *self, unsigned event)
 {
-    if (event == JM_EVENT_ALLOCATE) {
+    if (event == freed_at) {
         self->inside = NULL;
         assert_true(jm_heap_free(&self->heap, freed_inside));
     }
@@ -899,6 +900,7 @@ static void what_shrinks_to_little_becomes_small(void **state)
             fake_os_refuse(FAKE_ALL, 1, true, ENOMEM);
         }
         freed_inside = large;
+        freed_at = JM_EVENT_ALLOCATE;
         rig.inside = way == FREED ? free_the_large_one : NULL;
         unsigned char *little = jm_heap_resize(HEAP, large, 100, &verdict);
         rig.refuse = false;
@@ -921,12 +923,13 @@ static void what_shrinks_to_little_becomes_small(void **state)
     }
 }
 
-/* In a larger reservation no size changes: it grows by a copy, and shrinks to no effect. */
+/* In a larger reservation, too: but it grows by a copy, and an end that it gave back is addresses still. */
 static void an_aligned_large_object_grows_by_a_copy(void **state)
 {
     (void)state;
     enum jm_verdict verdict = JM_GRANTED;
     void *objects[6];
+    int fixed = 0;
     for (size_t i = 0; i < COUNT_OF(objects); i++) {
         objects[i] = jm_heap_alloc_aligned(HEAP, MIB(4), MIB(1), &verdict);
         assert_int_equal((uintptr_t)objects[i] % MIB(4), 0);
@@ -934,12 +937,19 @@ static void an_aligned_large_object_grows_by_a_copy(void **state)
     }
     for (size_t i = 0; i < COUNT_OF(objects); i++) {
         size_t charge = block_of(objects[i])->charge;
-        bool fixed = !block_of(objects[i])->resizable;
+        fixed += block_of(objects[i])->resizable ? 0 : 1;
+        fake_os_refuse(FAKE_ALL, 1, true, ENOMEM);
         assert_ptr_equal(resized(objects[i], KIB(300)), objects[i]);
-        assert_true(!fixed || block_of(objects[i])->charge == charge);
+        assert_int_equal(block_of(objects[i])->charge, charge);
+        fake_os_reset();
+        assert_ptr_equal(resized(objects[i], KIB(300)), objects[i]);
+        assert_true(block_of(objects[i])->charge < KIB(400));
+        assert_int_equal(rig_usage(&rig), fake_os_held());
+        assert_true(pattern_holds(objects[i], KIB(300), i));
         objects[i] = resized(objects[i], MIB(2));
         assert_true(pattern_holds(objects[i], KIB(300), i));
     }
+    assert_true(fixed > 0);
     jm_heap_tidy(HEAP);
     assert_int_equal(check().large_blocks, COUNT_OF(objects));
 }
@@ -1017,6 +1027,29 @@ static void what_shrinks_inside_a_callback_is_no_refusal(void **state)
     assert_int_equal(jm_thread.refusal.requested, 77);
     free_object(shrunk);
     free_object(asked);
+}
+
+/* Whoever else refuses: what the caller has is no object any more. */
+static void what_is_freed_while_it_grows_is_no_object(void **state)
+{
+    enum { GRANTED, VETO, LIMIT, WAYS };
+    (void)state;
+    for (size_t size = 1000; size <= MIB(1); size += MIB(1) - 1000) {
+        for (int way = 0; way < WAYS; way++) {
+            enum jm_verdict verdict = JM_GRANTED;
+            freed_inside = rig_alloc(&rig, size);
+            (void)rig_alloc(&rig, 1000);
+            rig.refuse = way == VETO;
+            freed_at = way == LIMIT ? JM_EVENT_FAILURE : JM_EVENT_ALLOCATE;
+            rig.inside = free_the_large_one;
+            rig_set_limit(&rig, way == LIMIT ? rig_usage(&rig) + KIB(100) : JM_NO_LIMIT);
+            assert_null(jm_heap_resize(HEAP, freed_inside, MIB(2), &verdict));
+            assert_int_equal(verdict, JM_REFUSED_ARGUMENT);
+            assert_null(rig.inside);
+            rig_drop(&rig);
+            rig_make(&rig);
+        }
+    }
 }
 
 static void sizes_that_no_block_can_have_are_refused_unasked(void **state)
@@ -1501,6 +1534,30 @@ static void a_larger_aligned_object_serves(void **state)
     (void)check();
 }
 
+/* At the limit any one does, and is cut to size. */
+static void at_the_limit_any_aligned_object_serves(void **state)
+{
+    enum { ALIGNED_TO = 4096 };
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    for (size_t size = 4096; size < 12288; size += 496) {
+        void *object = jm_heap_alloc_aligned(HEAP, ALIGNED_TO, size, &verdict);
+        (void)rig_alloc(&rig, 16);
+        rig_set_limit(&rig, rig_usage(&rig));
+        while (jm_heap_alloc(HEAP, 16, &verdict) != NULL) {
+        }
+        free_object(object);
+        rig_forget(&rig);
+        assert_ptr_equal(jm_heap_alloc_aligned(HEAP, ALIGNED_TO, 4096, &verdict), object);
+        assert_true(jm_heap_usable(HEAP, object) <= 4096 + 4096 / 4);
+        assert_log(&rig, "");
+        (void)check();
+        rig_drop(&rig);
+        jm_heap_reset(HEAP);
+    }
+}
+
 /* So do the largest classes, behind which there is none. */
 static void the_largest_aligned_objects(void **state)
 {
@@ -1806,6 +1863,7 @@ int main(void)
         HEAP_TEST(aligned_objects_lie_side_by_side),
         HEAP_TEST(an_aligned_object_ends_with_the_span),
         HEAP_TEST(a_larger_aligned_object_serves),
+        HEAP_TEST(at_the_limit_any_aligned_object_serves),
         HEAP_TEST(the_largest_aligned_objects),
         HEAP_TEST(a_link_astray_ends_the_search_for_an_aligned_object),
         HEAP_TEST(what_moves_inside_a_foreign_callback_leaves_no_second_empty_block),
@@ -1819,6 +1877,7 @@ int main(void)
         HEAP_TEST(a_large_block_is_an_eighth_larger_at_most),
         HEAP_TEST(what_grows_has_its_eighth_where_the_limit_allows_it),
         HEAP_TEST(what_shrinks_inside_a_callback_is_no_refusal),
+        HEAP_TEST(what_is_freed_while_it_grows_is_no_object),
         HEAP_TEST(a_collect_asks_again_within_itself),
         HEAP_TEST(idle_is_asked_again_for_what_the_os_did_not_take),
         HEAP_TEST(what_moves_leaves_no_second_empty_block),

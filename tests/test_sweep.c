@@ -292,6 +292,38 @@ static void in_a_small_heap_every_request_is_looked_for(void **state)
     assert_true(sweeps_while_room_is_made(40, 5) >= 4);
 }
 
+static void *joined;
+static void join_inside(struct rig *self, unsigned event)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    if (event == JM_EVENT_ALLOCATE) {
+        self->inside = NULL;
+        joined = jm_heap_alloc(HEAP, 5000, &verdict);
+    }
+}
+
+/* No new block can come there, whatever the limit is. */
+static void inside_the_callback_what_is_free_is_joined(void **state)
+{
+    enum { COUNT = 4000, FIRST = 500, END = 600 };
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        many[i] = rig_alloc(&rig, 112);
+    }
+    rig_set_limit(&rig, rig_usage(&rig));
+    while (jm_heap_alloc(HEAP, 16, &verdict) != NULL) {
+    }
+    for (size_t i = FIRST; i < END; i++) {
+        assert_true(jm_heap_free(HEAP, many[i]));
+    }
+    rig_set_limit(&rig, JM_NO_LIMIT);
+    rig.inside = join_inside;
+    (void)rig_alloc(&rig, MIB(1));
+    assert_ptr_equal(joined, many[FIRST]);
+}
+
 static void what_is_free_at_the_end_is_the_rest(void **state)
 {
     unsigned char *objects[64];
@@ -632,6 +664,7 @@ int main(void)
         SWEEP_TEST(in_a_small_heap_every_request_is_looked_for),
         SWEEP_TEST(blocks_that_come_and_go_cost_few_sweeps),
         SWEEP_TEST(bursts_of_larger_objects_cost_few_sweeps),
+        SWEEP_TEST(inside_the_callback_what_is_free_is_joined),
         SWEEP_TEST(what_is_free_at_the_end_is_the_rest),
         SWEEP_TEST(a_run_beyond_any_class_becomes_several),
         SWEEP_TEST(queued_objects_stay_between_free_ones),
