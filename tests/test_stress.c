@@ -516,12 +516,21 @@ static bool CHAKRA_CALLBACK odd_callback(void *state, JsMemoryEventType event, s
     return note_call(state, 1);
 }
 
+static size_t calls_of(struct swap *swap)
+{
+    size_t calls = 0;
+    for (size_t i = 0; i < STATES; i++) {
+        calls += atomic_load(&swap->states[i].calls);
+    }
+    return calls;
+}
+
 static void *cause_events(void *argument)
 {
     struct lane *self = argument;
     struct swap *swap = self->shared;
 
-    while (goes_on(self)) {
+    while (calls_of(swap) == 0 || goes_on(self)) { /* the other one may lose its processor */
         void *object = jsrtmem_alloc(swap->runtime, MIB(1) + random_below(&self->random, MIB(1)));
 
         FACT(object != NULL && jsrtmem_free(object) == JsNoError);
@@ -557,7 +566,6 @@ static void a_replaced_callback_is_out_of_use(void **state)
 {
     static struct swap swap;
     static const struct part parts[] = {{cause_events, 4000}, {swap_callbacks, 0}};
-    size_t calls = 0;
     size_t late = 0;
 
     (void)state;
@@ -566,11 +574,9 @@ static void a_replaced_callback_is_out_of_use(void **state)
     assert_ok(JsSetRuntimeMemoryAllocationCallback(swap.runtime, &swap.states[0], even_callback));
     run_team(parts, COUNT_OF(parts), &swap);
     for (size_t i = 0; i < STATES; i++) {
-        calls += atomic_load(&swap.states[i].calls);
         late += atomic_load(&swap.states[i].late);
     }
     assert_int_equal(late, 0);
-    assert_true(calls > 0);
     assert_ok(JsSetRuntimeMemoryAllocationCallback(swap.runtime, NULL, NULL));
     dispose(swap.runtime);
 }
