@@ -32,11 +32,13 @@ void jm_account_tell(struct jm_ref ref)
 {
     const struct jm_runtime *runtime = jm_runtime_at(ref);
     const struct jm_quota *quota = &runtime->heap.supply.quota;
+    size_t usage, peak;
+    jm_quota_read(quota, &usage, &peak);
     struct jm_line line = jm_line_begin();
     jm_line_text(&line, "stats: runtime ");
     jm_line_address(&line, jm_runtime_handle(runtime));
-    jm_line_field(&line, ", usage", jm_load_relaxed(&quota->usage));
-    jm_line_field(&line, ", peak", jm_load_relaxed(&quota->peak));
+    jm_line_field(&line, ", usage", usage);
+    jm_line_field(&line, ", peak", peak);
     jm_line_limit(&line, ", limit", jm_load_relaxed(&quota->limit));
     jm_line_field(&line, ", blocks", jm_load_relaxed(&runtime->heap.supply.block_count));
     jm_line_field(&line, ", allocate", jm_load_relaxed(&quota->events[JM_EVENT_ALLOCATE]));

@@ -34,7 +34,7 @@
 #define JM_THREAD_SANITIZER 1
 #endif
 #endif
-#if defined(__GNUC__) && defined(__x86_64__) && !defined(JM_THREAD_SANITIZER)
+#if defined(__LP64__) && defined(__x86_64__) && !defined(JM_THREAD_SANITIZER)
 static inline size_t jm_load_byte(const _Atomic(uint8_t) *object)
 {
     size_t value;
@@ -47,7 +47,7 @@ static inline void jm_store_byte(_Atomic(uint8_t) *object, unsigned value)
     __asm__ volatile("movb %b1, %0" : "=m"(*object) : "q"(value));
 }
 
-/* Takes a constant off a value. True where more than 0 is left; else what is left is of no use. */
+/* Takes a constant off what jm_load_byte gave. True where more than 0 is left; else what is left is of no use. */
 static inline bool jm_subtract(size_t *value, unsigned constant)
 {
     size_t rest = *value;

@@ -83,7 +83,7 @@ void jm_context_dispose_all(struct jm_runtime *runtime)
 
 struct jm_ref jm_context_current(void)
 {
-    return jm_context_find((const void *)(uintptr_t)jm_thread.context);
+    return jm_context_find((const void *)jm_thread.context);
 }
 
 /* Ends the current context's turn on this thread. pre: there is one. */

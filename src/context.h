@@ -2,7 +2,7 @@
  * Layer 4: contexts, records beside the registry that belong to a runtime.
  *
  * A context lives until its runtime is disposed, or until its count, once raised, is back at 0 while
- * it is not current. All fields are written under the runtime's lock.
+ * it is not current. Once it has a handle, all fields are written under the runtime's lock.
  */
 #ifndef JM_CONTEXT_H
 #define JM_CONTEXT_H

@@ -279,8 +279,9 @@ static bool release_all_large(struct jm_heap *heap, bool retries_all)
 {
     size_t tried, gone;
     do {
-        for (tried = 0; retry_one(heap) && retries_all; tried++) {
-            /* all of them */
+        tried = 0;
+        while (retry_one(heap) && retries_all) { /* or one */
+            tried++;
         }
         if (retries_all && heap->empty_large != NULL) {
             /* Neighbours in a mapping: each is the end of it once the one before went. */

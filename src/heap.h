@@ -115,7 +115,7 @@ void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block);
 void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block);
 
 /* True where a live object is the only one in its block, another small block is empty already, and blocks may
- * be given back now. */
+ * be given back now. Makes another object the witness where there is one. */
 bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer);
 
 /* Gives that other block back. pre: as above. */

@@ -224,7 +224,7 @@ CHAKRA_API JsGetCurrentContext(JsContextRef *currentContext)
     if (currentContext == NULL) {
         return JsErrorNullArgument;
     }
-    *currentContext = (JsContextRef)(uintptr_t)jm_thread.context;
+    *currentContext = (JsContextRef)jm_thread.context;
     return JsNoError;
 }
 

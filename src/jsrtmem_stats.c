@@ -74,11 +74,11 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stat
     const struct jm_heap *heap = &jm_runtime_at(ref)->heap;
     const struct jm_quota *quota = &heap->supply.quota;
     struct jm_live live = jm_heap_live_any(heap);
-    size_t usage = jm_load_acquire(&quota->usage); /* before the peak */
-    size_t peak = jm_load_relaxed(&quota->peak);
+    size_t usage, peak;
+    jm_quota_read(quota, &usage, &peak);
     jsrtmem_stats told = {
         .usage = usage,
-        .peak_usage = peak < usage ? usage : peak, /* which comes a few steps after the usage */
+        .peak_usage = peak,
         .limit = jm_load_relaxed(&quota->limit),
         .live_bytes = live.bytes,
         .live_objects = live.objects,

@@ -1,8 +1,7 @@
 /*
  * Layer 3: large objects, each in a block of its own.
  *
- * Runs on the thread that uses the heap, but for jm_large_clear; the host may run inside jm_large_alloc and
- * jm_large_resize.
+ * Runs on the thread that uses the heap; the host may run inside jm_large_alloc and jm_large_resize.
  */
 #ifndef JM_LARGE_H
 #define JM_LARGE_H
@@ -21,7 +20,7 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
 /* The large block of this heap whose live object starts at `pointer`, or NULL. */
 struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer);
 
-/* Makes the first bytes of a new object zero. Any thread, which may read the block. */
+/* Makes the first bytes of a new object zero. */
 void jm_large_clear(const struct jm_block *block, size_t bytes);
 
 /* Changes the size of a block's object, which may move, or become a small one. NULL: it is as it was. */

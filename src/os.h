@@ -2,7 +2,8 @@
  * Layer 1: what the library needs of an operating system. os_posix.c and os_windows.c implement it.
  *
  * Sizes and addresses of memory are multiples of the page size unless said otherwise. A function
- * that returns false or NULL has changed nothing, whatever errno the OS gave; but for jm_os_decommit.
+ * that returns false or NULL has changed nothing, whatever errno the OS gave; but for the two jm_os_decommit*, and
+ * jm_os_purge where that is one.
  */
 #ifndef JM_OS_H
 #define JM_OS_H
@@ -57,7 +58,7 @@ void jm_os_avoid_huge_pages(void *address, size_t size);
 void jm_os_populate(void *address, size_t size);
 
 /* Makes committed memory zero by giving it back and getting it anew, if the OS does that in one step, so that
- * others may look meanwhile. Sizes and addresses of any kind. post: false: it is untouched. */
+ * others may look meanwhile. Sizes and addresses of any kind. post: false: it is committed still. */
 bool jm_os_purge(void *address, size_t size);
 
 /* Grows a mapping in place, with zeros. pre: new_size > old_size, not part of a larger extent. */
@@ -73,7 +74,8 @@ bool jm_os_shrink(void *address, size_t old_size, size_t new_size);
  * give, which can be guessed. pre: size <= 256. */
 void jm_os_random(void *buffer, size_t size);
 
-/* Waits a little; longer, the higher `attempt` is: spins, then yields, then sleeps up to 1 ms. */
+/* Waits a little; longer, the higher `attempt` is: spins, then yields, then sleeps up to 1 ms or a tick of
+ * the system. */
 void jm_os_pause(unsigned attempt);
 
 /* True where both addresses lie on the calling thread's own stack, so that they can be compared. The libc may use its

@@ -103,7 +103,8 @@ static size_t granularity(void)
 
 void *jm_os_reserve(size_t size)
 {
-    return VirtualAlloc(NULL, size, MEM_RESERVE, PAGE_NOACCESS);
+    return jm_orphans_retry(jm_os_unmap) ? VirtualAlloc(NULL, size, MEM_RESERVE, PAGE_NOACCESS)
+                                         : NULL;
 }
 
 bool jm_os_commit(void *address, size_t size)

@@ -88,6 +88,14 @@ static inline bool jm_quota_has_told(enum jm_verdict verdict)
 /* Takes what was released off the usage and tells the host. */
 void jm_quota_refund(struct jm_quota *quota, size_t bytes);
 
+/* The usage, and a peak that is not below it, though it is charged a few steps later. Any thread. */
+static inline void jm_quota_read(const struct jm_quota *quota, size_t *usage, size_t *peak)
+{
+    *usage = jm_load_acquire(&quota->usage); /* before the peak */
+    *peak = jm_load_relaxed(&quota->peak);
+    *peak = *peak < *usage ? *usage : *peak;
+}
+
 /* The bytes up to the limit; none, too, where it was lowered below the usage. */
 static inline size_t jm_quota_room(const struct jm_quota *quota)
 {

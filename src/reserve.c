@@ -550,14 +550,8 @@ static bool keep_at_once(struct jm_block *block, struct jm_block **list)
 /* True once nobody reads a block any more that was unregistered; false if others take longer than a few steps. */
 static bool wait_for_readers(struct jm_block *block)
 {
-    uint32_t since = block->retired = jm_pagemap_since();
-    for (unsigned attempt = 0; !jm_pagemap_is_over(since, jm_pagemap_advance()); attempt++) {
-        if (attempt >= PATIENCE) {
-            return false;
-        }
-        jm_os_pause(attempt);
-    }
-    return true;
+    block->retired = jm_pagemap_since();
+    return jm_pagemap_wait(block->retired, PATIENCE);
 }
 
 static bool too_much_waits(void)

@@ -8,7 +8,8 @@
  *      owner == 0                            nobody uses it: entries == operations == 0
  *      owner == thread id << 1 | 1           entries > 0
  *      owner == thread id << 1               entries == 0, operations > 0, or a visit
- *      owner == JM_NEVER                     it is not live, or becomes so: nobody can use it
+ *      owner == JM_NEVER                     it is not live, or not yet: nobody can use it. (A slot that never was
+ *                                            in use has 0.)
  *
  * Whoever changes `owner` from 0 owns everything in the runtime but what is marked as shared. An
  * operation of another thread waits for the end of an operation, never for an entry.

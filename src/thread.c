@@ -5,8 +5,9 @@
 #include "guard.h"
 #include "os.h"
 
-/* Bits of a thread id that count threads; the bits above count forks. */
+/* Bits of a thread id that count threads; the bits above, up to JM_THREAD_ID_BITS, count forks. */
 #define THREAD_COUNT_BITS 44
+#define FORKS_MAX (UINT64_MAX >> (64 - JM_THREAD_ID_BITS) >> THREAD_COUNT_BITS)
 
 JM_LOCAL struct jm_thread_record jm_thread_local JM_TLS_MODEL;
 
@@ -19,8 +20,12 @@ static struct {
 
 bool jm_thread_register(void)
 {
+    uint64_t forks = jm_load_relaxed(&threads.forks);
+    if (forks > FORKS_MAX) { /* untested: half a million processes, each forked by the one before */
+        return false;
+    }
     uint64_t count = atomic_fetch_add_explicit(&threads.count, 1, memory_order_relaxed) + 1;
-    jm_thread.id = jm_load_relaxed(&threads.forks) << THREAD_COUNT_BITS | count;
+    jm_thread.id = forks << THREAD_COUNT_BITS | count;
     if (jm_thread.frames == NULL) {
         jm_thread.frames = jm_thread.inline_frames;
         jm_thread.frame_capacity = JM_INLINE_FRAMES;

@@ -13,9 +13,10 @@ struct jm_runtime;
 
 /*
  * A thread's id is never reused. Its upper bits count the forks that led to this process, so that a
- * forked child can tell the threads that did not come along.
+ * forked child can tell the threads that did not come along. The highest bit is 0: who owns a runtime needs one more.
  */
 typedef uint64_t jm_thread_id;
+#define JM_THREAD_ID_BITS 63
 
 /* Runtimes that the thread entered, innermost last; equal neighbours are counted, not repeated. */
 struct jm_frame {
@@ -27,29 +28,31 @@ struct jm_frame {
 /* Nests this deep need no memory of their own. */
 #define JM_INLINE_FRAMES 4
 
+/* A refusal, see jsrtmem_last_refusal. */
+struct jm_refusal {
+    unsigned reason;
+    uintptr_t handle;
+    size_t requested, usage, limit;
+};
+
 struct jm_thread_record {
     jm_thread_id id;         /* 0: the thread has not been seen */
     struct jm_call *calls;   /* host callbacks that the thread is inside of, innermost first */
     struct jm_frame *frames; /* inline_frames, or a mapping of its own */
     size_t frame_count, frame_capacity;
-    uint64_t context; /* the current context's handle, 0: none */
+    uintptr_t context; /* the current context's handle, 0: none */
     struct jm_frame inline_frames[JM_INLINE_FRAMES];
 
     size_t requested; /* bytes of the request for which a host may be asked */
     bool unwound;     /* an exception left a callback that was asking */
 
-    /* The latest refusal, see jsrtmem_last_refusal. */
-    struct jm_refusal {
-        unsigned reason;
-        uintptr_t handle;
-        size_t requested, usage, limit;
-    } refusal;
+    struct jm_refusal refusal; /* the latest */
 };
 
 extern JM_LOCAL struct jm_thread_record jm_thread_local JM_TLS_MODEL;
 #define jm_thread JM_OWN(jm_thread_local)
 
-/* Gives the thread an id and has its exit watched. post: false: the OS has no room. */
+/* Gives the thread an id and has its exit watched. post: false: the OS has no room, or there is no id. */
 JM_COLD bool jm_thread_register(void);
 
 /* Makes sure that the thread has an id. */
