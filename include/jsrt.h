@@ -84,7 +84,7 @@
 #if defined(_WIN32)
 #define CHAKRA_CALLBACK __stdcall
 #define JSRT_CALL __stdcall
-#if defined(JSRTMEM_DLL) /* optional, for hosts that link the DLL: saves an indirect jump */
+#if defined(JSRTMEM_DLL)
 #define JSRT_EXPORT __declspec(dllimport)
 #else
 #define JSRT_EXPORT

@@ -19,7 +19,7 @@ struct jm_totals jm_account_totals(void)
         if (ref.slot == NULL) {
             continue;
         }
-        size_t usage = jm_load_relaxed(&jm_runtime_at(ref)->heap.supply.quota.usage);
+        size_t usage = jm_load_relaxed(&jm_runtime_quota(jm_runtime_at(ref))->usage);
         if (jm_registry_holds(ref)) {
             totals.runtimes++;
             totals.usage += usage;

@@ -62,11 +62,11 @@ struct jm_arena {
     struct jm_link free[JM_CLASSES + 2]; /* by code; `next` is the first object. The last: null */
     struct jm_supply *supply;
     struct jm_block *doubtful; /* see giveback.c; or null */
+    /* Since the last sweep: granules of spans chosen, holes filled and blocks opened, and the weight of what was refused. */
+    uint32_t since_sweep;
     uint32_t
-        since_sweep; /* granules of spans chosen, holes filled and blocks opened since the last sweep, and the
-                                  weight of what was refused */
-    uint32_t swept;        /* granules of objects, live and free, that it left, */
-    uint32_t left_free;    /* and the free ones of them */
+        swept; /* granules of objects, live and free, that it left, but for blocks that went since, */
+    uint32_t left_free;    /* and the free ones that it left */
     uint32_t longest_rest; /* no block has more granules behind its objects, */
     uint32_t longest_hole; /* nor in holes side by side */
     uint32_t random;       /* see jm_arena_draw */
@@ -139,8 +139,8 @@ JM_INLINE bool jm_arena_take(struct jm_link *before, struct jm_link *link, jm_st
     return true;
 }
 
-/* Takes the first object of a list. NULL: there is none, or it does not lie in the region; or a link that the tenant
- * made, or that is left of a block that came back, leads to what was freed last, which is to be written to once more. */
+/* Takes the first object of a list. NULL: there is none, or it does not lie in the region; or it is what was freed last,
+ * which is in no list yet: the tenant made that link, or it is left of a block that came back. */
 JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
 {
     struct jm_link *list = &arena->free[code];

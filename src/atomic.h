@@ -136,7 +136,7 @@ static inline void jm_copy_bytes(uint8_t *copy, const _Atomic(uint8_t) *bytes, s
 }
 
 /* A sequentially consistent fence behind a locked instruction, which some processors have in it already. */
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__)) && !defined(JM_THREAD_SANITIZER)
+#if (defined(__x86_64__) || defined(__i386__)) && !defined(JM_THREAD_SANITIZER)
 #define jm_fence_after_swap() atomic_signal_fence(memory_order_seq_cst)
 #else
 #define jm_fence_after_swap() atomic_thread_fence(memory_order_seq_cst)

@@ -9,21 +9,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__GNUC__)
+#if !defined(__GNUC__)
+#error "GCC or Clang, please: others lack cleanup attributes, vectors and what asm is used for here"
+#endif
+
 #define JM_LIKELY(x) __builtin_expect(!!(x), 1)
 #define JM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define JM_NOINLINE __attribute__((noinline))
 #define JM_INLINE static inline __attribute__((always_inline))
 #define JM_COLD __attribute__((noinline, cold))
 #define JM_HOT __attribute__((aligned(64))) /* where it begins decides over 4 % of a pair */
-#else
-#define JM_LIKELY(x) (x)
-#define JM_UNLIKELY(x) (x)
-#define JM_NOINLINE
-#define JM_INLINE static inline
-#define JM_COLD
-#define JM_HOT
-#endif
+
+/* What processors fetch, and take from each other, at once. */
+#define JM_CACHE_LINE 64
 
 /* A local variable that is not to be made zero, where a build does that with all. */
 #define JM_LEFT_ALONE
@@ -35,7 +33,7 @@
 #endif
 
 /* Data that only the library's own files name: reached without a detour through the linker's tables. */
-#if defined(__GNUC__) && !defined(_WIN32)
+#if !defined(_WIN32)
 #define JM_HIDDEN __attribute__((visibility("hidden")))
 #else
 #define JM_HIDDEN
@@ -61,22 +59,16 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int number);
 #endif
 
 /* Keeps a value in a register, and hides from the compiler how it came there. */
-#if defined(__GNUC__)
 #define JM_PIN(value) __asm__("" : "+r"(value))
-#else
-#define JM_PIN(value) ((void)0)
-#endif
 
 /* Has a cache line fetched that will be written, wherever it may be: it is taken from the thread that wrote it last, at
  * once and not in two steps. GCC emits this instruction only where it is told of a processor that has it; all of 64 bits
  * have it or pass over it. */
-#if defined(__GNUC__) && defined(__x86_64__)
+#if defined(__x86_64__)
 #define JM_PREFETCH(address) \
     __asm__ volatile("prefetchw %0" : : "m"(*(const volatile char *)(address)))
-#elif defined(__GNUC__)
-#define JM_PREFETCH(address) __builtin_prefetch((address), 1)
 #else
-#define JM_PREFETCH(address) ((void)(address))
+#define JM_PREFETCH(address) __builtin_prefetch((address), 1)
 #endif
 
 /* Rounds up to a power of two; the caller has made sure that the sum does not wrap. */

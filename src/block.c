@@ -184,7 +184,7 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     if (block == NULL) {
         return fail_os(supply, size, verdict);
     }
-    jm_store_relaxed(&block->segment_bits, jm_doublings(64 * JM_GRANULE, size));
+    jm_store_relaxed(&block->segment_bits, jm_doublings(JM_SEGMENTS * JM_GRANULE, size));
     block->witness = 0;
     block->has_witness = false;
     block->granules = (size - JM_PAD) >> JM_GRANULE_BITS;
@@ -363,9 +363,9 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
     return false;
 }
 
-/* Readers of a block are waited for so long before it is moved, some milliseconds, and longer where there is more to copy:
+/* Readers of a block are waited for so long before it is moved, with some sleeps, and longer where there is more to copy:
  * a copy is made then. Where the limit has no room for one, until they have left. */
-#define MOVE_PATIENCE 110
+#define MOVE_PATIENCE (JM_PAUSE_AWAKE + 14)
 #define MOVE_PATIENCE_STEP ((size_t)16 << 20)
 static bool await_readers(const struct jm_supply *supply, size_t size)
 {

@@ -82,6 +82,7 @@ static inline size_t jm_page_granules(void)
 
 /* Eight states from a granule of a map on, the first one's lowest. */
 #define JM_WORD sizeof(uint64_t)
+#define JM_HIGH_BITS UINT64_C(0x8080808080808080) /* of each */
 static inline uint64_t jm_load_states(const jm_state *map, size_t granule)
 {
     uint64_t states;
@@ -109,40 +110,38 @@ static inline size_t jm_first_state(uint64_t states)
     return (size_t)__builtin_ctzll(states) / 8;
 }
 
-/* The last of eight states that is not 0. pre: there is one. */
-static inline unsigned jm_last_state(uint64_t states)
-{
-    return (uint8_t)(states >> (63 - __builtin_clzll(states)) / 8 * 8);
-}
-
 struct jm_supply;
+
+/* A map has so many segments, for each of which there is a bit. */
+#define JM_SEGMENTS 64
 
 struct jm_block {
     /* A cache line for what a thread that frees for others needs, which in the region may come late, see remote.c;
      * and for what is needed in the reserve only. */
-    _Atomic(uint64_t) queued; /* shared, set by all: which 64ths of the map hold queued objects */
+    _Atomic(uint64_t) queued; /* shared, set by all: segments of the map that hold queued objects */
     _Atomic(struct jm_supply *) owner; /* shared. Constant */
-    _Atomic(uint32_t)
-        segment_bits; /* shared: log2 of the granules in a 64th of the map. Constant */
+    _Atomic(uint32_t) segment_bits;    /* shared: log2 of a segment's granules. Constant */
     uint32_t
         retired; /* in the reserve: the epoch from which it waits for its readers, if it does, */
     const struct jm_supply *tenant; /* who had it last, */
     uint64_t tenancy;               /* and when */
 
-    _Alignas(64) uint32_t first; /* granules from here on may hold objects. Constant */
-    size_t granules;             /* end of the objects; 0 in a large block. Constant */
-    char *start;                 /* granule 0, or the object. Constant, but for moves */
-    jm_state *map;               /* shared, queued by all: the state of each granule. Constant */
+    _Alignas(JM_CACHE_LINE) uint32_t first; /* granules from here on may hold objects. Constant */
+    size_t granules;                        /* end of the objects; 0 in a large block. Constant */
+    char *start;                            /* granule 0, or the object. Constant, but for moves */
+    jm_state *map;    /* shared, queued by all: the state of each granule. Constant */
     uint32_t carved;  /* granules below it hold objects, live, free or queued, or holes */
     uint32_t touched; /* the rest was never written. Without the span: carved <= touched */
-    uint32_t
-        witness; /* the granule where the witness starts or, where there is none, the last one did */
+    uint32_t witness; /* the granule where it starts or, where there is none, the last one did */
     bool has_witness;
     _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
-    struct jm_block *previous;       /* in a chain: the one behind, see chain.h */
-    struct jm_os_extent extent;      /* the mapping; in the region, the stretch */
+    union {
+        struct jm_block *previous; /* in one of the supply's lists */
+        struct jm_block *behind;   /* in a chain, see chain.h */
+    };
+    struct jm_os_extent extent; /* the mapping; in the region, the stretch */
     size_t
-        charge; /* bytes of the quota; what the extent has beyond them is reserved, unused or holes */
+        charge; /* bytes of the quota; the extent has more where it is reserved, unused or holes */
     uint32_t no_hole_of, until; /* no hole of so many granules or more begins before `until` */
     bool resizable;             /* a large block whose extent is a mapping of it alone */
     bool recycled;              /* a large block whose object is not zero, as new ones are */
@@ -153,7 +152,7 @@ struct jm_block {
     _Atomic(size_t) bytes;       /* shared: == charge, which others must not read */
 
     /* Small blocks only. */
-    _Alignas(64) unsigned char arena[JM_ARENA_SPACE];
+    _Alignas(JM_CACHE_LINE) unsigned char arena[JM_ARENA_SPACE];
 };
 
 static_assert(sizeof(struct jm_block) <= JM_HEAD_SIZE, "a head holds a header");

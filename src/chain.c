@@ -27,7 +27,7 @@ static struct jm_block *find_gap(struct jm_block *block, char **end)
     *end = block->extent.address;
     while (block != NULL && block->extent.address == *end) {
         *end += block->extent.size;
-        block = block->previous;
+        block = block->behind;
     }
     return block;
 }
@@ -57,8 +57,8 @@ static size_t return_stretches(struct jm_block **chain)
     char *end;
     const struct jm_block *gap = find_gap(block, &end);
     bool cleared = jm_region_clear(start, (size_t)(end - start));
-    if (!cleared && gap != block->previous) { /* one of them may be locked, or too much at once */
-        gap = block->previous;
+    if (!cleared && gap != block->behind) { /* one of them may be locked, or too much at once */
+        gap = block->behind;
         end = start + block->extent.size;
         cleared = jm_region_clear(start, block->extent.size);
     }
@@ -75,7 +75,7 @@ size_t jm_chain_return(struct jm_block **chain)
     if (jm_region_holds(block->extent.address)) {
         return return_stretches(chain);
     }
-    struct jm_block *next = block->previous;
+    struct jm_block *next = block->behind;
     size_t bytes = block->charge;
     if (!unmap(block)) {
         return 0;
@@ -86,7 +86,7 @@ size_t jm_chain_return(struct jm_block **chain)
 
 bool jm_chain_return_one(struct jm_block *block)
 {
-    block->previous = NULL;
+    block->behind = NULL;
     return jm_chain_return(&block) != 0;
 }
 
@@ -135,7 +135,7 @@ static struct jm_block *sort(struct jm_block *chain, size_t offset)
 
 struct jm_block *jm_chain_sort(struct jm_block *chain)
 {
-    return sort(chain, offsetof(struct jm_block, previous));
+    return sort(chain, offsetof(struct jm_block, behind));
 }
 
 struct jm_block *jm_chain_sort_empty(struct jm_block *first)

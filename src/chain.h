@@ -1,7 +1,7 @@
 /*
  * Layer 2: chains of blocks that no tenant has, and their way back to the OS.
  *
- * A chain is linked by `previous`: a reader that stands on a block may still follow its `next`. It belongs to
+ * A chain is linked by `behind`: a reader that stands on a block may still follow its `next`. It belongs to
  * whoever calls.
  */
 #ifndef JM_CHAIN_H
@@ -11,7 +11,7 @@
 
 static inline void jm_chain_push(struct jm_block **chain, struct jm_block *block)
 {
-    block->previous = *chain;
+    block->behind = *chain;
     *chain = block;
 }
 
@@ -19,7 +19,7 @@ static inline void jm_chain_push(struct jm_block **chain, struct jm_block *block
 static inline struct jm_block *jm_chain_pop(struct jm_block **chain)
 {
     struct jm_block *block = *chain;
-    *chain = block->previous;
+    *chain = block->behind;
     return block;
 }
 

@@ -4,6 +4,11 @@
 
 #define KIND JM_KIND_CONTEXT
 
+static void unlock_runtime(const struct jm_runtime *runtime)
+{
+    jm_lock_drop(jm_runtime_lock_of(runtime));
+}
+
 /* Locks the runtime of a live context. NULL: the handle is stale. */
 static struct jm_runtime *lock_runtime(struct jm_ref ref)
 {
@@ -16,7 +21,7 @@ static struct jm_runtime *lock_runtime(struct jm_ref ref)
     }
     jm_lock_take(jm_runtime_lock_of(runtime));
     if (!jm_registry_holds(ref)) {
-        jm_lock_drop(jm_runtime_lock_of(runtime));
+        unlock_runtime(runtime);
         return NULL;
     }
     return runtime;
@@ -46,7 +51,7 @@ uintptr_t jm_context_create(struct jm_runtime *runtime)
     }
     runtime->contexts = context->slot.index + 1;
     uintptr_t handle = jm_registry_publish(KIND, &context->slot);
-    jm_lock_drop(jm_runtime_lock_of(runtime));
+    unlock_runtime(runtime);
     return handle;
 }
 
@@ -94,7 +99,7 @@ static void leave_current(struct jm_ref ref)
     JM_CHECK(runtime != NULL); /* untested: who disposes a runtime has no context current */
     context->current = false;
     destroy_if_unused(runtime, context);
-    jm_lock_drop(jm_runtime_lock_of(runtime));
+    unlock_runtime(runtime);
     jm_runtime_drop_entry(runtime);
 }
 
@@ -116,7 +121,7 @@ static enum jm_access enter_context(struct jm_ref ref)
         return JM_ACCESS_STALE;
     }
     context->current = true;
-    jm_lock_drop(jm_runtime_lock_of(runtime));
+    unlock_runtime(runtime);
     return JM_ACCESS_GRANTED;
 }
 
@@ -161,7 +166,7 @@ enum jm_count jm_context_add_reference(struct jm_ref ref, unsigned *count)
         context->raised = true;
         report(context, count);
     }
-    jm_lock_drop(jm_runtime_lock_of(runtime));
+    unlock_runtime(runtime);
     return counted ? JM_COUNTED : JM_COUNT_LIMIT;
 }
 
@@ -178,7 +183,7 @@ enum jm_count jm_context_release(struct jm_ref ref, unsigned *count)
         report(context, count);
         destroy_if_unused(runtime, context);
     }
-    jm_lock_drop(jm_runtime_lock_of(runtime));
+    unlock_runtime(runtime);
     return counted ? JM_COUNTED : JM_COUNT_LIMIT;
 }
 
@@ -199,6 +204,6 @@ bool jm_context_set_data(struct jm_ref ref, void *data)
         return false;
     }
     jm_store_release(&jm_context_at(ref)->data, data); /* with what it points to */
-    jm_lock_drop(jm_runtime_lock_of(runtime));
+    unlock_runtime(runtime);
     return true;
 }

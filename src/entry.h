@@ -65,10 +65,10 @@ static inline void jm_runtime_end_visit(struct jm_runtime *runtime)
  * count lies in another cache line. */
 static inline void jm_runtime_update_owner(struct jm_runtime *runtime)
 {
-    JM_ASSERT(jm_thread.calls != NULL || runtime->heap.supply.quota.operations == 0);
+    JM_ASSERT(jm_thread.calls != NULL || jm_runtime_quota(runtime)->operations == 0);
     if (runtime->entries > 0) {
         jm_store_relaxed(&runtime->owner, jm_runtime_my_owner(true));
-    } else if (jm_thread.calls != NULL && runtime->heap.supply.quota.operations > 0) {
+    } else if (jm_thread.calls != NULL && jm_runtime_quota(runtime)->operations > 0) {
         jm_store_relaxed(&runtime->owner, jm_runtime_my_owner(false));
     } else {
         jm_store_release(&runtime->owner, 0);
@@ -123,7 +123,7 @@ static inline void jm_runtime_prefetch(const struct jm_runtime *runtime)
 {
     uintptr_t arena = (uintptr_t)jm_load_relaxed(&runtime->heap.supply.small_token); /* or null */
     for (size_t line = 0; line < 4; line++) {
-        JM_PREFETCH((const void *)(arena + 64 * line));
+        JM_PREFETCH((const void *)(arena + JM_CACHE_LINE * line));
     }
 }
 

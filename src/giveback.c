@@ -1,7 +1,7 @@
 /*
  * Layer 3: giving blocks back. A large block goes when its object does. A small one is not empty while it has
- * a witness (see witness.h). One that has none may be in doubt; other ones without wait for the next tidy
- * (`untidy_small`), or for the OS, which refused them:
+ * a witness (see witness.h). One block without is remembered as in doubt; where others lose theirs, the next tidy
+ * looks at all (`untidy_small`), as it does while the OS refuses to take one:
  *
  *      a block is new, or its witness was freed and no other is found    it is in doubt
  *      another one is in doubt already                                   a witness is looked for there;
@@ -48,7 +48,7 @@ static bool put_in_doubt(struct jm_heap *heap, struct jm_block *block)
 
 void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
 {
-    heap->emptied = true;
+    heap->doubted = true;
     if (!put_in_doubt(heap, block)) { /* all are looked at soon */
         heap->untidy = heap->untidy_small = true;
         jm_heap_set_owes(heap, true);
@@ -306,13 +306,13 @@ static void release_empties(struct jm_heap *heap, bool keep_one)
     bool large;
     heap->untidy = true; /* should the host leave its callback by a jump */
     do {
-        heap->emptied = false;
+        heap->doubted = false;
         heap->untidy_small |= !keep_one && keeps_one(heap);
         if (heap->untidy_small) {
             small = release_all_small(heap, keep_one);
         }
         large = release_all_large(heap, !keep_one);
-    } while (heap->emptied);
+    } while (heap->doubted);
     heap->untidy_small = !small;
     heap->untidy = !(small && large);
     jm_heap_set_owes(heap, false);
@@ -366,6 +366,14 @@ static void give_short_runs(struct jm_heap *heap, size_t bytes)
     }
 }
 
+/* Notes that there is room, for requests of all sizes. */
+static void forget_vain(struct jm_heap *heap)
+{
+    for (size_t i = 0; heap->arena != NULL && i < JM_MAGNITUDES; i++) {
+        heap->arena->vain_at_limit[i] = 0;
+    }
+}
+
 void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
 {
     bool fits = jm_quota_allows(&heap->supply.quota, bytes);
@@ -376,7 +384,7 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
         }
     }
     if (jm_quota_allows(&heap->supply.quota, bytes)) {
-        jm_heap_forget_vain(heap);
+        forget_vain(heap);
     }
 }
 
@@ -390,7 +398,7 @@ void jm_heap_collect(struct jm_heap *heap)
         supply->has_large_spares = supply->has_small_spares = false;
         jm_reserve_drop_grown(supply);
     }
-    jm_heap_forget_vain(heap);
+    forget_vain(heap);
 }
 
 void jm_heap_release_all(struct jm_heap *heap)

@@ -49,7 +49,7 @@ void jm_heap_reset(struct jm_heap *heap)
     heap->arena = NULL;
     heap->empty_large = heap->refused_large = NULL;
     heap->untidy = heap->owes = heap->untidy_small = false;
-    heap->emptied = false;
+    heap->doubted = false;
     heap->done = 0;
     heap->forks = jm_thread_forks();
     jm_store_relaxed(&heap->queued, 0);

@@ -1,9 +1,9 @@
 /*
  * Layer 3: a heap serves one runtime: small objects from an arena, large ones from blocks of their own.
  *
- * All but the *_any functions and what stands behind them run on the thread that uses the runtime. Where a
- * function takes or gives back blocks, the host may run inside it; the heap is consistent then, and
- * whatever the function knew is looked up again after.
+ * All but what says otherwise runs on the thread that uses the runtime. Where a function takes or gives back
+ * blocks, the host may run inside it; the heap is consistent then, and whatever the function knew is looked up
+ * again after.
  */
 #ifndef JM_HEAP_H
 #define JM_HEAP_H
@@ -16,24 +16,24 @@
 /* What a heap has done since any of its small objects was allocated, freed or resized last; where that is
  * anything, the fast paths are off, so that the next one is noticed. */
 #define JM_DONE_SWEEP 1
-#define JM_DONE_GIVING 2     /* long runs of free pages back, and swept */
-#define JM_DONE_GIVING_ALL 4 /* all runs */
+#define JM_DONE_GIVING 2     /* gave long runs of free pages back, which sweeps, too */
+#define JM_DONE_GIVING_ALL 4 /* gave all runs back */
 
 struct jm_heap {
     struct jm_arena *arena; /* null without small blocks */
-    /* owes => untidy, untidy_small => untidy; untidy alone: the OS refused, or blocks are given back just now */
-    bool untidy;                  /* blocks wait to be given back */
-    bool owes;                    /* nobody has tried since: the fast paths are off */
-    bool untidy_small;            /* small blocks are among those that wait */
-    uint8_t done;                 /* JM_DONE_* */
-    bool emptied;                 /* a small block came into doubt, while others are given back */
-    uint8_t forks;                /* of the process when all was marked last, see remote.c */
-    _Atomic(uint8_t) queued;      /* set by all: JM_TAKE_IN_*: what was queued */
-    struct jm_supply supply;      /* what the pointer map names as the owner */
-    struct jm_block *empty_large; /* large blocks to be given back, linked by next_empty */
-    struct jm_block
-        *refused_large; /* of those that the OS would not take, the last; see giveback.c */
-    _Atomic(size_t) queued_bytes; /* set by all: of large blocks that were queued since */
+    /* owes => untidy, untidy_small => untidy. Untidy alone: the OS refused, or blocks are given back just now, or were when
+     * a jump ended that. */
+    bool untidy;             /* blocks wait to be given back */
+    bool owes;               /* nobody has tried since: the fast paths are off */
+    bool untidy_small;       /* small blocks are among those that wait */
+    uint8_t done;            /* JM_DONE_* */
+    bool doubted;            /* a small block came into doubt since empty ones were looked for */
+    uint8_t forks;           /* of the process when all was marked last, see remote.c */
+    _Atomic(uint8_t) queued; /* set by all: JM_TAKE_IN_*: what was queued */
+    struct jm_supply supply; /* what the pointer map names as the owner */
+    struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
+    struct jm_block *refused_large; /* the last that the OS would not take; see giveback.c */
+    _Atomic(size_t) queued_bytes;   /* set by all: of large blocks that were queued since */
 };
 
 /* The runtime that the calling thread entered last, for the fast paths. `handle` may equal what a caller
@@ -105,6 +105,25 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size);
 /* Moves an object's content into a new one of `size` bytes. NULL: it stays where it was. */
 void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 
+/* Counts a request that the limit has no room for. True where it is time to look for what is free in all blocks; not
+ * again while nothing changes. */
+bool jm_heap_press(struct jm_heap *heap, size_t bytes);
+
+/* What is live now, see jm_sweep_live. Any thread. */
+struct jm_live jm_heap_live_any(const struct jm_heap *heap);
+
+/* Forgets all but the lists of blocks, and what was charged for those that were on their way: the heap's user is gone,
+ * wherever that was. Only dispose may follow. */
+void jm_heap_forget(struct jm_heap *heap);
+
+/* The heap that a block belongs to. */
+static inline struct jm_heap *jm_heap_of_block(const struct jm_block *block)
+{
+    return JM_CONTAINER(jm_load_relaxed(&block->owner), struct jm_heap, supply);
+}
+
+/* ---- Giving back: giveback.c ---- */
+
 /* Notes that a large block became empty. */
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
 
@@ -124,21 +143,8 @@ void jm_heap_release_kept(struct jm_heap *heap);
 /* Takes in what other threads freed, and gives back the blocks that wait for it, unless in the quota's callback. */
 void jm_heap_tidy(struct jm_heap *heap);
 
-/* Counts a request that the limit has no room for. True where it is time to look for what is free in all blocks; not
- * again while nothing changes. */
-bool jm_heap_press(struct jm_heap *heap, size_t bytes);
-
-/* Notes that there is room, for requests of all sizes. */
-static inline void jm_heap_forget_vain(struct jm_heap *heap)
-{
-    for (size_t i = 0; heap->arena != NULL && i < JM_MAGNITUDES; i++) {
-        heap->arena->vain_at_limit[i] = 0;
-    }
-}
-
-/* Where `bytes` more would pass the limit: takes in queued frees and gives empty blocks back; if `pressed`, or swept with
- * nothing changed since, long runs of free pages, too; and short ones, as far as they are missing, where none of that was
- * enough. */
+/* Tries in turn, until the limit has room for `bytes` more: queued frees and empty blocks; long runs of free pages, if
+ * `pressed`, or swept and unchanged since; short runs, as far as they are missing. */
 void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed);
 
 /* Takes in queued frees and gives back every empty block, every free page or, where the heap is small, long runs of them,
@@ -149,9 +155,7 @@ void jm_heap_collect(struct jm_heap *heap);
  * call again. */
 void jm_heap_release_all(struct jm_heap *heap);
 
-/* Forgets all but the lists of blocks, and what was charged for those that were on their way: the heap's user is gone,
- * wherever that was. Only dispose may follow. */
-void jm_heap_forget(struct jm_heap *heap);
+/* ---- What other threads free and ask: remote.c ---- */
 
 /* Takes in what other threads freed and marked in `queued`. _much marks the large ones first, if they are much of what the
  * heap holds by now; _all marks them whatever they are. True if there was anything. */
@@ -162,20 +166,11 @@ bool jm_heap_drain_all(struct jm_heap *heap);
 /* Marks everything, for a drain that is to look at all objects, if the process was forked since it was done last. */
 void jm_heap_mark_after_fork(struct jm_heap *heap);
 
-/* What is live now, see jm_sweep_live. */
-struct jm_live jm_heap_live_any(const struct jm_heap *heap);
-
 /* Any thread, between jm_pagemap_enter and jm_pagemap_leave. */
 size_t jm_heap_usable_any(const void *pointer);
 struct jm_heap *jm_heap_of_any(const void *pointer); /* of a live object; NULL: it is none */
 const char *
 jm_heap_fault_any(const void *pointer); /* what it is, in words for whoever misused it */
-
-/* The heap that a block belongs to. */
-static inline struct jm_heap *jm_heap_of_block(const struct jm_block *block)
-{
-    return JM_CONTAINER(jm_load_relaxed(&block->owner), struct jm_heap, supply);
-}
 
 /* Likewise, of an object whose block, or NULL, was looked up by jm_pagemap_find. */
 struct jm_heap *jm_heap_of_in(const struct jm_block *block, const void *pointer);

@@ -22,14 +22,13 @@ typedef void (*jm_hook_function)(void);
 
 /* A call in progress. Written by the calling thread only. */
 struct jm_call {
-    _Atomic(jm_thread_id)
-        thread;            /* who is inside; 0: nobody. Others compare it with their own id */
-    struct jm_call *outer; /* the call that the thread was inside of already */
-    uintptr_t mark;        /* the host's frames lie below it */
-    size_t requested;      /* bytes of the request for which the host is asked */
-    uint32_t operations;   /* of the runtime in progress, the calling one included */
-    uint16_t site;         /* which of its runtime's hooks this is; set by the runtime */
-    bool asking;           /* for a yes or no; else it is told or notified */
+    _Atomic(jm_thread_id) thread; /* who is inside, which others compare with their id; 0: nobody */
+    struct jm_call *outer;        /* the call that the thread was inside of already */
+    uintptr_t mark;               /* the host's frames lie below it */
+    size_t requested;             /* bytes of the request for which the host is asked */
+    uint32_t operations;          /* of the runtime in progress, the calling one included */
+    uint16_t site;                /* which of its runtime's hooks this is; set by the runtime */
+    bool asking;                  /* for a yes or no; else it is told or notified */
 };
 
 struct jm_hook {
@@ -55,17 +54,15 @@ struct jm_pair {
 #define JM_MARK_ROOM 2048
 #define JM_MARK(name)                                      \
     JM_LEFT_ALONE unsigned char name##_room[JM_MARK_ROOM]; \
-    uintptr_t(name) = (uintptr_t)(name##_room);            \
+    uintptr_t name = (uintptr_t)(name##_room);             \
     JM_PIN(name)
 
 /* For such a function: some tools would take the room from elsewhere. It calls the host in another function, that is not
  * inlined, as the host's own may be. */
 #if defined(__clang__)
 #define JM_MARKS JM_NOINLINE __attribute__((no_sanitize("address", "safe-stack")))
-#elif defined(__GNUC__)
-#define JM_MARKS JM_NOINLINE __attribute__((no_sanitize_address))
 #else
-#define JM_MARKS
+#define JM_MARKS JM_NOINLINE __attribute__((no_sanitize_address))
 #endif
 
 /*

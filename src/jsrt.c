@@ -86,7 +86,7 @@ CHAKRA_API JsGetRuntimeMemoryUsage(JsRuntimeHandle runtime, size_t *memoryUsage)
     if (memoryUsage == NULL) {
         return JsErrorNullArgument;
     }
-    size_t usage = jm_load_relaxed(&jm_runtime_at(ref)->heap.supply.quota.usage);
+    size_t usage = jm_load_relaxed(&jm_runtime_quota(jm_runtime_at(ref))->usage);
     if (!jm_registry_holds(ref)) {
         return JsErrorInvalidArgument;
     }
@@ -103,7 +103,7 @@ CHAKRA_API JsGetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t *memoryLimit)
     if (memoryLimit == NULL) {
         return JsErrorNullArgument;
     }
-    size_t limit = jm_load_relaxed(&jm_runtime_at(ref)->heap.supply.quota.limit);
+    size_t limit = jm_load_relaxed(&jm_runtime_quota(jm_runtime_at(ref))->limit);
     if (!jm_registry_holds(ref)) {
         return JsErrorInvalidArgument;
     }
@@ -118,7 +118,7 @@ CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit)
     if (error != JsNoError) {
         return error;
     }
-    jm_store_relaxed(&jm_runtime_at(ref)->heap.supply.quota.limit, memoryLimit);
+    jm_store_relaxed(&jm_runtime_quota(jm_runtime_at(ref))->limit, memoryLimit);
     jm_runtime_unlock(ref);
     jm_runtime_await_charge(ref);
     return JsNoError;
@@ -144,7 +144,7 @@ CHAKRA_API JsSetRuntimeMemoryAllocationCallback(JsRuntimeHandle runtime, void *c
     if (error != JsNoError) {
         return error;
     }
-    return set_hook(ref, &jm_runtime_at(ref)->heap.supply.quota.hook,
+    return set_hook(ref, &jm_runtime_quota(jm_runtime_at(ref))->hook,
                     (jm_hook_function)allocationCallback, callbackState);
 }
 

@@ -9,6 +9,7 @@
 #include "abi.h"
 #include "account.h"
 #include "diagnose.h"
+#include "process.h"
 #include "reserve.h"
 
 static_assert((int)JSRTMEM_REFUSAL_LIMIT == JM_REFUSED_LIMIT &&
@@ -99,7 +100,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(JsRuntimeHandle runtime)
     struct jm_ref ref;
     JsErrorCode error = jm_abi_lock(runtime, JM_HERE, &ref);
     if (error == JsNoError) {
-        jm_quota_reset_peak(&jm_runtime_at(ref)->heap.supply.quota);
+        jm_quota_reset_peak(jm_runtime_quota(jm_runtime_at(ref)));
         jm_runtime_unlock(ref);
     }
     return error;
@@ -126,7 +127,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
 
 JSRTMEM_API(JsErrorCode) jsrtmem_set_reserve_limit(size_t bytes)
 {
-    if (!jm_runtime_init() || !jm_thread_ready()) {
+    if (!jm_process_init() || !jm_thread_ready()) {
         return JsErrorOutOfMemory;
     }
     jm_reserve_set_limit(bytes);
@@ -138,7 +139,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_set_diagnostics(unsigned int flags)
     if ((flags & ~JM_DIAGNOSE_ALL) != 0) {
         return JsErrorInvalidArgument;
     }
-    if (!jm_runtime_init()) { /* it reads the environment */
+    if (!jm_process_init()) { /* it reads the environment */
         return JsErrorOutOfMemory;
     }
     jm_store_relaxed(&jm_diagnostics, flags);

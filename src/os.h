@@ -74,8 +74,11 @@ bool jm_os_shrink(void *address, size_t old_size, size_t new_size);
  * give, which can be guessed. pre: size <= 256. */
 void jm_os_random(void *buffer, size_t size);
 
-/* Waits a little; longer, the higher `attempt` is: spins, then yields, then sleeps up to 1 ms or a tick of
- * the system. */
+/* Waits a little; longer, the higher `attempt` is: so often it spins, then it yields, then it sleeps, up to 1 ms or a tick
+ * of the system. */
+#define JM_PAUSE_SPINS 32
+#define JM_PAUSE_YIELDS 64
+#define JM_PAUSE_AWAKE (JM_PAUSE_SPINS + JM_PAUSE_YIELDS) /* attempts without a sleep */
 void jm_os_pause(unsigned attempt);
 
 /* True where both addresses lie on the calling thread's own stack, so that they can be compared. The libc may use its

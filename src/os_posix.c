@@ -38,9 +38,7 @@
 /* How many places below an unaligned answer are tried before address space is over-reserved. */
 #define ALIGN_ATTEMPTS 3
 
-/* jm_os_pause: spins this often, then yields this often, then sleeps. */
-#define PAUSE_SPINS 32
-#define PAUSE_YIELDS 64
+/* How jm_os_pause sleeps. */
 #define PAUSE_SLEEP_STEP_NS 20000L
 #define PAUSE_SLEEP_MAX_NS 1000000L
 
@@ -299,17 +297,17 @@ void jm_os_random(void *buffer, size_t size)
 
 void jm_os_pause(unsigned attempt)
 {
-    if (attempt < PAUSE_SPINS) {
+    if (attempt < JM_PAUSE_SPINS) {
 #if defined(__x86_64__) || defined(__i386__)
         __builtin_ia32_pause();
 #endif
         return;
     }
-    if (attempt < PAUSE_SPINS + PAUSE_YIELDS) {
+    if (attempt < JM_PAUSE_AWAKE) {
         (void)sched_yield();
         return;
     }
-    unsigned steps = attempt - PAUSE_SPINS - PAUSE_YIELDS;
+    unsigned steps = attempt - JM_PAUSE_AWAKE;
     const unsigned most = PAUSE_SLEEP_MAX_NS / PAUSE_SLEEP_STEP_NS;
     long sleep = steps < most ? (long)(steps + 1) * PAUSE_SLEEP_STEP_NS : PAUSE_SLEEP_MAX_NS;
     int state = forbid_cancellation();

@@ -26,9 +26,7 @@
 #define ROOM_MIN ((size_t)128 << 10)
 #define HAS_ROOM (sizeof(void *) >= 8)
 
-/* jm_os_pause: spins this often, then yields this often, then sleeps for a tick of the system. */
-#define PAUSE_SPINS 32
-#define PAUSE_YIELDS 64
+/* How jm_os_pause sleeps. */
 #define PAUSE_SLEEP_MS 1
 
 /* Lines that are written have no more than this. */
@@ -235,9 +233,9 @@ void jm_os_random(void *buffer, size_t size)
 
 void jm_os_pause(unsigned attempt)
 {
-    if (attempt < PAUSE_SPINS) {
+    if (attempt < JM_PAUSE_SPINS) {
         YieldProcessor();
-    } else if (attempt < PAUSE_SPINS + PAUSE_YIELDS) {
+    } else if (attempt < JM_PAUSE_AWAKE) {
         (void)SwitchToThread();
     } else {
         Sleep(PAUSE_SLEEP_MS);

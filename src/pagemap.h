@@ -72,8 +72,8 @@ static inline struct jm_block *jm_pagemap_block(const void *pointer)
  * memory. */
 bool jm_pagemap_prepare(const void *address, size_t size);
 
-/* What an address needs that is not known yet: a leaf, to be installed where that address has none. NULL: no
- * memory. */
+/* A leaf for an address that is not known yet. jm_pagemap_install puts it in place, or unmaps it where there is one.
+ * NULL: no memory. */
 struct jm_leaf *jm_pagemap_new_leaf(void);
 void jm_pagemap_install(const void *address, struct jm_leaf *leaf); /* or unmaps it */
 
@@ -97,7 +97,7 @@ size_t jm_pagemap_metadata(void);
  */
 #define JM_READER_STRIPES 8
 struct jm_reader_stripe {
-    _Alignas(64) _Atomic(uint32_t) readers[2];
+    _Alignas(JM_CACHE_LINE) _Atomic(uint32_t) readers[2];
 };
 extern JM_HIDDEN struct jm_reader_stripe jm_pagemap_stripes[JM_READER_STRIPES];
 extern JM_HIDDEN _Atomic(uint32_t) jm_pagemap_epoch;

@@ -3,7 +3,7 @@
 #include "inspect.h"
 #include "probe.h"
 
-#if defined(__GNUC__) && !defined(__EXCEPTIONS)
+#if !defined(__EXCEPTIONS)
 #error "compile with -fexceptions: what a host throws in its callback passes through here"
 #endif
 

@@ -4,11 +4,9 @@
 #include "os.h"
 #include "thread.h"
 
-/* Stretches are 2^k units, up to 4 MiB. */
-#define SIZES 9
-#define LARGEST_BITS (JM_UNIT_BITS + SIZES - 1)
+#define LARGEST_BITS (JM_UNIT_BITS + JM_STRETCH_SIZES - 1)
 
-#define NO_ORDER SIZES /* that of what is in between, while halves are joined */
+#define NO_ORDER JM_STRETCH_SIZES /* that of what is in between, while halves are joined */
 
 /* Halves are joined where this part of what is listed was given back since the last time. */
 #define JOIN_DIVISOR 8
@@ -32,19 +30,14 @@ struct jm_region jm_region = {.base = JM_NO_REGION};
  */
 static struct {
     struct jm_lock lock;
-    char *free[SIZES + 1];    /* by order; the last list: NO_ORDER's */
-    size_t listed;            /* stretches, in all lists */
-    size_t given;             /* stretches, since halves were joined */
-    bool has_lot[APART_BITS]; /* by order: one was spread since then */
-    size_t used;              /* bytes from `base` on that were taken once */
+    char *free[JM_STRETCH_SIZES + 1]; /* by order; the last list: NO_ORDER's */
+    size_t listed;                    /* stretches, in all lists */
+    size_t given;                     /* stretches, since halves were joined */
+    bool has_lot[APART_BITS];         /* by order: a largest one was spread since then */
+    size_t used;                      /* bytes from `base` on that were taken once */
     _Atomic(size_t) metadata;
     _Atomic(bool) is_short; /* there was none when one was asked for last */
 } stretches;
-
-static unsigned order_of(size_t size)
-{
-    return jm_doublings(JM_UNIT, size);
-}
 
 /*
  * The first token of a stretch that is listed is the address of the next one, and in the bits that no stretch's address
@@ -115,7 +108,7 @@ static bool join(void)
         return false;
     }
     stretches.given = 0;
-    for (unsigned order = 0; order + 1 < SIZES; order++) {
+    for (unsigned order = 0; order + 1 < JM_STRETCH_SIZES; order++) {
         join_halves(order);
     }
     bool has_joined = stretches.listed < listed;
@@ -192,8 +185,9 @@ static char *cut(unsigned order)
 /* So many stretches are taken one after the other before a neighbour of theirs is, if so many can be had. */
 #define ROW_LEAST ((size_t)32)
 
-/* From an order's second largest stretch on all of it is committed at once, if the OS allows that: of stretches that were
- * written to each would need a mapping of its own, of which a process has some ten thousand. What nobody has of it counts
+/* The first largest stretch that an order is spread over is committed as it is used; from the second on, all of it at once,
+ * if the OS allows that: of stretches that were written to each would need a mapping of its own, of which a process has some
+ * ten thousand. What nobody has of it counts
  * only where all counts that is committed, as in a process that has locked its pages. */
 static void commit_largest(char *lot, unsigned order)
 {
@@ -221,7 +215,7 @@ static void spread(char *lot, unsigned lot_order, unsigned order)
     while (count * row < ROW_LEAST && stretches.free[lot_order] != NULL) {
         lots[count++] = pop(lot_order);
     }
-    if (lot_order == SIZES - 1) { /* it is alone */
+    if (lot_order == JM_STRETCH_SIZES - 1) { /* it is alone */
         commit_largest(lot, order);
     }
     for (size_t i = columns * row * count; i-- > 1;) {
@@ -233,31 +227,31 @@ static void spread(char *lot, unsigned lot_order, unsigned order)
 }
 
 /* The list that an order is to be taken from: its own; or of larger ones the smallest or, where it is to be spread, the
- * largest. SIZES: none has a stretch. */
+ * largest. JM_STRETCH_SIZES: none has a stretch. */
 static unsigned listed_for(unsigned order)
 {
     if (stretches.free[order] != NULL) {
         return order;
     }
-    unsigned found = SIZES;
-    for (unsigned larger = order + 1; larger < SIZES; larger++) {
-        bool is_better = found == SIZES || order < APART_BITS;
+    unsigned found = JM_STRETCH_SIZES;
+    for (unsigned larger = order + 1; larger < JM_STRETCH_SIZES; larger++) {
+        bool is_better = found == JM_STRETCH_SIZES || order < APART_BITS;
         found = stretches.free[larger] != NULL && is_better ? larger : found;
     }
     return found;
 }
 
-/* A stretch of an order or more, which is noted. NULL: there is none. */
-static char *find_any(unsigned order, unsigned *found)
+/* A stretch of an order or more; `found` is its order. NULL: there is none. */
+static char *take_any(unsigned order, unsigned *found)
 {
     *found = listed_for(order);
-    if (*found == SIZES && join()) {
+    if (*found == JM_STRETCH_SIZES && join()) {
         *found = listed_for(order);
     }
-    if (*found != SIZES) {
+    if (*found != JM_STRETCH_SIZES) {
         return pop(*found);
     }
-    *found = order < APART_BITS ? SIZES - 1 : order;
+    *found = order < APART_BITS ? JM_STRETCH_SIZES - 1 : order;
     char *address = cut(*found);
     if (address == NULL && *found != order) { /* at the end of the region */
         *found = order;
@@ -266,11 +260,11 @@ static char *find_any(unsigned order, unsigned *found)
     return address;
 }
 
-/* pre: the lock is held. */
-static char *find(unsigned order)
+/* A stretch of an order. NULL: there is none. pre: the lock is held. */
+static char *take(unsigned order)
 {
     unsigned larger;
-    char *address = find_any(order, &larger);
+    char *address = take_any(order, &larger);
     if (address != NULL && order < APART_BITS && larger > order) {
         spread(address, larger, order); /* it is the first of them */
         return address;
@@ -292,7 +286,7 @@ static size_t metadata_of(size_t size)
 void jm_region_give(void *address, size_t size)
 {
     jm_lock_take(&stretches.lock);
-    push(order_of(size), address);
+    push(jm_stretch_order(size), address);
     stretches.given++;
     jm_add_owned(&stretches.metadata, 0 - metadata_of(size));
     jm_lock_drop(&stretches.lock);
@@ -301,7 +295,7 @@ void jm_region_give(void *address, size_t size)
 void *jm_region_take(size_t size, bool *has_room)
 {
     jm_lock_take(&stretches.lock);
-    char *address = find(order_of(size));
+    char *address = take(jm_stretch_order(size));
     jm_add_owned(&stretches.metadata, address == NULL ? 0 : metadata_of(size));
     jm_store_relaxed(&stretches.is_short, address == NULL);
     jm_lock_drop(&stretches.lock);

@@ -47,6 +47,13 @@ struct jm_block;
  */
 typedef _Atomic(const void *) jm_token;
 
+/* Blocks and stretches of the region are 2^order units, up to 4 MiB: so many orders. */
+#define JM_STRETCH_SIZES 9
+static inline unsigned jm_stretch_order(size_t size)
+{
+    return jm_doublings(JM_UNIT, size);
+}
+
 /* What a block's map holds for a granule, see block.h. */
 typedef _Atomic(uint8_t) jm_state;
 

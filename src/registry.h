@@ -95,7 +95,7 @@ struct jm_secret {
 
 extern JM_HIDDEN struct jm_table jm_tables[JM_KINDS];
 extern JM_HIDDEN struct jm_secret jm_secret;
-extern JM_HIDDEN const size_t jm_slot_sizes[JM_KINDS];
+extern JM_HIDDEN const size_t jm_slot_sizes[JM_KINDS]; /* in runtime.c, which knows the records */
 
 /* Finds the slot of a handle. */
 JM_INLINE struct jm_ref jm_registry_find(enum jm_kind kind, uintptr_t handle)

@@ -180,7 +180,7 @@ static uint64_t queued_states(uint64_t states)
     uint64_t rest = states & ones * 127;
     uint64_t least = rest + ones * (256 - JM_QUEUED);
     uint64_t beyond = rest + ones * (255 - JM_PLAIN);
-    return states & least & ~beyond & ones * 128;
+    return states & least & ~beyond & JM_HIGH_BITS;
 }
 
 /* The class of a queued object, with all that was done before the free. */
@@ -203,7 +203,7 @@ static uint64_t queued_among(const jm_state *map, size_t granule, size_t count)
     return found;
 }
 
-/* Frees the queued objects of one 64th of a block's map. */
+/* Frees the queued objects of one segment of a block's map. */
 static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned segment)
 {
     const size_t count = (size_t)1 << jm_load_relaxed(&block->segment_bits);
@@ -220,13 +220,13 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
     }
 }
 
-/* Has some 64ths of a block's map fetched from those who wrote there, all at once. */
+/* Has some segments of a block's map fetched from those who wrote there, all at once. */
 static void fetch_segments(const struct jm_block *block, uint64_t segments)
 {
     const unsigned bits = jm_load_relaxed(&block->segment_bits);
     for (; segments != 0; segments &= segments - 1) {
         const jm_state *start = &block->map[(size_t)__builtin_ctzll(segments) << bits];
-        for (size_t granule = 0; granule < (size_t)1 << bits; granule += 64) {
+        for (size_t granule = 0; granule < (size_t)1 << bits; granule += JM_CACHE_LINE) {
             JM_PREFETCH(&start[granule]);
         }
     }

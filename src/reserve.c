@@ -9,9 +9,7 @@
 
 #define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
 
-/* One list per power of two from JM_UNIT to JM_SMALL_BLOCK_MAX. */
-#define BINS 9
-static_assert((JM_UNIT << (BINS - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
+static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
 
 /* Large blocks are looked for in one of so many lists, by their tenant, */
 #define LARGE_LISTS 32
@@ -35,9 +33,9 @@ static_assert((JM_UNIT << (BINS - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
  */
 static struct {
     struct jm_lock lock, trimming;
-    struct jm_block *bins[BINS];         /* small ones, as their tenants left them */
-    struct jm_block *large[LARGE_LISTS]; /* for the tenants that had them, the latest first */
-    unsigned next_large;                 /* the list that blocks go from next */
+    struct jm_block *bins[JM_STRETCH_SIZES]; /* small ones, as their tenants left them */
+    struct jm_block *large[LARGE_LISTS];     /* for the tenants that had them, the latest first */
+    unsigned next_large;                     /* the list that blocks go from next */
     struct jm_block *going;     /* of those, to go to the OS next: in the order of addresses */
     uint32_t looked_in;         /* the epoch in which leftovers were looked at last */
     struct jm_block *leftovers; /* for the OS, once nobody reads them */
@@ -57,7 +55,7 @@ static struct {
 #define PAUSE_MAX 1023
 
 /* Steps that a released block waits for its readers before it is put aside. */
-#define PATIENCE 32
+#define PATIENCE JM_PAUSE_SPINS
 
 /* Digits, and at most one of K, M and G behind them. False: something else, or too much. */
 static bool parse_size(const char *text, size_t *size)
@@ -104,11 +102,6 @@ void jm_reserve_init(void)
     jm_store_relaxed(&reserve.limit, limit);
 }
 
-static unsigned bin_of(size_t size)
-{
-    return jm_doublings(JM_UNIT, size);
-}
-
 static struct jm_block **large_of(const struct jm_supply *tenant)
 {
     return &reserve.large[(uintptr_t)tenant / sizeof *tenant % LARGE_LISTS];
@@ -118,7 +111,7 @@ static struct jm_block **large_of(const struct jm_supply *tenant)
 static struct jm_block **home_of(const struct jm_block *block)
 {
     return jm_block_is_large(block) ? large_of(block->tenant)
-                                    : &reserve.bins[bin_of(block->charge)];
+                                    : &reserve.bins[jm_stretch_order(block->charge)];
 }
 
 /* The same, or NULL where a block is for the OS. */
@@ -174,7 +167,7 @@ static void choose_going(size_t bytes)
         struct jm_block **list = &reserve.large[reserve.next_large++ % LARGE_LISTS];
         sum += move_oldest(list, &chosen, bytes - sum);
     }
-    for (unsigned bin = BINS; bin-- > 0 && sum < bytes;) {
+    for (unsigned bin = JM_STRETCH_SIZES; bin-- > 0 && sum < bytes;) {
         sum += move_some(&reserve.bins[bin], &chosen, bytes - sum);
     }
     jm_lock_drop(&reserve.lock);
@@ -332,7 +325,7 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
 
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant)
 {
-    struct jm_block **bin = &reserve.bins[bin_of(size)];
+    struct jm_block **bin = &reserve.bins[jm_stretch_order(size)];
     struct jm_block *block = NULL;
     jm_lock_take(&reserve.lock);
     if (*bin != NULL) {
@@ -389,7 +382,7 @@ static struct jm_block **find_large(size_t size, size_t alignment, const struct 
                 break;
             }
         }
-        place = &(*place)->previous;
+        place = &(*place)->behind;
     }
     return best;
 }
@@ -414,7 +407,7 @@ static struct jm_block **find_nearest(size_t size, const struct jm_supply *tenan
             least = apart;
             nearest = place;
         }
-        place = &(*place)->previous;
+        place = &(*place)->behind;
     }
     return sum > jm_load_relaxed(&reserve.limit) / 2 ? nearest : NULL;
 }
@@ -463,7 +456,7 @@ static void move_of(struct jm_block **from, struct jm_block **to, const struct j
         if (is_meant && is_of(*from, tenant)) {
             jm_chain_push(to, jm_chain_pop(from));
         } else {
-            from = &(*from)->previous;
+            from = &(*from)->behind;
         }
     }
 }
@@ -473,7 +466,7 @@ static void drop(const struct jm_supply *tenant, size_t least)
     struct jm_block *dropped = NULL;
     jm_lock_take(&reserve.trimming);
     jm_lock_take(&reserve.lock);
-    for (unsigned bin = 0; bin < BINS; bin++) {
+    for (unsigned bin = 0; bin < JM_STRETCH_SIZES; bin++) {
         if (JM_UNIT << bin >= least) {
             move_of(&reserve.bins[bin], &dropped, tenant, least);
         }

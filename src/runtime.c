@@ -4,11 +4,10 @@
 #include "context.h"
 #include "diagnose.h"
 #include "entry.h"
-#include "header.h"
 #include "inspect.h"
 #include "os.h"
-#include "os_orphans.h"
 #include "probe.h"
+#include "process.h"
 #include "reserve.h"
 
 static_assert(offsetof(struct jm_runtime, slot) == 0, "the registry casts");
@@ -16,7 +15,7 @@ static_assert(offsetof(struct jm_context, slot) == 0, "the registry casts");
 static_assert(offsetof(struct jm_notice, slot) == 0, "the registry casts");
 
 const size_t jm_slot_sizes[JM_KINDS] = {
-    (sizeof(struct jm_runtime) + 63) & ~(size_t)63,
+    (sizeof(struct jm_runtime) + JM_CACHE_LINE - 1) & ~(size_t)(JM_CACHE_LINE - 1),
     sizeof(struct jm_context),
     sizeof(struct jm_notice),
 };
@@ -28,7 +27,7 @@ enum site { SITE_EVENT, SITE_BEFORE_COLLECT };
 
 /* Who has looked so often takes the turn of whoever has it: that one may have come later, or vanished. Who has it never
  * pauses for longer than at this attempt. */
-#define TURN_ATTEMPTS 100
+#define TURN_ATTEMPTS (JM_PAUSE_AWAKE + 4)
 
 /* True where the next turn is the thread's now. */
 static bool take_turn(struct jm_runtime *runtime, unsigned attempt)
@@ -96,7 +95,7 @@ static enum jm_access take(struct jm_ref ref)
 static void start(struct jm_operation *operation, struct jm_runtime *runtime)
 {
     operation->runtime = runtime;
-    operation->index = ++runtime->heap.supply.quota.operations;
+    operation->index = ++jm_runtime_quota(runtime)->operations;
     jm_inspect_begin();
     jm_reserve_drop_waiting(); /* blocks that waited for their readers go when anybody comes by */
 }
@@ -148,7 +147,7 @@ void jm_operation_end(struct jm_operation *operation)
     struct jm_runtime *runtime = operation->runtime;
     jm_inspect_end();
     if (JM_LIKELY(goes_on(operation))) {
-        runtime->heap.supply.quota.operations = operation->index - 1;
+        jm_runtime_quota(runtime)->operations = operation->index - 1;
         jm_runtime_update_owner(runtime);
     }
     operation->runtime = NULL;
@@ -179,15 +178,14 @@ static struct jm_runtime *runtime_of_call(struct jm_call *call)
     return jm_runtime_of_heap(JM_CONTAINER(supply, struct jm_heap, supply));
 }
 
-/* Undoes the thread's innermost call: its operation and those that began inside it are over. */
-static void abandon_innermost(void)
+void jm_runtime_abandon_innermost(void)
 {
     struct jm_call *call = jm_thread.calls;
     struct jm_runtime *runtime = runtime_of_call(call);
     if (call->asking) {
         jm_runtime_refuse(JM_REFUSED_HOST, runtime, call->requested);
     }
-    runtime->heap.supply.quota.operations = call->operations - 1;
+    jm_runtime_quota(runtime)->operations = call->operations - 1;
     jm_hook_end_innermost();
     jm_runtime_update_owner(runtime);
 }
@@ -196,19 +194,19 @@ bool jm_runtime_settle_slowly(uintptr_t here)
 {
     while (JM_UNLIKELY(jm_thread.calls != NULL) &&
            jm_hook_was_left(JM_CONTAINER(jm_thread.calls, struct jm_hook, call), here)) {
-        abandon_innermost();
+        jm_runtime_abandon_innermost();
     }
-    return jm_runtime_init() && jm_thread_ready();
+    return jm_process_init() && jm_thread_ready();
 }
 
 void jm_runtime_abandon(struct jm_runtime *runtime, uintptr_t here)
 {
-    struct jm_hook *event = &runtime->heap.supply.quota.hook;
+    struct jm_hook *event = &jm_runtime_quota(runtime)->hook;
     struct jm_notice *notice = jm_load_acquire(&runtime->notice);
     struct jm_hook *hook = jm_hook_is_mine(event) || notice == NULL ? event : &notice->hook;
     (void)jm_runtime_settle(here);
     while (jm_hook_is_mine(hook)) {
-        abandon_innermost();
+        jm_runtime_abandon_innermost();
     }
 }
 
@@ -231,7 +229,7 @@ void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime
 
 void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requested)
 {
-    const struct jm_quota *quota = &jm_runtime_at(ref)->heap.supply.quota;
+    const struct jm_quota *quota = jm_runtime_quota(jm_runtime_at(ref));
     jm_quota_note_refusal(quota, handle, JM_REFUSED_THREAD, requested);
     if (jm_registry_holds(ref)) {
         jm_runtime_tell_refusal(JM_REFUSED_THREAD, handle, requested);
@@ -279,6 +277,26 @@ bool jm_runtime_lock(struct jm_ref ref)
 void jm_runtime_unlock(struct jm_ref ref)
 {
     jm_lock_drop(jm_runtime_lock_of(jm_runtime_at(ref)));
+}
+
+void jm_runtime_before_fork(void)
+{
+    for (int i = 0; i < LOCKS; i++) {
+        jm_lock_take(&locks[i]);
+    }
+}
+
+bool jm_runtime_holds_locks(void)
+{
+    uint64_t id = jm_thread.id;
+    return id != 0 && jm_load_relaxed(&locks[0].owner) == id; /* untested: since then watched */
+}
+
+void jm_runtime_after_fork(void)
+{
+    for (int i = 0; i < LOCKS; i++) {
+        jm_lock_drop(&locks[i]);
+    }
 }
 
 /* ---- Entering ---- */
@@ -381,7 +399,7 @@ static JM_MARKS void call_before_collect(struct jm_runtime *runtime, struct jm_h
     JM_MARK(mark);
     if (jm_hook_begin(hook, &call.pair, mark)) {
         hook->call.asking = false;
-        hook->call.operations = runtime->heap.supply.quota.operations;
+        hook->call.operations = jm_runtime_quota(runtime)->operations;
         jm_inspect_end();
         call_host(&call.pair);
     }
@@ -409,7 +427,7 @@ static void reset(struct jm_runtime *runtime, uint32_t attributes)
     jm_store_relaxed(&runtime->attributes, (uint16_t)attributes);
     jm_heap_reset(&runtime->heap);
     jm_store_relaxed(&runtime->notice, NULL);
-    runtime->heap.supply.quota.hook.call.site = SITE_EVENT;
+    jm_runtime_quota(runtime)->hook.call.site = SITE_EVENT;
     runtime->entries = 0;
     jm_store_relaxed(&runtime->next, 0); /* who waited for another one in this slot */
     runtime->contexts = 0;
@@ -428,7 +446,7 @@ uintptr_t jm_runtime_create(uint32_t attributes)
     reset(runtime, attributes);
     jm_inspect_create(&runtime->heap);
     uintptr_t handle = jm_registry_publish(JM_KIND_RUNTIME, slot);
-    runtime->heap.supply.quota.handle = handle;
+    jm_runtime_quota(runtime)->handle = handle;
     jm_probe_create(handle);
     jm_store_release(&runtime->owner, 0);
     return handle;
@@ -447,7 +465,7 @@ static bool take_from_gone(struct jm_runtime *runtime)
         return false; /* untested: two threads of a child that dispose the same runtime */
     }
     runtime->entries = 0;
-    jm_quota_forget(&runtime->heap.supply.quota);
+    jm_quota_forget(jm_runtime_quota(runtime));
     struct jm_notice *notice = jm_load_relaxed(&runtime->notice);
     if (notice != NULL) {
         jm_hook_forget(&notice->hook);
@@ -476,7 +494,7 @@ static void dispose(struct jm_ref ref)
     struct jm_notice *notice = jm_load_relaxed(&runtime->notice);
     jm_lock_drop(jm_runtime_lock_of(runtime));
     give_notice(notice);
-    jm_probe_dispose(runtime->heap.supply.quota.handle);
+    jm_probe_dispose(jm_runtime_quota(runtime)->handle);
     jm_inspect_end();
     operation.runtime = NULL;
     jm_store_release(&runtime->owner, JM_NEVER); /* a free that comes too late finds it in use */
@@ -485,7 +503,7 @@ static void dispose(struct jm_ref ref)
 
 /* Steps that a runtime which is in use is waited for when it is to be disposed: whoever came by a handle that its slot had
  * before is in it until he sees that, and has nothing to do with it. */
-#define STRANGER_PATIENCE 64
+#define STRANGER_PATIENCE (JM_PAUSE_AWAKE - 32)
 
 static bool take_to_dispose(struct jm_runtime *runtime)
 {
@@ -517,138 +535,14 @@ enum jm_disposal jm_runtime_dispose(struct jm_ref ref)
 
 /* ---- The end of a thread ---- */
 
-static void on_thread_exit(void)
+void jm_runtime_thread_exit(void)
 {
     while (jm_thread.calls != NULL) {
-        abandon_innermost();
+        jm_runtime_abandon_innermost();
     }
     while (jm_thread.frame_count > 0) {
         jm_runtime_pop(jm_thread_innermost());
     }
     (void)jm_context_set_current((struct jm_ref){NULL, 0});
     jm_thread_reset();
-}
-
-/* ---- The beginning, and forks ---- */
-
-/* Process state. A fork holds it as a first call does: nobody begins meanwhile. */
-enum { INIT_NONE, INIT_BUSY, INIT_DONE };
-static _Atomic(unsigned) init_state;
-
-/* False: the library is prepared. True: it is not, nobody else prepares it, and it is the caller's to end this. */
-static bool begin_init(void)
-{
-    for (unsigned attempt = 0; jm_load_acquire(&init_state) != INIT_DONE; attempt++) {
-        unsigned none = INIT_NONE;
-        if (jm_swap_acquire(&init_state, &none, INIT_BUSY)) {
-            return true;
-        }
-        jm_os_pause(attempt);
-    }
-    return false;
-}
-
-static void end_init(bool done)
-{
-    jm_store_release(&init_state, done ? INIT_DONE : INIT_NONE);
-}
-
-/* True after before_fork where the library was not prepared. */
-static bool holds_init(void)
-{
-    return jm_load_relaxed(&init_state) == INIT_BUSY;
-}
-
-/* True after before_fork where the calling thread holds the locks, the first of which is taken first. */
-static bool holds_locks(void)
-{
-    uint64_t id = jm_thread.id;
-    return id != 0 && jm_load_relaxed(&locks[0].owner) == id; /* untested: since then watched */
-}
-
-/* A thread that cannot be watched takes no locks: its child takes over what others hold. */
-static void before_fork(void)
-{
-    if (begin_init() || !jm_thread_ready()) {
-        return;
-    }
-    for (int i = 0; i < LOCKS; i++) {
-        jm_lock_take(&locks[i]);
-    }
-    jm_registry_before_fork();
-    jm_reserve_before_fork();
-    jm_header_before_fork();
-    jm_region_before_fork();
-    jm_pagemap_before_fork();
-    jm_inspect_before_fork();
-    jm_orphans_before_fork();
-}
-
-static void drop_locks(void)
-{
-    jm_orphans_after_fork();
-    jm_inspect_after_fork();
-    jm_region_after_fork();
-    jm_header_after_fork();
-    jm_reserve_after_fork();
-    jm_registry_after_fork();
-    for (int i = 0; i < LOCKS; i++) {
-        jm_lock_drop(&locks[i]);
-    }
-}
-
-static void after_fork_in_parent(void)
-{
-    if (holds_init()) {
-        end_init(false);
-    } else if (holds_locks()) {
-        jm_pagemap_after_fork_parent();
-        drop_locks();
-    }
-}
-
-static void after_fork_in_child(void)
-{
-    if (holds_init()) {
-        end_init(false);
-    } else {
-        jm_thread_forked();
-        jm_pagemap_after_fork_child();
-        drop_locks();
-    }
-}
-
-/* Forks are watched from the time on when the library is loaded, or else from the first call: of handlers, those that
- * were registered first are called last before a fork, and first after it. So the host's do not find the locks taken. */
-#define FIRST_OF_ALL 101
-static bool watches_forks;
-__attribute__((constructor(FIRST_OF_ALL))) static void watch_forks(void)
-{
-    watches_forks =
-        watches_forks || jm_os_watch_forks(before_fork, after_fork_in_parent, after_fork_in_child);
-}
-
-static bool init_once(void)
-{
-    watch_forks();
-    if (!watches_forks || !jm_os_init(on_thread_exit)) {
-        return false;
-    }
-    jm_hook_leave = abandon_innermost;
-    jm_inspect_init();
-    jm_diagnose_init();
-    jm_registry_init();
-    jm_region_init();
-    jm_reserve_init();
-    return true;
-}
-
-bool jm_runtime_init(void)
-{
-    if (JM_LIKELY(jm_load_acquire(&init_state) == INIT_DONE) || !begin_init()) {
-        return true;
-    }
-    bool done = init_once();
-    end_init(done);
-    return done;
 }

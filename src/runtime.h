@@ -40,17 +40,18 @@ struct jm_runtime {
     bool disposing;               /* a dispose began, and may have been left by a jump */
     _Atomic(bool) disabled;       /* shared, written by all */
     struct jm_heap heap;
-    _Atomic(struct jm_notice *)
-        notice; /* shared: null, or from the first callback until the dispose */
+    _Atomic(struct jm_notice *) notice; /* shared: null until the first callback, constant then */
 };
 static_assert(sizeof(struct jm_runtime) <= 256, "what an idle runtime costs");
+
+JM_INLINE struct jm_quota *jm_runtime_quota(struct jm_runtime *runtime)
+{
+    return &runtime->heap.supply.quota;
+}
 
 /* The current owner keeps every other thread out; `stale`: the handle is not valid; `no room`: there is no memory
  * for a frame. */
 enum jm_access { JM_ACCESS_GRANTED, JM_ACCESS_STALE, JM_ACCESS_BUSY, JM_ACCESS_NO_ROOM };
-
-/* Prepares the library. Cheap after the first time. post: false: the OS has no room. */
-bool jm_runtime_init(void);
 
 /*
  * What every call that may run host code, or depends on whether it does, begins with: gives the thread
@@ -177,5 +178,16 @@ void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requeste
 
 /* Waits until nobody charges any more what another limit allowed than the one that was set before. */
 void jm_runtime_await_charge(struct jm_ref ref);
+
+/* Undoes the thread's innermost call: its operation and those that began inside it are over. */
+void jm_runtime_abandon_innermost(void);
+
+/* Leaves whatever the thread uses, as it ends. */
+void jm_runtime_thread_exit(void);
+
+/* Takes the locks of all runtimes, for a fork; whether the calling thread has done that; and drops them. */
+void jm_runtime_before_fork(void);
+bool jm_runtime_holds_locks(void);
+void jm_runtime_after_fork(void);
 
 #endif

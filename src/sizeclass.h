@@ -45,8 +45,8 @@ static_assert(JM_FREE + JM_CLASSES < JM_HOLE && JM_HOLE <= JM_WITNESS && JM_HOLE
 extern JM_HIDDEN const uint8_t jm_class_by_bytes[JM_STEP_MAX + 1]; /* the class that fits */
 extern JM_HIDDEN const uint8_t jm_step_by_units[65];               /* the step that fits */
 extern JM_HIDDEN const uint16_t jm_class_granules[JM_CLASSES + 1]; /* by code */
-extern JM_HIDDEN const uint16_t
-    jm_state_granules[UINT8_MAX + 1]; /* by state; 0: it tells no class */
+/* By state; 0: it tells no class. */
+extern JM_HIDDEN const uint16_t jm_state_granules[UINT8_MAX + 1];
 
 /* True where an object of class `larger` is a quarter larger than one of `code` at most: it may serve a request for
  * `code`, as it is, and stays what it is where it is to become one of `code`. */

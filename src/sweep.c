@@ -57,8 +57,7 @@ static void flush_run(struct sweep *sweep, struct jm_block *block, size_t start,
  * What is free or a hole has to be found among what lives, which is most. Their states, and those of some witnesses, are
  * loose: neither 0 nor with the highest bit. Among small objects the next one is looked for in many states at once.
  */
-#define HIGH_BITS 0x8080808080808080u
-#define LOW_BITS (~HIGH_BITS)
+#define LOW_BITS (~JM_HIGH_BITS)
 #define LOOSE(states) ((((states)&LOW_BITS) + LOW_BITS) & ~(states)) /* its highest bits tell */
 
 typedef uint64_t words __attribute__((vector_size(16)));
@@ -72,13 +71,13 @@ static bool has_loose(const struct jm_block *block, size_t granule)
         jm_copy_bytes((uint8_t *)&states, &block->map[granule + i], sizeof states);
         loose |= LOOSE(states);
     }
-    return ((loose[0] | loose[1]) & HIGH_BITS) != 0;
+    return ((loose[0] | loose[1]) & JM_HIGH_BITS) != 0;
 }
 
 static uint64_t loose_states(const struct jm_block *block, size_t word)
 {
     uint64_t states = jm_load_states(block->map, word);
-    return LOOSE(states) & HIGH_BITS;
+    return LOOSE(states) & JM_HIGH_BITS;
 }
 
 /* The first granule from one on, or `end`, where a state is loose: by all states. */
@@ -325,6 +324,12 @@ size_t jm_sweep_free(const struct jm_arena *arena)
     return free;
 }
 
+/* The last of eight states that is not 0. pre: there is one. */
+static unsigned last_state(uint64_t states)
+{
+    return (uint8_t)(states >> (63 - __builtin_clzll(states)) / 8 * 8);
+}
+
 /* The state of the object or hole that a granule belongs to: what begins further in front of it than an object has
  * granules is a hole. pre: no span is in the block. */
 static unsigned state_around(const struct jm_block *block, size_t granule)
@@ -336,7 +341,7 @@ static unsigned state_around(const struct jm_block *block, size_t granule)
         word -= JM_WORD;
         states = jm_load_states(block->map, word);
     }
-    return states == 0 ? JM_HOLE : jm_last_state(states);
+    return states == 0 ? JM_HOLE : last_state(states);
 }
 
 /* Samples that wait for their states, which are fetched meanwhile, and what the ones before showed. */

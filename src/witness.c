@@ -1,7 +1,6 @@
 #include "witness.h"
 
 /* The highest bit of each of eight states. */
-#define HIGH_BITS 0x8080808080808080u
 
 /* The states of a block are a whole number of words. */
 static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % JM_WORD == 0, "objects begin at a word");
@@ -33,7 +32,7 @@ static void take(struct jm_block *block, size_t granule)
 /* The states of a word whose highest bit is set. */
 static uint64_t high_states(const struct jm_block *block, size_t word)
 {
-    return jm_load_states(block->map, word * JM_WORD) & HIGH_BITS;
+    return jm_load_states(block->map, word * JM_WORD) & JM_HIGH_BITS;
 }
 
 /* Goes on over words without high states, many at a time. */

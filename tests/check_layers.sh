@@ -13,7 +13,7 @@ layer_of() {
     os | os_* | guard | thread | inspect | probe | line) echo 1 ;;
     hook | quota | region | pagemap | header | chain | reserve | block | diagnose) echo 2 ;;
     sizeclass | arena | remote | heap | sweep | demand | witness | large | giveback) echo 3 ;;
-    registry | runtime | entry | context | account) echo 4 ;;
+    registry | runtime | entry | context | account | process) echo 4 ;;
     abi | jsrt | jsrtmem | jsrtmem_stats) echo 5 ;;
     *) echo unknown ;;
     esac

@@ -11,6 +11,7 @@
 
 #include "jsrtmem.h"
 #include "os.h"
+#include "process.h"
 #include "region.h"
 #include "runtime.h"
 
@@ -34,7 +35,7 @@ static void hold_up_region(void *context, enum fake_function function, size_t nt
 static void begin(void *unused)
 {
     (void)unused;
-    first.is_ready = jm_runtime_init();
+    first.is_ready = jm_process_init();
 }
 
 static int use(void *unused)

@@ -10,6 +10,7 @@
 #include "jsrtmem.h"
 #include "os.h"
 #include "os_orphans.h"
+#include "process.h"
 #include "runtime.h"
 #include "thread.h"
 
@@ -18,7 +19,7 @@ static _Atomic(uint32_t) nobody; /* the tag of a slot that stays */
 static int start(void **state)
 {
     (void)state;
-    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+    return jm_process_init() && jm_thread_ready() ? 0 : -1;
 }
 
 static uintptr_t here(void)

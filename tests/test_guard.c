@@ -13,6 +13,7 @@
 #include "guard.h"
 #include "os.h"
 #include "pagemap.h"
+#include "process.h"
 #include "region.h"
 #include "registry.h"
 #include "runtime.h"
@@ -25,7 +26,7 @@ static size_t table_size(void)
 static int start(void **state)
 {
     (void)state;
-    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+    return jm_process_init() && jm_thread_ready() ? 0 : -1;
 }
 
 static int reset(void **state)
@@ -164,7 +165,7 @@ static const struct {
 /* The child, told TABLE:WHERE. */
 static int run_child(const char *argument)
 {
-    CHILD_CHECK(jm_runtime_init() && jm_thread_ready());
+    CHILD_CHECK(jm_process_init() && jm_thread_ready());
     const char *where = strchr(argument, ':') + 1;
     for (size_t i = 0; i < COUNT_OF(tables); i++) {
         if (strncmp(argument, tables[i].name, strlen(tables[i].name)) == 0) {

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "header.h"
+#include "process.h"
 #include "region.h"
 #include "runtime.h"
 
@@ -22,7 +23,7 @@
 static int start(void **state)
 {
     (void)state;
-    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+    return jm_process_init() && jm_thread_ready() ? 0 : -1;
 }
 
 static int reset(void **state)
@@ -175,7 +176,7 @@ static void threads_do_not_share_a_header(void **state)
 /* The child, which begins a stretch: its exit status is 0 if what it touches is there. */
 static int touch(const char *where)
 {
-    CHILD_CHECK(jm_runtime_init() && jm_thread_ready());
+    CHILD_CHECK(jm_process_init() && jm_thread_ready());
     char *first = (char *)jm_header_take();
     char *region = jm_region_headers();
     CHILD_CHECK(region == NULL || first == region);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "hook.h"
+#include "process.h"
 #include "runtime.h"
 
 static _Atomic(uint32_t) nobody; /* the tag of a slot that stays */
@@ -25,7 +26,7 @@ static void leave(void)
 static int start(void **state)
 {
     (void)state;
-    bool ready = jm_runtime_init() && jm_thread_ready();
+    bool ready = jm_process_init() && jm_thread_ready();
     jm_hook_leave = leave;
     return ready ? 0 : -1;
 }

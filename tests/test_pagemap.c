@@ -12,6 +12,7 @@
 
 #include "os.h"
 #include "pagemap.h"
+#include "process.h"
 #include "runtime.h"
 
 #define LEAF_SPAN ((uintptr_t)1 << (JM_UNIT_BITS + JM_LEAF_BITS))
@@ -23,7 +24,7 @@
 static int start(void **state)
 {
     (void)state;
-    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+    return jm_process_init() && jm_thread_ready() ? 0 : -1;
 }
 
 /* Roots that no other test uses, from the middle of the map upwards. */

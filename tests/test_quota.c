@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "os.h"
+#include "process.h"
 #include "quota.h"
 #include "runtime.h"
 
@@ -51,7 +52,7 @@ static bool JM_CALLBACK on_event(void *state, unsigned event, size_t bytes)
 static int start(void **state)
 {
     (void)state;
-    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+    return jm_process_init() && jm_thread_ready() ? 0 : -1;
 }
 
 static int make_quota(void **state)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "os.h"
+#include "process.h"
 #include "region.h"
 #include "runtime.h"
 
@@ -24,7 +25,7 @@
 static int start(void **state)
 {
     (void)state;
-    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+    return jm_process_init() && jm_thread_ready() ? 0 : -1;
 }
 
 static char *take(size_t size)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "context.h"
+#include "process.h"
 #include "registry.h"
 #include "runtime.h"
 
@@ -30,7 +31,7 @@ static const enum jm_kind kinds[JM_HANDLE_KINDS] = {JM_KIND_RUNTIME, JM_KIND_CON
 static int start(void **state)
 {
     (void)state;
-    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+    return jm_process_init() && jm_thread_ready() ? 0 : -1;
 }
 
 static void CHAKRA_CALLBACK no_notice(void *state)
@@ -166,7 +167,7 @@ static void each_process_has_secrets_of_its_own(void **state)
 /* In a process of its own: some bits of the generation that its first slot begins with, and 255 never. */
 static int show_generation(void)
 {
-    if (!jm_runtime_init() || !jm_thread_ready()) {
+    if (!jm_process_init() || !jm_thread_ready()) {
         return 255;
     }
     uint32_t tag = jm_load_relaxed(&jm_registry_take(JM_KIND_RUNTIME)->tag);

@@ -14,13 +14,14 @@
 
 #include "header.h"
 #include "inspect.h"
+#include "process.h"
 #include "reserve.h"
 #include "runtime.h"
 
 static int start(void **state)
 {
     (void)state;
-    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+    return jm_process_init() && jm_thread_ready() ? 0 : -1;
 }
 
 static int empty(void **state)

@@ -10,13 +10,14 @@
 #include <string.h>
 
 #include "os.h"
+#include "process.h"
 #include "runtime.h"
 #include "thread.h"
 
 static int start(void **state)
 {
     (void)state;
-    return jm_runtime_init() && jm_thread_ready() ? 0 : -1;
+    return jm_process_init() && jm_thread_ready() ? 0 : -1;
 }
 
 #define THREADS 4

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../../src/heap.h"
+#include "../../src/process.h"
 #include "../../src/reserve.h"
 #include "../../src/runtime.h"
 
@@ -44,7 +45,7 @@ static inline bool JM_CALLBACK rig_on_event(void *state, unsigned event, size_t 
 /* Makes a heap new. The reserve keeps nothing, so that the OS sees what is given back. */
 static inline void rig_make(struct rig *self)
 {
-    assert_true(jm_runtime_init() && jm_thread_ready());
+    assert_true(jm_process_init() && jm_thread_ready());
     memset(self, 0, sizeof(*self));
     jm_reserve_set_limit(0);
     jm_heap_reset(&self->heap);

@@ -1,0 +1,121 @@
+#include "process.h"
+
+#include "diagnose.h"
+#include "header.h"
+#include "inspect.h"
+#include "os.h"
+#include "os_orphans.h"
+#include "reserve.h"
+#include "runtime.h"
+
+/* Process state. A fork holds it as a first call does: nobody begins meanwhile. */
+enum { INIT_NONE, INIT_BUSY, INIT_DONE };
+static _Atomic(unsigned) init_state;
+
+/* False: the library is prepared. True: it is not, nobody else prepares it, and it is the caller's to end this. */
+static bool begin_init(void)
+{
+    for (unsigned attempt = 0; jm_load_acquire(&init_state) != INIT_DONE; attempt++) {
+        unsigned none = INIT_NONE;
+        if (jm_swap_acquire(&init_state, &none, INIT_BUSY)) {
+            return true;
+        }
+        jm_os_pause(attempt);
+    }
+    return false;
+}
+
+static void end_init(bool done)
+{
+    jm_store_release(&init_state, done ? INIT_DONE : INIT_NONE);
+}
+
+/* True after before_fork where the library was not prepared. */
+static bool holds_init(void)
+{
+    return jm_load_relaxed(&init_state) == INIT_BUSY;
+}
+
+/* In the order in which they nest: who holds one takes only those below. A thread that cannot be watched takes none: its
+ * child takes over what others hold. */
+static void before_fork(void)
+{
+    if (begin_init() || !jm_thread_ready()) {
+        return;
+    }
+    jm_runtime_before_fork();
+    jm_registry_before_fork();
+    jm_reserve_before_fork();
+    jm_header_before_fork();
+    jm_region_before_fork();
+    jm_pagemap_before_fork();
+    jm_inspect_before_fork();
+    jm_orphans_before_fork();
+}
+
+static void drop_locks(void)
+{
+    jm_orphans_after_fork();
+    jm_inspect_after_fork();
+    jm_region_after_fork();
+    jm_header_after_fork();
+    jm_reserve_after_fork();
+    jm_registry_after_fork();
+    jm_runtime_after_fork();
+}
+
+static void after_fork_in_parent(void)
+{
+    if (holds_init()) {
+        end_init(false);
+    } else if (jm_runtime_holds_locks()) {
+        jm_pagemap_after_fork_parent();
+        drop_locks();
+    }
+}
+
+static void after_fork_in_child(void)
+{
+    if (holds_init()) {
+        end_init(false);
+    } else {
+        jm_thread_forked();
+        jm_pagemap_after_fork_child();
+        drop_locks();
+    }
+}
+
+/* Forks are watched from the time on when the library is loaded, or else from the first call: of handlers, those that
+ * were registered first are called last before a fork, and first after it. So the host's do not find the locks taken. */
+#define FIRST_OF_ALL 101
+static bool watches_forks;
+__attribute__((constructor(FIRST_OF_ALL))) static void watch_forks(void)
+{
+    watches_forks =
+        watches_forks || jm_os_watch_forks(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+static bool init_once(void)
+{
+    watch_forks();
+    if (!watches_forks || !jm_os_init(jm_runtime_thread_exit)) {
+        return false;
+    }
+    jm_hook_leave = jm_runtime_abandon_innermost;
+    jm_inspect_init();
+    jm_diagnose_init();
+    jm_registry_init();
+    jm_region_init();
+    jm_reserve_init();
+    return true;
+}
+
+bool jm_process_init(void)
+{
+    if (JM_LIKELY(jm_load_acquire(&init_state) == INIT_DONE) || !begin_init()) {
+        return true;
+    }
+    bool done = init_once();
+    end_init(done);
+    return done;
+}
