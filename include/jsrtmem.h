@@ -225,6 +225,19 @@ JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime);
  */
 JSRTMEM_API(JsErrorCode) jsrtmem_leave(JsRuntimeHandle runtime);
 
+/**
+ * @brief Tells which runtime is current on this thread, for hooks that are given none.
+ *
+ * Many libraries take functions for their memory, but hand nothing on that says for whom they work. In
+ * such a hook `jsrtmem_alloc(jsrtmem_current(), size)` allocates for the tenant that the thread has
+ * entered, and is refused (ARGUMENT) where it has entered none.
+ *
+ * @return the runtime that the thread entered last, or whose context is current; null if there is none.
+ *
+ * Threads: any; takes no lock.
+ */
+JSRTMEM_API(JsRuntimeHandle) jsrtmem_current(void);
+
 /* ---- refusals ------------------------------------------------------------------------------- */
 
 /** @brief Why an object was refused. */

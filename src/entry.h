@@ -93,7 +93,10 @@ static inline void jm_runtime_drop_entry(struct jm_runtime *runtime)
     jm_runtime_update_owner(runtime);
 }
 
-/* Points the fast paths at what the thread entered last. */
+/* What the thread entered last, or whose context is current; all null: nothing. */
+struct jm_frame jm_runtime_current(void);
+
+/* Points the fast paths at it. */
 void jm_runtime_refresh_current(void);
 
 /* Notes on the thread that it entered a runtime, or returns why it may not. pre: there is room for a frame. */

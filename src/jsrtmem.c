@@ -594,6 +594,12 @@ JSRTMEM_API(JsErrorCode) jsrtmem_leave(JsRuntimeHandle runtime)
     return JsNoError;
 }
 
+JSRTMEM_API(JsRuntimeHandle) jsrtmem_current(void)
+{
+    uintptr_t handle = jm_current.handle;
+    return (JsRuntimeHandle)(JM_LIKELY(handle != 0) ? handle : jm_runtime_current().handle);
+}
+
 JSRTMEM_API(JsErrorCode) jsrtmem_abandon(JsRuntimeHandle runtime)
 {
     struct jm_ref ref = jm_runtime_find(runtime);

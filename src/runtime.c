@@ -301,17 +301,23 @@ void jm_runtime_after_fork(void)
 
 /* ---- Entering ---- */
 
-void jm_runtime_refresh_current(void)
+struct jm_frame jm_runtime_current(void)
 {
     const struct jm_frame *top = jm_thread_innermost();
     if (top != NULL) {
-        jm_heap_make_current(&top->runtime->heap, top->handle);
-    } else if (jm_thread.context != 0) {
-        struct jm_runtime *runtime = jm_load_relaxed(&jm_context_at(jm_context_current())->runtime);
-        jm_heap_make_current(&runtime->heap, jm_runtime_handle(runtime));
-    } else {
-        jm_heap_make_current(NULL, 0);
+        return *top;
     }
+    if (jm_thread.context == 0) {
+        return (struct jm_frame){NULL, 0, 0};
+    }
+    struct jm_runtime *runtime = jm_load_relaxed(&jm_context_at(jm_context_current())->runtime);
+    return (struct jm_frame){runtime, jm_runtime_handle(runtime), 1};
+}
+
+void jm_runtime_refresh_current(void)
+{
+    struct jm_frame current = jm_runtime_current();
+    jm_heap_make_current(current.runtime == NULL ? NULL : &current.runtime->heap, current.handle);
 }
 
 enum jm_access jm_runtime_take_entry(struct jm_ref ref)

@@ -31,6 +31,43 @@ static void stop_all(worker *workers[])
 
 /* ---- entering and leaving ------------------------------------------------------------------- */
 
+static void look_at_current(void *argument)
+{
+    *(JsRuntimeHandle *)argument = jsrtmem_current();
+}
+
+static void current_is_what_was_entered_last(void **state)
+{
+    worker *other = worker_start();
+    JsRuntimeHandle outer = new_runtime();
+    JsRuntimeHandle inner = new_runtime();
+    JsRuntimeHandle elsewhere = outer;
+    JsContextRef context = JS_INVALID_REFERENCE;
+
+    (void)state;
+    assert_null(jsrtmem_current());
+    assert_null(jsrtmem_alloc(jsrtmem_current(), 1));
+    assert_int_equal(last_reason(), JSRTMEM_REFUSAL_ARGUMENT);
+    assert_ok(JsCreateContext(outer, &context));
+    assert_ok(JsSetCurrentContext(context));
+    assert_ptr_equal(jsrtmem_current(), outer);
+    assert_ok(jsrtmem_enter(inner));
+    assert_ptr_equal(jsrtmem_current(), inner);
+    assert_ok(jsrtmem_enter(outer));
+    assert_ptr_equal(jsrtmem_current(), outer);
+    assert_ok(jsrtmem_leave(outer));
+    assert_ptr_equal(jsrtmem_current(), inner);
+    worker_run(other, look_at_current, &elsewhere);
+    assert_null(elsewhere);
+    assert_ok(jsrtmem_leave(inner));
+    assert_ptr_equal(jsrtmem_current(), outer);
+    assert_ok(JsSetCurrentContext(JS_INVALID_REFERENCE));
+    assert_null(jsrtmem_current());
+    dispose(inner);
+    dispose(outer);
+    worker_stop(other);
+}
+
 static void enter_keeps_other_threads_out(void **state)
 {
     worker *other = worker_start();
@@ -721,6 +758,7 @@ static void many_short_threads(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(current_is_what_was_entered_last),
         cmocka_unit_test(enter_keeps_other_threads_out),
         cmocka_unit_test(leave_undoes_the_innermost_enter_only),
         cmocka_unit_test(a_runtime_entered_below_stays_current),

@@ -165,6 +165,7 @@ JSRTMEM_API(size_t) jsrtmem_usable_size(const void *);
 JSRTMEM_API(JsErrorCode) jsrtmem_runtime_of(const void *, void **);
 JSRTMEM_API(JsErrorCode) jsrtmem_enter(void *);
 JSRTMEM_API(JsErrorCode) jsrtmem_leave(void *);
+JSRTMEM_API(void *) jsrtmem_current(void);
 JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *);
 JSRTMEM_API(JsErrorCode) jsrtmem_abandon(void *);
 JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(void *, jsrtmem_stats *);
