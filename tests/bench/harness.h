@@ -128,6 +128,8 @@ void run_handover_large(void);
 void run_two_threads(void);
 void run_usage(void);
 void run_full(void);
+void run_full_small(void);
+void run_full_medium(void);
 void run_tide(void);
 void run_replay(void);
 void run_giving_back(void);

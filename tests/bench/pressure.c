@@ -11,12 +11,12 @@
 
 /* ---- W11: full ---------------------------------------------------------------------------------- */
 
-#define FULL ((size_t)64 << 20) /* the tenant's limit, in bytes */
-#define SIZE_LOW 16
-#define SIZES 1024 /* from there on */
-
-/* As many as can ever live, and a few more. */
-#define CACHE_MAX (FULL / SIZE_LOW + 1)
+/* A tenant that is filled up to its limit, and then goes on. */
+struct full {
+    const char *row, *live_row;
+    size_t limit;
+    size_t low, sizes; /* of objects, in bytes, and how many sizes from there on */
+};
 
 struct cached {
     void *object;
@@ -24,10 +24,11 @@ struct cached {
 };
 
 struct cache {
+    const struct full *full;
     struct tenant tenant;
     uint64_t seed;
     struct cached *entries; /* a ring */
-    size_t oldest, count, bytes;
+    size_t room, oldest, count, bytes;
 };
 
 static void drop_oldest(struct cache *cache)
@@ -39,7 +40,7 @@ static void drop_oldest(struct cache *cache)
     }
     tenant_free(cache->tenant, entry->object);
     cache->bytes -= entry->size;
-    cache->oldest = (cache->oldest + 1) % CACHE_MAX;
+    cache->oldest = (cache->oldest + 1) % cache->room;
     cache->count--;
 }
 
@@ -52,14 +53,14 @@ static bool insert(struct cache *cache, size_t size)
         return false;
     }
     *(volatile uint64_t *)object = size;
-    cache->entries[(cache->oldest + cache->count++) % CACHE_MAX] = (struct cached){object, size};
+    cache->entries[(cache->oldest + cache->count++) % cache->room] = (struct cached){object, size};
     cache->bytes += size;
     return true;
 }
 
 static size_t next_size(struct cache *cache)
 {
-    return SIZE_LOW + (size_t)(random_bits(&cache->seed) % SIZES);
+    return cache->full->low + (size_t)(random_bits(&cache->seed) % cache->full->sizes);
 }
 
 static uint64_t cache_loop(void *state, uint64_t units)
@@ -77,26 +78,48 @@ static uint64_t cache_loop(void *state, uint64_t units)
     return units;
 }
 
-void run_full(void)
+static void run_full_tenant(const struct full *full)
 {
 #if defined(TENANT_LIMITS)
-    struct cache cache = {.seed = 11};
+    /* As many as can ever live, and a few more. */
+    struct cache cache = {.full = full, .seed = 11, .room = full->limit / full->low + 1};
 
-    cache.entries = harness_memory(CACHE_MAX * sizeof(*cache.entries));
+    cache.entries = harness_memory(cache.room * sizeof(*cache.entries));
     cache.tenant = open_tenant();
-    tenant_set_limit(cache.tenant, FULL);
+    tenant_set_limit(cache.tenant, full->limit);
     while (insert(&cache, next_size(&cache))) {
     }
-    emit("W11", measure(cache_loop, &cache));
-    emit("W11-live", (double)cache.bytes / (double)FULL);
+    emit(full->row, measure(cache_loop, &cache));
+    emit(full->live_row, (double)cache.bytes / (double)full->limit);
     while (!TENANT_HEAPS && cache.count > 0) {
         drop_oldest(&cache);
     }
     close_tenant(cache.tenant);
 #else
     (void)cache_loop;
-    emit_none("W11", "no limit");
+    emit_none(full->row, "no limit");
 #endif
+}
+
+void run_full(void)
+{
+    static const struct full full = {"W11", "W11-live", (size_t)64 << 20, 16, 1024};
+
+    run_full_tenant(&full);
+}
+
+void run_full_small(void)
+{
+    static const struct full full = {"W11s", "W11s-live", (size_t)1 << 20, 16, 1024};
+
+    run_full_tenant(&full);
+}
+
+void run_full_medium(void)
+{
+    static const struct full full = {"W11m", "W11m-live", (size_t)64 << 20, 8 << 10, 22 << 10};
+
+    run_full_tenant(&full);
 }
 
 /* ---- W12: rise and fall ------------------------------------------------------------------------- */
