@@ -21,7 +21,7 @@
  * then tells why: OS, where it would be JsErrorOutOfMemory. Nothing is lost: live objects stay as
  * they were, the runtime works on, and the next request is judged afresh. Only where a runtime of more
  * than 64 KiB is refused again and again, it looks for room among all of its objects now and then,
- * less often each time that is in vain, unless a sixteenth of it seems to have been freed meanwhile;
+ * less often each time that is in vain, unless much of it seems to have been freed meanwhile;
  * JsCollectGarbage looks at once.
  *
  * Memory. Disposing the runtime frees all its objects. New memory is not cleared, except by
@@ -145,8 +145,8 @@ jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size);
  * it was. A bad pointer, and an object of another runtime, are refused untouched (ARGUMENT).
  * A block that a moved object has left is given back by the next call for an object of the runtime, or
  * by a collect, as the event could lose the result of this one. A callback that frees the object
- * meanwhile has the call refused (ARGUMENT); it must not allocate then before it returns, as what it
- * gets may be taken for that object.
+ * meanwhile has the call refused (ARGUMENT); no callback may allocate in the runtime then before the
+ * call has returned, as what it gets may be taken for that object.
  *
  * @param runtime the runtime that owns the object.
  * @param ptr the object, or null.

@@ -66,7 +66,8 @@ struct jm_arena {
     uint32_t since_sweep;
     uint32_t
         swept; /* granules of objects, live and free, that it left, but for blocks that went since, */
-    uint32_t left_free;    /* and the free ones that it left */
+    uint32_t swept_holes;  /* granules of holes, before more were made; */
+    uint32_t left_free;    /* and of objects that are free */
     uint32_t longest_rest; /* no block has more granules behind its objects, */
     uint32_t longest_hole; /* nor in holes side by side */
     uint32_t random;       /* see jm_arena_draw */

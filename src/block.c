@@ -405,9 +405,24 @@ static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t 
     return moved != NULL;
 }
 
-/* Lengthens the extent in place. */
+/* What a block may have where it lies in a larger extent. */
+static size_t room_in_extent(const struct jm_block *block)
+{
+    const char *end = (char *)block->extent.address + block->extent.size;
+    return (size_t)(end - block->start);
+}
+
+bool jm_block_can_grow(const struct jm_block *block, size_t bytes)
+{
+    return block->resizable || bytes <= room_in_extent(block);
+}
+
+/* Lengthens the block in its extent, or the extent in place. */
 static bool extend_extent(struct jm_block *block, size_t size)
 {
+    if (!block->resizable) {
+        return jm_os_commit(block->start + block->charge, size - block->charge);
+    }
     if (size > block->extent.size) {
         if (!jm_os_extend(block->start, block->extent.size, size)) {
             return false;
@@ -425,13 +440,17 @@ static enum jm_verdict grow_granted(struct jm_supply *supply, struct jm_block *b
         if (jm_quota_charge(quota, delta)) {
             return JM_GRANTED;
         }
-        (void)shrink_extent(block, block->charge);
+        if (block->resizable) {
+            (void)shrink_extent(block, block->charge);
+        } else {
+            (void)jm_os_decommit(block->start + block->charge, delta);
+        }
         return JM_REFUSED_LIMIT;
     }
     if (!jm_quota_allows(quota, delta)) {
         return JM_REFUSED_LIMIT;
     }
-    if (!move_block(supply, block, block->charge + delta)) {
+    if (!block->resizable || !move_block(supply, block, block->charge + delta)) {
         bool still_fits = jm_quota_allows(quota, delta);
         return still_fits ? JM_REFUSED_OS : JM_REFUSED_LIMIT; /* untested: lowered meanwhile */
     }
@@ -457,12 +476,18 @@ bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t byte
     return true;
 }
 
+/* Where the extent cannot be shortened, its addresses stay. */
+static bool give_end(const struct jm_block *block, size_t bytes)
+{
+    size_t delta = block->charge - bytes;
+    jm_inspect_open(block->start + bytes, delta);
+    return jm_os_decommit(block->start + bytes, delta);
+}
+
 bool jm_block_shrink(struct jm_supply *supply, struct jm_block *block, size_t bytes)
 {
     size_t delta = jm_load_relaxed(&block->bytes) - bytes;
-    char *end = block->start + bytes;
-    jm_inspect_close(end, delta);
-    if (!(block->resizable ? shrink_extent(block, bytes) : jm_os_decommit(end, delta))) {
+    if (!(block->resizable ? shrink_extent(block, bytes) : give_end(block, bytes))) {
         return false;
     }
     block->charge = bytes;

@@ -230,9 +230,12 @@ static inline size_t jm_large_usable(const struct jm_block *block)
     return jm_load_relaxed(&block->bytes) - JM_PAD;
 }
 
+/* True where a large block may have `bytes`, if the OS and the quota allow it. */
+bool jm_block_can_grow(const struct jm_block *block, size_t bytes);
+
 /*
  * Grows a large block until it has `bytes`, in place or, with its content, elsewhere.
- * pre: resizable. False: nothing changed; see `verdict`.
+ * pre: it can grow. False: nothing changed; see `verdict`.
  */
 bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t bytes,
                    enum jm_verdict *verdict);

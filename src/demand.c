@@ -26,9 +26,10 @@
  */
 #define NEED_AT_ONCE ((size_t)64 << 10 >> JM_GRANULE_BITS) /* a small heap has no more */
 #define NEED_WEIGHT 2                                      /* times what is asked for, */
-#define NEED_MIN ((size_t)1 << 10 >> JM_GRANULE_BITS)      /* but so much at least, */
+#define NEED_MIN ((size_t)4 << 10 >> JM_GRANULE_BITS)      /* but so much at least, */
 #define NEED_MOST_DIVISOR 64                               /* and this part of the heap at most; */
-#define NEED_VAIN_MAX 8       /* half as much after each sweep in vain */
+#define NEED_VAIN_MAX 8       /* half as much after each sweep in vain, */
+#define NEED_LEAST 2          /* but something always */
 #define NEED_FREE_DIVISOR 16  /* what is much: this part of the heap, */
 #define NEED_SAMPLES_FIRST 16 /* by a first guess, which is enough most times, */
 #define NEED_SAMPLES 256      /* and by better ones, */
@@ -49,14 +50,15 @@ static void count_need(struct jm_arena *arena, size_t bytes)
     size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
     size_t most = arena->swept / NEED_MOST_DIVISOR;
     weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
-    arena->since_sweep += (uint32_t)(weight >> arena->vain_at_limit[magnitude_of(bytes)]);
+    weight >>= arena->vain_at_limit[magnitude_of(bytes)];
+    arena->since_sweep += (uint32_t)(weight < NEED_LEAST ? NEED_LEAST : weight);
 }
 
-/* Whether much seems to be free that was not after the last sweep. */
+/* Whether much seems to be free that was not after the last sweep: the more was, the less sure is a guess. */
 static bool seems_freed(struct jm_arena *arena)
 {
-    const struct jm_carved carved = {.objects = arena->swept};
-    size_t least = arena->left_free + arena->swept / NEED_FREE_DIVISOR;
+    const struct jm_carved carved = {arena->swept, arena->swept_holes};
+    size_t least = arena->left_free + arena->left_free / 2 + arena->swept / NEED_FREE_DIVISOR;
     size_t samples = NEED_SAMPLES_FIRST;
     for (; samples < NEED_SAMPLES && samples < arena->swept / NEED_SAMPLE; samples *= 4) {
         if (jm_sweep_guess_free(arena, carved, samples) < least / 4 * 3) {
@@ -120,6 +122,6 @@ bool jm_demand_makes_due(struct jm_arena *arena, unsigned code)
 void jm_demand_note_sweep(struct jm_arena *arena, size_t bytes, bool served, bool grows)
 {
     unsigned magnitude = magnitude_of(bytes);
-    arena->vain_growing[magnitude] = grows && !served;
+    arena->vain_growing[magnitude] = !served && (grows || arena->vain_growing[magnitude]);
     arena->vain_at_limit[magnitude] = served ? 0 : arena->vain_at_limit[magnitude];
 }

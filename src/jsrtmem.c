@@ -108,7 +108,8 @@ static void note_failure(const struct jm_runtime *runtime, const struct request 
     if (is_bad_pointer) {
         note_misuse("jsrtmem_realloc", request->pointer);
     }
-    if (jm_quota_has_told(verdict)) { /* with the figures of that moment */
+    if (jm_quota_tells(verdict)) {
+        jm_thread.refusal = jm_thread.told; /* it comes after what the host was refused meanwhile */
         jm_runtime_tell_refusal(verdict, jm_runtime_handle(runtime), request->size);
     } else {
         jm_runtime_refuse(verdict, is_bad_pointer ? NULL : runtime, request->size);

@@ -109,7 +109,7 @@ static bool is_too_small(const struct jm_block *block, size_t size)
  * host met another one after it. */
 static void forget_refusal(const struct jm_quota *quota, const struct jm_refusal *before)
 {
-    if (jm_thread.refusal.handle == quota->handle && jm_quota_has_told(jm_thread.refusal.reason)) {
+    if (jm_thread.refusal.handle == quota->handle && jm_quota_tells(jm_thread.refusal.reason)) {
         jm_thread.refusal = *before;
     }
 }
@@ -154,11 +154,11 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
                   enum jm_verdict *verdict)
 {
     void *pointer = block->start;
-    if (!block->resizable) {
-        return jm_heap_move(heap, pointer, size, verdict);
-    }
     size_t has = jm_load_relaxed(&block->bytes);
     size_t bytes = bytes_to_have(heap, size, has);
+    if (!jm_block_can_grow(block, bytes)) {
+        return jm_heap_move(heap, pointer, size, verdict);
+    }
     make_room(heap, bytes - has);
     if (!is_live(heap, block, pointer)) {
         return NULL;

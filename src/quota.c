@@ -85,7 +85,7 @@ void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict
                           jm_thread.requested); /* now: the host may ask, or jump */
     const struct jm_refusal noted = jm_thread.refusal;
     (void)deliver(quota, JM_EVENT_FAILURE, bytes);
-    jm_thread.refusal = noted; /* it comes after what the host was refused meanwhile */
+    jm_thread.told = noted;
 }
 
 enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes)

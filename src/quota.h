@@ -79,8 +79,8 @@ void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict
 void jm_quota_note_refusal(const struct jm_quota *quota, uintptr_t handle, enum jm_verdict verdict,
                            size_t requested);
 
-/* True of a refusal that is remembered, and that the host was told of, if it is a request's that was not left. */
-static inline bool jm_quota_has_told(enum jm_verdict verdict)
+/* True of refusals that the host is told of: jm_thread.told has the figures of that moment. */
+static inline bool jm_quota_tells(enum jm_verdict verdict)
 {
     return verdict == JM_REFUSED_LIMIT || verdict == JM_REFUSED_HOST || verdict == JM_REFUSED_OS;
 }

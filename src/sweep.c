@@ -149,7 +149,9 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough)
     arena->broken = false;
     arena->since_sweep = 0;
     arena->left_free = (uint32_t)sweep.left;
-    arena->swept = (uint32_t)jm_sweep_carved(arena->supply).objects;
+    struct jm_carved carved = jm_sweep_carved(arena->supply);
+    arena->swept = (uint32_t)carved.objects;
+    arena->swept_holes = (uint32_t)carved.holes;
     return sweep.given;
 }
 

@@ -47,6 +47,7 @@ struct jm_thread_record {
     bool unwound;     /* an exception left a callback that was asking */
 
     struct jm_refusal refusal; /* the latest */
+    struct jm_refusal told;    /* the latest that a host has been told of */
 };
 
 extern JM_LOCAL struct jm_thread_record jm_thread_local JM_TLS_MODEL;

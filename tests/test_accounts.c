@@ -166,6 +166,35 @@ static void a_refusal_has_the_figures_of_its_moment(void **state)
     dispose(runtime);
 }
 
+static bool refuse_and_be_refused(struct host *self, const struct host_event *event)
+{
+    if (event->type == JsMemoryFailure) {
+        assert_null(jsrtmem_alloc(*(JsRuntimeHandle *)self->context, 12345));
+    }
+    return event->type != JsMemoryAllocate;
+}
+
+/* Of a call that is served in another way, only what the host met inside. */
+static void what_is_refused_inside_a_served_call_is_kept(void **state)
+{
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+    JsRuntimeHandle other = new_runtime();
+
+    (void)state;
+    assert_ok(JsSetRuntimeMemoryLimit(other, 0));
+    void *object = new_object(runtime, MIB(1));
+    host_set_hook(&host, refuse_and_be_refused, &other);
+    object = jsrtmem_realloc(runtime, object, 100); /* it would become small */
+    assert_non_null(object);
+    jsrtmem_refusal_info info = last_refusal();
+    assert_int_equal(info.reason, JSRTMEM_REFUSAL_LIMIT);
+    assert_ptr_equal(info.runtime, other);
+    assert_int_equal(info.requested, 12345);
+    dispose(other);
+    dispose(runtime);
+}
+
 static void a_refusal_is_kept_until_the_next(void **state)
 {
     worker *other = worker_start();
@@ -516,6 +545,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_reason_is_reached),
         cmocka_unit_test(inside_failure_the_refusal_is_known),
         cmocka_unit_test(a_refusal_has_the_figures_of_its_moment),
+        cmocka_unit_test(what_is_refused_inside_a_served_call_is_kept),
         cmocka_unit_test(a_refusal_is_kept_until_the_next),
         cmocka_unit_test(stats_follow_what_is_done),
         cmocka_unit_test(peak_starts_again_where_it_is_reset),
