@@ -233,6 +233,7 @@ static void what_is_free_in_pieces_costs_few_sweeps(void **state)
 {
     enum { COUNT = 40000, ROUNDS = 2000 };
     enum jm_verdict verdict = JM_GRANTED;
+    struct random random = random_seeded(4);
     size_t sweeps = 0;
 
     (void)state;
@@ -242,18 +243,20 @@ static void what_is_free_in_pieces_costs_few_sweeps(void **state)
     rig_set_limit(&rig, rig_usage(&rig));
     while (jm_heap_alloc(HEAP, 16, &verdict) != NULL) {
     }
-    for (size_t i = 0; i < COUNT; i += 3) {
-        assert_true(jm_heap_free(HEAP, many[i]));
+    for (size_t i = 2; i < COUNT; i++) { /* by chance: samples are taken in equal steps */
+        if (random_below(&random, 10) < 4) {
+            assert_true(jm_heap_free(HEAP, many[i]));
+        }
     }
     for (size_t round = 0; round < ROUNDS; round++) {
         uint32_t cut = HEAP->arena->since_sweep;
-        assert_null(jm_heap_alloc(HEAP, 1000, &verdict));
+        assert_null(jm_heap_alloc(HEAP, KIB(4), &verdict));
         sweeps += HEAP->arena->since_sweep <= cut;
         assert_true(jm_heap_free(HEAP, many[1]));
         many[1] = jm_heap_alloc(HEAP, 64, &verdict);
         assert_non_null(many[1]);
     }
-    require(sweeps >= 1 && sweeps <= 8, "%zu sweeps", sweeps);
+    require(sweeps >= 1 && sweeps <= 12, "%zu sweeps", sweeps);
 }
 
 /* However often it was in vain: what becomes free, if it is little, is found in the end. */
