@@ -597,27 +597,21 @@ static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_ve
     return block == NULL ? NULL : jm_large_resize(heap, block, size, verdict);
 }
 
-static void *resize_watched(struct jm_heap *heap, void *pointer, size_t size,
-                            enum jm_verdict *verdict)
+void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
-    size_t old = jm_inspect_size(pointer, jm_heap_usable(heap, pointer));
+    size_t old = jm_inspect_watched ? jm_inspect_size(pointer, jm_heap_usable(heap, pointer)) : 0;
     if (size < old) {
         jm_inspect_supply((char *)pointer + size, old - size); /* now: later it may be another's */
     }
     void *object = resize(heap, pointer, size, verdict);
-    if (object == pointer) {
-        size_t usable = jm_heap_usable(heap, pointer); /* what lies behind may be another's now */
-        jm_inspect_change(heap, pointer, pointer, old < usable ? old : usable, size);
-    }
-    return object;
-}
-
-void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
-{
-    void *object = jm_inspect_watched ? resize_watched(heap, pointer, size, verdict)
-                                      : resize(heap, pointer, size, verdict);
-    if (object == NULL && jm_heap_usable(heap, pointer) == 0) {
+    size_t usable = object == NULL || (jm_inspect_watched && object == pointer)
+                        ? jm_heap_usable(heap, pointer)
+                        : 0;
+    if (object == NULL && usable == 0) {
         *verdict = JM_REFUSED_ARGUMENT; /* it never was live, or the host freed it meanwhile */
+    }
+    if (jm_inspect_watched && object == pointer) { /* what lies behind may be another's now */
+        jm_inspect_change(heap, pointer, pointer, old < usable ? old : usable, size);
     }
     return object;
 }

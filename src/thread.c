@@ -21,8 +21,8 @@ static struct {
 bool jm_thread_register(void)
 {
     uint64_t forks = jm_load_relaxed(&threads.forks);
-    if (forks > FORKS_MAX) { /* untested: half a million processes, each forked by the one before */
-        return false;
+    if (forks > FORKS_MAX) { /* untested: half a million processes, */
+        return false;        /* untested: each forked by the one before */
     }
     uint64_t count = atomic_fetch_add_explicit(&threads.count, 1, memory_order_relaxed) + 1;
     jm_thread.id = forks << THREAD_COUNT_BITS | count;

@@ -923,25 +923,47 @@ static void what_shrinks_to_little_becomes_small(void **state)
     }
 }
 
-static void lower_the_limit(struct rig *self, unsigned event)
+static void lower_the_limit(void)
 {
+    rig_set_limit(&rig, rig_usage(&rig));
+}
+
+static void lower_in_event(struct rig *self, unsigned event)
+{
+    (void)self;
     if (event == JM_EVENT_ALLOCATE) {
-        rig_set_limit(self, rig_usage(self));
+        lower_the_limit();
     }
 }
 
-/* Grows a block by so much at the limit; where it lies, if it is to be served. */
-static void grow_at_the_limit(void *object, size_t size, enum jm_verdict expected)
+static void lower_in_commit(void *context, enum fake_function function, size_t nth)
+{
+    (void)context, (void)nth;
+    if (function == FAKE_COMMIT) {
+        lower_the_limit();
+    }
+}
+
+/* Grows a block at the limit, where it lies, if it is to be served. */
+enum growth { SERVED, LOWERED_IN_EVENT, LOWERED_IN_COMMIT, COMMIT_REFUSED, GROWTHS };
+static void grow_at_the_limit(void *object, size_t size, enum growth growth)
 {
     enum jm_verdict verdict = JM_GRANTED;
     size_t charge = block_of(object)->charge;
     rig_set_limit(&rig, rig_usage(&rig) + jm_large_bytes(size) - charge);
-    rig.inside = expected == JM_REFUSED_LIMIT ? lower_the_limit : NULL;
+    rig.inside = growth == LOWERED_IN_EVENT ? lower_in_event : NULL;
+    fake_os_watch(growth == LOWERED_IN_COMMIT ? lower_in_commit : NULL, NULL);
+    if (growth == COMMIT_REFUSED) {
+        fake_os_refuse(FAKE_COMMIT, 1, true, ENOMEM);
+    }
     void *grown = jm_heap_resize(HEAP, object, size, &verdict);
     rig.inside = NULL;
+    fake_os_watch(NULL, NULL);
+    fake_os_reset();
     rig_set_limit(&rig, JM_NO_LIMIT);
-    assert_int_equal(verdict, expected);
-    assert_ptr_equal(grown, expected == JM_GRANTED ? object : NULL);
+    assert_int_equal(verdict,
+                     growth == SERVED ? JM_GRANTED : JM_REFUSED_LIMIT); /* of a move, too */
+    assert_ptr_equal(grown, growth == SERVED ? object : NULL);
     assert_int_equal(block_of(object)->charge, grown == NULL ? charge : jm_large_bytes(size));
     assert_int_equal(rig_usage(&rig), fake_os_held());
 }
@@ -969,14 +991,13 @@ static void an_aligned_large_object_has_its_reservation(void **state)
         assert_int_equal(rig_usage(&rig), fake_os_held());
         if (!block_of(objects[i])->resizable) {
             fixed++;
-            fake_os_refuse(FAKE_COMMIT, 1, true, ENOMEM);
-            grow_at_the_limit(objects[i], KIB(900), JM_REFUSED_LIMIT); /* it cannot move either */
-            fake_os_reset();
-            grow_at_the_limit(objects[i], KIB(900), JM_REFUSED_LIMIT);
-            grow_at_the_limit(objects[i], KIB(900), JM_GRANTED);
+            for (enum growth growth = GROWTHS; growth-- > 0;) {
+                grow_at_the_limit(objects[i], KIB(900), growth);
+            }
         }
         assert_true(pattern_holds(objects[i], KIB(300), i));
         objects[i] = resized(objects[i], MIB(16));
+        jm_heap_tidy(HEAP); /* of what it left */
         assert_true(pattern_holds(objects[i], KIB(300), i));
     }
     assert_true(fixed > 0);
