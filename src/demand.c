@@ -30,7 +30,8 @@
 #define NEED_MOST_DIVISOR 64                               /* and this part of the heap at most; */
 #define NEED_VAIN_MAX 8       /* half as much after each sweep in vain, */
 #define NEED_LEAST 2          /* but something always */
-#define NEED_FREE_DIVISOR 16  /* what is much: this part of the heap, */
+#define NEED_FREE_DIVISOR 16  /* what is much: this part of what lived, */
+#define NEED_UNSURE_DIVISOR 4 /* and this part of what was free, or lived if that was less; */
 #define NEED_SAMPLES_FIRST 16 /* by a first guess, which is enough most times, */
 #define NEED_SAMPLES 256      /* and by better ones, */
 #define NEED_SAMPLE ((size_t)16 << 10 >> JM_GRANULE_BITS) /* while each stands for so much */
@@ -54,11 +55,15 @@ static void count_need(struct jm_arena *arena, size_t bytes)
     arena->since_sweep += (uint32_t)(weight < NEED_LEAST ? NEED_LEAST : weight);
 }
 
-/* Whether much seems to be free that was not after the last sweep: the more was, the less sure is a guess. */
+/* Whether much seems to be free that was not after the last sweep: of what lived then a part, and more where a guess is
+ * less sure, as where half was free. */
 static bool seems_freed(struct jm_arena *arena)
 {
     const struct jm_carved carved = {arena->swept, arena->swept_holes};
-    size_t least = arena->left_free + arena->left_free / 2 + arena->swept / NEED_FREE_DIVISOR;
+    size_t left = arena->left_free < arena->swept ? arena->left_free : arena->swept;
+    size_t lived = arena->swept - left;
+    size_t unsure = (left < lived ? left : lived) / NEED_UNSURE_DIVISOR;
+    size_t least = left + lived / NEED_FREE_DIVISOR + unsure;
     size_t samples = NEED_SAMPLES_FIRST;
     for (; samples < NEED_SAMPLES && samples < arena->swept / NEED_SAMPLE; samples *= 4) {
         if (jm_sweep_guess_free(arena, carved, samples) < least / 4 * 3) {

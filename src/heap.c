@@ -260,9 +260,9 @@ static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
         return object;
     }
     jm_arena_retire_span(arena);
-    const struct jm_quota *quota = &heap->supply.quota;
+    struct jm_quota *quota = &heap->supply.quota;
     bool grows = !jm_quota_in_callback(quota) && jm_quota_allows(quota, next_block(heap, code));
-    *pressed = !grows && jm_heap_press(heap, jm_class_bytes(code));
+    *pressed = !grows && (jm_quota_look_inside(quota) || jm_heap_press(heap, jm_class_bytes(code)));
     bool has_any = arena->broken || !jm_arena_lists_nothing(arena);
     if (has_any && (grows ? jm_demand_makes_due(arena, code) : *pressed)) {
         jm_sweep(arena);

@@ -107,10 +107,10 @@ static bool is_too_small(const struct jm_block *block, size_t size)
 
 /* A request that was served is no refusal, though a part of it was: what the thread remembers is as before, unless the
  * host met another one after it. */
-static void forget_refusal(const struct jm_quota *quota, const struct jm_refusal *before)
+static void forget_refusal(const struct jm_quota *quota)
 {
     if (jm_thread.refusal.handle == quota->handle && jm_quota_tells(jm_thread.refusal.reason)) {
-        jm_thread.refusal = *before;
+        jm_thread.refusal = jm_thread.before;
     }
 }
 
@@ -119,10 +119,11 @@ static void *become_small(struct jm_heap *heap, const struct jm_block *block, si
                           enum jm_verdict *verdict)
 {
     const struct jm_quota *quota = &heap->supply.quota;
-    struct jm_refusal last = jm_thread.refusal;
     bool can_be = !jm_quota_in_callback(quota) && jm_quota_allows(quota, JM_SMALL_BLOCK_GROWTH);
     void *object = can_be ? jm_heap_move(heap, block->start, size, verdict) : NULL;
-    forget_refusal(quota, &last);
+    if (can_be && object == NULL && jm_quota_tells(*verdict)) {
+        forget_refusal(quota);
+    }
     return object;
 }
 
@@ -157,6 +158,9 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     size_t has = jm_load_relaxed(&block->bytes);
     size_t bytes = bytes_to_have(heap, size, has);
     if (!jm_block_can_grow(block, bytes)) {
+        bytes = jm_large_bytes(size);
+    }
+    if (!jm_block_can_grow(block, bytes)) {
         return jm_heap_move(heap, pointer, size, verdict);
     }
     make_room(heap, bytes - has);
@@ -165,11 +169,10 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     }
     size_t usable = jm_large_usable(block);
     size_t old = jm_inspect_size(pointer, usable);
-    struct jm_refusal last = jm_thread.refusal;
     if (!jm_block_grow(&heap->supply, block, bytes, verdict)) {
         void *moved = *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
         if (moved != NULL) {
-            forget_refusal(&heap->supply.quota, &last);
+            forget_refusal(&heap->supply.quota);
         }
         return moved;
     }

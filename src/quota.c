@@ -60,6 +60,7 @@ static JM_MARKS bool deliver(struct jm_quota *quota, enum jm_event event, size_t
         return true;
     }
     quota->hook.call.asking = event == JM_EVENT_ALLOCATE;
+    quota->hook.call.looked = false;
     quota->hook.call.requested = jm_thread.requested;
     quota->hook.call.operations = quota->operations;
     delivery.requested = jm_thread.requested;
@@ -81,11 +82,13 @@ void jm_quota_note_refusal(const struct jm_quota *quota, uintptr_t handle, enum 
 
 void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict)
 {
+    const struct jm_refusal before = jm_thread.refusal;
     jm_quota_note_refusal(quota, quota->handle, verdict,
                           jm_thread.requested); /* now: the host may ask, or jump */
     const struct jm_refusal noted = jm_thread.refusal;
     (void)deliver(quota, JM_EVENT_FAILURE, bytes);
     jm_thread.told = noted;
+    jm_thread.before = before;
 }
 
 enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes)

@@ -47,7 +47,8 @@ struct jm_thread_record {
     bool unwound;     /* an exception left a callback that was asking */
 
     struct jm_refusal refusal; /* the latest */
-    struct jm_refusal told;    /* the latest that a host has been told of */
+    struct jm_refusal told;    /* the latest that a host has been told of, */
+    struct jm_refusal before;  /* and what was the latest before that */
 };
 
 extern JM_LOCAL struct jm_thread_record jm_thread_local JM_TLS_MODEL;

@@ -1,7 +1,5 @@
 #include "witness.h"
 
-/* The highest bit of each of eight states. */
-
 /* The states of a block are a whole number of words. */
 static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % JM_WORD == 0, "objects begin at a word");
 

@@ -166,33 +166,43 @@ static void a_refusal_has_the_figures_of_its_moment(void **state)
     dispose(runtime);
 }
 
+struct met {
+    JsRuntimeHandle other;
+    JsMemoryEventType inside;
+};
+
 static bool refuse_and_be_refused(struct host *self, const struct host_event *event)
 {
-    if (event->type == JsMemoryFailure) {
-        assert_null(jsrtmem_alloc(*(JsRuntimeHandle *)self->context, 12345));
+    const struct met *met = self->context;
+    if (event->type == met->inside) {
+        assert_null(jsrtmem_alloc(met->other, 12345));
     }
     return event->type != JsMemoryAllocate;
 }
 
-/* Of a call that is served in another way, only what the host met inside. */
+/* Of a call that is served in another way, only what the host met inside, whenever that was. */
 static void what_is_refused_inside_a_served_call_is_kept(void **state)
 {
-    struct host host;
-    JsRuntimeHandle runtime = host_new_runtime(&host);
-    JsRuntimeHandle other = new_runtime();
+    static const JsMemoryEventType events[] = {JsMemoryAllocate, JsMemoryFailure};
 
     (void)state;
-    assert_ok(JsSetRuntimeMemoryLimit(other, 0));
-    void *object = new_object(runtime, MIB(1));
-    host_set_hook(&host, refuse_and_be_refused, &other);
-    object = jsrtmem_realloc(runtime, object, 100); /* it would become small */
-    assert_non_null(object);
-    jsrtmem_refusal_info info = last_refusal();
-    assert_int_equal(info.reason, JSRTMEM_REFUSAL_LIMIT);
-    assert_ptr_equal(info.runtime, other);
-    assert_int_equal(info.requested, 12345);
-    dispose(other);
-    dispose(runtime);
+    for (size_t i = 0; i < COUNT_OF(events); i++) {
+        struct host host;
+        JsRuntimeHandle runtime = host_new_runtime(&host);
+        struct met met = {new_runtime(), events[i]};
+        assert_ok(JsSetRuntimeMemoryLimit(met.other, 0));
+        void *object = new_object(runtime, MIB(1));
+        assert_null(jsrtmem_alloc(met.other, 7));
+        host_set_hook(&host, refuse_and_be_refused, &met);
+        object = jsrtmem_realloc(runtime, object, 100); /* it would become small */
+        assert_non_null(object);
+        jsrtmem_refusal_info info = last_refusal();
+        assert_int_equal(info.reason, JSRTMEM_REFUSAL_LIMIT);
+        assert_ptr_equal(info.runtime, met.other);
+        assert_int_equal(info.requested, 12345);
+        dispose(met.other);
+        dispose(runtime);
+    }
 }
 
 static void a_refusal_is_kept_until_the_next(void **state)

@@ -994,6 +994,11 @@ static void an_aligned_large_object_has_its_reservation(void **state)
             for (enum growth growth = GROWTHS; growth-- > 0;) {
                 grow_at_the_limit(objects[i], KIB(900), growth);
             }
+            const struct jm_os_extent *extent = &block_of(objects[i])->extent;
+            char *end = (char *)extent->address + extent->size;
+            size_t room = (size_t)(end - (char *)objects[i]) - JM_PAD; /* no step's, perhaps */
+            assert_ptr_equal(resized(objects[i], room), objects[i]);
+            assert_int_equal(jm_heap_usable(HEAP, objects[i]), room);
         }
         assert_true(pattern_holds(objects[i], KIB(300), i));
         objects[i] = resized(objects[i], MIB(16));

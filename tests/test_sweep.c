@@ -259,6 +259,40 @@ static void what_is_free_in_pieces_costs_few_sweeps(void **state)
     require(sweeps >= 1 && sweeps <= 12, "%zu sweeps", sweeps);
 }
 
+/* Nor does it keep what becomes free beside it from being found soon. */
+static void what_is_freed_beside_pieces_is_found(void **state)
+{
+    enum { COUNT = 40000, TRIES = 64 };
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    for (size_t tenths = 2; tenths <= 7; tenths++) {
+        struct random random = random_seeded(tenths);
+        void *object = NULL;
+        for (size_t i = 0; i < COUNT; i++) {
+            many[i] = rig_alloc(&rig, 64);
+        }
+        rig_set_limit(&rig, rig_usage(&rig));
+        while (jm_heap_alloc(HEAP, 16, &verdict) != NULL) {
+        }
+        for (size_t i = COUNT / 2; i < COUNT; i++) {
+            if (random_below(&random, 10) < tenths) {
+                assert_true(jm_heap_free(HEAP, many[i]));
+            }
+        }
+        assert_null(jm_heap_alloc(HEAP, KIB(4), &verdict));
+        for (size_t i = 1; i < COUNT / 2; i++) {
+            assert_true(jm_heap_free(HEAP, many[i]));
+        }
+        for (size_t tries = 0; object == NULL && tries < TRIES; tries++) {
+            object = jm_heap_alloc(HEAP, KIB(4), &verdict);
+        }
+        assert_non_null(object);
+        rig_set_limit(&rig, JM_NO_LIMIT);
+        jm_heap_release_all(HEAP);
+    }
+}
+
 /* However often it was in vain: what becomes free, if it is little, is found in the end. */
 static void a_heap_is_looked_at_in_the_end(void **state)
 {
@@ -364,7 +398,7 @@ static void join_inside(struct rig *self, unsigned event)
 /* No new block can come there, whatever the limit is. */
 static void inside_the_callback_what_is_free_is_joined(void **state)
 {
-    enum { COUNT = 4000, FIRST = 500, END = 2500 };
+    enum { COUNT = 4000, FIRST = 500, END = 600 };
     enum jm_verdict verdict = JM_GRANTED;
 
     (void)state;
@@ -719,6 +753,7 @@ int main(void)
         SWEEP_TEST(room_made_object_by_object_costs_few_sweeps),
         SWEEP_TEST(sweeps_in_vain_become_fewer),
         SWEEP_TEST(what_is_free_in_pieces_costs_few_sweeps),
+        SWEEP_TEST(what_is_freed_beside_pieces_is_found),
         SWEEP_TEST(a_heap_is_looked_at_in_the_end),
         SWEEP_TEST(room_ends_the_doubt),
         SWEEP_TEST(a_limit_below_a_request_leaves_it_what_is_free),
