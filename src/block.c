@@ -432,6 +432,16 @@ static bool extend_extent(struct jm_block *block, size_t size)
     return true;
 }
 
+/* Gives back what a block has beyond `bytes`, with the extent's end or, where that cannot be shortened, without. */
+static bool give_end(struct jm_block *block, size_t has, size_t bytes)
+{
+    if (block->resizable) {
+        return shrink_extent(block, bytes);
+    }
+    jm_inspect_open(block->start + bytes, has - bytes);
+    return jm_os_decommit(block->start + bytes, has - bytes);
+}
+
 /* Grows in place or, where that cannot be, by a move, which cannot be undone. */
 static enum jm_verdict grow_granted(struct jm_supply *supply, struct jm_block *block, size_t delta)
 {
@@ -440,11 +450,7 @@ static enum jm_verdict grow_granted(struct jm_supply *supply, struct jm_block *b
         if (jm_quota_charge(quota, delta)) {
             return JM_GRANTED;
         }
-        if (block->resizable) {
-            (void)shrink_extent(block, block->charge);
-        } else {
-            (void)jm_os_decommit(block->start + block->charge, delta);
-        }
+        (void)give_end(block, block->charge + delta, block->charge);
         return JM_REFUSED_LIMIT;
     }
     if (!jm_quota_allows(quota, delta)) {
@@ -476,18 +482,10 @@ bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t byte
     return true;
 }
 
-/* Where the extent cannot be shortened, its addresses stay. */
-static bool give_end(const struct jm_block *block, size_t bytes)
-{
-    size_t delta = block->charge - bytes;
-    jm_inspect_open(block->start + bytes, delta);
-    return jm_os_decommit(block->start + bytes, delta);
-}
-
 bool jm_block_shrink(struct jm_supply *supply, struct jm_block *block, size_t bytes)
 {
     size_t delta = jm_load_relaxed(&block->bytes) - bytes;
-    if (!(block->resizable ? shrink_extent(block, bytes) : give_end(block, bytes))) {
+    if (!give_end(block, block->charge, bytes)) {
         return false;
     }
     block->charge = bytes;

@@ -487,8 +487,8 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, s
     if (ptr == NULL) {
         return jsrtmem_alloc(runtime, size);
     }
-    if (JM_UNLIKELY(jm_current.handle != (uintptr_t)runtime ||
-                    size - 1 >= JM_SMALL_MAX)) { /* or 0 */
+    bool is_small = size - 1 < JM_SMALL_MAX; /* and not 0 */
+    if (JM_UNLIKELY(jm_current.handle != (uintptr_t)runtime || !is_small)) {
         return fit(realloc_slow(runtime, ptr, size), size);
     }
     struct jm_arena *arena = jm_current.arena;
