@@ -600,7 +600,7 @@ static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_ve
 void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
     size_t old = jm_inspect_watched ? jm_inspect_size(pointer, jm_heap_usable(heap, pointer)) : 0;
-    if (size < old) {
+    if (jm_inspect_watched && size < old) {
         jm_inspect_supply((char *)pointer + size, old - size); /* now: later it may be another's */
     }
     void *object = resize(heap, pointer, size, verdict);

@@ -186,21 +186,23 @@ static void what_is_refused_inside_a_served_call_is_kept(void **state)
     static const JsMemoryEventType events[] = {JsMemoryAllocate, JsMemoryFailure};
 
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(events); i++) {
+    for (size_t i = 0; i < 2 * COUNT_OF(events); i++) {
+        bool is_own = i >= COUNT_OF(events); /* or of another runtime */
         struct host host;
         JsRuntimeHandle runtime = host_new_runtime(&host);
-        struct met met = {new_runtime(), events[i]};
-        assert_ok(JsSetRuntimeMemoryLimit(met.other, 0));
+        JsRuntimeHandle other = new_runtime();
+        struct met met = {is_own ? runtime : other, events[i % COUNT_OF(events)]};
+        assert_ok(JsSetRuntimeMemoryLimit(other, 0));
         void *object = new_object(runtime, MIB(1));
-        assert_null(jsrtmem_alloc(met.other, 7));
+        assert_null(jsrtmem_alloc(other, 7));
         host_set_hook(&host, refuse_and_be_refused, &met);
         object = jsrtmem_realloc(runtime, object, 100); /* it would become small */
         assert_non_null(object);
         jsrtmem_refusal_info info = last_refusal();
-        assert_int_equal(info.reason, JSRTMEM_REFUSAL_LIMIT);
+        assert_int_equal(info.reason, is_own ? JSRTMEM_REFUSAL_CALLBACK : JSRTMEM_REFUSAL_LIMIT);
         assert_ptr_equal(info.runtime, met.other);
         assert_int_equal(info.requested, 12345);
-        dispose(met.other);
+        dispose(other);
         dispose(runtime);
     }
 }

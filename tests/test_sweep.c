@@ -393,6 +393,7 @@ static void join_inside(struct rig *self, unsigned event)
     if (event == JM_EVENT_ALLOCATE) {
         self->inside = NULL;
         joined = jm_heap_alloc(HEAP, 5000, &verdict);
+        assert_null(jm_heap_alloc(HEAP, KIB(200), &verdict)); /* nor is it looked for again */
     }
 }
 
