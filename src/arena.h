@@ -64,10 +64,9 @@ struct jm_arena {
     struct jm_block *doubtful; /* see giveback.c; or null */
     /* Since the last sweep: granules of spans chosen, holes filled and blocks opened, and the weight of what was refused. */
     uint32_t since_sweep;
-    uint32_t
-        swept; /* granules of objects, live and free, that it left, but for blocks that went since, */
-    uint32_t swept_holes;  /* granules of holes, before more were made; */
-    uint32_t left_free;    /* and of objects that are free */
+    uint32_t swept;        /* what it left, but for blocks that went: granules of objects, */
+    uint32_t swept_holes;  /* and of holes, before more were made; */
+    uint32_t left_free;    /* and those of objects that were free */
     uint32_t longest_rest; /* no block has more granules behind its objects, */
     uint32_t longest_hole; /* nor in holes side by side */
     uint32_t random;       /* see jm_arena_draw */

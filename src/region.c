@@ -187,8 +187,8 @@ static char *cut(unsigned order)
 
 /* The first largest stretch that an order is spread over is committed as it is used; from the second on, all of it at once,
  * if the OS allows that: of stretches that were written to each would need a mapping of its own, of which a process has some
- * ten thousand. What nobody has of it counts
- * only where all counts that is committed, as in a process that has locked its pages. */
+ * ten thousand. What nobody has of it counts only where all counts that is committed, as in a process that has locked its
+ * pages. */
 static void commit_largest(char *lot, unsigned order)
 {
     if (stretches.has_lot[order]) {
