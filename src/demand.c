@@ -9,7 +9,7 @@
 #define SWEEP_MORE_DIVISOR 8 /* of the blocks, or */
 #define SWEEP_LIVE_DIVISOR 4 /* of what lived in them, has to be freed after a sweep in vain */
 #define MEDIUM ((size_t)4 << 10)
-#define SWEEP_SAMPLES 128     /* that what is free is guessed from; */
+#define SWEEP_SAMPLES 64      /* that what is free is guessed from; */
 #define SWEEP_AGAIN_DIVISOR 8 /* again when this part of what made it due was cut since */
 
 /* To ask how much is free takes as long as a sweep where there is no more than this. */
@@ -32,9 +32,11 @@
 #define NEED_LEAST 2          /* but something always */
 #define NEED_FREE_DIVISOR 16  /* what is much: this part of what lived, */
 #define NEED_UNSURE_DIVISOR 4 /* and this part of what was free, or lived if that was less; */
-#define NEED_SAMPLES_FIRST 16 /* by a first guess, which is enough most times, */
-#define NEED_SAMPLES 256      /* and by better ones, */
-#define NEED_SAMPLE ((size_t)16 << 10 >> JM_GRANULE_BITS) /* while each stands for so much */
+#define NEED_SAMPLES 256      /* that it is guessed from */
+
+/* So many samples are enough most times to doubt it; more are taken while each stands for so much. */
+#define SAMPLES_FIRST 16
+#define SAMPLE ((size_t)16 << 10 >> JM_GRANULE_BITS)
 
 static unsigned magnitude_of(size_t bytes)
 {
@@ -55,6 +57,18 @@ static void count_need(struct jm_arena *arena, size_t bytes)
     arena->since_sweep += (uint32_t)(weight < NEED_LEAST ? NEED_LEAST : weight);
 }
 
+/* Whether so many granules seem to be free: by as many samples as it takes to doubt it, or `most`. */
+static bool seems_free(struct jm_arena *arena, struct jm_carved carved, size_t least, size_t most)
+{
+    size_t samples = SAMPLES_FIRST;
+    for (; samples < most && samples < carved.objects / SAMPLE; samples *= 4) {
+        if (jm_sweep_guess_free(arena, carved, samples) < least / 4 * 3) {
+            return false;
+        }
+    }
+    return jm_sweep_guess_free(arena, carved, samples) >= least;
+}
+
 /* Whether much seems to be free that was not after the last sweep: of what lived then a part, and more where a guess is
  * less sure, as where half was free. */
 static bool seems_freed(struct jm_arena *arena)
@@ -64,13 +78,7 @@ static bool seems_freed(struct jm_arena *arena)
     size_t lived = arena->swept - left;
     size_t unsure = (left < lived ? left : lived) / NEED_UNSURE_DIVISOR;
     size_t least = left + lived / NEED_FREE_DIVISOR + unsure;
-    size_t samples = NEED_SAMPLES_FIRST;
-    for (; samples < NEED_SAMPLES && samples < arena->swept / NEED_SAMPLE; samples *= 4) {
-        if (jm_sweep_guess_free(arena, carved, samples) < least / 4 * 3) {
-            return false;
-        }
-    }
-    return jm_sweep_guess_free(arena, carved, samples) >= least;
+    return seems_free(arena, carved, least, NEED_SAMPLES);
 }
 
 bool jm_demand_press(struct jm_arena *arena, size_t bytes)
@@ -116,8 +124,7 @@ bool jm_demand_makes_due(struct jm_arena *arena, unsigned code)
     size_t bytes = jm_class_bytes(code);
     bool is_broken = arena->broken && !arena->vain_growing[magnitude_of(bytes)];
     if (is_broken || carved.objects <= SWEEP_ANYWAY ||
-        jm_sweep_guess_free(arena, carved, SWEEP_SAMPLES) >=
-            much_for(arena, carved.objects, bytes)) {
+        seems_free(arena, carved, much_for(arena, carved.objects, bytes), SWEEP_SAMPLES)) {
         return true;
     }
     arena->since_sweep -= (uint32_t)(cut / SWEEP_AGAIN_DIVISOR);

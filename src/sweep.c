@@ -326,24 +326,51 @@ size_t jm_sweep_free(const struct jm_arena *arena)
     return free;
 }
 
-/* The last of eight states that is not 0. pre: there is one. */
-static unsigned last_state(uint64_t states)
+/* The last eight states in front of a word of them that are not all 0, or those at `least`. */
+static size_t find_states_before(const jm_state *map, size_t word, size_t least)
 {
-    return (uint8_t)(states >> (63 - __builtin_clzll(states)) / 8 * 8);
+    while (word > least) {
+        if (word % JM_BLANK_STATES == 0 && word - least >= JM_BLANK_STATES &&
+            jm_are_blank(map, word - JM_BLANK_STATES)) {
+            word -= JM_BLANK_STATES;
+        } else if (jm_load_states(map, word -= JM_WORD) != 0) {
+            break;
+        }
+    }
+    return word;
 }
 
-/* The state of the object or hole that a granule belongs to: what begins further in front of it than an object has
- * granules is a hole. pre: no span is in the block. */
-static unsigned state_around(const struct jm_block *block, size_t granule)
+/* The object or hole that the last sample, a granule of a block, belongs to. */
+struct piece {
+    const struct jm_block *block;
+    size_t granule;
+    size_t end; /* or less, where the state does not tell */
+    unsigned state;
+};
+
+/* Where nothing starts behind the sample before, the next one belongs to the same piece: so no state is looked at twice,
+ * however long objects are. pre: no span is in the block. */
+static void find_piece(struct piece *piece, const struct jm_block *block, size_t granule)
 {
-    const size_t least = granule < JM_SMALL_GRANULES ? 0 : granule - JM_SMALL_GRANULES;
+    const bool is_next = piece->block == block;
+    const size_t least = is_next ? piece->granule & ~(JM_WORD - 1) : 0;
+    piece->block = block;
+    piece->granule = granule;
+    if (is_next && granule < piece->end) {
+        return;
+    }
     size_t word = granule & ~(JM_WORD - 1);
     uint64_t states = jm_load_states(block->map, word) << 8 * (JM_WORD - 1 - granule % JM_WORD);
-    while (states == 0 && word > least) {
-        word -= JM_WORD;
+    if (states == 0 && word > least) {
+        word = find_states_before(block->map, word, least);
         states = jm_load_states(block->map, word);
+        granule = word + JM_WORD - 1;
     }
-    return states == 0 ? JM_HOLE : last_state(states);
+    if (states != 0) {
+        unsigned behind = (unsigned)__builtin_clzll(states) / 8; /* the last one that is not 0 */
+        piece->state = (uint8_t)(states >> 8 * (JM_WORD - 1 - behind));
+        piece->end = granule - behind + jm_state_granules[piece->state];
+    }
 }
 
 /* Samples that wait for their states, which are fetched meanwhile, and what the ones before showed. */
@@ -353,6 +380,7 @@ struct guess {
         size_t granule;
     } waiting[8];
     size_t count;
+    struct piece piece;
     size_t met, free; /* samples */
 };
 
@@ -360,9 +388,9 @@ struct guess {
 static void look_at_waiting(struct guess *guess)
 {
     for (size_t i = 0; i < guess->count; i++) {
-        unsigned state = state_around(guess->waiting[i].block, guess->waiting[i].granule);
-        guess->met += state != JM_HOLE;
-        guess->free += jm_is_free(state);
+        find_piece(&guess->piece, guess->waiting[i].block, guess->waiting[i].granule);
+        guess->met += guess->piece.state != JM_HOLE;
+        guess->free += jm_is_free(guess->piece.state);
     }
     guess->count = 0;
 }
