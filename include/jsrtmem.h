@@ -135,10 +135,11 @@ JSRTMEM_API(void *)
 jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size);
 
 /**
- * @brief Changes the size of an object, in place where that is possible.
+ * @brief Changes the size of an object, in place where that is of use.
  *
  * The content is kept up to the smaller size; the alignment of the result is 16 bytes. ptr null
- * allocates. Size 0 with an object frees it and returns NULL, which is no refusal. Shrinking never
+ * allocates. Size 0 with an object frees it and returns NULL, which is no refusal. An object that
+ * shrinks may move, too: what it left behind would fit little else. Shrinking never
  * fails where the caller may use the runtime, but may leave a large object as it is inside the
  * runtime's allocation callback, where the OS does not take the rest, or where that is no more than a
  * fifth of its block and a small part of what the limit leaves. Where a call fails, the object is as

@@ -527,26 +527,48 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
     return moved;
 }
 
-/* Changes the class of a small object where it lies, if that is of use; `live` is its state. False: it has to move. */
-static bool resize_in_place(struct jm_heap *heap, jm_state *state, unsigned live, void *pointer,
-                            unsigned code)
+/* Moves a small object of class `old` into one of class `code`, if one is free. NULL: none is, or no new block may become
+ * empty; or another thread has freed it meanwhile. */
+static void *move_here(struct jm_heap *heap, jm_state *state, void *pointer, unsigned old,
+                       unsigned code)
+{
+    void *moved = jm_heap_refill(heap, code);
+    if (moved == NULL) {
+        return NULL;
+    }
+    bool is_plain = jm_is_plain(jm_load_relaxed(state));
+    bool moves = moved != pointer && (is_plain || !jm_heap_leaves_empty(heap, pointer));
+    if (moves) {
+        jm_inspect_open(pointer, jm_class_bytes(old));
+        memcpy(moved, pointer, jm_class_bytes(old < code ? old : code));
+        moves = free_small(heap, pointer, state);
+    }
+    if (!moves) {
+        (void)jm_heap_free(heap, moved);
+    }
+    return moves ? moved : NULL;
+}
+
+/* Makes a small object one of a smaller class. Where no other is free, it is split: were all, the heap would soon be full of
+ * what is left between objects that are smaller than they were. NULL: another thread has freed it meanwhile. */
+static void *shrink(struct jm_heap *heap, jm_state *state, void *pointer, unsigned old,
+                    unsigned code)
 {
     struct jm_arena *arena = heap->arena;
-    unsigned old = jm_state_class(live);
-    unsigned kind = live - old;
-    if (jm_class_serves(old, code)) {
-        return true;
+    if (jm_arena_retract(arena, state, pointer, jm_load_relaxed(state) - old, old, code)) {
+        jm_heap_note_change(heap);
+        return pointer;
     }
-    if (code > old && !jm_arena_extend(arena, state, pointer, kind, old, code)) {
-        return false;
+    void *moved = move_here(heap, state, pointer, old, code);
+    unsigned live = jm_load_relaxed(state);
+    if (moved != NULL || !jm_is_live(live)) {
+        return moved;
     }
-    if (code < old && !jm_arena_retract(arena, state, pointer, kind, old, code)) {
-        struct jm_block *block = jm_block_of(pointer);
-        size_t granule = jm_granule_of(block, pointer);
-        jm_arena_split(arena, block, granule, kind, old, granule, code);
-    }
+    struct jm_block *block = jm_block_of(pointer);
+    size_t granule = jm_granule_of(block, pointer);
+    jm_arena_split(arena, block, granule, live - old, old, granule, code);
     jm_heap_note_change(heap);
-    return true;
+    return pointer;
 }
 
 void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
@@ -554,30 +576,18 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
     unsigned live;
     unsigned code = jm_class_of_size(size);
     jm_state *state = find_small(heap, pointer, &live);
-    if (state == NULL) {
-        return NULL;
+    unsigned old = state == NULL ? code : jm_state_class(live);
+    if (state == NULL || jm_class_serves(old, code)) {
+        return state == NULL ? NULL : pointer;
     }
-    if (resize_in_place(heap, state, live, pointer, code)) {
+    if (code < old) {
+        return shrink(heap, state, pointer, old, code);
+    }
+    if (jm_arena_extend(heap->arena, state, pointer, live - old, old, code)) {
+        jm_heap_note_change(heap);
         return pointer;
     }
-    void *moved = jm_heap_refill(heap, code);
-    bool is_plain = jm_is_plain(jm_load_relaxed(state));
-    if (moved != NULL && !is_plain && jm_heap_leaves_empty(heap, pointer)) {
-        (void)jm_heap_free(heap, moved);
-        return NULL;
-    }
-    if (moved != NULL) {
-        unsigned old = jm_state_class(live);
-        jm_inspect_open(pointer, jm_class_bytes(old));
-        memcpy(moved, pointer, jm_class_bytes(old));
-        if (!free_small(heap, pointer, state)) {
-            /* Another thread freed it meanwhile, and it may have been taken in; `moved`, which is larger, lies
-             * elsewhere. */
-            (void)jm_heap_free(heap, moved);
-            return NULL;
-        }
-    }
-    return moved;
+    return move_here(heap, state, pointer, old, code);
 }
 
 static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
@@ -589,9 +599,8 @@ static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_ve
         return NULL;
     }
     if (state != NULL) {
-        bool stays = size <= JM_SMALL_MAX &&
-                     resize_in_place(heap, state, live, pointer, jm_class_of_size(size));
-        return stays ? pointer : jm_heap_move(heap, pointer, size, verdict);
+        void *object = size > JM_SMALL_MAX ? NULL : jm_heap_resize_here(heap, pointer, size);
+        return object != NULL ? object : jm_heap_move(heap, pointer, size, verdict);
     }
     struct jm_block *block = jm_large_find(heap, pointer);
     return block == NULL ? NULL : jm_large_resize(heap, block, size, verdict);

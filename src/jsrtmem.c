@@ -482,6 +482,28 @@ static JM_NOINLINE void *realloc_here(JsRuntimeHandle runtime, void *pointer, si
     return object != NULL ? object : realloc_slow(runtime, pointer, size);
 }
 
+/* A plain object of the current heap, of class `old`, that could not grow where it lies: it moves to what is at hand. */
+static JM_NOINLINE void *realloc_plain(void *pointer, size_t size, jm_state *state, unsigned old,
+                                       unsigned code)
+{
+    struct jm_arena *arena = jm_current.arena;
+    if (jm_class_serves(old, code) ||
+        (code < old && jm_arena_retract(arena, state, pointer, JM_PLAIN, old, code))) {
+        return pointer;
+    }
+    void *moved = jm_arena_pop(arena, code);
+    if (moved == NULL && jm_arena_has_room(arena, code) && jm_arena_lacks(arena, code)) {
+        moved = jm_arena_cut(arena, code);
+    }
+    if (moved == NULL) {
+        return realloc_here((JsRuntimeHandle)jm_current.handle, pointer, size);
+    }
+    jm_inspect_open(pointer, jm_class_bytes(old));
+    memcpy(moved, pointer, jm_class_bytes(old < code ? old : code));
+    jm_arena_push(arena, state, pointer, old);
+    return moved;
+}
+
 JM_HOT JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t size)
 {
     if (ptr == NULL) {
@@ -502,6 +524,9 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, s
         bool grows = jm_is_plain(old) && old < code + JM_PLAIN;
         if (grows && jm_arena_extend(arena, state, ptr, JM_PLAIN, old - JM_PLAIN, code)) {
             return fit(ptr, size);
+        }
+        if (jm_is_plain(old)) {
+            return fit(realloc_plain(ptr, size, state, old - JM_PLAIN, code), size);
         }
     }
     return fit(realloc_here(runtime, ptr, size), size);

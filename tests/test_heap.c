@@ -1824,6 +1824,78 @@ static void an_object_that_grows_does_not_shrink(void **state)
     }
 }
 
+/* What lies behind what shrinks is of another size most times: so it goes where something of its size is free, and leaves
+ * its place whole. */
+static void what_shrinks_goes_to_what_is_free(void **state)
+{
+    (void)state;
+    for (size_t large = KIB(1); large <= KIB(64); large *= 8) {
+        enum jm_verdict verdict = JM_GRANTED;
+        unsigned char *object = rig_alloc(&rig, large);
+        (void)rig_alloc(&rig, 16);
+        void *free = rig_alloc(&rig, 200);
+        (void)rig_alloc(&rig, 16);
+        free_object(free);
+        pattern_fill(object, large, large);
+        unsigned char *moved = large == KIB(8) ? jm_heap_resize(HEAP, object, 200, &verdict)
+                                               : jm_heap_resize_here(HEAP, object, 200);
+        assert_ptr_equal(moved, free);
+        assert_true(pattern_holds(moved, 200, large));
+        assert_int_equal(jm_heap_usable(HEAP, moved), 208);
+        assert_ptr_equal(rig_alloc(&rig, large), object);
+        (void)check();
+        jm_heap_release_all(HEAP);
+        rig_forget(&rig);
+    }
+}
+
+/* And stays where there is none, and no memory for one. */
+static void what_shrinks_in_a_full_heap_stays(void **state)
+{
+    for (int here = 0; here < 2; here++) {
+        enum jm_verdict verdict = JM_GRANTED;
+        (void)state;
+        rig_set_limit(&rig, jm_small_block_min());
+        char *object = rig_alloc(&rig, 4000);
+        while (jm_heap_alloc(HEAP, 64, &verdict) != NULL) {
+        }
+        assert_ptr_equal(here == 1 ? jm_heap_resize_here(HEAP, object, 200)
+                                   : jm_heap_resize(HEAP, object, 200, &verdict),
+                         object);
+        assert_int_equal(jm_heap_usable(HEAP, object), 208);
+        char *rest = rig_alloc(&rig, 2000);
+        assert_true(rest > object && rest < object + 4000);
+        (void)check();
+        jm_heap_release_all(HEAP);
+        rig_forget(&rig);
+    }
+}
+
+static void objects_of_changing_sizes_hold_little(void **state)
+{
+    enum { OBJECTS = 2000, STEPS = 100000 };
+    static void *objects[OBJECTS];
+    struct random random = random_seeded(9);
+    size_t live = 0;
+
+    (void)state;
+    memset(objects, 0, sizeof objects);
+    for (int step = 0; step < STEPS; step++) {
+        enum jm_verdict verdict = JM_GRANTED;
+        size_t i = random_below(&random, OBJECTS);
+        size_t size = random_size(&random, 12);
+        live -= objects[i] == NULL ? 0 : jm_heap_usable(HEAP, objects[i]);
+        objects[i] = objects[i] == NULL ? rig_alloc(&rig, size)
+                                        : jm_heap_resize(HEAP, objects[i], size, &verdict);
+        assert_non_null(objects[i]);
+        live += jm_heap_usable(HEAP, objects[i]);
+    }
+    assert_in_range(rig_usage(&rig), live, live / 3 * 5);
+    (void)check();
+    jm_heap_release_all(HEAP);
+    rig_forget(&rig);
+}
+
 #define HEAP_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
 
 /* The OS takes nothing back: what is empty stays, and serves again. */
@@ -1927,6 +1999,9 @@ int main(void)
         HEAP_TEST(the_rest_of_any_block_serves),
         HEAP_TEST(a_free_object_of_the_near_class_serves),
         HEAP_TEST(an_object_that_grows_does_not_shrink),
+        HEAP_TEST(what_shrinks_goes_to_what_is_free),
+        HEAP_TEST(what_shrinks_in_a_full_heap_stays),
+        HEAP_TEST(objects_of_changing_sizes_hold_little),
         HEAP_TEST(the_walk_sees_each_damage),
         HEAP_TEST(one_refusal_of_the_os_keeps_one_block),
         HEAP_TEST(each_use_asks_again_for_one_block),

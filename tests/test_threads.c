@@ -317,7 +317,7 @@ static void blocks_that_others_empty_go(void **state)
             worker_run(other, free_object, objects[i]);
         }
         void *object = use == 0   ? jsrtmem_aligned_alloc(runtime, 4096, 100000)
-                       : use == 1 ? jsrtmem_realloc(runtime, objects[0], 100000)
+                       : use == 1 ? jsrtmem_realloc(runtime, objects[0], 250000)
                                   : jsrtmem_alloc(runtime, 300000);
         assert_non_null(object);
         assert_true(usage_of(runtime) < MIB(1));
