@@ -19,6 +19,7 @@
 
 #define SMALL_LOW 16 /* bytes; the range of sizes in W2 */
 #define SMALL_HIGH 1024
+#define MEDIUM_HIGH ((size_t)16 << 10) /* in W9r */
 #define LARGE_HIGH ((size_t)256 << 10) /* bytes; the end of the range in W3 */
 
 /* An operation of a churn: the slot in the upper bits, size - 1 in the lower ones. */
@@ -259,8 +260,36 @@ void churn_close(struct churn *churn)
     }
 }
 
+/* Resizes an object and writes its new last word, as an engine would. */
+static void *resize(struct tenant tenant, void *ptr, size_t size)
+{
+    ptr = tenant_realloc(tenant, ptr, size);
+    if (ptr == NULL) {
+        fail("a realloc was refused");
+    }
+    *(volatile uint64_t *)((char *)ptr + size - sizeof(uint64_t)) = size;
+    return ptr;
+}
+
+static uint64_t resize_loop(void *state, uint64_t units)
+{
+    struct churn *churn = state;
+    uint32_t cursor = churn->cursor;
+    uint64_t i;
+
+    for (i = 0; i < units; i++) {
+        const uint32_t op = churn->ops[cursor++ % OPS];
+        void **slot = &churn->slots[op >> SIZE_BITS];
+
+        *slot = resize(churn->tenant, *slot, (op & SIZE_MASK) + 1);
+    }
+    churn->cursor = cursor;
+    return units;
+}
+
 /* Where `held` is a row, so is what it holds once it has settled, and `peak`. */
-static void churn(const char *row, uint32_t live, size_t high, const char *held, const char *peak)
+static void churn(const char *row, loop_fn *loop, uint32_t live, size_t high, const char *held,
+                  const char *peak)
 {
     struct churn state;
     size_t base;
@@ -269,28 +298,33 @@ static void churn(const char *row, uint32_t live, size_t high, const char *held,
     base = resident_bytes();
     churn_fill(&state, open_tenant());
     if (held != NULL && options.exact == 0) {
-        churn_loop(&state, SETTLE);
+        loop(&state, SETTLE);
         emit(held, (double)held_bytes(state.tenant, base) / (double)churn_live_bytes(&state));
         emit(peak, (double)(resident_peak_bytes() - base) / 1048576);
     }
-    emit(row, measure(churn_loop, &state));
+    emit(row, measure(loop, &state));
     churn_close(&state);
     close_tenant(state.tenant);
 }
 
 void run_churn(void)
 {
-    churn("W2c", 500, SMALL_HIGH, NULL, NULL);
+    churn("W2c", churn_loop, 500, SMALL_HIGH, NULL, NULL);
 }
 
 void run_churn_large(void)
 {
-    churn("W3", 500, LARGE_HIGH, "W3-held", "W3-peak");
+    churn("W3", churn_loop, 500, LARGE_HIGH, "W3-held", "W3-peak");
 }
 
 void run_churn_many(void)
 {
-    churn("W2r", 10000, SMALL_HIGH, "W2r-held", "W2r-peak");
+    churn("W2r", churn_loop, 10000, SMALL_HIGH, "W2r-held", "W2r-peak");
+}
+
+void run_resizes(void)
+{
+    churn("W9r", resize_loop, 10000, MEDIUM_HIGH, "W9r-held", "W9r-peak");
 }
 
 /* ---- W2l: last in, first out -------------------------------------------------------------------- */
@@ -379,17 +413,6 @@ void run_stack(void)
 #define VECTORS 8
 #define STRING_LAST 4096 /* bytes */
 
-/* Grows an object and writes its new last word, as an engine would. */
-static void *grow(struct tenant tenant, void *ptr, size_t size)
-{
-    ptr = tenant_realloc(tenant, ptr, size);
-    if (ptr == NULL) {
-        fail("a realloc was refused");
-    }
-    *(volatile uint64_t *)((char *)ptr + size - sizeof(uint64_t)) = size;
-    return ptr;
-}
-
 static uint64_t grow_vectors(struct tenant tenant, unsigned count)
 {
     void *vectors[VECTORS] = {NULL};
@@ -399,7 +422,7 @@ static uint64_t grow_vectors(struct tenant tenant, unsigned count)
 
     for (size = VECTOR_FIRST; size <= VECTOR_LAST; size *= 2) {
         for (i = 0; i < count; i++) {
-            vectors[i] = grow(tenant, vectors[i], size);
+            vectors[i] = resize(tenant, vectors[i], size);
             steps++;
         }
     }
@@ -439,7 +462,7 @@ static uint64_t string_loop(void *state, uint64_t units)
         size_t size;
 
         for (size = 16; size <= STRING_LAST; size += 16) {
-            string = grow(tenant, string, size);
+            string = resize(tenant, string, size);
             done++;
         }
         tenant_free(tenant, string);

@@ -115,6 +115,7 @@ void run_frames(void);
 void run_varied_buffers(void);
 void run_vector(void);
 void run_vectors(void);
+void run_resizes(void);
 void run_string(void);
 void run_create(void);
 void run_create_full(void);

@@ -29,7 +29,7 @@ static const struct workload {
     {"idle", run_idle},          {"give", run_giving_back}, {"give-groups", run_giving_back_groups},
     {"edge", run_edges},         {"W8l", run_frames},       {"W6l", run_handover_large},
     {"W8v", run_varied_buffers}, {"W11", run_full},         {"W11s", run_full_small},
-    {"W11m", run_full_medium},   {"W12", run_tide},
+    {"W11m", run_full_medium},   {"W12", run_tide},         {"W9r", run_resizes},
 };
 
 static void about(void)
