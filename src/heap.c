@@ -551,16 +551,17 @@ static void *move_here(struct jm_heap *heap, jm_state *state, void *pointer, uns
 
 /* Makes a small object one of a smaller class. Where no other is free, it is split: were all, the heap would soon be full of
  * what is left between objects that are smaller than they were. NULL: another thread has freed it meanwhile. */
-static void *shrink(struct jm_heap *heap, jm_state *state, void *pointer, unsigned old,
+static void *shrink(struct jm_heap *heap, jm_state *state, unsigned live, void *pointer,
                     unsigned code)
 {
     struct jm_arena *arena = heap->arena;
-    if (jm_arena_retract(arena, state, pointer, jm_load_relaxed(state) - old, old, code)) {
+    const unsigned old = jm_state_class(live);
+    if (jm_arena_retract(arena, state, pointer, live - old, old, code)) {
         jm_heap_note_change(heap);
         return pointer;
     }
     void *moved = move_here(heap, state, pointer, old, code);
-    unsigned live = jm_load_relaxed(state);
+    live = jm_load_relaxed(state);
     if (moved != NULL || !jm_is_live(live)) {
         return moved;
     }
@@ -581,7 +582,7 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
         return state == NULL ? NULL : pointer;
     }
     if (code < old) {
-        return shrink(heap, state, pointer, old, code);
+        return shrink(heap, state, live, pointer, code);
     }
     if (jm_arena_extend(heap->arena, state, pointer, live - old, old, code)) {
         jm_heap_note_change(heap);
