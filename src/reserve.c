@@ -387,10 +387,18 @@ static struct jm_block **find_large(size_t size, size_t alignment, const struct 
     return best;
 }
 
+/* What a tenant has in large blocks is much from so much on, or half of the bound. */
+#define LARGE_MUCH (JM_RESERVE_DEFAULT_LIMIT / 2)
+
+static bool is_much(size_t bytes)
+{
+    return bytes > LARGE_MUCH || bytes > jm_load_relaxed(&reserve.limit) / 2;
+}
+
 /*
- * The place in its list of the block that is nearest in size, among the first ones, once a tenant's are half of the bound:
- * too many fit nothing then, and instead of one more this is made to fit. Until then they are left as they are: more of
- * what comes finds one that fits. NULL: there is none. pre: the lock is held.
+ * The place in its list of the block that is nearest in size, among the first ones, once a tenant's are much: too many fit
+ * nothing then, and instead of one more this is made to fit. Until then they are left as they are: more of what comes finds
+ * one that fits. NULL: there is none. pre: the lock is held.
  */
 static struct jm_block **find_nearest(size_t size, const struct jm_supply *tenant)
 {
@@ -409,7 +417,7 @@ static struct jm_block **find_nearest(size_t size, const struct jm_supply *tenan
         }
         place = &(*place)->behind;
     }
-    return sum > jm_load_relaxed(&reserve.limit) / 2 ? nearest : NULL;
+    return is_much(sum) ? nearest : NULL;
 }
 
 size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant)
