@@ -93,21 +93,47 @@ static inline uint64_t jm_load_states(const jm_state *map, size_t granule)
     return states;
 }
 
-/* True where so many states from a granule on are all 0, as inside a large object. */
+/* So many states from a granule on, eight of them over the other: 0 where all are, as inside a large object. */
 #define JM_BLANK_STATES (8 * JM_WORD)
-static inline bool jm_are_blank(const jm_state *map, size_t granule)
+static inline uint64_t jm_load_merged(const jm_state *map, size_t granule)
 {
     uint64_t any = 0;
     for (size_t i = 0; i < JM_BLANK_STATES; i += JM_WORD) {
         any |= jm_load_states(map, granule + i);
     }
-    return any == 0;
+    return any;
+}
+
+static inline bool jm_are_blank(const jm_state *map, size_t granule)
+{
+    return jm_load_merged(map, granule) == 0;
+}
+
+/* The granule of the last eight states in front of those at one that are not all 0; or of those at `least`. Both are
+ * multiples of JM_WORD. */
+static inline size_t jm_find_states_before(const jm_state *map, size_t granule, size_t least)
+{
+    while (granule > least) {
+        if (granule % JM_BLANK_STATES == 0 && granule - least >= JM_BLANK_STATES &&
+            jm_are_blank(map, granule - JM_BLANK_STATES)) {
+            granule -= JM_BLANK_STATES;
+        } else if (jm_load_states(map, granule -= JM_WORD) != 0) {
+            break;
+        }
+    }
+    return granule;
 }
 
 /* Which of eight states the lowest bit set belongs to. pre: there is one. */
 static inline size_t jm_first_state(uint64_t states)
 {
     return (size_t)__builtin_ctzll(states) / 8;
+}
+
+/* And the highest. */
+static inline size_t jm_last_state(uint64_t states)
+{
+    return (size_t)(63 - __builtin_clzll(states)) / 8;
 }
 
 struct jm_supply;

