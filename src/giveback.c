@@ -143,7 +143,6 @@ static bool put_in_doubt(struct jm_heap *heap, struct jm_block *block)
 {
     struct jm_block *other = heap->arena->doubtful;
     if (other != NULL && other != block && !ensure_witness(heap, other)) {
-        forget_objects(heap->arena, other);
         return false;
     }
     heap->arena->doubtful = block;
@@ -171,7 +170,9 @@ void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
 {
     block->has_witness = false;
     if (!ensure_witness(heap, block) && !doubt(heap, block)) {
+        /* In this order: what was freed last is listed first. */
         forget_objects(heap->arena, block);
+        forget_objects(heap->arena, heap->arena->doubtful);
     }
 }
 
