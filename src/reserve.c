@@ -17,6 +17,9 @@ static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin 
 /* among so many that came last. */
 #define LARGE_STEPS 128
 
+/* So many of one tenant are many. */
+#define LARGE_MANY 48
+
 /* For a block of a larger part of the bound no others go. */
 #define LARGE_DIVISOR 2
 
@@ -387,37 +390,31 @@ static struct jm_block **find_large(size_t size, size_t alignment, const struct 
     return best;
 }
 
-/* What a tenant has in large blocks is much from so much on, or half of the bound. */
-#define LARGE_MUCH (JM_RESERVE_DEFAULT_LIMIT / 2)
-
-static bool is_much(size_t bytes)
-{
-    return bytes > LARGE_MUCH || bytes > jm_load_relaxed(&reserve.limit) / 2;
-}
-
 /*
- * The place in its list of the block that is nearest in size, among the first ones, once a tenant's are much: too many fit
- * nothing then, and instead of one more this is made to fit. Until then they are left as they are: more of what comes finds
- * one that fits. NULL: there is none. pre: the lock is held.
+ * The place in its list of the block that is nearest in size, among the first ones, once a tenant's are half of the bound, or
+ * many: too many fit nothing then, and instead of one more this is made to fit. Until then they are left as they are: more of
+ * what comes finds one that fits. NULL: there is none. pre: the lock is held.
  */
 static struct jm_block **find_nearest(size_t size, const struct jm_supply *tenant)
 {
     struct jm_block **nearest = NULL;
     size_t least = SIZE_MAX;
     size_t sum = 0;
+    unsigned own = 0;
     struct jm_block **place = large_of(tenant);
     for (unsigned steps = 0; *place != NULL && steps < LARGE_STEPS; steps++) {
         size_t charge = (*place)->charge;
         size_t apart = charge < size ? size - charge : charge - size;
         bool is_own = is_of(*place, tenant);
         sum += is_own ? charge : 0;
+        own += is_own;
         if (is_own && apart < least) {
             least = apart;
             nearest = place;
         }
         place = &(*place)->behind;
     }
-    return is_much(sum) ? nearest : NULL;
+    return sum > jm_load_relaxed(&reserve.limit) / 2 || own >= LARGE_MANY ? nearest : NULL;
 }
 
 size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant)
