@@ -614,6 +614,25 @@ static void a_search_for_a_large_block_ends(void **state)
     }
 }
 
+/* However few bytes they are, once so many fit nothing, one is made to fit. */
+static void many_spares_are_enough(void **state)
+{
+    const size_t size = 20 * jm_os_page_size();
+    (void)state;
+    jm_reserve_set_limit(MIB(1024));
+    for (int spares = 1; spares <= 48; spares++) {
+        assert_null(take_spare(size));
+        (void)give_spare(2 * size);
+    }
+    struct jm_block *block = take_spare(size);
+    assert_non_null(block);
+    assert_int_equal(block->charge, 2 * size);
+    assert_null(take_spare(size));
+    unmap(block);
+    jm_reserve_drop_large(&taker);
+    assert_int_equal(jm_reserve_bytes(), 0);
+}
+
 static void a_large_object_is_aligned_where_it_is_asked_for(void **state)
 {
     (void)state;
@@ -1347,6 +1366,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(headers_of_blocks_that_go_are_used_again),
         RESERVE_TEST(the_large_block_that_fits_best_is_taken),
         RESERVE_TEST(a_search_for_a_large_block_ends),
+        RESERVE_TEST(many_spares_are_enough),
         RESERVE_TEST(a_large_object_is_aligned_where_it_is_asked_for),
         RESERVE_TEST(large_blocks_that_are_not_worth_it_go_to_the_os),
         RESERVE_TEST(large_blocks_go_first),
