@@ -114,15 +114,19 @@ static void forget_refusal(const struct jm_quota *quota)
     }
 }
 
-/* NULL: it stays, unless the host freed it. */
+static bool can_become_small(const struct jm_heap *heap)
+{
+    const struct jm_quota *quota = &heap->supply.quota;
+    return !jm_quota_in_callback(quota) && jm_quota_allows(quota, JM_SMALL_BLOCK_GROWTH);
+}
+
+/* NULL: it stays, unless the host freed it. pre: it can be. */
 static void *become_small(struct jm_heap *heap, const struct jm_block *block, size_t size,
                           enum jm_verdict *verdict)
 {
-    const struct jm_quota *quota = &heap->supply.quota;
-    bool can_be = !jm_quota_in_callback(quota) && jm_quota_allows(quota, JM_SMALL_BLOCK_GROWTH);
-    void *object = can_be ? jm_heap_move(heap, block->start, size, verdict) : NULL;
-    if (can_be && object == NULL && jm_quota_tells(*verdict)) {
-        forget_refusal(quota);
+    void *object = jm_heap_move(heap, block->start, size, verdict);
+    if (object == NULL && jm_quota_tells(*verdict)) {
+        forget_refusal(&heap->supply.quota);
     }
     return object;
 }
@@ -130,24 +134,37 @@ static void *become_small(struct jm_heap *heap, const struct jm_block *block, si
 /* An end of this part of a block, or less, is kept: it may be what a spare had too much, and the object grow again. */
 #define KEPT_DIVISOR 5
 
-/* Not refused: the object may stay in its block, which gives back its end first. */
-static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
-                    enum jm_verdict *verdict)
+static void give_end(struct jm_heap *heap, struct jm_block *block, size_t size)
 {
-    const void *pointer = block->start;
     size_t bytes = bytes_of_step(size);
-    bool moves = is_too_small(block, size);
     size_t end = bytes < block->charge ? block->charge - bytes : 0;
     bool is_kept =
         end <= block->charge / KEPT_DIVISOR && jm_quota_has_much(&heap->supply.quota, end);
     if (end != 0 && !is_kept && !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, bytes);
     }
+}
+
+/* Not refused: the object may stay in its block, which gives back its end. The block that it leaves is given back whole: so
+ * it serves the object when that grows again. */
+static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
+                    enum jm_verdict *verdict)
+{
+    const void *pointer = block->start;
+    bool moves = is_too_small(block, size);
+    bool moves_now = moves && can_become_small(heap);
+    void *moved = moves_now ? become_small(heap, block, size, verdict) : NULL;
+    if (moved != NULL || !is_live(heap, block, pointer)) {
+        return moved;
+    }
+    give_end(heap, block, size);
     if (!is_live(heap, block, pointer)) {
         return NULL;
     }
     void *object = show(block, jm_large_usable(block));
-    void *moved = moves ? become_small(heap, block, size, verdict) : NULL;
+    if (moves && !moves_now && can_become_small(heap)) { /* what was given back made room */
+        moved = become_small(heap, block, size, verdict);
+    }
     return moved != NULL || !is_live(heap, block, pointer) ? moved : object;
 }
 

@@ -882,7 +882,7 @@ static void free_the_large_one(struct rig *self, unsigned event)
 /* What shrinks to little moves among small objects, so that it holds no mapping; or else it stays, and is not refused. */
 static void what_shrinks_to_little_becomes_small(void **state)
 {
-    enum { MOVES, VETO, LIMIT, OS, FREED, WAYS };
+    enum { MOVES, ROOM, VETO, LIMIT, OS, FREED, WAYS };
     (void)state;
     for (int way = 0; way < WAYS; way++) {
         enum jm_verdict verdict = JM_GRANTED;
@@ -894,7 +894,9 @@ static void what_shrinks_to_little_becomes_small(void **state)
         large = resized(large, KIB(300)); /* in place, where the OS can */
         assert_log(&rig, "A");
         rig.refuse = way == VETO;
-        rig_set_limit(&rig, way == LIMIT ? KIB(100) : JM_NO_LIMIT);
+        rig_set_limit(&rig, way == LIMIT  ? KIB(100)
+                            : way == ROOM ? rig_usage(&rig) /* once the end is given back */
+                                          : JM_NO_LIMIT);
         if (way == OS) {
             fake_os_refuse(FAKE_ALL, 1, true, ENOMEM);
         }
@@ -911,8 +913,8 @@ static void what_shrinks_to_little_becomes_small(void **state)
             assert_int_equal(verdict, JM_REFUSED_ARGUMENT);
         } else {
             assert_true(pattern_holds(little, 100, 3));
-            assert_true((little != large) == (way == MOVES));
-            assert_int_equal(check().large_blocks, way != MOVES);
+            assert_true((little != large) == (way <= ROOM));
+            assert_int_equal(check().large_blocks, way > ROOM);
             free_object(little);
         }
         jm_heap_collect(HEAP);
@@ -1059,6 +1061,27 @@ static void what_grows_has_its_eighth_where_the_limit_allows_it(void **state)
     rig_set_limit(&rig, rig_usage(&rig) + MIB(1));
     object = resized(object, jm_heap_usable(HEAP, object) + 1);
     assert_true(jm_heap_usable(HEAP, object) >= MIB(4) + KIB(512));
+    free_object(object);
+}
+
+/* It leaves its block whole for when it grows again. */
+static void what_grows_and_becomes_small_in_turn_keeps_a_block(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(32));
+    void *object = rig_alloc(&rig, 1000);
+    object = resized(object, KIB(300));
+    size_t maps = fake_os_calls(FAKE_MAP);
+    size_t whole = jm_large_bytes(KIB(300));
+    for (int i = 0; i < 10; i++) {
+        object = resized(object, 1000);
+        jm_heap_tidy(HEAP);
+        assert_true(jm_reserve_bytes() >= whole && jm_reserve_bytes() < 2 * whole);
+        object = resized(object, KIB(300));
+        assert_true(jm_reserve_bytes() < whole);
+        (void)check();
+    }
+    assert_int_equal(fake_os_calls(FAKE_MAP), maps);
     free_object(object);
 }
 
@@ -2016,6 +2039,7 @@ int main(void)
         HEAP_TEST(what_moves_inside_a_callback_may_leave_a_second_empty_block),
         HEAP_TEST(objects_change_between_small_and_large),
         HEAP_TEST(what_shrinks_to_little_becomes_small),
+        HEAP_TEST(what_grows_and_becomes_small_in_turn_keeps_a_block),
         HEAP_TEST(an_aligned_large_object_has_its_reservation),
         HEAP_TEST(a_large_object_has_what_was_asked_for),
         HEAP_TEST(sizes_that_no_block_can_have_are_refused_unasked),
