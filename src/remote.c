@@ -22,10 +22,9 @@
  */
 #include "heap.h"
 
-/* To find the large blocks that are queued, all are looked at. Where the heap has more than a few blocks, they wait until
- * they are this part of what it holds, or somebody asks for all. */
-#define QUEUED_DIVISOR 8
-#define FEW_BLOCKS 64
+/* To find the large blocks that are queued, all are looked at. They wait until they have so many bytes for each block that
+ * the heap has, or somebody asks for all: what is given back and taken again page by page costs more than that look. */
+#define QUEUED_PER_BLOCK 4096
 
 /* Where the state of a small block's granule is; NULL: none starts there, or the block is a large one. What
  * lies in the region is in a small one: its header need not be read. */
@@ -102,8 +101,8 @@ static void tell_heap(struct jm_heap *heap, uint8_t kind)
 /* True where so many bytes of large objects are worth a look at all large blocks of a heap. */
 static bool is_much(const struct jm_heap *heap, size_t queued_bytes)
 {
-    return jm_load_relaxed(&heap->supply.block_count) <= FEW_BLOCKS ||
-           queued_bytes >= jm_load_relaxed(&heap->supply.quota.usage) / QUEUED_DIVISOR;
+    size_t blocks = jm_load_relaxed(&heap->supply.block_count);
+    return queued_bytes / QUEUED_PER_BLOCK >= blocks;
 }
 
 static bool queue_large(struct jm_block *block, const void *pointer)

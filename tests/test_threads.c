@@ -258,15 +258,16 @@ static void one_large_object_is_taken_in_by_the_next_use_of_few(void **state)
         JsRuntimeHandle runtime = new_runtime();
         assert_ok(jsrtmem_enter(runtime));
         for (int i = 0; i < counts[k]; i++) {
-            objects[i] = new_object(runtime, MIB(1));
+            objects[i] = new_object(runtime, KIB(300));
         }
         size_t usage = usage_of(runtime);
+        size_t block = usage / (size_t)counts[k];
         worker_run(other, free_object, objects[0]);
         assert_int_equal(usage_of(runtime), usage);
         assert_ok(jsrtmem_free(objects[1]));
-        assert_int_equal(usage_of(runtime) < usage - 2 * MIB(1), counts[k] <= 64);
+        assert_int_equal(usage_of(runtime), usage - (counts[k] == 60 ? 2 : 1) * block);
         assert_ok(JsCollectGarbage(runtime));
-        assert_true(usage_of(runtime) < usage - 2 * MIB(1));
+        assert_int_equal(usage_of(runtime), usage - 2 * block);
         assert_ok(jsrtmem_leave(runtime));
         dispose(runtime);
     }
@@ -276,7 +277,7 @@ static void one_large_object_is_taken_in_by_the_next_use_of_few(void **state)
 /* What was little when it was queued may be much once the owner has freed most of the rest. */
 static void what_is_much_by_now_is_taken_in(void **state)
 {
-    enum { OBJECTS = 80, QUEUED = 9, FREED = 70 };
+    enum { OBJECTS = 100, FREED = 50 };
     void *objects[OBJECTS];
     JsRuntimeHandle runtime = new_runtime();
     worker *other = worker_start();
@@ -284,16 +285,16 @@ static void what_is_much_by_now_is_taken_in(void **state)
     (void)state;
     assert_ok(jsrtmem_enter(runtime));
     for (int i = 0; i < OBJECTS; i++) {
-        objects[i] = new_object(runtime, MIB(1));
+        objects[i] = new_object(runtime, KIB(300));
     }
-    for (int i = 0; i < QUEUED; i++) {
-        worker_run(other, free_object, objects[i]);
-    }
-    for (int i = QUEUED; i < QUEUED + FREED; i++) {
+    size_t block = usage_of(runtime) / OBJECTS;
+    worker_run(other, free_object, objects[0]);
+    assert_ok(jsrtmem_free(objects[1]));
+    assert_int_equal(usage_of(runtime), (OBJECTS - 1) * block);
+    for (int i = 2; i <= FREED; i++) {
         assert_ok(jsrtmem_free(objects[i]));
     }
-    assert_ok(jsrtmem_free(new_object(runtime, MIB(1))));
-    assert_true(usage_of(runtime) < MIB(3));
+    assert_int_equal(usage_of(runtime), (OBJECTS - FREED - 1) * block);
     assert_ok(jsrtmem_leave(runtime));
     dispose(runtime);
     worker_stop(other);
