@@ -375,7 +375,8 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
  *        takes memory back.
  *
  * The reserve keeps released blocks for the next runtime that needs some, and those of large objects
- * for the runtime that had them, until it is disposed; to runtimes they count as given back. When a
+ * for the runtime that had them; until it is disposed or the reserve is full, then for any, if they are
+ * not too large to be zeroed. To runtimes they count as given back. When a
  * runtime is collected, what it had goes to the OS, but for blocks of less than 128 KiB, of which there
  * are few. Where the reserve is full, others go back to the OS, neighbours together. The default is
  * 32 MiB; the environment variable JSRTMEM_RESERVE_LIMIT (bytes, or with a suffix K, M or G), read

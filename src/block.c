@@ -229,11 +229,10 @@ static bool fit_extent(struct jm_block *block, size_t size)
     return has == size || (has > size ? shrink_extent(block, size) : move_extent(block, size));
 }
 
-/* A large block that the tenant had before. NULL: none fits, or can be made to. */
+/* A large block of the reserve. NULL: none fits, or can be made to. */
 static struct jm_block *recycle_block(const struct jm_supply *supply, size_t size, size_t alignment)
 {
-    struct jm_block *block =
-        supply->has_large_spares ? jm_reserve_take_large(size, alignment, supply) : NULL;
+    struct jm_block *block = jm_reserve_take_large(size, alignment, supply);
     if (block == NULL) {
         return NULL;
     }
@@ -243,14 +242,13 @@ static struct jm_block *recycle_block(const struct jm_supply *supply, size_t siz
         (void)jm_reserve_give(block, true);
         return NULL;
     }
-    block->recycled = true;
     return block;
 }
 
-/* What a large block that the tenant had before has, which serves for `bytes` as it is; or `bytes`, where there is none. */
+/* What a large block of the reserve has that serves for `bytes` as it is; or `bytes`, where there is none. */
 static size_t bytes_of_spare(const struct jm_supply *supply, size_t bytes, size_t alignment)
 {
-    size_t has = supply->has_large_spares ? jm_reserve_large_bytes(bytes, alignment, supply) : 0;
+    size_t has = jm_reserve_large_bytes(bytes, alignment, supply);
     return has != 0 && jm_quota_has_much(&supply->quota, has) ? has : bytes;
 }
 

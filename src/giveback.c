@@ -448,7 +448,7 @@ void jm_heap_release_all(struct jm_heap *heap)
         (void)jm_block_release(&heap->supply, block, true);
     }
     if (heap->supply.has_large_spares) {
-        jm_reserve_drop_large(&heap->supply);
+        jm_reserve_leave_large(&heap->supply);
     }
     size_t lost = jm_load_relaxed(&heap->supply.quota.usage);
     if (lost != 0) { /* on its way when a fork left its user behind */

@@ -11,11 +11,16 @@
 
 static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
 
-/* Large blocks are looked for in one of so many lists, by their tenant, */
+/* Large blocks are looked for in one of so many lists, by their tenant; what a tenant left that has ended is in one more. */
 #define LARGE_LISTS 32
+#define ORPHANS LARGE_LISTS
 
-/* among so many that came last. */
+/* Of a list, so many that came last. */
 #define LARGE_STEPS 128
+
+/* More than this of one is not zeroed for another tenant, which takes a quarter of the time that new pages take where all of
+ * it is used, but more where little is: an object of 4 MiB, with what it has more. */
+#define LARGE_SHARED_MAX ((size_t)9 << 19)
 
 /* So many of one tenant are many. */
 #define LARGE_MANY 48
@@ -37,7 +42,7 @@ static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin 
 static struct {
     struct jm_lock lock, trimming;
     struct jm_block *bins[JM_STRETCH_SIZES]; /* small ones, as their tenants left them */
-    struct jm_block *large[LARGE_LISTS];     /* for the tenants that had them, the latest first */
+    struct jm_block *large[LARGE_LISTS + 1]; /* for the tenants that had them, the latest first */
     unsigned next_large;                     /* the list that blocks go from next */
     struct jm_block *going;     /* of those, to go to the OS next: in the order of addresses */
     uint32_t looked_in;         /* the epoch in which leftovers were looked at last */
@@ -166,8 +171,8 @@ static void choose_going(size_t bytes)
     struct jm_block *chosen = NULL;
     size_t sum = 0;
     jm_lock_take(&reserve.lock);
-    for (unsigned i = 0; i < LARGE_LISTS && sum < bytes; i++) {
-        struct jm_block **list = &reserve.large[reserve.next_large++ % LARGE_LISTS];
+    for (unsigned i = 0; i <= LARGE_LISTS && sum < bytes; i++) {
+        struct jm_block **list = &reserve.large[reserve.next_large++ % (LARGE_LISTS + 1)];
         sum += move_oldest(list, &chosen, bytes - sum);
     }
     for (unsigned bin = JM_STRETCH_SIZES; bin-- > 0 && sum < bytes;) {
@@ -326,6 +331,16 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
     block->touched = is_same ? block->touched : 0;
 }
 
+/* The same for a large one. */
+static void clear_large(struct jm_block *block, const struct jm_supply *tenant)
+{
+    jm_inspect_open(block->extent.address, block->extent.size);
+    block->recycled = is_of(block, tenant);
+    if (!block->recycled) {
+        memset(block->start, 0, block->charge);
+    }
+}
+
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant)
 {
     struct jm_block **bin = &reserve.bins[jm_stretch_order(size)];
@@ -364,20 +379,27 @@ static void keep(struct jm_block *block, struct jm_block **list)
     }
 }
 
-/* True where a block that was kept may serve a tenant: it had it, and little is too much. */
+static bool is_for_all(const struct jm_block *block)
+{
+    return block->charge <= LARGE_SHARED_MAX;
+}
+
+/* True where a block that was kept may serve: little is too much, and the tenant had it; or, where there is none, anybody
+ * may have it. */
 static bool serves(const struct jm_block *block, size_t size, size_t alignment,
                    const struct jm_supply *tenant)
 {
     bool is_close = block->charge >= size && block->charge - size <= size / SURPLUS_DIVISOR;
-    return is_close && jm_is_aligned(block->start, alignment) && is_of(block, tenant);
+    return is_close && jm_is_aligned(block->start, alignment) &&
+           (tenant == NULL ? is_for_all(block) : is_of(block, tenant));
 }
 
-/* The place in its list of the best block among the first ones. NULL: none serves. pre: the lock is held. */
-static struct jm_block **find_large(size_t size, size_t alignment, const struct jm_supply *tenant)
+/* The best block among the first ones of a list, as far as the steps last. NULL: none serves. pre: the lock is held. */
+static struct jm_block **find_in(struct jm_block **place, size_t size, size_t alignment,
+                                 const struct jm_supply *tenant, unsigned *steps)
 {
     struct jm_block **best = NULL;
-    struct jm_block **place = large_of(tenant);
-    for (unsigned steps = 0; *place != NULL && steps < LARGE_STEPS; steps++) {
+    for (; *place != NULL && *steps > 0; --*steps) {
         if (serves(*place, size, alignment, tenant) &&
             (best == NULL || (*place)->charge < (*best)->charge)) {
             best = place;
@@ -388,6 +410,25 @@ static struct jm_block **find_large(size_t size, size_t alignment, const struct 
         place = &(*place)->behind;
     }
     return best;
+}
+
+/*
+ * The place in its list of the block that serves best. Those of others are left to them while there is room for one more.
+ * NULL: none serves. pre: the lock is held.
+ */
+static struct jm_block **find_large(size_t size, size_t alignment, const struct jm_supply *tenant)
+{
+    unsigned steps = LARGE_STEPS;
+    unsigned steps_of_others = LARGE_STEPS;
+    struct jm_block **place = find_in(large_of(tenant), size, alignment, tenant, &steps);
+    if (place != NULL || size > LARGE_SHARED_MAX) {
+        return place;
+    }
+    unsigned lists = fits(size) ? 1 : LARGE_LISTS + 1;
+    for (unsigned i = 0; i < lists && place == NULL; i++) {
+        place = find_in(&reserve.large[ORPHANS - i], size, alignment, NULL, &steps_of_others);
+    }
+    return place;
 }
 
 /*
@@ -437,7 +478,7 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
     struct jm_block *block = place == NULL ? NULL : pop(place);
     jm_lock_drop(&reserve.lock);
     if (block != NULL) {
-        jm_inspect_open(block->extent.address, block->extent.size);
+        clear_large(block, tenant);
     }
     return block;
 }
@@ -464,6 +505,20 @@ static void move_of(struct jm_block **from, struct jm_block **to, const struct j
             from = &(*from)->behind;
         }
     }
+}
+
+void jm_reserve_leave_large(const struct jm_supply *tenant)
+{
+    jm_lock_take(&reserve.lock);
+    for (struct jm_block **place = large_of(tenant); *place != NULL;) {
+        if (is_of(*place, tenant) && is_for_all(*place)) {
+            jm_chain_push(&reserve.large[ORPHANS], jm_chain_pop(place));
+        } else {
+            place = &(*place)->behind;
+        }
+    }
+    jm_lock_drop(&reserve.lock);
+    jm_reserve_drop_large(tenant);
 }
 
 static void drop(const struct jm_supply *tenant, size_t least)
@@ -576,8 +631,11 @@ static void put_off(struct jm_block *block)
 bool jm_reserve_give(struct jm_block *block, bool for_good)
 {
     jm_reserve_drop_waiting();
-    /* A large block that its tenant does not want back is of use to nobody. */
-    struct jm_block **list = for_good && jm_block_is_large(block) ? NULL : list_for(block);
+    struct jm_block **list = list_for(block);
+    if (for_good && list != NULL && jm_block_is_large(block)) {
+        bool is_of_use = is_for_all(block) && fits(block->charge);
+        list = is_of_use ? &reserve.large[ORPHANS] : NULL;
+    }
     if (list != NULL && keep_at_once(block, list)) {
         return true;
     }

@@ -1,8 +1,8 @@
 /*
  * Layer 2: the process reserve. It keeps released blocks warm, up to a bound, so that runtimes that come
- * and go do not pay for mappings and page faults. What one tenant left in a small block is zeroed for
- * another. A large block waits for the tenant that had it, as it is, and goes when that ends. Who collects means to
- * give to the OS: so its large blocks go then, too, and the small ones that it grew by.
+ * and go do not pay for mappings and page faults. What one tenant left in a block is zeroed for another. A large block
+ * waits for the tenant that had it, as it is; for any, if it is not too large to be zeroed, when that ends, or when the
+ * reserve is full. Who collects means to give to the OS: so its large blocks go then, and the small ones that it grew by.
  *
  * Any thread may call; the reserve has a lock of its own. It knows no runtime and no host.
  */
@@ -26,13 +26,16 @@ void jm_reserve_init(void);
 /* A block of exactly `size` bytes whose map is clear, and its memory, unless the tenant had it last; or NULL. */
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant);
 
-/* A large block that the tenant had, of `size` bytes or up to a quarter more, whose object is aligned; or, where too many of
- * them are kept, of any size, to be made to fit; or NULL. */
+/* A large block of `size` bytes or up to a quarter more, whose object is aligned, zero unless it is `recycled`; or, where too
+ * many that the tenant had are kept, one of these of any size, to be made to fit; or NULL. */
 struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant);
 
 /* What a block has that would be taken as it is; 0: there is none. */
 size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant);
+
+/* Leaves the large blocks that a tenant had to others, which is how it ends. */
+void jm_reserve_leave_large(const struct jm_supply *tenant);
 
 /* Gives the large blocks that a tenant had to the OS; or those, and the small ones that it grew by, which are of
  * JM_SMALL_BLOCK_GROWTH and more. */

@@ -645,13 +645,48 @@ static void a_large_object_is_aligned_where_it_is_asked_for(void **state)
     unmap(block);
 }
 
+/* What a tenant has left that ended, and where the reserve is full what any has: as if it were new. */
+static void a_large_block_serves_others_clear(void **state)
+{
+    enum { ENDS, ENDED, FULL, WAYS };
+    static const struct jm_supply other = {.tenancy = 7};
+    (void)state;
+    for (int way = 0; way < WAYS; way++) {
+        jm_reserve_set_limit(MIB(4));
+        struct jm_block *block = new_spare(KIB(512));
+        memset(block->start, 0x77, KIB(512));
+        block->recycled = true;
+        assert_true(jm_reserve_give(block, way == ENDS));
+        (void)give_spare(MIB(1));
+        if (way != ENDS) {
+            assert_null(jm_reserve_take_large(KIB(500), 16, &other));
+        }
+        if (way == ENDED) {
+            jm_reserve_leave_large(&taker);
+        } else if (way == FULL) {
+            (void)give_spare(MIB(2));
+            (void)give_spare(KIB(256));
+        }
+        assert_null(jm_reserve_take_large(KIB(300), 16, &other)); /* too large */
+        assert_int_equal(jm_reserve_large_bytes(KIB(500), 16, &other), KIB(512));
+        assert_ptr_equal(jm_reserve_take_large(KIB(500), 16, &other), block);
+        assert_true(bytes_are(block->start, KIB(512), 0));
+        assert_false(block->recycled);
+        unmap(block);
+        jm_reserve_drain();
+    }
+}
+
 static void large_blocks_that_are_not_worth_it_go_to_the_os(void **state)
 {
     (void)state;
     jm_reserve_set_limit(MIB(64));
     (void)give_spare(MIB(64) + jm_os_page_size());
     assert_bytes(0);
-    assert_true(jm_reserve_give(new_spare(KIB(256)), true)); /* its tenant ends */
+    assert_true(jm_reserve_give(new_spare(MIB(5)), true)); /* its tenant ends */
+    assert_bytes(0);
+    (void)give_spare(MIB(5));
+    jm_reserve_leave_large(&taker); /* likewise */
     assert_bytes(0);
     assert_true(jm_reserve_give(new_large_block(KIB(256)), false)); /* a part of a reservation */
     assert_bytes(0);
@@ -1368,6 +1403,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(a_search_for_a_large_block_ends),
         RESERVE_TEST(many_spares_are_enough),
         RESERVE_TEST(a_large_object_is_aligned_where_it_is_asked_for),
+        RESERVE_TEST(a_large_block_serves_others_clear),
         RESERVE_TEST(large_blocks_that_are_not_worth_it_go_to_the_os),
         RESERVE_TEST(large_blocks_go_first),
         RESERVE_TEST(the_oldest_large_blocks_go),
