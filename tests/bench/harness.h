@@ -121,6 +121,7 @@ void run_create(void);
 void run_create_full(void);
 void run_request_small(void);
 void run_request(void);
+void run_request_buffer(void);
 void run_tenants_1k(void);
 void run_tenants_10k(void);
 void run_idle(void);

@@ -30,6 +30,7 @@ static const struct workload {
     {"edge", run_edges},         {"W8l", run_frames},       {"W6l", run_handover_large},
     {"W8v", run_varied_buffers}, {"W11", run_full},         {"W11s", run_full_small},
     {"W11m", run_full_medium},   {"W12", run_tide},         {"W9r", run_resizes},
+    {"W4l", run_request_buffer},
 };
 
 static void about(void)

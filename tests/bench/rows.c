@@ -22,6 +22,7 @@ const struct row rows[] = {
     {"W4f", "W4f", "create, set limit and hooks, enter, leave, dispose", "ns", false, false},
     {"W4s", "W4s", "a request: create, set limit and hooks, 20 objects, dispose", "ns", true, true},
     {"W4", "W4", "a request: the same with 1,000 objects", "ns", true, true},
+    {"W4l", "W4l", "a request: W4s and 300 KiB, all written", "ns", true, true},
     {"W5-1k", "W5-1k", "1,000 tenants of 20 objects, a pair in each in turn", "ns", true, true},
     {"W5-1k-fill", "W5-1k", "W5, 1,000: to create and fill a tenant", "ns", false, false},
     {"W5-1k-dispose", "W5-1k", "W5, 1,000: to dispose a tenant", "ns", false, false},

@@ -8,12 +8,14 @@
 #include "harness.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define SIZE_LOW 16 /* bytes */
 #define SIZE_HIGH 1024
 #define SIZES 65536 /* drawn beforehand */
 
-#define REQUEST_SMALL 20 /* objects of a request */
+#define REQUEST_SMALL 20                   /* objects of a request */
+#define REQUEST_BUFFER ((size_t)300 << 10) /* bytes, in W4l */
 #define REQUEST 1000
 #define TENANT_OBJECTS 20 /* objects of a tenant in W5 */
 #define SETTLE 32         /* pairs in each tenant of W5 before the clock starts */
@@ -79,6 +81,7 @@ struct request {
     const uint16_t *sizes;
     uint32_t cursor;
     uint32_t count;
+    size_t buffer; /* bytes of one more object, all written; or 0 */
 };
 
 static uint64_t request_loop(void *state, uint64_t units)
@@ -88,36 +91,49 @@ static uint64_t request_loop(void *state, uint64_t units)
 
     for (i = 0; i < units; i++) {
         const struct tenant tenant = open_tenant();
+        void *buffer = NULL;
         uint32_t n;
 
         for (n = 0; n < request->count; n++) {
             request->objects[n] = take(tenant, request->sizes[request->cursor++ % SIZES]);
         }
+        if (request->buffer != 0) {
+            buffer = memset(take(tenant, request->buffer), (int)i, request->buffer);
+        }
         for (n = 0; !TENANT_HEAPS && n < request->count; n++) {
             tenant_free(tenant, request->objects[n]);
+        }
+        if (!TENANT_HEAPS && buffer != NULL) {
+            tenant_free(tenant, buffer);
         }
         close_tenant(tenant);
     }
     return units;
 }
 
-static void request(const char *row, uint32_t count)
+static void request(const char *row, uint32_t count, size_t buffer)
 {
     struct request *state = harness_memory(sizeof(*state));
 
     state->sizes = draw_sizes();
     state->count = count;
+    state->buffer = buffer;
     emit(row, measure(request_loop, state));
 }
 
 void run_request_small(void)
 {
-    request("W4s", REQUEST_SMALL);
+    request("W4s", REQUEST_SMALL, 0);
 }
 
 void run_request(void)
 {
-    request("W4", REQUEST);
+    request("W4", REQUEST, 0);
+}
+
+void run_request_buffer(void)
+{
+    request("W4l", REQUEST_SMALL, REQUEST_BUFFER);
 }
 
 /* ---- W5: switching between many tenants --------------------------------------------------------- */
