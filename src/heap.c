@@ -124,6 +124,14 @@ static size_t smallest_block(unsigned code)
     return size;
 }
 
+/* True where a block has no room for one more object of class `code` when little more than half of it is used: one of 128 KiB
+ * has for one of 64, as what separates it from the next block is missing. */
+static bool fills_little(unsigned code, size_t size)
+{
+    size_t bytes = jm_class_bytes(code);
+    return (size - JM_PAD) / bytes * bytes < size / 8 * 5;
+}
+
 /* The block to ask for: it grows with the heap, as far as the limit allows. */
 static size_t next_block(const struct jm_heap *heap, unsigned code)
 {
@@ -132,6 +140,9 @@ static size_t next_block(const struct jm_heap *heap, unsigned code)
     size_t share = usage / GROWTH_DIVISOR;
     size_t size = usage != 0 && smallest < JM_SMALL_BLOCK_GROWTH ? JM_SMALL_BLOCK_GROWTH : smallest;
     while (2 * size <= share && 2 * size <= JM_SMALL_BLOCK_MAX) {
+        size *= 2;
+    }
+    while (2 * size <= usage && 2 * size <= JM_SMALL_BLOCK_MAX && fills_little(code, size)) {
         size *= 2;
     }
     while (size > smallest && !jm_quota_allows(&heap->supply.quota, size)) {

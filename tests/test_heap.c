@@ -463,7 +463,7 @@ static void what_is_emptied_inside_a_callback_goes_at_the_next_use(void **state)
 {
     (void)state;
     for (size_t i = 0; i < COUNT_OF(to_free); i++) {
-        to_free[i] = rig_alloc(&rig, i % 2 == 0 ? JM_SMALL_MAX : MIB(1));
+        to_free[i] = rig_alloc(&rig, i % 2 == 0 ? KIB(165) : MIB(1));
     }
     void *kept = rig_alloc(&rig, JM_SMALL_MAX);
     size_t kept_charge = block_of(kept)->charge;
@@ -1894,6 +1894,21 @@ static void what_shrinks_in_a_full_heap_stays(void **state)
     }
 }
 
+/* Which do not fit twice into a block of twice their size. */
+static void objects_of_powers_of_two_share_larger_blocks(void **state)
+{
+    (void)state;
+    for (size_t size = KIB(64); size <= KIB(256); size *= 2) {
+        for (int i = 0; i < 16; i++) {
+            (void)rig_alloc(&rig, size);
+        }
+        assert_in_range(rig_usage(&rig), 16 * size, 24 * size);
+        (void)check();
+        jm_heap_release_all(HEAP);
+        rig_forget(&rig);
+    }
+}
+
 static void objects_of_changing_sizes_hold_little(void **state)
 {
     enum { OBJECTS = 2000, STEPS = 100000 };
@@ -2024,6 +2039,7 @@ int main(void)
         HEAP_TEST(an_object_that_grows_does_not_shrink),
         HEAP_TEST(what_shrinks_goes_to_what_is_free),
         HEAP_TEST(what_shrinks_in_a_full_heap_stays),
+        HEAP_TEST(objects_of_powers_of_two_share_larger_blocks),
         HEAP_TEST(objects_of_changing_sizes_hold_little),
         HEAP_TEST(the_walk_sees_each_damage),
         HEAP_TEST(one_refusal_of_the_os_keeps_one_block),
