@@ -521,57 +521,54 @@ static void *alloc_to_move(struct jm_heap *heap, const void *pointer, size_t siz
     return jm_heap_alloc(heap, size, verdict);
 }
 
-void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
+/* Moves an object's content into a new one, `moved`. NULL: the host or another thread has freed it meanwhile. */
+static void *move_into(struct jm_heap *heap, void *moved, void *pointer, size_t size)
 {
-    void *moved = alloc_to_move(heap, pointer, size, verdict);
-    if (moved == NULL) {
-        return NULL;
-    }
     size_t old = jm_heap_usable(heap, pointer);
+    JM_CHECK(pointer != NULL);
     jm_inspect_open(pointer, old);
     memcpy(moved, pointer, old < size ? old : size);
     if (moved == pointer || !jm_heap_free(heap, pointer)) {
-        /* The host freed it while it was asked for the new block. */
         (void)jm_heap_free(heap, moved);
         return NULL;
     }
     return moved;
 }
 
-/* Moves a small object of class `old` into one of class `code`, if one is free. NULL: none is, or no new block may become
- * empty; or another thread has freed it meanwhile. */
-static void *move_here(struct jm_heap *heap, jm_state *state, void *pointer, unsigned old,
-                       unsigned code)
+void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
 {
-    void *moved = jm_heap_refill(heap, code);
+    void *moved = alloc_to_move(heap, pointer, size, verdict);
+    return moved == NULL ? NULL : move_into(heap, moved, pointer, size);
+}
+
+void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size)
+{
+    void *moved = jm_heap_refill(heap, jm_class_of_size(size));
     if (moved == NULL) {
         return NULL;
     }
-    bool is_plain = jm_is_plain(jm_load_relaxed(state));
-    bool moves = moved != pointer && (is_plain || !jm_heap_leaves_empty(heap, pointer));
-    if (moves) {
-        jm_inspect_open(pointer, jm_class_bytes(old));
-        memcpy(moved, pointer, jm_class_bytes(old < code ? old : code));
-        moves = free_small(heap, pointer, state);
-    }
-    if (!moves) {
+    (void)jm_inspect_take(heap, moved, size);
+    if (jm_heap_leaves_empty(heap, pointer)) {
         (void)jm_heap_free(heap, moved);
+        return NULL;
     }
-    return moves ? moved : NULL;
+    return move_into(heap, moved, pointer, size);
 }
 
-/* Makes a small object one of a smaller class. Where no other is free, it is split: were all, the heap would soon be full of
- * what is left between objects that are smaller than they were. NULL: another thread has freed it meanwhile. */
+/* Makes a small object one of a smaller class. It is split where there is no other place, or where memory is short, so that
+ * nothing larger is cut for it: were all, the heap would soon be full of what is left between objects that are smaller than
+ * they were. NULL: another thread has freed it meanwhile. */
 static void *shrink(struct jm_heap *heap, jm_state *state, unsigned live, void *pointer,
-                    unsigned code)
+                    size_t size)
 {
+    const unsigned code = jm_class_of_size(size);
     struct jm_arena *arena = heap->arena;
     const unsigned old = jm_state_class(live);
     if (jm_arena_retract(arena, state, pointer, live - old, old, code)) {
         jm_heap_note_change(heap);
         return pointer;
     }
-    void *moved = move_here(heap, state, pointer, old, code);
+    void *moved = is_short_of_blocks(heap) ? NULL : jm_heap_move_here(heap, pointer, size);
     live = jm_load_relaxed(state);
     if (moved != NULL || !jm_is_live(live)) {
         return moved;
@@ -593,13 +590,13 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
         return state == NULL ? NULL : pointer;
     }
     if (code < old) {
-        return shrink(heap, state, live, pointer, code);
+        return shrink(heap, state, live, pointer, size);
     }
     if (jm_arena_extend(heap->arena, state, pointer, live - old, old, code)) {
         jm_heap_note_change(heap);
         return pointer;
     }
-    return move_here(heap, state, pointer, old, code);
+    return jm_heap_move_here(heap, pointer, size);
 }
 
 static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)

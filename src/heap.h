@@ -105,6 +105,10 @@ void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size);
 /* Moves an object's content into a new one of `size` bytes. NULL: it stays where it was. */
 void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 
+/* The same, into a small one, without asking for a new block, and without calling the host. NULL: not to be had; or another
+ * thread has freed the object. pre: `size` is at most JM_SMALL_MAX. */
+void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size);
+
 /* Counts a request that the limit has no room for. True where it is time to look for what is free in all blocks; not
  * again while nothing changes. */
 bool jm_heap_press(struct jm_heap *heap, size_t bytes);
@@ -157,8 +161,8 @@ void jm_heap_release_all(struct jm_heap *heap);
 
 /* ---- What other threads free and ask: remote.c ---- */
 
-/* Takes in what other threads freed and marked in `queued`. _much marks the large ones first, if they are much of what the
- * heap holds by now; _all marks them whatever they are. True if there was anything. */
+/* Takes in what other threads freed and marked in `queued`. _much marks the large ones first, if they are worth
+ * a look at all blocks by now; _all marks them whatever they are. True if there was anything. */
 bool jm_heap_drain(struct jm_heap *heap);
 bool jm_heap_drain_much(struct jm_heap *heap);
 bool jm_heap_drain_all(struct jm_heap *heap);

@@ -114,21 +114,30 @@ static void forget_refusal(const struct jm_quota *quota)
     }
 }
 
-static bool can_become_small(const struct jm_heap *heap)
-{
-    const struct jm_quota *quota = &heap->supply.quota;
-    return !jm_quota_in_callback(quota) && jm_quota_allows(quota, JM_SMALL_BLOCK_GROWTH);
-}
-
-/* NULL: it stays, unless the host freed it. pre: it can be. */
+/* NULL: it stays, unless the host freed it. */
 static void *become_small(struct jm_heap *heap, const struct jm_block *block, size_t size,
                           enum jm_verdict *verdict)
 {
-    void *object = jm_heap_move(heap, block->start, size, verdict);
-    if (object == NULL && jm_quota_tells(*verdict)) {
-        forget_refusal(&heap->supply.quota);
+    const struct jm_quota *quota = &heap->supply.quota;
+    bool can_be = !jm_quota_in_callback(quota) && jm_quota_allows(quota, JM_SMALL_BLOCK_GROWTH);
+    void *object = can_be ? jm_heap_move(heap, block->start, size, verdict) : NULL;
+    if (can_be && object == NULL && jm_quota_tells(*verdict)) {
+        forget_refusal(quota);
     }
     return object;
+}
+
+/* A block of no more than this is given back whole by an object that becomes small where something is free: it serves when
+ * that grows again. */
+#define WHOLE_MAX ((size_t)4 << 20)
+
+/* NULL: it stays, unless another thread freed it. */
+static void *leave_whole(struct jm_heap *heap, const struct jm_block *block, size_t size)
+{
+    const struct jm_quota *quota = &heap->supply.quota;
+    bool goes = block->charge <= WHOLE_MAX && !jm_quota_in_callback(quota) &&
+                jm_quota_has_much(quota, block->charge);
+    return goes ? jm_heap_move_here(heap, block->start, size) : NULL;
 }
 
 /* An end of this part of a block, or less, is kept: it may be what a spare had too much, and the object grow again. */
@@ -145,15 +154,13 @@ static void give_end(struct jm_heap *heap, struct jm_block *block, size_t size)
     }
 }
 
-/* Not refused: the object may stay in its block, which gives back its end. The block that it leaves is given back whole: so
- * it serves the object when that grows again. */
+/* Not refused: the object may stay in its block, which gives back its end first. */
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
                     enum jm_verdict *verdict)
 {
     const void *pointer = block->start;
     bool moves = is_too_small(block, size);
-    bool moves_now = moves && can_become_small(heap);
-    void *moved = moves_now ? become_small(heap, block, size, verdict) : NULL;
+    void *moved = moves ? leave_whole(heap, block, size) : NULL;
     if (moved != NULL || !is_live(heap, block, pointer)) {
         return moved;
     }
@@ -162,9 +169,7 @@ static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
         return NULL;
     }
     void *object = show(block, jm_large_usable(block));
-    if (moves && !moves_now && can_become_small(heap)) { /* what was given back made room */
-        moved = become_small(heap, block, size, verdict);
-    }
+    moved = moves ? become_small(heap, block, size, verdict) : NULL;
     return moved != NULL || !is_live(heap, block, pointer) ? moved : object;
 }
 

@@ -314,12 +314,37 @@ static void use_objects(void)
     MUST(JsCollectGarbage(runtime) == JsNoError);
 }
 
+/* Objects that share blocks: some of them move as they grow, and as they shrink. */
+static void move_small(void)
+{
+    enum { OBJECTS = 8 };
+    char *objects[OBJECTS];
+    int moved = 0;
+    for (int i = 0; i < OBJECTS; i++) {
+        objects[i] = make(100);
+    }
+    for (int i = 0; i < 2 * OBJECTS; i++) {
+        char **object = &objects[i % OBJECTS];
+        size_t size = i < OBJECTS ? 300 : 60;
+        char *resized = jsrtmem_realloc(runtime, *object, size);
+        MUST(resized != NULL && all_are(resized, 1, size < 100 ? size : 100));
+        moved += resized != *object;
+        memset(resized, 1, size);
+        *object = resized;
+    }
+    MUST(moved > 1);
+    for (int i = 0; i < OBJECTS; i++) {
+        MUST(jsrtmem_free(objects[i]) == JsNoError);
+    }
+}
+
 static void clean(void)
 {
     MUST(JsSetRuntimeMemoryAllocationCallback(runtime, NULL, allocate_inside) == JsNoError);
     for (int round = 0; round < 4; round++) {
         use_objects();
         resize_all_ways();
+        move_small();
         if (round == 1) {
             MUST(jsrtmem_leave(runtime) == JsNoError);
         } else if (round == 2) { /* another runtime, on the blocks of this one */
