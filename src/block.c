@@ -245,10 +245,10 @@ static struct jm_block *recycle_block(const struct jm_supply *supply, size_t siz
     return block;
 }
 
-/* What a large block of the reserve has that serves for `bytes` as it is; or `bytes`, where there is none. */
+/* What a large block that the tenant had before has, which serves for `bytes` as it is; or `bytes`, where there is none. */
 static size_t bytes_of_spare(const struct jm_supply *supply, size_t bytes, size_t alignment)
 {
-    size_t has = jm_reserve_large_bytes(bytes, alignment, supply);
+    size_t has = supply->has_large_spares ? jm_reserve_large_bytes(bytes, alignment, supply) : 0;
     return has != 0 && jm_quota_has_much(&supply->quota, has) ? has : bytes;
 }
 
@@ -307,7 +307,9 @@ bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool for
     unlink_block(supply, block);
     unregister_block(block);
     close_block(block);
-    if (!jm_reserve_give(block, for_good)) {
+    if (for_good) {
+        jm_reserve_leave(block);
+    } else if (!jm_reserve_give(block, false)) {
         register_block(supply, block);
         link_block(supply, block);
         return false;

@@ -18,9 +18,9 @@ static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin 
 /* Of a list, so many that came last. */
 #define LARGE_STEPS 128
 
-/* More than this of one is not zeroed for another tenant, which takes a quarter of the time that new pages take where all of
- * it is used, but more where little is: an object of 4 MiB, with what it has more. */
-#define LARGE_SHARED_MAX ((size_t)9 << 19)
+/* More than this of one is not zeroed for another tenant: where all of it is used, that takes a seventh of the time that new
+ * pages take, but ten times as long where little is. An object of 1 MiB, with what it has more. */
+#define LARGE_SHARED_MAX ((size_t)9 << 17)
 
 /* So many of one tenant are many. */
 #define LARGE_MANY 48
@@ -42,14 +42,15 @@ static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin 
 static struct {
     struct jm_lock lock, trimming;
     struct jm_block *bins[JM_STRETCH_SIZES]; /* small ones, as their tenants left them */
-    struct jm_block *large[LARGE_LISTS + 1]; /* for the tenants that had them, the latest first */
-    unsigned next_large;                     /* the list that blocks go from next */
-    struct jm_block *going;     /* of those, to go to the OS next: in the order of addresses */
-    uint32_t looked_in;         /* the epoch in which leftovers were looked at last */
-    struct jm_block *leftovers; /* for the OS, once nobody reads them */
-    struct jm_block *refused;   /* by the OS: for it only */
-    struct jm_block *round;     /* of those, the ones that are asked for again next */
-    uint32_t pause, paused;     /* so many looks at them are left out, and were */
+    struct jm_block
+        *large[LARGE_LISTS + 1]; /* for the tenants that had them, or for all, the latest first */
+    unsigned next_large;         /* the list that blocks go from next */
+    struct jm_block *going;      /* of those, to go to the OS next: in the order of addresses */
+    uint32_t looked_in;          /* the epoch in which leftovers were looked at last */
+    struct jm_block *leftovers;  /* for the OS, once nobody reads them */
+    struct jm_block *refused;    /* by the OS: for it only */
+    struct jm_block *round;      /* of those, the ones that are asked for again next */
+    uint32_t pause, paused;      /* so many looks at them are left out, and were */
     _Atomic(size_t) bytes, limit;
     _Atomic(bool) has_waiting;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
@@ -112,7 +113,8 @@ void jm_reserve_init(void)
 
 static struct jm_block **large_of(const struct jm_supply *tenant)
 {
-    return &reserve.large[(uintptr_t)tenant / sizeof *tenant % LARGE_LISTS];
+    return tenant == NULL ? &reserve.large[ORPHANS]
+                          : &reserve.large[(uintptr_t)tenant / sizeof *tenant % LARGE_LISTS];
 }
 
 /* The list that a block lies in while it can be used again. */
@@ -331,13 +333,13 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
     block->touched = is_same ? block->touched : 0;
 }
 
-/* The same for a large one. */
-static void clear_large(struct jm_block *block, const struct jm_supply *tenant)
+/* The same for a large one, of which `size` bytes are to be used. */
+static void clear_large(struct jm_block *block, size_t size, const struct jm_supply *tenant)
 {
     jm_inspect_open(block->extent.address, block->extent.size);
     block->recycled = is_of(block, tenant);
     if (!block->recycled) {
-        memset(block->start, 0, block->charge);
+        memset(block->start, 0, size);
     }
 }
 
@@ -379,9 +381,10 @@ static void keep(struct jm_block *block, struct jm_block **list)
     }
 }
 
+/* Not what a fork came upon in the middle of a change. */
 static bool is_for_all(const struct jm_block *block)
 {
-    return block->charge <= LARGE_SHARED_MAX;
+    return block->charge <= LARGE_SHARED_MAX && block->charge == block->extent.size;
 }
 
 /* True where a block that was kept may serve: little is too much, and the tenant had it; or, where there is none, anybody
@@ -460,8 +463,9 @@ static struct jm_block **find_nearest(size_t size, const struct jm_supply *tenan
 
 size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant)
 {
+    unsigned steps = LARGE_STEPS;
     jm_lock_take(&reserve.lock);
-    struct jm_block **place = find_large(size, alignment, tenant);
+    struct jm_block **place = find_in(large_of(tenant), size, alignment, tenant, &steps);
     size_t bytes = place == NULL ? 0 : (*place)->charge;
     jm_lock_drop(&reserve.lock);
     return bytes;
@@ -478,7 +482,7 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
     struct jm_block *block = place == NULL ? NULL : pop(place);
     jm_lock_drop(&reserve.lock);
     if (block != NULL) {
-        clear_large(block, tenant);
+        clear_large(block, size, tenant);
     }
     return block;
 }
@@ -512,7 +516,9 @@ void jm_reserve_leave_large(const struct jm_supply *tenant)
     jm_lock_take(&reserve.lock);
     for (struct jm_block **place = large_of(tenant); *place != NULL;) {
         if (is_of(*place, tenant) && is_for_all(*place)) {
-            jm_chain_push(&reserve.large[ORPHANS], jm_chain_pop(place));
+            struct jm_block *block = jm_chain_pop(place);
+            block->tenant = NULL;
+            jm_chain_push(&reserve.large[ORPHANS], block);
         } else {
             place = &(*place)->behind;
         }
@@ -631,11 +637,8 @@ static void put_off(struct jm_block *block)
 bool jm_reserve_give(struct jm_block *block, bool for_good)
 {
     jm_reserve_drop_waiting();
-    struct jm_block **list = list_for(block);
-    if (for_good && list != NULL && jm_block_is_large(block)) {
-        bool is_of_use = is_for_all(block) && fits(block->charge);
-        list = is_of_use ? &reserve.large[ORPHANS] : NULL;
-    }
+    /* A large block that its tenant does not want back is of use to nobody, but see jm_reserve_leave. */
+    struct jm_block **list = for_good && jm_block_is_large(block) ? NULL : list_for(block);
     if (list != NULL && keep_at_once(block, list)) {
         return true;
     }
@@ -653,6 +656,17 @@ bool jm_reserve_give(struct jm_block *block, bool for_good)
     }
     keep(block, list != NULL ? list : &reserve.refused);
     return true;
+}
+
+void jm_reserve_leave(struct jm_block *block)
+{
+    block->tenant = jm_block_is_large(block) ? NULL : block->tenant;
+    struct jm_block **list = list_for(block);
+    bool is_orphan =
+        block->tenant == NULL && list != NULL && is_for_all(block) && fits(block->charge);
+    if (!is_orphan || !keep_at_once(block, list)) {
+        (void)jm_reserve_give(block, true);
+    }
 }
 
 /* At once, whatever was refused before. */

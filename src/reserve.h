@@ -26,12 +26,12 @@ void jm_reserve_init(void);
 /* A block of exactly `size` bytes whose map is clear, and its memory, unless the tenant had it last; or NULL. */
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant);
 
-/* A large block of `size` bytes or up to a quarter more, whose object is aligned, zero unless it is `recycled`; or, where too
- * many that the tenant had are kept, one of these of any size, to be made to fit; or NULL. */
+/* A large block of `size` bytes or up to a quarter more, whose object is aligned, zero so far as `size` unless it is
+ * `recycled`; or, where too many that the tenant had are kept, one of these of any size; to be made to fit. Or NULL. */
 struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant);
 
-/* What a block has that would be taken as it is; 0: there is none. */
+/* What a block has that the tenant had and that would be taken as it is; 0: there is none. What others left is not told. */
 size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant);
 
 /* Leaves the large blocks that a tenant had to others, which is how it ends. */
@@ -48,6 +48,9 @@ void jm_reserve_drop_grown(const struct jm_supply *tenant);
  * past the bound if need be.
  */
 bool jm_reserve_give(struct jm_block *block, bool for_good);
+
+/* The same of a tenant that ends, always: a large block is kept for any tenant where there is room. */
+void jm_reserve_leave(struct jm_block *block);
 
 /* Unmaps what waited for its readers and has none any more; and now and then asks the OS again for what it refused. Cheap
  * where nothing waits. */

@@ -656,7 +656,11 @@ static void a_large_block_serves_others_clear(void **state)
         struct jm_block *block = new_spare(KIB(512));
         memset(block->start, 0x77, KIB(512));
         block->recycled = true;
-        assert_true(jm_reserve_give(block, way == ENDS));
+        if (way == ENDS) {
+            jm_reserve_leave(block);
+        } else {
+            assert_true(jm_reserve_give(block, false));
+        }
         (void)give_spare(MIB(1));
         if (way != ENDS) {
             assert_null(jm_reserve_take_large(KIB(500), 16, &other));
@@ -668,13 +672,40 @@ static void a_large_block_serves_others_clear(void **state)
             (void)give_spare(KIB(256));
         }
         assert_null(jm_reserve_take_large(KIB(300), 16, &other)); /* too large */
-        assert_int_equal(jm_reserve_large_bytes(KIB(500), 16, &other), KIB(512));
+        assert_int_equal(jm_reserve_large_bytes(KIB(500), 16, &other), 0);
         assert_ptr_equal(jm_reserve_take_large(KIB(500), 16, &other), block);
-        assert_true(bytes_are(block->start, KIB(512), 0));
+        assert_true(bytes_are(block->start, KIB(500), 0));
         assert_false(block->recycled);
         unmap(block);
         jm_reserve_drain();
     }
+}
+
+/* Of a tenant that ends nothing takes the place of what is kept, nor what a fork came upon in the middle of a change; and
+ * what the OS refuses is for all still. */
+static void not_all_that_is_left_is_kept(void **state)
+{
+    static const struct jm_supply other = {.tenancy = 7};
+    (void)state;
+    jm_reserve_set_limit(MIB(1));
+    struct jm_block *kept = give_spare(KIB(768));
+    jm_reserve_leave(new_spare(KIB(512)));
+    assert_bytes(KIB(768));
+    assert_ptr_equal(take_spare(KIB(768)), kept);
+    unmap(kept);
+    struct jm_block *block = new_spare(KIB(512));
+    block->charge += jm_os_page_size();
+    jm_reserve_leave(block);
+    assert_bytes(0);
+    block = new_spare(KIB(512));
+    jm_reserve_leave(block);
+    fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+    jm_reserve_set_limit(0);
+    fake_os_reset();
+    assert_bytes(KIB(512));
+    jm_reserve_set_limit(MIB(1));
+    assert_ptr_equal(jm_reserve_take_large(KIB(512), 16, &other), block);
+    unmap(block);
 }
 
 static void large_blocks_that_are_not_worth_it_go_to_the_os(void **state)
@@ -683,9 +714,11 @@ static void large_blocks_that_are_not_worth_it_go_to_the_os(void **state)
     jm_reserve_set_limit(MIB(64));
     (void)give_spare(MIB(64) + jm_os_page_size());
     assert_bytes(0);
-    assert_true(jm_reserve_give(new_spare(MIB(5)), true)); /* its tenant ends */
+    assert_true(jm_reserve_give(new_spare(KIB(256)), true));
     assert_bytes(0);
-    (void)give_spare(MIB(5));
+    jm_reserve_leave(new_spare(MIB(2))); /* its tenant ends */
+    assert_bytes(0);
+    (void)give_spare(MIB(2));
     jm_reserve_leave_large(&taker); /* likewise */
     assert_bytes(0);
     assert_true(jm_reserve_give(new_large_block(KIB(256)), false)); /* a part of a reservation */
@@ -1404,6 +1437,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(many_spares_are_enough),
         RESERVE_TEST(a_large_object_is_aligned_where_it_is_asked_for),
         RESERVE_TEST(a_large_block_serves_others_clear),
+        RESERVE_TEST(not_all_that_is_left_is_kept),
         RESERVE_TEST(large_blocks_that_are_not_worth_it_go_to_the_os),
         RESERVE_TEST(large_blocks_go_first),
         RESERVE_TEST(the_oldest_large_blocks_go),
