@@ -164,8 +164,8 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
  * On a thread that has not entered the runtime the object is freed at once if nobody uses the
  * runtime, which may deliver a JsMemoryFree event on this thread; otherwise it is queued, without an
  * event, and taken in where the runtime has nothing else at hand for a request, by a collect, or by
- * dispose: until then its block is held. One with a block of its own is, where the runtime has few blocks,
- * taken in by the next call that may take or give one.
+ * dispose: until then its block is held. Those with a block of their own are taken in by the next call that
+ * may take or give one, once they have 4 KiB for each block of the runtime.
  *
  * @param ptr the object, of whichever runtime: who passes on pointers of code that is not trusted asks
  *        jsrtmem_runtime_of first, or frees by jsrtmem_realloc to size 0. Null does nothing.
@@ -375,8 +375,8 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
  *        takes memory back.
  *
  * The reserve keeps released blocks for the next runtime that needs some, and those of large objects
- * for the runtime that had them; until it is disposed or the reserve is full, then for any, if they are
- * not too large to be zeroed. To runtimes they count as given back. When a
+ * for the runtime that had them; until it is disposed or the reserve is full, then those of up to 1 MiB
+ * for any, zeroed. To runtimes they count as given back. When a
  * runtime is collected, what it had goes to the OS, but for blocks of less than 128 KiB, of which there
  * are few. Where the reserve is full, others go back to the OS, neighbours together. The default is
  * 32 MiB; the environment variable JSRTMEM_RESERVE_LIMIT (bytes, or with a suffix K, M or G), read
