@@ -143,10 +143,9 @@ void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t st
     }
 }
 
-/* The first class from `code` on whose list is not empty; beyond the last one if all are. Most are. */
-static unsigned next_listed(const struct jm_arena *arena, unsigned code)
+unsigned jm_arena_next_listed(const struct jm_arena *arena, unsigned code)
 {
-    enum { STEP = 8 };
+    enum { STEP = 8 }; /* most are empty */
     for (; code + STEP <= JM_CLASSES + 1; code += STEP) {
         uintptr_t any = 0;
         for (unsigned i = 0; i < STEP; i++) {
@@ -164,14 +163,14 @@ static unsigned next_listed(const struct jm_arena *arena, unsigned code)
 
 bool jm_arena_lists_nothing(const struct jm_arena *arena)
 {
-    return next_listed(arena, 1) > JM_CLASSES;
+    return jm_arena_next_listed(arena, 1) > JM_CLASSES;
 }
 
 /* Makes the smallest free object of a class greater than `code` the span. */
 static bool span_from_free(struct jm_arena *arena, unsigned code)
 {
     unsigned larger = code;
-    while ((larger = next_listed(arena, larger + 1)) <= JM_CLASSES) {
+    while ((larger = jm_arena_next_listed(arena, larger + 1)) <= JM_CLASSES) {
         void *object = jm_arena_pop_found(arena, larger);
         if (object != NULL) {
             struct jm_block *block = jm_block_of(object);

@@ -276,6 +276,9 @@ void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
 /* Pops an object of a greater class that serves (see sizeclass.h): to split it takes longer. NULL: none is listed. */
 void *jm_arena_pop_larger(struct jm_arena *arena, unsigned code);
 
+/* The first class from `code` on whose list is not empty; beyond the last one if all are. */
+unsigned jm_arena_next_listed(const struct jm_arena *arena, unsigned code);
+
 /* True where no list has an object. */
 bool jm_arena_lists_nothing(const struct jm_arena *arena);
 

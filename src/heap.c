@@ -142,7 +142,7 @@ static size_t next_block(const struct jm_heap *heap, unsigned code)
     while (2 * size <= share && 2 * size <= JM_SMALL_BLOCK_MAX) {
         size *= 2;
     }
-    while (2 * size <= usage && 2 * size <= JM_SMALL_BLOCK_MAX && fills_little(code, size)) {
+    while (2 * size <= usage / 2 && 2 * size <= JM_SMALL_BLOCK_MAX && fills_little(code, size)) {
         size *= 2;
     }
     while (size > smallest && !jm_quota_allows(&heap->supply.quota, size)) {
@@ -555,9 +555,19 @@ void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size)
     return move_into(heap, moved, pointer, size);
 }
 
-/* Makes a small object one of a smaller class. It is split where there is no other place, or where memory is short, so that
- * nothing larger is cut for it: were all, the heap would soon be full of what is left between objects that are smaller than
- * they were. NULL: another thread has freed it meanwhile. */
+/* True where an object of class `old` may become one of `code` elsewhere: where memory is short, not where that would cut what
+ * is larger than it leaves. */
+static bool has_place(struct jm_heap *heap, unsigned code, unsigned old)
+{
+    unsigned twice =
+        jm_class_within(2 * (size_t)jm_class_granules[code]); /* see jm_arena_choose_span */
+    jm_arena_list_last(heap->arena);
+    return !is_short_of_blocks(heap) || jm_arena_next_listed(heap->arena, code) == code ||
+           jm_arena_next_listed(heap->arena, twice + 1) <= old;
+}
+
+/* Makes a small object one of a smaller class. It is split where there is no other place: were all, the heap would soon be
+ * full of what is left between objects that are smaller than they were. NULL: another thread has freed it meanwhile. */
 static void *shrink(struct jm_heap *heap, jm_state *state, unsigned live, void *pointer,
                     size_t size)
 {
@@ -568,7 +578,7 @@ static void *shrink(struct jm_heap *heap, jm_state *state, unsigned live, void *
         jm_heap_note_change(heap);
         return pointer;
     }
-    void *moved = is_short_of_blocks(heap) ? NULL : jm_heap_move_here(heap, pointer, size);
+    void *moved = has_place(heap, code, old) ? jm_heap_move_here(heap, pointer, size) : NULL;
     live = jm_load_relaxed(state);
     if (moved != NULL || !jm_is_live(live)) {
         return moved;

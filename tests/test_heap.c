@@ -1890,6 +1890,28 @@ static void what_shrinks_at_the_limit_cuts_nothing(void **state)
     rig_forget(&rig);
 }
 
+/* But what the ones before have left. */
+static void shrunk_objects_make_room_at_the_limit(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    void *objects[40];
+    size_t count = 0;
+    (void)state;
+    rig_set_limit(&rig, KIB(128));
+    while ((objects[count] = jm_heap_alloc(HEAP, 4000, &verdict)) != NULL) {
+        count++;
+    }
+    for (size_t i = 0; i < count; i++) {
+        objects[i] = jm_heap_resize(HEAP, objects[i], 200, &verdict);
+    }
+    for (size_t i = 0; i < count - 4; i++) {
+        (void)rig_alloc(&rig, 4000);
+    }
+    (void)check();
+    jm_heap_release_all(HEAP);
+    rig_forget(&rig);
+}
+
 /* And stays where there is none, and no memory for one. */
 static void what_shrinks_in_a_full_heap_stays(void **state)
 {
@@ -1900,9 +1922,11 @@ static void what_shrinks_in_a_full_heap_stays(void **state)
         char *object = rig_alloc(&rig, 4000);
         while (jm_heap_alloc(HEAP, 64, &verdict) != NULL) {
         }
+        jm_heap_note_done(HEAP, JM_DONE_SWEEP);
         assert_ptr_equal(here == 1 ? jm_heap_resize_here(HEAP, object, 200)
                                    : jm_heap_resize(HEAP, object, 200, &verdict),
                          object);
+        assert_int_equal(HEAP->done, 0); /* there is something to be found */
         assert_int_equal(jm_heap_usable(HEAP, object), 208);
         char *rest = rig_alloc(&rig, 2000);
         assert_true(rest > object && rest < object + 4000);
@@ -2057,6 +2081,7 @@ int main(void)
         HEAP_TEST(an_object_that_grows_does_not_shrink),
         HEAP_TEST(what_shrinks_goes_to_what_is_free),
         HEAP_TEST(what_shrinks_at_the_limit_cuts_nothing),
+        HEAP_TEST(shrunk_objects_make_room_at_the_limit),
         HEAP_TEST(what_shrinks_in_a_full_heap_stays),
         HEAP_TEST(objects_of_powers_of_two_share_larger_blocks),
         HEAP_TEST(objects_of_changing_sizes_hold_little),
