@@ -127,16 +127,14 @@ static void *become_small(struct jm_heap *heap, const struct jm_block *block, si
     return object;
 }
 
-/* A block of no more than this is given back whole by an object that becomes small where something is free: it serves when
- * that grows again. */
+/* A block of no more than this is given back whole, by the next call, where an object becomes small and a place for it is free:
+ * it serves when that grows again. */
 #define WHOLE_MAX ((size_t)4 << 20)
 
 /* NULL: it stays, unless another thread freed it. */
 static void *leave_whole(struct jm_heap *heap, const struct jm_block *block, size_t size)
 {
-    const struct jm_quota *quota = &heap->supply.quota;
-    bool goes = block->charge <= WHOLE_MAX && !jm_quota_in_callback(quota) &&
-                jm_quota_has_much(quota, block->charge);
+    bool goes = block->charge <= WHOLE_MAX && !jm_quota_in_callback(&heap->supply.quota);
     return goes ? jm_heap_move_here(heap, block->start, size) : NULL;
 }
 

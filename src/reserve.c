@@ -658,13 +658,34 @@ bool jm_reserve_give(struct jm_block *block, bool for_good)
     return true;
 }
 
+/* Where the bound does not allow a block, those go that tenants left before. False: that is not enough. */
+static bool make_room_for_orphan(size_t size)
+{
+    size_t limit = jm_load_relaxed(&reserve.limit);
+    if (fits(size) || size > limit) {
+        return size <= limit;
+    }
+    struct jm_block *chosen = NULL;
+    size_t part = limit / TRIM_DIVISOR;
+    jm_lock_take(&reserve.trimming);
+    jm_lock_take(&reserve.lock);
+    (void)move_oldest(&reserve.large[ORPHANS], &chosen, size > part ? size : part);
+    jm_lock_drop(&reserve.lock);
+    chosen = jm_chain_sort(chosen);
+    while (chosen != NULL && give_first(&chosen)) {
+    }
+    put_back(&chosen);
+    jm_lock_drop(&reserve.trimming);
+    return fits(size);
+}
+
 void jm_reserve_leave(struct jm_block *block)
 {
+    jm_reserve_drop_waiting();
     block->tenant = jm_block_is_large(block) ? NULL : block->tenant;
     struct jm_block **list = list_for(block);
-    bool is_orphan =
-        block->tenant == NULL && list != NULL && is_for_all(block) && fits(block->charge);
-    if (!is_orphan || !keep_at_once(block, list)) {
+    bool is_orphan = block->tenant == NULL && list != NULL && is_for_all(block);
+    if (!is_orphan || !make_room_for_orphan(block->charge) || !keep_at_once(block, list)) {
         (void)jm_reserve_give(block, true);
     }
 }

@@ -681,8 +681,8 @@ static void a_large_block_serves_others_clear(void **state)
     }
 }
 
-/* Of a tenant that ends nothing takes the place of what is kept, nor what a fork came upon in the middle of a change; and
- * what the OS refuses is for all still. */
+/* Of a tenant that ends nothing takes the place of what is kept for another, nor is kept what a fork came upon in the middle
+ * of a change; and what the OS refuses is for all still. */
 static void not_all_that_is_left_is_kept(void **state)
 {
     static const struct jm_supply other = {.tenancy = 7};
@@ -691,8 +691,13 @@ static void not_all_that_is_left_is_kept(void **state)
     struct jm_block *kept = give_spare(KIB(768));
     jm_reserve_leave(new_spare(KIB(512)));
     assert_bytes(KIB(768));
+    jm_reserve_leave(new_spare(KIB(256)));
+    assert_bytes(MIB(1));
+    jm_reserve_leave(new_spare(KIB(128))); /* but of what was left before */
+    assert_bytes(KIB(896));
     assert_ptr_equal(take_spare(KIB(768)), kept);
     unmap(kept);
+    jm_reserve_drain();
     struct jm_block *block = new_spare(KIB(512));
     block->charge += jm_os_page_size();
     jm_reserve_leave(block);
