@@ -113,12 +113,10 @@ static inline bool jm_are_blank(const jm_state *map, size_t granule)
  * multiples of JM_WORD. */
 static inline size_t jm_find_states_before(const jm_state *map, size_t granule, size_t least)
 {
-    while (granule > least) {
-        if (granule % JM_BLANK_STATES == 0 && granule - least >= JM_BLANK_STATES &&
-            jm_are_blank(map, granule - JM_BLANK_STATES)) {
+    while (granule > least && jm_load_states(map, granule -= JM_WORD) == 0) {
+        while (granule % JM_BLANK_STATES == 0 && granule - least >= JM_BLANK_STATES &&
+               jm_are_blank(map, granule - JM_BLANK_STATES)) {
             granule -= JM_BLANK_STATES;
-        } else if (jm_load_states(map, granule -= JM_WORD) != 0) {
-            break;
         }
     }
     return granule;

@@ -334,29 +334,35 @@ struct piece {
     unsigned state;
 };
 
-/* Where nothing starts behind the sample before, the next one belongs to the same piece: so no state is looked at twice,
- * however long objects are. pre: no span is in the block. */
-static void find_piece(struct piece *piece, const struct jm_block *block, size_t granule)
+/* The last eight states in front of a granule in whose word nothing starts; 0: nothing starts behind the sample before. So no
+ * state is looked at twice, however long objects are. */
+static uint64_t find_start(const struct piece *piece, const struct jm_block *block, size_t *word)
 {
     const bool is_next = piece->block == block;
     const size_t least = is_next ? piece->granule & ~(JM_WORD - 1) : 0;
-    piece->block = block;
-    piece->granule = granule;
-    if (is_next && granule < piece->end) {
-        return;
+    if (*word <= least || (is_next && *word < piece->end)) {
+        return 0;
     }
+    *word = jm_find_states_before(block->map, *word, least);
+    return jm_load_states(block->map, *word);
+}
+
+/* pre: no span is in the block. */
+static void find_piece(struct piece *piece, const struct jm_block *block, size_t granule)
+{
     size_t word = granule & ~(JM_WORD - 1);
     uint64_t states = jm_load_states(block->map, word);
     states &= UINT64_MAX >> 8 * (JM_WORD - 1 - granule % JM_WORD);
-    if (states == 0 && word > least) {
-        word = jm_find_states_before(block->map, word, least);
-        states = jm_load_states(block->map, word);
+    if (states == 0) {
+        states = find_start(piece, block, &word);
     }
     if (states != 0) {
         size_t place = jm_last_state(states);
         piece->state = (uint8_t)(states >> 8 * place);
         piece->end = word + place + jm_state_granules[piece->state];
     }
+    piece->block = block;
+    piece->granule = granule;
 }
 
 /* Samples that wait for their states, which are fetched meanwhile, and what the ones before showed. */
