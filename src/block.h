@@ -205,6 +205,12 @@ static inline bool jm_block_is_large(const struct jm_block *block)
     return block->granules == 0;
 }
 
+/* True for what a tenant had last, and no earlier one in its slot. */
+static inline bool jm_block_was_of(const struct jm_block *block, const struct jm_supply *tenant)
+{
+    return block->tenant == tenant && block->tenancy == tenant->tenancy;
+}
+
 /* The bytes that a small block has, holes included. */
 static inline size_t jm_block_size(const struct jm_block *block)
 {

@@ -3,6 +3,29 @@
 #include "header.h"
 #include "inspect.h"
 
+size_t jm_chain_move(struct jm_block **from, struct jm_block **to, size_t bytes)
+{
+    size_t sum = 0;
+    while (*from != NULL && sum < bytes) {
+        sum += (*from)->charge;
+        jm_chain_push(to, jm_chain_pop(from));
+    }
+    return sum;
+}
+
+void jm_chain_move_of(struct jm_block **from, struct jm_block **to, const struct jm_supply *tenant,
+                      size_t least)
+{
+    while (*from != NULL) {
+        bool is_meant = jm_block_is_large(*from) || (*from)->charge >= least;
+        if (is_meant && jm_block_was_of(*from, tenant)) {
+            jm_chain_push(to, jm_chain_pop(from));
+        } else {
+            from = &(*from)->behind;
+        }
+    }
+}
+
 /* Gives a block's own mapping to the OS, and its header to whoever needs one. False: it is untouched. */
 static bool unmap(struct jm_block *block)
 {

@@ -23,6 +23,13 @@ static inline struct jm_block *jm_chain_pop(struct jm_block **chain)
     return block;
 }
 
+/* Moves first blocks to another chain, until they have `bytes` or none is left. Returns what they have. */
+size_t jm_chain_move(struct jm_block **from, struct jm_block **to, size_t bytes);
+
+/* Moves the large blocks that a tenant had, and the small ones that it had of `least` bytes and more. */
+void jm_chain_move_of(struct jm_block **from, struct jm_block **to, const struct jm_supply *tenant,
+                      size_t least);
+
 /* The same blocks in the order of addresses. */
 struct jm_block *jm_chain_sort(struct jm_block *chain);
 

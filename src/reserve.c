@@ -1,67 +1,37 @@
 #include "reserve.h"
 
-#include <limits.h>
 #include <string.h>
 
+#include "backlog.h"
 #include "chain.h"
 #include "inspect.h"
 #include "line.h"
+#include "spares.h"
 
 #define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
 
 static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
 
-/* Large blocks are looked for in one of so many lists, by their tenant; what a tenant left that has ended is in one more. */
-#define LARGE_LISTS 32
-#define ORPHANS LARGE_LISTS
-
-/* Of a list, so many that came last. */
-#define LARGE_STEPS 128
-
-/* More than this of one is not zeroed for another tenant: where all of it is used, that takes a seventh of the time that new
- * pages take, but ten times as long where little is. An object of 1 MiB, with what it has more. */
-#define LARGE_SHARED_MAX ((size_t)9 << 17)
-
-/* So many of one tenant are many. */
-#define LARGE_MANY 48
-
-/* For a block of a larger part of the bound no others go. */
-#define LARGE_DIVISOR 2
-
-/* One that fits is no larger than by this part of what is asked for. */
-#define SURPLUS_DIVISOR 4
-
 /*
  * Process state.
  *
- *      bytes == sum of charge over all lists, what is just given to the OS included
+ *      bytes == sum of charge over bins, spares, backlog and going, what is just given to the OS included
  *
- * Lists and bytes change under `lock`, `going` under `trimming`, which is taken first, and held while the OS takes
+ * They change under `lock`, but for `going`, which does under `trimming`; that is taken first, and held while the OS takes
  * what goes: others take and keep blocks meanwhile.
  */
 static struct {
     struct jm_lock lock, trimming;
     struct jm_block *bins[JM_STRETCH_SIZES]; /* small ones, as their tenants left them */
-    struct jm_block
-        *large[LARGE_LISTS + 1]; /* for the tenants that had them, or for all, the latest first */
-    unsigned next_large;         /* the list that blocks go from next */
-    struct jm_block *going;      /* of those, to go to the OS next: in the order of addresses */
-    uint32_t looked_in;          /* the epoch in which leftovers were looked at last */
-    struct jm_block *leftovers;  /* for the OS, once nobody reads them */
-    struct jm_block *refused;    /* by the OS: for it only */
-    struct jm_block *round;      /* of those, the ones that are asked for again next */
-    uint32_t pause, paused;      /* so many looks at them are left out, and were */
+    struct jm_block *going; /* chosen to go to the OS next: in the order of addresses */
     _Atomic(size_t) bytes, limit;
-    _Atomic(bool) has_waiting;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
 
-/* What is chosen at once to go where the bound is reached is this part of it. */
+/* Where the bound is reached, this part of it is chosen at once to go; */
 #define TRIM_DIVISOR 8
 
-/* For what the OS refused it is asked again so many times in one look; after one in vain, so many looks are left out at
- * most. */
-#define TRIES_MAX 64
-#define PAUSE_MAX 1023
+/* but none go for a block that is itself a larger part than this. */
+#define LARGE_DIVISOR 2
 
 /* Steps that a released block waits for its readers before it is put aside. */
 #define PATIENCE JM_PAUSE_SPINS
@@ -111,77 +81,67 @@ void jm_reserve_init(void)
     jm_store_relaxed(&reserve.limit, limit);
 }
 
-static struct jm_block **large_of(const struct jm_supply *tenant)
-{
-    return tenant == NULL ? &reserve.large[ORPHANS]
-                          : &reserve.large[(uintptr_t)tenant / sizeof *tenant % LARGE_LISTS];
-}
-
 /* The list that a block lies in while it can be used again. */
 static struct jm_block **home_of(const struct jm_block *block)
 {
-    return jm_block_is_large(block) ? large_of(block->tenant)
+    return jm_block_is_large(block) ? jm_spares_list(block)
                                     : &reserve.bins[jm_stretch_order(block->charge)];
 }
 
-/* The same, or NULL where a block is for the OS. */
-static struct jm_block **list_for(const struct jm_block *block)
+/* True for a block that can be used again as it is. */
+static bool is_of_use(const struct jm_block *block)
 {
-    bool keeps =
-        jm_block_is_large(block) ? block->resizable : block->charge == jm_block_size(block);
-    return keeps ? home_of(block) : NULL;
+    return jm_block_is_large(block) ? block->resizable : block->charge == jm_block_size(block);
 }
 
-/* With the count of bytes. pre: the lock is held. */
-static void push(struct jm_block **list, struct jm_block *block)
+/* Without the count of bytes. pre: the lock is held. */
+static void put(struct jm_block *block)
 {
-    jm_chain_push(list, block);
-    jm_add_owned(&reserve.bytes, block->charge);
+    jm_chain_push(home_of(block), block);
 }
 
-static struct jm_block *pop(struct jm_block **list)
+static void count(size_t bytes)
 {
-    struct jm_block *block = jm_chain_pop(list);
-    jm_add_owned(&reserve.bytes, 0 - block->charge);
+    jm_add_owned(&reserve.bytes, bytes);
+}
+
+static void count_off(size_t bytes)
+{
+    jm_add_owned(&reserve.bytes, 0 - bytes);
+}
+
+/* With the count. pre: the lock is held. */
+static struct jm_block *pop(struct jm_block **place)
+{
+    struct jm_block *block = jm_chain_pop(place);
+    count_off(block->charge);
     return block;
 }
 
-/* Moves a chain's blocks to another, until they have so many bytes. Returns what they have. */
-static size_t move_some(struct jm_block **from, struct jm_block **to, size_t bytes)
-{
-    size_t sum = 0;
-    while (*from != NULL && sum < bytes) {
-        sum += (*from)->charge;
-        jm_chain_push(to, jm_chain_pop(from));
-    }
-    return sum;
-}
-
-/* The same for a list of large blocks, of which the oldest go. */
-static size_t move_oldest(struct jm_block **from, struct jm_block **to, size_t bytes)
-{
-    struct jm_block *oldest_first = NULL;
-    (void)move_some(from, &oldest_first, SIZE_MAX);
-    size_t sum = move_some(&oldest_first, to, bytes);
-    (void)move_some(&oldest_first, from, SIZE_MAX);
-    return sum;
-}
-
-/* Chooses what goes, of so many bytes or a little more: large blocks first. pre: nothing is chosen. */
-static void choose_going(size_t bytes)
+/* Chooses what goes, of so many bytes or a little more: large blocks first, or nothing but orphans. pre: nothing is chosen. */
+static void choose_going(size_t bytes, bool only_orphans)
 {
     struct jm_block *chosen = NULL;
-    size_t sum = 0;
     jm_lock_take(&reserve.lock);
-    for (unsigned i = 0; i <= LARGE_LISTS && sum < bytes; i++) {
-        struct jm_block **list = &reserve.large[reserve.next_large++ % (LARGE_LISTS + 1)];
-        sum += move_oldest(list, &chosen, bytes - sum);
-    }
-    for (unsigned bin = JM_STRETCH_SIZES; bin-- > 0 && sum < bytes;) {
-        sum += move_some(&reserve.bins[bin], &chosen, bytes - sum);
+    if (only_orphans) {
+        (void)jm_spares_move_orphans(&chosen, bytes);
+    } else {
+        size_t sum = jm_spares_move_oldest(&chosen, bytes);
+        for (unsigned bin = JM_STRETCH_SIZES; bin-- > 0 && sum < bytes;) {
+            sum += jm_chain_move(&reserve.bins[bin], &chosen, bytes - sum);
+        }
     }
     jm_lock_drop(&reserve.lock);
     reserve.going = jm_chain_sort(chosen);
+}
+
+/* Has some chosen to go. False: there are none. */
+static bool ensure_going(size_t bytes, bool only_orphans)
+{
+    if (reserve.going == NULL) {
+        choose_going(bytes, only_orphans);
+    }
+    return reserve.going != NULL;
 }
 
 /* Gives a list's first blocks to the OS, neighbours together. They count until then. False: it refused the first. */
@@ -189,7 +149,7 @@ static bool give_first(struct jm_block **list)
 {
     size_t bytes = jm_chain_return(list);
     jm_lock_take(&reserve.lock);
-    jm_add_owned(&reserve.bytes, 0 - bytes);
+    count_off(bytes);
     jm_lock_drop(&reserve.lock);
     return bytes != 0;
 }
@@ -199,19 +159,9 @@ static void put_back(struct jm_block **blocks)
 {
     jm_lock_take(&reserve.lock);
     while (*blocks != NULL) {
-        struct jm_block *block = jm_chain_pop(blocks);
-        jm_chain_push(home_of(block), block);
+        put(jm_chain_pop(blocks));
     }
     jm_lock_drop(&reserve.lock);
-}
-
-/* Has some chosen to go. False: there are none. */
-static bool ensure_going(size_t bytes)
-{
-    if (reserve.going == NULL) {
-        choose_going(bytes);
-    }
-    return reserve.going != NULL;
 }
 
 /* Gives blocks to the OS until `limit` bytes are left, but for those that it refuses. */
@@ -220,7 +170,8 @@ static void trim_lists(size_t limit)
     struct jm_block *refused = NULL;
     size_t bytes;
     jm_lock_take(&reserve.trimming);
-    while ((bytes = jm_load_relaxed(&reserve.bytes)) > limit && ensure_going(bytes - limit)) {
+    while ((bytes = jm_load_relaxed(&reserve.bytes)) > limit &&
+           ensure_going(bytes - limit, false)) {
         while (reserve.going != NULL && jm_load_relaxed(&reserve.bytes) > limit) {
             if (!give_first(&reserve.going)) {
                 jm_chain_push(&refused, jm_chain_pop(&reserve.going));
@@ -234,86 +185,12 @@ static void trim_lists(size_t limit)
     jm_lock_drop(&reserve.trimming);
 }
 
-/* Unmaps the leftovers that nobody reads any more. pre: the lock is held. */
-static void trim_leftovers(void)
-{
-    uint32_t epoch = reserve.leftovers == NULL ? reserve.looked_in : jm_pagemap_advance();
-    if (epoch == reserve.looked_in) {
-        return; /* nothing has changed */
-    }
-    reserve.looked_in = epoch;
-    struct jm_block *waiting = NULL;
-    while (reserve.leftovers != NULL) {
-        struct jm_block *block = pop(&reserve.leftovers);
-        if (!jm_pagemap_is_over(block->retired, epoch)) {
-            push(&waiting, block);
-        } else if (!jm_chain_return_one(block)) {
-            push(&reserve.refused, block);
-        }
-    }
-    reserve.leftovers = waiting;
-}
-
-static bool has_refused(void)
-{
-    return reserve.refused != NULL || reserve.round != NULL;
-}
-
-/*
- * Asks the OS so many times again for what it refused, as it does where a process has as many mappings as it may. Round
- * for round all come in the order of addresses, so that each is the end of a mapping where that can be. pre: the lock is
- * held.
- */
-static void retry_refused(unsigned most)
-{
-    bool any = false;
-    if (reserve.round == NULL) {
-        reserve.round = jm_chain_sort(reserve.refused);
-        reserve.refused = NULL;
-    }
-    for (; most > 0 && reserve.round != NULL; most--) {
-        struct jm_block *block = pop(&reserve.round);
-        if (jm_chain_return_one(block)) {
-            any = true;
-        } else {
-            push(&reserve.refused, block);
-        }
-    }
-    reserve.paused = 0;
-    if (any || !has_refused()) {
-        reserve.pause = 0;
-    } else if (reserve.pause < PAUSE_MAX) {
-        reserve.pause = 2 * reserve.pause + 1;
-    }
-}
-
-static void note_waiting(void)
-{
-    jm_store_relaxed(&reserve.has_waiting, reserve.leftovers != NULL || has_refused());
-}
-
-/* Unmaps of what waits as much as can be, where it is time. pre: the lock is held. */
-static void look_at_waiting(void)
-{
-    if (has_refused() && reserve.paused++ >= reserve.pause) {
-        retry_refused(TRIES_MAX);
-    }
-    trim_leftovers();
-    note_waiting();
-}
-
-/* True for what a tenant itself had last. */
-static bool is_of(const struct jm_block *block, const struct jm_supply *tenant)
-{
-    return block->tenant == tenant && block->tenancy == tenant->tenancy;
-}
-
 /* Clears a block for its next tenant: the map for anybody, and what was handed out, unless the tenant is the
- * one who had it. What else the header says holds for any, or is written before it is read. */
+ * one that had it. The rest of the header is the same for every tenant, or is written before it is read. */
 static void clear(struct jm_block *block, const struct jm_supply *tenant)
 {
     jm_inspect_open(block->extent.address, block->extent.size);
-    bool is_same = is_of(block, tenant);
+    bool is_same = jm_block_was_of(block, tenant);
     if (block->touched > block->first && !is_same) {
         char *first = block->start + ((size_t)block->first << JM_GRANULE_BITS);
         size_t bytes = (size_t)(block->touched - block->first) << JM_GRANULE_BITS;
@@ -337,7 +214,7 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
 static void clear_large(struct jm_block *block, size_t size, const struct jm_supply *tenant)
 {
     jm_inspect_open(block->extent.address, block->extent.size);
-    block->recycled = is_of(block, tenant);
+    block->recycled = jm_block_was_of(block, tenant);
     if (!block->recycled) {
         memset(block->start, 0, size);
     }
@@ -365,15 +242,16 @@ static bool fits(size_t size)
     return bytes <= limit && size <= limit - bytes;
 }
 
-static void keep(struct jm_block *block, struct jm_block **list)
+/* Takes a block in, past the bound if need be, and has others go for it. */
+static void keep(struct jm_block *block, void (*add)(struct jm_block *))
 {
     jm_lock_take(&reserve.lock);
-    push(list, block);
-    note_waiting();
+    count(block->charge);
+    add(block);
     size_t limit = jm_load_relaxed(&reserve.limit);
     bool is_over = jm_load_relaxed(&reserve.bytes) > limit;
     if (is_over) {
-        look_at_waiting();
+        count_off(jm_backlog_look());
     }
     jm_lock_drop(&reserve.lock);
     if (is_over) {
@@ -381,91 +259,10 @@ static void keep(struct jm_block *block, struct jm_block **list)
     }
 }
 
-/* Not what a fork came upon in the middle of a change. */
-static bool is_for_all(const struct jm_block *block)
-{
-    return block->charge <= LARGE_SHARED_MAX && block->charge == block->extent.size;
-}
-
-/* True where a block that was kept may serve: little is too much, and the tenant had it; or, where there is none, anybody
- * may have it. */
-static bool serves(const struct jm_block *block, size_t size, size_t alignment,
-                   const struct jm_supply *tenant)
-{
-    bool is_close = block->charge >= size && block->charge - size <= size / SURPLUS_DIVISOR;
-    return is_close && jm_is_aligned(block->start, alignment) &&
-           (tenant == NULL ? is_for_all(block) : is_of(block, tenant));
-}
-
-/* The best block among the first ones of a list, as far as the steps last. NULL: none serves. pre: the lock is held. */
-static struct jm_block **find_in(struct jm_block **place, size_t size, size_t alignment,
-                                 const struct jm_supply *tenant, unsigned *steps)
-{
-    struct jm_block **best = NULL;
-    for (; *place != NULL && *steps > 0; --*steps) {
-        if (serves(*place, size, alignment, tenant) &&
-            (best == NULL || (*place)->charge < (*best)->charge)) {
-            best = place;
-            if ((*best)->charge == size) {
-                break;
-            }
-        }
-        place = &(*place)->behind;
-    }
-    return best;
-}
-
-/*
- * The place in its list of the block that serves best. Those of others are left to them while there is room for one more.
- * NULL: none serves. pre: the lock is held.
- */
-static struct jm_block **find_large(size_t size, size_t alignment, const struct jm_supply *tenant)
-{
-    unsigned steps = LARGE_STEPS;
-    unsigned steps_of_others = LARGE_STEPS;
-    struct jm_block **place = find_in(large_of(tenant), size, alignment, tenant, &steps);
-    if (place != NULL || size > LARGE_SHARED_MAX) {
-        return place;
-    }
-    unsigned lists = fits(size) ? 1 : LARGE_LISTS + 1;
-    for (unsigned i = 0; i < lists && place == NULL; i++) {
-        place = find_in(&reserve.large[ORPHANS - i], size, alignment, NULL, &steps_of_others);
-    }
-    return place;
-}
-
-/*
- * The place in its list of the block that is nearest in size, among the first ones, once a tenant's are half of the bound, or
- * many: too many fit nothing then, and instead of one more this is made to fit. Until then they are left as they are: more of
- * what comes finds one that fits. NULL: there is none. pre: the lock is held.
- */
-static struct jm_block **find_nearest(size_t size, const struct jm_supply *tenant)
-{
-    struct jm_block **nearest = NULL;
-    size_t least = SIZE_MAX;
-    size_t sum = 0;
-    unsigned own = 0;
-    struct jm_block **place = large_of(tenant);
-    for (unsigned steps = 0; *place != NULL && steps < LARGE_STEPS; steps++) {
-        size_t charge = (*place)->charge;
-        size_t apart = charge < size ? size - charge : charge - size;
-        bool is_own = is_of(*place, tenant);
-        sum += is_own ? charge : 0;
-        own += is_own;
-        if (is_own && apart < least) {
-            least = apart;
-            nearest = place;
-        }
-        place = &(*place)->behind;
-    }
-    return sum > jm_load_relaxed(&reserve.limit) / 2 || own >= LARGE_MANY ? nearest : NULL;
-}
-
 size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant)
 {
-    unsigned steps = LARGE_STEPS;
     jm_lock_take(&reserve.lock);
-    struct jm_block **place = find_in(large_of(tenant), size, alignment, tenant, &steps);
+    struct jm_block **place = jm_spares_find_own(size, alignment, tenant);
     size_t bytes = place == NULL ? 0 : (*place)->charge;
     jm_lock_drop(&reserve.lock);
     return bytes;
@@ -475,9 +272,9 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant)
 {
     jm_lock_take(&reserve.lock);
-    struct jm_block **place = find_large(size, alignment, tenant);
+    struct jm_block **place = jm_spares_find(size, alignment, tenant, fits(size));
     if (place == NULL && alignment <= jm_os_page_size()) {
-        place = find_nearest(size, tenant);
+        place = jm_spares_find_nearest(size, tenant, jm_load_relaxed(&reserve.limit) / 2);
     }
     struct jm_block *block = place == NULL ? NULL : pop(place);
     jm_lock_drop(&reserve.lock);
@@ -491,38 +288,14 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
 static void put_aside(struct jm_block *block)
 {
     jm_lock_take(&reserve.lock);
-    jm_chain_push(&reserve.refused, block);
-    note_waiting();
+    jm_backlog_await_os(block);
     jm_lock_drop(&reserve.lock);
-}
-
-/* Moves a tenant's large blocks, and its small ones of `least` bytes and more, from one list to another. pre: the lock is
- * held. */
-static void move_of(struct jm_block **from, struct jm_block **to, const struct jm_supply *tenant,
-                    size_t least)
-{
-    while (*from != NULL) {
-        bool is_meant = jm_block_is_large(*from) || (*from)->charge >= least;
-        if (is_meant && is_of(*from, tenant)) {
-            jm_chain_push(to, jm_chain_pop(from));
-        } else {
-            from = &(*from)->behind;
-        }
-    }
 }
 
 void jm_reserve_leave_large(const struct jm_supply *tenant)
 {
     jm_lock_take(&reserve.lock);
-    for (struct jm_block **place = large_of(tenant); *place != NULL;) {
-        if (is_of(*place, tenant) && is_for_all(*place)) {
-            struct jm_block *block = jm_chain_pop(place);
-            block->tenant = NULL;
-            jm_chain_push(&reserve.large[ORPHANS], block);
-        } else {
-            place = &(*place)->behind;
-        }
-    }
+    jm_spares_leave(tenant);
     jm_lock_drop(&reserve.lock);
     jm_reserve_drop_large(tenant);
 }
@@ -534,11 +307,11 @@ static void drop(const struct jm_supply *tenant, size_t least)
     jm_lock_take(&reserve.lock);
     for (unsigned bin = 0; bin < JM_STRETCH_SIZES; bin++) {
         if (JM_UNIT << bin >= least) {
-            move_of(&reserve.bins[bin], &dropped, tenant, least);
+            jm_chain_move_of(&reserve.bins[bin], &dropped, tenant, least);
         }
     }
-    move_of(large_of(tenant), &dropped, tenant, least);
-    move_of(&reserve.going, &dropped, tenant, least);
+    jm_spares_move_own(&dropped, tenant);
+    jm_chain_move_of(&reserve.going, &dropped, tenant, least);
     jm_lock_drop(&reserve.lock);
     dropped = jm_chain_sort(dropped);
     while (dropped != NULL) {
@@ -561,19 +334,20 @@ void jm_reserve_drop_grown(const struct jm_supply *tenant)
 
 void jm_reserve_drop_waiting(void)
 {
-    if (jm_load_relaxed(&reserve.has_waiting)) {
+    if (!jm_backlog_is_empty()) {
         jm_lock_take(&reserve.lock);
-        look_at_waiting();
+        count_off(jm_backlog_look());
         jm_lock_drop(&reserve.lock);
     }
 }
 
 /*
- * Where the bound does not allow a block, others go, unless it is so large a part of it that most would. What is chosen at
- * once is a part of the bound, or as much as is missing: of many, some are neighbours, and to give those in one call takes
- * a fraction of the time that one by one does. Those that are chosen go one call after the other, as room is needed.
+ * Where the bound does not allow a block, others go, unless it is so large a part of it that most would; or only orphans do.
+ * What is chosen at once is a part of the bound, or as much as is missing: of many, some are neighbours, and to give those in
+ * one call takes a fraction of the time that one by one does. Those that are chosen go one call after the other, as room is
+ * needed.
  */
-static void make_room(size_t size)
+static void make_room(size_t size, bool only_orphans)
 {
     size_t limit = jm_load_relaxed(&reserve.limit);
     size_t part = limit / TRIM_DIVISOR;
@@ -585,7 +359,8 @@ static void make_room(size_t size)
     size_t bytes;
     while (taken && (bytes = jm_load_relaxed(&reserve.bytes)) + size > limit) {
         size_t missing = bytes + size - limit;
-        taken = ensure_going(missing > part ? missing : part) && give_first(&reserve.going);
+        taken = ensure_going(missing > part ? missing : part, only_orphans) &&
+                give_first(&reserve.going);
     }
     if (!taken) {
         put_back(&reserve.going);
@@ -593,14 +368,14 @@ static void make_room(size_t size)
     jm_lock_drop(&reserve.trimming);
 }
 
-/* Keeps a block in a list, unless somebody may read it or the bound does not allow it. */
-static bool keep_at_once(struct jm_block *block, struct jm_block **list)
+/* Keeps a block, unless somebody may read it or the bound does not allow it. */
+static bool keep_within_limit(struct jm_block *block)
 {
-    make_room(block->charge);
     jm_lock_take(&reserve.lock);
     bool kept = jm_pagemap_is_quiet() && fits(block->charge);
     if (kept) {
-        push(list, block);
+        count(block->charge);
+        put(block);
     }
     jm_lock_drop(&reserve.lock);
     return kept;
@@ -631,22 +406,25 @@ static void put_off(struct jm_block *block)
         jm_os_pause(attempt);
         jm_reserve_drop_waiting();
     }
-    keep(block, &reserve.leftovers);
+    keep(block, jm_backlog_await_readers);
 }
 
 bool jm_reserve_give(struct jm_block *block, bool for_good)
 {
-    jm_reserve_drop_waiting();
     /* A large block that its tenant does not want back is of use to nobody, but see jm_reserve_leave. */
-    struct jm_block **list = for_good && jm_block_is_large(block) ? NULL : list_for(block);
-    if (list != NULL && keep_at_once(block, list)) {
+    bool of_use = is_of_use(block) && !(for_good && jm_block_is_large(block));
+    jm_reserve_drop_waiting();
+    if (of_use) {
+        make_room(block->charge, false);
+    }
+    if (of_use && keep_within_limit(block)) {
         return true;
     }
     if (!wait_for_readers(block)) {
         put_off(block);
         return true;
     }
-    if (list == NULL || !fits(block->charge)) {
+    if (!of_use || !fits(block->charge)) {
         if (jm_chain_return_one(block)) {
             return true;
         }
@@ -654,38 +432,25 @@ bool jm_reserve_give(struct jm_block *block, bool for_good)
             return false;
         }
     }
-    keep(block, list != NULL ? list : &reserve.refused);
+    keep(block, of_use ? put : jm_backlog_await_os);
     return true;
 }
 
-/* Where the bound does not allow a block, those go that tenants left before. False: that is not enough. */
-static bool make_room_for_orphan(size_t size)
+/* False: it cannot be one, or does not take the place of others. */
+static bool keep_orphan(struct jm_block *block)
 {
-    size_t limit = jm_load_relaxed(&reserve.limit);
-    if (fits(size) || size > limit) {
-        return size <= limit;
+    if (!is_of_use(block) || !jm_spares_may_be_orphan(block)) {
+        return false;
     }
-    struct jm_block *chosen = NULL;
-    size_t part = limit / TRIM_DIVISOR;
-    jm_lock_take(&reserve.trimming);
-    jm_lock_take(&reserve.lock);
-    (void)move_oldest(&reserve.large[ORPHANS], &chosen, size > part ? size : part);
-    jm_lock_drop(&reserve.lock);
-    chosen = jm_chain_sort(chosen);
-    while (chosen != NULL && give_first(&chosen)) {
-    }
-    put_back(&chosen);
-    jm_lock_drop(&reserve.trimming);
-    return fits(size);
+    block->tenant = NULL;
+    jm_reserve_drop_waiting();
+    make_room(block->charge, true);
+    return keep_within_limit(block);
 }
 
 void jm_reserve_leave(struct jm_block *block)
 {
-    jm_reserve_drop_waiting();
-    block->tenant = jm_block_is_large(block) ? NULL : block->tenant;
-    struct jm_block **list = list_for(block);
-    bool is_orphan = block->tenant == NULL && list != NULL && is_for_all(block);
-    if (!is_orphan || !make_room_for_orphan(block->charge) || !keep_at_once(block, list)) {
+    if (!jm_block_is_large(block) || !keep_orphan(block)) {
         (void)jm_reserve_give(block, true);
     }
 }
@@ -694,10 +459,7 @@ void jm_reserve_leave(struct jm_block *block)
 static void trim(size_t limit)
 {
     jm_lock_take(&reserve.lock);
-    trim_leftovers();
-    (void)move_some(&reserve.round, &reserve.refused, SIZE_MAX);
-    retry_refused(UINT_MAX);
-    note_waiting();
+    count_off(jm_backlog_look_at_all());
     jm_lock_drop(&reserve.lock);
     trim_lists(limit);
 }
