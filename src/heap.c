@@ -132,23 +132,26 @@ static bool fills_little(unsigned code, size_t size)
     return (size - JM_PAD) / bytes * bytes < size / 8 * 5;
 }
 
-/* The block to ask for: it grows with the heap, as far as the limit allows. */
+/* The block to ask for: it grows with the heap, as far as the limit allows. Where that has no room for one of
+ * JM_SMALL_BLOCK_GROWTH, the smallest one that serves. */
 static size_t next_block(const struct jm_heap *heap, unsigned code)
 {
+    const struct jm_quota *quota = &heap->supply.quota;
     size_t smallest = smallest_block(code);
-    size_t usage = jm_load_relaxed(&heap->supply.quota.usage);
+    size_t usage = jm_load_relaxed(&quota->usage);
     size_t share = usage / GROWTH_DIVISOR;
-    size_t size = usage != 0 && smallest < JM_SMALL_BLOCK_GROWTH ? JM_SMALL_BLOCK_GROWTH : smallest;
+    size_t least = smallest < JM_SMALL_BLOCK_GROWTH ? JM_SMALL_BLOCK_GROWTH : smallest;
+    size_t size = usage == 0 ? smallest : least;
     while (2 * size <= share && 2 * size <= JM_SMALL_BLOCK_MAX) {
         size *= 2;
     }
     while (2 * size <= usage / 2 && 2 * size <= JM_SMALL_BLOCK_MAX && fills_little(code, size)) {
         size *= 2;
     }
-    while (size > smallest && !jm_quota_allows(&heap->supply.quota, size)) {
+    while (size > least && !jm_quota_allows(quota, size)) {
         size /= 2;
     }
-    return size;
+    return jm_quota_allows(quota, size) ? size : smallest;
 }
 
 /* The hole to ask for: of a long one about as much as a new block would have, so that the rest is worth asking for
