@@ -43,9 +43,9 @@
  * JsSetCurrentContext or jsrtmem_enter, until it is left; a call on a runtime that is current
  * nowhere holds it for the length of the call, and other such calls wait for it. A thread that exits
  * leaves what it had current (not what a destructor of its own keys enters again in the last of the
- * rounds that POSIX promises). Those who wait take turns. Reads of usage and limit take no lock and
- * work from every thread, at any time, in signal handlers too; no other function is for those, nor
- * is fork, where the handler may have interrupted the library.
+ * rounds that POSIX promises). Waiting threads take turns. Reads of usage and limit take no lock and
+ * work on every thread, at any time, even in signal handlers, which must call no other function here,
+ * nor fork where they may have interrupted the library.
  *
  * Callbacks run on the thread that uses the runtime, with no lock of the library held. Inside a
  * callback every get, limit change and callback change works, and other runtimes can be used as
@@ -252,7 +252,7 @@ typedef enum _JsMemoryEventType {
  *
  * @param callbackState the state given to JsSetRuntimeMemoryAllocationCallback; may be null.
  * @param allocationEvent what happens.
- * @param allocationSize size of the block, in bytes; a multiple of the page size.
+ * @param allocationSize size of the block, or of the difference, in bytes; a multiple of the page size.
  * @return for JsMemoryAllocate, true to allow and false to refuse; a refusal is not remembered, the
  *         next request asks again. Ignored for the other events.
  *
@@ -301,7 +301,7 @@ typedef bool(CHAKRA_CALLBACK *JsThreadServiceCallback)(JsBackgroundWorkItemCallb
 /**
  * @brief Creates a runtime.
  *
- * It has no limit, no callback, no context, and is current on no thread. Its usage may be 0.
+ * It has no limit, no callback, no context, and is current on no thread. Its usage is 0.
  *
  * @param attributes a set of JsRuntimeAttributes bits.
  * @param threadService accepted for compatibility and never called; may be null.
@@ -320,9 +320,9 @@ CHAKRA_API JsCreateRuntime(JsRuntimeAttributes attributes, JsThreadServiceCallba
  *
  * Each block is reported by a JsMemoryFree event, during which gets and sets still work with the
  * handle. Once the call has returned JsNoError, every byte that was granted has been reported as
- * freed and no event ever comes again. It never waits for who uses the runtime. A dispose that a
- * callback left, by longjmp or by an exception, is finished by the next dispose; until then other
- * calls that use the runtime return JsErrorWrongThread.
+ * freed and no event ever comes again. It waits for no user of the runtime longer than a few yields.
+ * A dispose that a callback left, by longjmp or by an exception, is finished by the next dispose;
+ * until then other calls that use the runtime return JsErrorWrongThread.
  *
  * @param runtime the runtime.
  * @return JsErrorInvalidArgument; JsErrorRuntimeInUse while the runtime is current on any thread,
@@ -334,12 +334,12 @@ CHAKRA_API JsCreateRuntime(JsRuntimeAttributes attributes, JsThreadServiceCallba
 CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime);
 
 /**
- * @brief Gives memory back: calls the before-collect callback, takes in frees that other threads
- *        queued, and returns every empty block to the OS, those that the runtime returned before to
- *        the process reserve among them (of less than 128 KiB, those stay there); of blocks that
- *        are in use, every page in which nothing lives, but for the last of a block, which are asked
- *        for again when needed. Where small objects take no more than 4 MiB, runs of less than 64
- *        KiB of such pages stay.
+ * @brief Gives memory back, after a call of the before-collect callback.
+ *
+ * Takes in the frees that other threads queued, and gives back every empty block, and in blocks that
+ * are in use every page in which nothing lives, but for a block's last. Such pages are asked for again
+ * when needed; where small objects take no more than 4 MiB, runs of less than 64 KiB of them stay.
+ * Of the runtime's blocks the process reserve keeps those of less than 128 KiB, the OS gets the rest.
  *
  * Live objects stay where they are. Inside the runtime's before-collect callback it does nothing and
  * succeeds. Needs no context.
@@ -415,10 +415,10 @@ CHAKRA_API JsSetRuntimeMemoryAllocationCallback(JsRuntimeHandle runtime, void *c
 /**
  * @brief Sets or unsets the callback that JsCollectGarbage calls first, together with its state.
  *
- * The pair changes as that of the allocation callback does, and the call may wait as it may there.
+ * As with the allocation callback, the pair changes as one, and the call may wait.
  *
  * @param runtime the runtime.
- * @param callbackState passed to the callback; may be null.
+ * @param callbackState passed to the callback; may be null. Forgotten when the callback is null.
  * @param beforeCollectCallback the callback, or null for none.
  * @return JsErrorInvalidArgument; JsErrorOutOfMemory if no memory for the record of a runtime's first
  *         callback is left.

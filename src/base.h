@@ -71,7 +71,7 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int number);
 #define JM_PREFETCH(address) __builtin_prefetch((address), 1)
 #endif
 
-/* Rounds up to a power of two; the caller has made sure that the sum does not wrap. */
+/* Rounds up to a multiple of a power of two; the caller has made sure that the sum does not wrap. */
 static inline size_t jm_align_up(size_t value, size_t alignment)
 {
     return (value + (alignment - 1)) & ~(alignment - 1);

@@ -93,7 +93,7 @@ static inline uint64_t jm_load_states(const jm_state *map, size_t granule)
     return states;
 }
 
-/* So many states from a granule on, eight of them over the other: 0 where all are, as inside a large object. */
+/* Eight words of states from a granule on, or-ed into one: 0 where all are, as inside a large object. */
 #define JM_BLANK_STATES (8 * JM_WORD)
 static inline uint64_t jm_load_merged(const jm_state *map, size_t granule)
 {
@@ -109,8 +109,7 @@ static inline bool jm_are_blank(const jm_state *map, size_t granule)
     return jm_load_merged(map, granule) == 0;
 }
 
-/* The granule of the last eight states in front of those at one that are not all 0; or of those at `least`. Both are
- * multiples of JM_WORD. */
+/* Where the last word of states in front of `granule` is that is not 0, or `least`. All are multiples of JM_WORD. */
 static inline size_t jm_find_states_before(const jm_state *map, size_t granule, size_t least)
 {
     while (granule > least && jm_load_states(map, granule -= JM_WORD) == 0) {

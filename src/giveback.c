@@ -221,8 +221,8 @@ void jm_heap_release_kept(struct jm_heap *heap)
     }
 }
 
-/* Of an empty small block and the one in doubt, the smaller where both are empty, which is to go; the other is in
- * doubt then. NULL: none has to. */
+/* Puts an empty small block in doubt; NULL. Where the one in doubt is empty, too, the larger stays in doubt, and the
+ * smaller, which is to go, is returned. */
 static struct jm_block *choose_going(struct jm_heap *heap, struct jm_block *block)
 {
     if (put_in_doubt(heap, block)) {

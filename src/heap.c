@@ -5,8 +5,8 @@
 #include "demand.h"
 #include "large.h"
 
-/* A heap that grows takes a block of at most this part of what it holds, or of JM_SMALL_BLOCK_GROWTH: its slack stays
- * small. */
+/* A new block has at most this part of what the heap holds, or JM_SMALL_BLOCK_GROWTH: the slack stays small. But up to
+ * half of it where less would be poorly filled, see fills_little. */
 #define GROWTH_DIVISOR 8
 
 JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena, NULL};
@@ -124,8 +124,8 @@ static size_t smallest_block(unsigned code)
     return size;
 }
 
-/* True where a block has no room for one more object of class `code` when little more than half of it is used: one of 128 KiB
- * has for one of 64, as what separates it from the next block is missing. */
+/* True where objects of class `code` fill less than 5/8 of a block: 128 KiB have room for one of 64, as the pad leaves
+ * none for a second. */
 static bool fills_little(unsigned code, size_t size)
 {
     size_t bytes = jm_class_bytes(code);
@@ -263,8 +263,8 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     return object;
 }
 
-/* An object without a new block, and without calling the host. NULL: there is none; `pressed`: nor can there be a block, and
- * it is time to look everywhere. Not again while nothing changes. */
+/* An object without a new block, and without calling the host. NULL: there is none; `pressed`: nor does the limit allow
+ * a block, and it is time to look everywhere, which is done once until something changes. */
 static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
 {
     void *object = jm_heap_refill(heap, code);
@@ -558,8 +558,8 @@ void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size)
     return move_into(heap, moved, pointer, size);
 }
 
-/* True where an object of class `old` may become one of `code` elsewhere: where memory is short, not where that would cut what
- * is larger than it leaves. */
+/* True where an object of class `old` may move to become one of `code`: where memory is short, only if that cuts up no
+ * free object larger than the one it leaves. */
 static bool has_place(struct jm_heap *heap, unsigned code, unsigned old)
 {
     unsigned twice =
@@ -569,8 +569,8 @@ static bool has_place(struct jm_heap *heap, unsigned code, unsigned old)
            jm_arena_next_listed(heap->arena, twice + 1) <= old;
 }
 
-/* Makes a small object one of a smaller class. It is split where there is no other place: were all, the heap would soon be
- * full of what is left between objects that are smaller than they were. NULL: another thread has freed it meanwhile. */
+/* Makes a small object one of a smaller class. It is split only where there is no other place: if all were, the heap
+ * would soon be full of remnants between shrunken objects. NULL: another thread has freed it meanwhile. */
 static void *shrink(struct jm_heap *heap, jm_state *state, unsigned live, void *pointer,
                     size_t size)
 {

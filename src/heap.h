@@ -94,15 +94,15 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer);
  * no host code runs. */
 bool jm_heap_free(struct jm_heap *heap, void *pointer);
 
-/* Changes the size of a live object. NULL: it is as it was; or, with
- * JM_REFUSED_ARGUMENT, it is none, or the host has freed it meanwhile. Smaller sizes are not refused otherwise. */
+/* Changes the size of a live object. NULL: it is as it was; or, with JM_REFUSED_ARGUMENT, it never was live, or was
+ * freed meanwhile. A smaller size is refused for no other reason. */
 void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 
 /* The same without asking for a new block, and without calling the host. NULL: not to be had. pre: `size` is at most
  * JM_SMALL_MAX. */
 void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size);
 
-/* Moves an object's content into a new one of `size` bytes. NULL: it stays where it was. */
+/* Moves an object's content into a new one of `size` bytes. NULL: it stays, unless it was freed meanwhile. */
 void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 
 /* The same, into a small one, without asking for a new block, and without calling the host. NULL: not to be had; or another
@@ -116,8 +116,8 @@ bool jm_heap_press(struct jm_heap *heap, size_t bytes);
 /* What is live now, see jm_sweep_live. Any thread. */
 struct jm_live jm_heap_live_any(const struct jm_heap *heap);
 
-/* Forgets all but the lists of blocks, and what was charged for those that were on their way: the heap's user is gone,
- * wherever that was. Only dispose may follow. */
+/* Keeps the lists of blocks and the usage, which may count blocks that were on their way, and forgets all else: the
+ * heap's user is gone, wherever it was. Only dispose may follow. */
 void jm_heap_forget(struct jm_heap *heap);
 
 /* The heap that a block belongs to. */
@@ -147,8 +147,8 @@ void jm_heap_release_kept(struct jm_heap *heap);
 /* Takes in what other threads freed, and gives back the blocks that wait for it, unless in the quota's callback. */
 void jm_heap_tidy(struct jm_heap *heap);
 
-/* Tries in turn, until the limit has room for `bytes` more: queued frees and empty blocks; long runs of free pages, if
- * `pressed`, or swept and unchanged since; short runs, as far as they are missing. */
+/* Where the limit has no room for `bytes` more: takes in queued frees and gives back all empty blocks; all long runs of
+ * free pages, too, if `pressed`, or swept and unchanged since; then as many short runs as are still missing. */
 void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed);
 
 /* Takes in queued frees and gives back every empty block, every free page or, where the heap is small, long runs of them,

@@ -48,9 +48,9 @@ struct jm_pair {
 };
 
 /*
- * Declares the mark of a function that calls the host, behind some room on the stack: the host's frames lie below it. The
- * library's lie above, when it is called from where the host jumped to, or from a little below that: it looks where
- * its frames are only after some calls, which compilers that do not optimise leave on the stack.
+ * Declares the mark of a function that calls the host, behind some room on the stack. The host's frames lie below it.
+ * Those of a later call of the library, from where the host jumped to or a little below, lie above: the room is for
+ * that little, and for the frames, many without optimisation, down to where the library looks.
  */
 #define JM_MARK_ROOM 2048
 #define JM_MARK(name)                                      \
@@ -104,8 +104,8 @@ void jm_hook_reset(struct jm_hook *hook);
  * may still be in use. */
 bool jm_hook_set(struct jm_hook *hook, jm_hook_function function, void *state);
 
-/* Waits until a call that may still use the pair before the last change has ended; and no longer than `*tag` is as given:
- * the hook is another's then. pre: no lock is held, and the thread is inside no callback. */
+/* Waits until a call that may still use the pair before the last change has ended, or `*tag` is no longer as given: the
+ * hook is another's then. pre: no lock is held, and the thread is inside no callback. */
 void jm_hook_quiesce(const struct jm_hook *hook, const _Atomic(uint32_t) *tag, uint32_t given);
 
 #endif

@@ -175,7 +175,7 @@ static inline void jm_inspect_give(const void *pool, const void *object)
     JM_TELL(jm_tell_give(pool, object));
 }
 
-/* An object, or NULL, came from the OS as zeros. */
+/* The first bytes of an object, or of NULL, are zeros: as the OS gave them, or overwritten. */
 static inline void jm_inspect_zero(const void *object, size_t size)
 {
     (void)object, (void)size;

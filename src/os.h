@@ -42,8 +42,8 @@ void *jm_os_reserve(size_t size);
  */
 bool jm_os_commit(void *address, size_t size);
 
-/* Gives the memory of a committed part, or of a part of a mapping, back; the addresses stay reserved.
- * post: false: it is committed still; what it held may be lost. */
+/* Gives the memory of a committed part, or of a part of a mapping, back; the addresses stay reserved, and on some
+ * systems accessible, as zeros. post: false: it is committed still; what it held may be lost. */
 bool jm_os_decommit(void *address, size_t size);
 
 /* The same, unless it would cost a mapping of the process for less than is worth one. */

@@ -35,7 +35,7 @@
 #define MAP_NORESERVE 0
 #endif
 
-/* How many places below an unaligned answer are tried before address space is over-reserved. */
+/* How many mappings are tried, the later ones just below an unaligned answer, before address space is over-reserved. */
 #define ALIGN_ATTEMPTS 3
 
 /* How jm_os_pause sleeps. */

@@ -8,9 +8,9 @@
  * are not needed. A small block registers each of its units, a large one the unit that its object starts
  * in: two objects of this size never start in one unit.
  *
- * A thread may read what it found through a unit where it is the owner's user, or between jm_pagemap_enter and
- * jm_pagemap_leave: a block goes to the OS, or to another runtime, once nobody reads who could have found it. Who comes
- * by jm_pagemap_find is not waited for in the region: what it finds there may be another's by now, see remote.c.
+ * A thread may read the block that it found while it uses the owning runtime, or between jm_pagemap_enter and
+ * jm_pagemap_leave: a block goes to the OS, or to another runtime, only once no reader is left who could have found it.
+ * Readers by jm_pagemap_find are not waited for in the region: what they find may be another's by now, see remote.c.
  */
 #ifndef JM_PAGEMAP_H
 #define JM_PAGEMAP_H
@@ -72,10 +72,11 @@ static inline struct jm_block *jm_pagemap_block(const void *pointer)
  * memory. */
 bool jm_pagemap_prepare(const void *address, size_t size);
 
-/* A leaf for an address that is not known yet. jm_pagemap_install puts it in place, or unmaps it where there is one.
- * NULL: no memory. */
+/* A leaf for an address that is not known yet. NULL: no memory. */
 struct jm_leaf *jm_pagemap_new_leaf(void);
-void jm_pagemap_install(const void *address, struct jm_leaf *leaf); /* or unmaps it */
+
+/* Puts it in place, or discards it where there is one. */
+void jm_pagemap_install(const void *address, struct jm_leaf *leaf);
 
 /* Registers a range for a block, or nothing where both are NULL. pre: the range was prepared. */
 void jm_pagemap_set(const void *address, size_t size, struct jm_block *block, const void *token);

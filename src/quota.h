@@ -122,8 +122,8 @@ static inline bool jm_quota_in_callback(const struct jm_quota *quota)
     return jm_hook_is_mine(&quota->hook);
 }
 
-/* True for the first one that asks in each callback of this quota: a host that allocates there asks once, and cannot have
- * a new block. */
+/* True once in each callback of this quota: a request made there cannot have a new block, so the first is worth a
+ * search of all that is held. */
 static inline bool jm_quota_look_inside(struct jm_quota *quota)
 {
     bool is_first = jm_quota_in_callback(quota) && !quota->hook.call.looked;

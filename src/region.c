@@ -182,13 +182,12 @@ static char *cut(unsigned order)
     return base + start;
 }
 
-/* So many stretches are taken one after the other before a neighbour of theirs is, if so many can be had. */
+/* At least so many stretches are handed out between two neighbours, where so many can be had. */
 #define ROW_LEAST ((size_t)32)
 
-/* The first largest stretch that an order is spread over is committed as it is used; from the second on, all of it at once,
- * if the OS allows that: of stretches that were written to each would need a mapping of its own, of which a process has some
- * ten thousand. What nobody has of it counts only where all counts that is committed, as in a process that has locked its
- * pages. */
+/* The first largest stretch that an order is spread over is committed as it is used; each later one at once, if the OS
+ * allows that: else each stretch in use would cost a mapping, of which Linux gives a process some 65,000. What nobody
+ * uses of it costs memory only where all does that is committed, as in a process that has locked its pages. */
 static void commit_largest(char *lot, unsigned order)
 {
     if (stretches.has_lot[order]) {
@@ -199,9 +198,9 @@ static void commit_largest(char *lot, unsigned order)
 }
 
 /*
- * Cuts a lot, which is a larger stretch, and others of its list if it is small, into those of an order below APART_BITS,
- * and lists all but the first, neighbours last: threads that use them at the same time would else wait for each other.
- * What they write lies in heads and maps, and processors fetch cache lines ahead, and those of the next page.
+ * Cuts a lot, which is a larger stretch, and others of its list if it is small, into stretches of an order below
+ * APART_BITS, and lists all but the first so that neighbours are far apart: threads that use neighbours would wait for
+ * each other, as processors fetch the cache lines of heads and maps ahead, into the next page, too.
  *
  *      row       places of a lot that are APART units from each other
  *      columns   stretches from one such place to the next

@@ -25,8 +25,8 @@ enum site { SITE_EVENT, SITE_BEFORE_COLLECT };
 
 /* ---- Ownership ---- */
 
-/* Who has looked so often takes the turn of whoever has it: that one may have come later, or vanished. Who has it never
- * pauses for longer than at this attempt. */
+/* After so many attempts a thread takes the next turn away from whoever has it, who may have come later, or vanished.
+ * Whoever has the turn pauses no longer than at this attempt. */
 #define TURN_ATTEMPTS (JM_PAUSE_AWAKE + 4)
 
 /* True where the next turn is the thread's now. */
@@ -507,8 +507,8 @@ static void dispose(struct jm_ref ref)
     jm_registry_give(JM_KIND_RUNTIME, &runtime->slot);
 }
 
-/* Steps that a runtime which is in use is waited for when it is to be disposed: whoever came by a handle that its slot had
- * before is in it until he sees that, and has nothing to do with it. */
+/* Steps that a dispose waits for a runtime in use: its user may be a call by a stale handle, which holds the slot only
+ * until it sees that. */
 #define STRANGER_PATIENCE (JM_PAUSE_AWAKE - 32)
 
 static bool take_to_dispose(struct jm_runtime *runtime)

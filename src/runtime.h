@@ -49,8 +49,8 @@ JM_INLINE struct jm_quota *jm_runtime_quota(struct jm_runtime *runtime)
     return &runtime->heap.supply.quota;
 }
 
-/* The current owner keeps every other thread out; `stale`: the handle is not valid; `no room`: there is no memory
- * for a frame. */
+/* BUSY: another thread keeps this one out, or a dispose began; STALE: the handle is not valid; NO_ROOM: no memory for a
+ * frame, or too many entries. */
 enum jm_access { JM_ACCESS_GRANTED, JM_ACCESS_STALE, JM_ACCESS_BUSY, JM_ACCESS_NO_ROOM };
 
 /*
@@ -149,7 +149,7 @@ enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtim
 /* Gives back what waits for it. The host may run: before there is a result that it could lose. */
 void jm_operation_tidy(const struct jm_operation *operation);
 
-/* Ends an operation that goes on. */
+/* Ends an operation, unless the host has ended it from inside a callback. */
 void jm_operation_end(struct jm_operation *operation);
 void jm_operation_unwind(struct jm_operation *operation);
 
@@ -173,10 +173,10 @@ void jm_runtime_tell_refusal(enum jm_verdict verdict, uintptr_t handle, size_t r
 /* Remembers a refusal for the thread, too. pre: the runtime, or NULL, is the thread's. */
 void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested);
 
-/* The same where another thread has it, which may end it meanwhile: what has its place then stays unnamed. */
+/* The same, as THREAD, where another thread has it; as ARGUMENT, of no runtime, where it was disposed meanwhile. */
 void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requested);
 
-/* Waits until nobody charges any more what another limit allowed than the one that was set before. */
+/* Waits for a charge in progress that an older limit than the one just set may have allowed. */
 void jm_runtime_await_charge(struct jm_ref ref);
 
 /* Undoes the thread's innermost call: its operation and those that began inside it are over. */

@@ -12,8 +12,8 @@
  * stay as they are. */
 void jm_sweep(struct jm_arena *arena);
 
-/* The same, and gives runs of at least `least` granules of free pages back, and of any length beside a hole, which become
- * holes of their blocks; no more once these have `enough` bytes. Returns the bytes, which the quota is still charged for. */
+/* The same, and gives back runs of free pages, of at least `least` granules, or of any length beside a hole, until they
+ * have `enough` bytes: they become holes. Returns their bytes, which the quota is still charged for. */
 size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough);
 
 /* Pages of a block, by granules. */

@@ -93,7 +93,7 @@ void jm_thread_reset(void);
  * A lock for sections in which no host code runs: most are a few steps; some call the OS: where tables grow, or
  * memory is given back.
  * The word holds the owner's id, so that a forked child takes over what a vanished thread held.
- * pre: the thread has an id.
+ * pre: the thread has an id, or the library is just being prepared.
  */
 struct jm_lock {
     _Atomic(jm_thread_id) owner;
