@@ -2,6 +2,7 @@
 """Changes one thing at a time in src/ and sees whether a ctest notices.
 
 usage: python3 tests/mutate.py [--all | --sample N] [--seed S] [--quick SECONDS] [--build DIRECTORY] FILE...
+       python3 tests/mutate.py --list [FILE...]   print the mutants, and try none
 
 FILE is a file of src/, such as quota.c. Of its mutants N, drawn by S, are tried (100, by 1), or all. In a
 copy of the tree under DIRECTORY (build/mutate) each is compiled, with what includes it, and run under the
@@ -261,10 +262,14 @@ def main():
     parser.add_argument("--sample", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", type=float, default=600)
-    parser.add_argument("--list", action="store_true", help="print the mutants, and try none")
+    parser.add_argument("--list", action="store_true", help="print the mutants, of all files by default")
     parser.add_argument("--build", default=os.path.join(ROOT, "build", "mutate"))
-    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument("files", nargs="*", metavar="FILE")
     arguments = parser.parse_args()
+    if arguments.list and not arguments.files:
+        arguments.files = sorted(name for name in os.listdir(os.path.join(ROOT, "src")) if name.endswith((".c", ".h")))
+    if not arguments.files:
+        parser.error("which FILE?")
 
     texts, mutants = {}, []
     for file in arguments.files:
