@@ -280,8 +280,7 @@ unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *
     return jm_is_queued(state) ? state - JM_QUEUED : jm_state_class(state);
 }
 
-size_t jm_arena_end_untold(const struct jm_arena *arena, const struct jm_block *block,
-                           size_t granule)
+size_t jm_arena_find_end(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
 {
     bool is_hole = jm_load_relaxed(&block->map[granule]) == JM_HOLE;
     return is_hole ? end_of_hole(arena, block, granule) : next_start(arena, block, granule);

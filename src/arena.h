@@ -154,7 +154,7 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
 }
 
 /* True where neither class `code` nor the one near it has a list. */
-JM_INLINE bool jm_arena_lacks(const struct jm_arena *arena, size_t code)
+JM_INLINE bool jm_arena_lists_neither(const struct jm_arena *arena, size_t code)
 {
     uintptr_t own = (uintptr_t)arena->free[code].next;
     return (own | (uintptr_t)arena->free[jm_class_near(code)].next) == 0;
@@ -324,14 +324,13 @@ static inline uint32_t jm_arena_span_granules(const struct jm_arena *arena)
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block);
 
 /* The granule where the object or the hole ends that starts at a granule of the arena's. */
-size_t jm_arena_end_untold(const struct jm_arena *arena, const struct jm_block *block,
-                           size_t granule); /* where its state does not tell */
+size_t jm_arena_find_end(const struct jm_arena *arena, const struct jm_block *block,
+                         size_t granule); /* where its state does not tell */
 JM_INLINE size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_block *block,
                                  size_t granule)
 {
     size_t granules = jm_state_granules[jm_load_relaxed(&block->map[granule])];
-    return JM_LIKELY(granules != 0) ? granule + granules
-                                    : jm_arena_end_untold(arena, block, granule);
+    return JM_LIKELY(granules != 0) ? granule + granules : jm_arena_find_end(arena, block, granule);
 }
 
 /* The class of such an object, whatever its state. */

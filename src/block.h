@@ -165,9 +165,10 @@ struct jm_block {
     struct jm_os_extent extent; /* the mapping; in the region, the stretch */
     size_t
         charge; /* bytes of the quota; the extent has more where it is reserved, unused or holes */
-    uint32_t no_hole_of, until; /* no hole of so many granules or more begins before `until` */
-    bool resizable;             /* a large block whose extent is a mapping of it alone */
-    bool recycled;              /* a large block whose object is not zero, as new ones are */
+    /* No hole of `hole_searched_for` granules or more begins in front of `hole_searched_to`. */
+    uint32_t hole_searched_for, hole_searched_to;
+    bool resizable; /* a large block whose extent is a mapping of it alone */
+    bool recycled;  /* a large block whose object is not zero, as new ones are */
 
     /* Large blocks only. */
     struct jm_block *next_empty; /* of the blocks to be given back */

@@ -81,7 +81,7 @@ static bool seems_freed(struct jm_arena *arena)
     return seems_free(arena, carved, least, NEED_SAMPLES);
 }
 
-bool jm_demand_press(struct jm_arena *arena, size_t bytes)
+bool jm_demand_note_need(struct jm_arena *arena, size_t bytes)
 {
     jm_arena_retire_span(arena);
     count_need(arena, bytes);

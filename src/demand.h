@@ -14,7 +14,7 @@ bool jm_demand_makes_due(struct jm_arena *arena, unsigned code);
 
 /* Counts a request that the limit has no room for. True where it is time to look for what is free in all blocks. post:
  * there is no span. */
-bool jm_demand_press(struct jm_arena *arena, size_t bytes);
+bool jm_demand_note_need(struct jm_arena *arena, size_t bytes);
 
 /* Notes whether a sweep has served a request, for which there was room to grow, or not. */
 void jm_demand_note_sweep(struct jm_arena *arena, size_t bytes, bool served, bool grows);

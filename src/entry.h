@@ -17,7 +17,7 @@ static inline uint64_t jm_runtime_my_owner(bool entered)
 /* True where a thread waits for the runtime: who comes later lets it go first. */
 static inline bool jm_runtime_is_wanted(const struct jm_runtime *runtime)
 {
-    return jm_load_relaxed(&runtime->next) != 0;
+    return jm_load_relaxed(&runtime->next_turn) != 0;
 }
 
 /* Takes a runtime that nobody uses. False: somebody does. */

@@ -26,7 +26,7 @@ void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
     block->next_empty = heap->empty_large;
     heap->empty_large = block;
     heap->untidy = true;
-    jm_heap_set_owes(heap, true);
+    jm_heap_set_tidy_due(heap, true);
 }
 
 /* True where a small block is not empty: it has a witness from now on. */
@@ -157,7 +157,7 @@ static bool doubt(struct jm_heap *heap, struct jm_block *block)
         return true;
     }
     heap->untidy = heap->untidy_small = true;
-    jm_heap_set_owes(heap, true);
+    jm_heap_set_tidy_due(heap, true);
     return false;
 }
 
@@ -347,7 +347,7 @@ static void release_empties(struct jm_heap *heap, bool keep_one)
     } while (heap->doubted);
     heap->untidy_small = !small;
     heap->untidy = !(small && large);
-    jm_heap_set_owes(heap, false);
+    jm_heap_set_tidy_due(heap, false);
 }
 
 void jm_heap_tidy(struct jm_heap *heap)
@@ -364,12 +364,12 @@ void jm_heap_tidy(struct jm_heap *heap)
 /* Gives runs of free pages back, see jm_sweep_and_give, if there may be any. */
 static void give_runs(struct jm_heap *heap, size_t least, size_t enough)
 {
-    uint8_t goal = least < JM_HOLE_MIN ? JM_DONE_GIVING_ALL : JM_DONE_GIVING;
+    uint8_t goal = least < JM_HOLE_MIN ? JM_DONE_ALL_RUNS : JM_DONE_LONG_RUNS;
     if (heap->arena == NULL || (heap->done & goal) != 0) {
         return;
     }
     size_t given = jm_sweep_and_give(heap->arena, least, enough);
-    jm_heap_note_done(heap, (uint8_t)(JM_DONE_GIVING | (given < enough ? goal : 0)));
+    jm_heap_note_done(heap, (uint8_t)(JM_DONE_LONG_RUNS | (given < enough ? goal : 0)));
     if (given != 0) {
         jm_quota_refund(&heap->supply.quota, given);
     }
@@ -406,11 +406,11 @@ static void forget_vain(struct jm_heap *heap)
     }
 }
 
-void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed)
+void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool search_all)
 {
     bool fits = jm_quota_allows(&heap->supply.quota, bytes);
     if (!fits && !jm_quota_in_callback(&heap->supply.quota)) {
-        collect(heap, pressed || heap->done == JM_DONE_SWEEP ? JM_HOLE_MIN : 0);
+        collect(heap, search_all || heap->done == JM_DONE_SWEEP ? JM_HOLE_MIN : 0);
         if (heap->done != 0) { /* swept, and nothing has changed */
             give_short_runs(heap, bytes);
         }

@@ -48,7 +48,7 @@ void jm_heap_reset(struct jm_heap *heap)
     jm_store_relaxed(&heap->supply.block_count, 0);
     heap->arena = NULL;
     heap->empty_large = heap->refused_large = NULL;
-    heap->untidy = heap->owes = heap->untidy_small = false;
+    heap->untidy = heap->tidy_due = heap->untidy_small = false;
     heap->doubted = false;
     heap->done = 0;
     heap->forks = jm_thread_forks();
@@ -56,9 +56,9 @@ void jm_heap_reset(struct jm_heap *heap)
     jm_store_relaxed(&heap->queued_bytes, 0);
 }
 
-void jm_heap_set_owes(struct jm_heap *heap, bool owes)
+void jm_heap_set_tidy_due(struct jm_heap *heap, bool tidy_due)
 {
-    heap->owes = owes;
+    heap->tidy_due = tidy_due;
     refresh_current(heap);
 }
 
@@ -204,12 +204,12 @@ static bool add_block(struct jm_heap *heap, unsigned code, enum jm_verdict *verd
 
 /* ---- Small objects ---- */
 
-bool jm_heap_press(struct jm_heap *heap, size_t bytes)
+bool jm_heap_note_need(struct jm_heap *heap, size_t bytes)
 {
     size_t limit = jm_load_relaxed(&heap->supply.quota.limit);
     bool is_hopeless = bytes > limit && bytes > JM_SMALL_MAX; /* else what is held may serve */
     return heap->arena != NULL && heap->done == 0 && !is_hopeless &&
-           jm_demand_press(heap->arena, bytes);
+           jm_demand_note_need(heap->arena, bytes);
 }
 
 /* Takes what is free in class `code`, and what was freed last if that is of it. NULL: there is none. */
@@ -263,22 +263,23 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     return object;
 }
 
-/* An object without a new block, and without calling the host. NULL: there is none; `pressed`: nor does the limit allow
+/* An object without a new block, and without calling the host. NULL: there is none; `search_all`: nor does the limit allow
  * a block, and it is time to look everywhere, which is done once until something changes. */
-static void *find_free(struct jm_heap *heap, unsigned code, bool *pressed)
+static void *find_free(struct jm_heap *heap, unsigned code, bool *search_all)
 {
     void *object = jm_heap_refill(heap, code);
     struct jm_arena *arena = heap->arena;
-    *pressed = false;
+    *search_all = false;
     if (object != NULL || arena == NULL || heap->done != 0) {
         return object;
     }
     jm_arena_retire_span(arena);
     struct jm_quota *quota = &heap->supply.quota;
     bool grows = !jm_quota_in_callback(quota) && jm_quota_allows(quota, next_block(heap, code));
-    *pressed = !grows && (jm_quota_look_inside(quota) || jm_heap_press(heap, jm_class_bytes(code)));
+    *search_all =
+        !grows && (jm_quota_claim_search(quota) || jm_heap_note_need(heap, jm_class_bytes(code)));
     bool has_any = arena->broken || !jm_arena_lists_nothing(arena);
-    if (has_any && (grows ? jm_demand_makes_due(arena, code) : *pressed)) {
+    if (has_any && (grows ? jm_demand_makes_due(arena, code) : *search_all)) {
         jm_sweep(arena);
         jm_heap_note_done(heap, JM_DONE_SWEEP);
         object = jm_heap_refill(heap, code);
@@ -300,9 +301,9 @@ static void *alloc_small(struct jm_heap *heap, unsigned code, size_t alignment, 
                          enum jm_verdict *verdict)
 {
     void *object;
-    bool pressed;
-    while ((object = find_free(heap, code, &pressed)) == NULL) {
-        jm_heap_make_room(heap, smallest_block(code), pressed);
+    bool search_all;
+    while ((object = find_free(heap, code, &search_all)) == NULL) {
+        jm_heap_make_room(heap, smallest_block(code), search_all);
         struct jm_run hole = next_hole(heap, code);
         if (hole.block == NULL && is_better_alone(heap, code, size)) {
             return jm_large_alloc(heap, size, alignment, verdict);

@@ -16,15 +16,15 @@
 /* What a heap has done since any of its small objects was allocated, freed or resized last; where that is
  * anything, the fast paths are off, so that the next one is noticed. */
 #define JM_DONE_SWEEP 1
-#define JM_DONE_GIVING 2     /* gave long runs of free pages back, which sweeps, too */
-#define JM_DONE_GIVING_ALL 4 /* gave all runs back */
+#define JM_DONE_LONG_RUNS 2 /* gave long runs of free pages back, which sweeps, too */
+#define JM_DONE_ALL_RUNS 4  /* gave all runs back */
 
 struct jm_heap {
     struct jm_arena *arena; /* null without small blocks */
-    /* owes => untidy, untidy_small => untidy. Untidy alone: the OS refused, or blocks are given back just now, or were when
+    /* tidy_due => untidy, untidy_small => untidy. Untidy alone: the OS refused, or blocks are given back just now, or were when
      * a jump ended that. */
     bool untidy;             /* blocks wait to be given back */
-    bool owes;               /* nobody has tried since: the fast paths are off */
+    bool tidy_due;           /* nobody has tried since: the fast paths are off */
     bool untidy_small;       /* small blocks are among those that wait */
     uint8_t done;            /* JM_DONE_* */
     bool doubted;            /* a small block came into doubt since empty ones were looked for */
@@ -54,7 +54,7 @@ JM_INLINE void jm_heap_make_current(struct jm_heap *heap, uintptr_t handle)
         heap = NULL;
         handle = 0;
     }
-    bool usable = heap != NULL && heap->arena != NULL && heap->done == 0 && !heap->owes;
+    bool usable = heap != NULL && heap->arena != NULL && heap->done == 0 && !heap->tidy_due;
     jm_current.heap = heap;
     jm_current.handle = handle;
     jm_current.arena = usable ? heap->arena : &jm_no_arena;
@@ -71,7 +71,7 @@ static inline void jm_heap_note_change(struct jm_heap *heap)
 }
 
 /* Notes that blocks wait to be given back, or that this was tried. */
-void jm_heap_set_owes(struct jm_heap *heap, bool owes);
+void jm_heap_set_tidy_due(struct jm_heap *heap, bool tidy_due);
 
 /* Changes the arena; NULL: there is none. */
 void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena);
@@ -111,7 +111,7 @@ void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size);
 
 /* Counts a request that the limit has no room for. True where it is time to look for what is free in all blocks; not
  * again while nothing changes. */
-bool jm_heap_press(struct jm_heap *heap, size_t bytes);
+bool jm_heap_note_need(struct jm_heap *heap, size_t bytes);
 
 /* What is live now, see jm_sweep_live. Any thread. */
 struct jm_live jm_heap_live_any(const struct jm_heap *heap);
@@ -148,8 +148,8 @@ void jm_heap_release_kept(struct jm_heap *heap);
 void jm_heap_tidy(struct jm_heap *heap);
 
 /* Where the limit has no room for `bytes` more: takes in queued frees and gives back all empty blocks; all long runs of
- * free pages, too, if `pressed`, or swept and unchanged since; then as many short runs as are still missing. */
-void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool pressed);
+ * free pages, too, if `search_all`, or swept and unchanged since; then as many short runs as are still missing. */
+void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool search_all);
 
 /* Takes in queued frees and gives back every empty block, every free page or, where the heap is small, long runs of them,
  * and of what the reserve keeps for this heap the large blocks and those it grew by. pre: not in the quota's callback. */

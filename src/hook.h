@@ -29,7 +29,7 @@ struct jm_call {
     uint32_t operations;          /* of the runtime in progress, the calling one included */
     uint16_t site;                /* which of its runtime's hooks this is; set by the runtime */
     bool asking;                  /* for a yes or no; else it is told or notified */
-    bool looked; /* a request in vain has had all looked through, see jm_quota_look_inside */
+    bool looked; /* a request in vain has had all looked through, see jm_quota_claim_search */
 };
 
 struct jm_hook {

@@ -47,51 +47,52 @@ void jm_inspect_init(void)
     jm_store_relaxed(&jm_inspect_memcheck, VALGRIND_GET_VBITS(&byte, &bits, 1) == 1);
 }
 
-void jm_tell_begin(void)
+void jm_inspect_tell_begin(void)
 {
     VALGRIND_DISABLE_ERROR_REPORTING;
 }
 
-void jm_tell_end(void)
+void jm_inspect_tell_end(void)
 {
     VALGRIND_ENABLE_ERROR_REPORTING;
 }
 
-void jm_tell_create(const void *pool)
+void jm_inspect_tell_create(const void *pool)
 {
     VALGRIND_CREATE_MEMPOOL(pool, 0, 0);
 }
 
-void jm_tell_destroy(const void *pool)
+void jm_inspect_tell_destroy(const void *pool)
 {
     VALGRIND_DESTROY_MEMPOOL(pool);
 }
 
-void jm_tell_supply(const void *address, size_t size)
+void jm_inspect_tell_supply(const void *address, size_t size)
 {
     (void)VALGRIND_MAKE_MEM_NOACCESS(address, size);
 }
 
-void jm_tell_take(const void *pool, const void *object, size_t size)
+void jm_inspect_tell_take(const void *pool, const void *object, size_t size)
 {
     if (object != NULL) {
         VALGRIND_MEMPOOL_ALLOC(pool, object, size);
     }
 }
 
-void jm_tell_give(const void *pool, const void *object)
+void jm_inspect_tell_give(const void *pool, const void *object)
 {
     VALGRIND_MEMPOOL_FREE(pool, object);
 }
 
-void jm_tell_zero(const void *object, size_t size)
+void jm_inspect_tell_zero(const void *object, size_t size)
 {
     if (object != NULL) {
         (void)VALGRIND_MAKE_MEM_DEFINED(object, size);
     }
 }
 
-void jm_tell_change(const void *pool, const void *from, const void *to, size_t old, size_t size)
+void jm_inspect_tell_change(const void *pool, const void *from, const void *to, size_t old,
+                            size_t size)
 {
     const char *object = to;
     VALGRIND_MEMPOOL_CHANGE(pool, from, to, size);

@@ -109,16 +109,16 @@ extern JM_HIDDEN _Atomic(bool) jm_inspect_memcheck;
 #define jm_inspect_watched jm_load_relaxed(&jm_inspect_memcheck)
 
 /* The requests themselves, out of the way of those who are not watched. */
-JM_COLD void jm_tell_begin(void);
-JM_COLD void jm_tell_end(void);
-JM_COLD void jm_tell_create(const void *pool);
-JM_COLD void jm_tell_destroy(const void *pool);
-JM_COLD void jm_tell_supply(const void *address, size_t size);
-JM_COLD void jm_tell_take(const void *pool, const void *object, size_t size);
-JM_COLD void jm_tell_give(const void *pool, const void *object);
-JM_COLD void jm_tell_zero(const void *object, size_t size);
-JM_COLD void jm_tell_change(const void *pool, const void *from, const void *to, size_t old,
-                            size_t size);
+JM_COLD void jm_inspect_tell_begin(void);
+JM_COLD void jm_inspect_tell_end(void);
+JM_COLD void jm_inspect_tell_create(const void *pool);
+JM_COLD void jm_inspect_tell_destroy(const void *pool);
+JM_COLD void jm_inspect_tell_supply(const void *address, size_t size);
+JM_COLD void jm_inspect_tell_take(const void *pool, const void *object, size_t size);
+JM_COLD void jm_inspect_tell_give(const void *pool, const void *object);
+JM_COLD void jm_inspect_tell_zero(const void *object, size_t size);
+JM_COLD void jm_inspect_tell_change(const void *pool, const void *from, const void *to, size_t old,
+                                    size_t size);
 
 #define JM_TELL(call) (JM_UNLIKELY(jm_inspect_watched) ? (call) : (void)0)
 #else
@@ -132,39 +132,39 @@ void jm_inspect_init(void);
 /* Around what the allocator does, on one thread. They nest; host code runs outside of them. */
 static inline void jm_inspect_begin(void)
 {
-    JM_TELL(jm_tell_begin());
+    JM_TELL(jm_inspect_tell_begin());
 }
 
 static inline void jm_inspect_end(void)
 {
-    JM_TELL(jm_tell_end());
+    JM_TELL(jm_inspect_tell_end());
 }
 
 /* A runtime begins, and ends with all its objects. */
 static inline void jm_inspect_create(const void *pool)
 {
     (void)pool;
-    JM_TELL(jm_tell_create(pool));
+    JM_TELL(jm_inspect_tell_create(pool));
 }
 
 static inline void jm_inspect_destroy(const void *pool)
 {
     (void)pool;
-    JM_TELL(jm_tell_destroy(pool));
+    JM_TELL(jm_inspect_tell_destroy(pool));
 }
 
 /* New memory for objects, in which there are none yet. For both tools. */
 static inline void jm_inspect_supply(const void *address, size_t size)
 {
     jm_inspect_close(address, size);
-    JM_TELL(jm_tell_supply(address, size));
+    JM_TELL(jm_inspect_tell_supply(address, size));
 }
 
 /* An object of `size` bytes, or NULL, is about to be handed out. Returns it. */
 static inline void *jm_inspect_take(const void *pool, void *object, size_t size)
 {
     (void)pool, (void)size;
-    JM_TELL(jm_tell_take(pool, object, size));
+    JM_TELL(jm_inspect_tell_take(pool, object, size));
     return object;
 }
 
@@ -172,14 +172,14 @@ static inline void *jm_inspect_take(const void *pool, void *object, size_t size)
 static inline void jm_inspect_give(const void *pool, const void *object)
 {
     (void)pool, (void)object;
-    JM_TELL(jm_tell_give(pool, object));
+    JM_TELL(jm_inspect_tell_give(pool, object));
 }
 
 /* The first bytes of an object, or of NULL, are zeros: as the OS gave them, or overwritten. */
 static inline void jm_inspect_zero(const void *object, size_t size)
 {
     (void)object, (void)size;
-    JM_TELL(jm_tell_zero(object, size));
+    JM_TELL(jm_inspect_tell_zero(object, size));
 }
 
 /* What was asked for of a live object that has `usable` bytes. 0 where nobody watches. */
@@ -190,7 +190,7 @@ static inline void jm_inspect_change(const void *pool, const void *from, const v
                                      size_t size)
 {
     (void)pool, (void)from, (void)to, (void)old, (void)size;
-    JM_TELL(jm_tell_change(pool, from, to, old, size));
+    JM_TELL(jm_inspect_tell_change(pool, from, to, old, size));
 }
 
 #endif

@@ -21,7 +21,7 @@ static void *refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, s
 
 #if defined(JM_ASAN)
 /* Opens what was asked for of an object, or of NULL, and closes what it has beyond. Returns it. */
-static void *fit(void *object, size_t size)
+static void *close_slack(void *object, size_t size)
 {
     size_t asked = size == 0 ? 1 : size;
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
@@ -34,7 +34,7 @@ static void *fit(void *object, size_t size)
     return object;
 }
 #else
-JM_INLINE void *fit(void *object, size_t size)
+JM_INLINE void *close_slack(void *object, size_t size)
 {
     (void)size;
     return object;
@@ -108,7 +108,7 @@ static void note_failure(const struct jm_runtime *runtime, const struct request 
     if (is_bad_pointer) {
         note_misuse("jsrtmem_realloc", request->pointer);
     }
-    if (jm_quota_tells(verdict)) {
+    if (jm_verdict_is_reported(verdict)) {
         jm_thread.refusal = jm_thread.told; /* it comes after what the host was refused meanwhile */
         jm_runtime_tell_refusal(verdict, jm_runtime_handle(runtime), request->size);
     } else {
@@ -151,7 +151,7 @@ static inline void *refill(struct jm_heap *heap, unsigned code)
 }
 
 /* The arena of a heap whose next allocation or free nobody has to notice. NULL: there is none. */
-static inline struct jm_arena *unnoticed(const struct jm_heap *heap)
+static inline struct jm_arena *quiet_arena(const struct jm_heap *heap)
 {
     return heap->done == 0 ? heap->arena : NULL;
 }
@@ -159,7 +159,7 @@ static inline struct jm_arena *unnoticed(const struct jm_heap *heap)
 /* What is free, on a visit. */
 static inline void *take_visiting(struct jm_heap *heap, unsigned code)
 {
-    struct jm_arena *arena = unnoticed(heap);
+    struct jm_arena *arena = quiet_arena(heap);
     void *object = arena == NULL ? NULL : jm_arena_pop_last(arena, code);
     if (object == NULL && arena != NULL) {
         object = jm_arena_pop(arena, code);
@@ -204,7 +204,7 @@ static JM_NOINLINE void *alloc_near(size_t code, size_t size)
 /* The list of the class is of no use: most often, it is empty. */
 static JM_NOINLINE void *alloc_new(size_t code, size_t size, struct jm_arena *arena)
 {
-    if (JM_LIKELY(jm_arena_has_room(arena, code) && jm_arena_lacks(arena, code))) {
+    if (JM_LIKELY(jm_arena_has_room(arena, code) && jm_arena_lists_neither(arena, code))) {
         return jm_arena_cut(arena, code);
     }
     void *object = jm_arena_pop_last(arena, code);
@@ -226,18 +226,18 @@ static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
 JM_HOT JSRTMEM_API(void *) jsrtmem_alloc(JsRuntimeHandle runtime, size_t size)
 {
     if (JM_UNLIKELY(size > JM_STEP_MAX || jm_current.handle != (uintptr_t)runtime)) {
-        return fit(alloc_medium(runtime, size), size);
+        return close_slack(alloc_medium(runtime, size), size);
     }
     size_t code = jm_class_by_bytes[size];
     struct jm_arena *arena = jm_current.arena;
     void *object = jm_arena_pop(arena, code);
-    return fit(JM_LIKELY(object != NULL) ? object : alloc_new(code, size, arena), size);
+    return close_slack(JM_LIKELY(object != NULL) ? object : alloc_new(code, size, arena), size);
 }
 
 static JM_NOINLINE void *calloc_large(JsRuntimeHandle runtime, size_t size)
 {
     struct request request = {.alignment = JM_GRANULE, .size = size, .zero = true};
-    return fit(run(runtime, &request, JM_HERE), size);
+    return close_slack(run(runtime, &request, JM_HERE), size);
 }
 
 JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t size)
@@ -280,7 +280,7 @@ JSRTMEM_API(void *) jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignm
     }
     void *object = is_possible ? pop_aligned(runtime, alignment, size) : NULL;
     struct request request = {.alignment = alignment, .size = size};
-    return fit(object != NULL ? object : run(runtime, &request, JM_HERE), size);
+    return close_slack(object != NULL ? object : run(runtime, &request, JM_HERE), size);
 }
 
 /* ---- Freeing ---- */
@@ -394,7 +394,7 @@ static JM_NOINLINE JsErrorCode free_rest(void *pointer)
 /* Frees a small object that is no witness, as where the runtime is entered. False: it is none. */
 static inline bool free_plain(struct jm_heap *heap, void *pointer)
 {
-    struct jm_arena *arena = unnoticed(heap);
+    struct jm_arena *arena = quiet_arena(heap);
     jm_state *state;
     if (arena == NULL || !jm_arena_peek(arena, pointer, &state)) {
         return false;
@@ -492,7 +492,7 @@ static JM_NOINLINE void *realloc_plain(void *pointer, size_t size, jm_state *sta
         return pointer;
     }
     void *moved = jm_arena_pop(arena, code);
-    if (moved == NULL && jm_arena_has_room(arena, code) && jm_arena_lacks(arena, code)) {
+    if (moved == NULL && jm_arena_has_room(arena, code) && jm_arena_lists_neither(arena, code)) {
         moved = jm_arena_cut(arena, code);
     }
     if (moved == NULL) {
@@ -511,7 +511,7 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, s
     }
     bool is_small = size - 1 < JM_SMALL_MAX; /* and not 0 */
     if (JM_UNLIKELY(jm_current.handle != (uintptr_t)runtime || !is_small)) {
-        return fit(realloc_slow(runtime, ptr, size), size);
+        return close_slack(realloc_slow(runtime, ptr, size), size);
     }
     struct jm_arena *arena = jm_current.arena;
     unsigned code = jm_class_of_size(size);
@@ -519,17 +519,17 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, s
     if (jm_arena_peek(arena, ptr, &state)) {
         unsigned old = jm_load_relaxed(state);
         if (old == code + JM_PLAIN) {
-            return fit(ptr, size); /* as it is */
+            return close_slack(ptr, size); /* as it is */
         }
         bool grows = jm_is_plain(old) && old < code + JM_PLAIN;
         if (grows && jm_arena_extend(arena, state, ptr, JM_PLAIN, old - JM_PLAIN, code)) {
-            return fit(ptr, size);
+            return close_slack(ptr, size);
         }
         if (jm_is_plain(old)) {
-            return fit(realloc_plain(ptr, size, state, old - JM_PLAIN, code), size);
+            return close_slack(realloc_plain(ptr, size, state, old - JM_PLAIN, code), size);
         }
     }
-    return fit(realloc_here(runtime, ptr, size), size);
+    return close_slack(realloc_here(runtime, ptr, size), size);
 }
 
 JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)

@@ -40,7 +40,7 @@ bool jm_large_is_possible(size_t size, size_t alignment)
 }
 
 /* An object of which what lies from `from` on is new. */
-static void *show(const struct jm_block *block, size_t from)
+static void *expose(const struct jm_block *block, size_t from)
 {
     char *object = block->start;
     size_t usable = jm_large_usable(block);
@@ -52,7 +52,7 @@ static void *show(const struct jm_block *block, size_t from)
 static void make_room(struct jm_heap *heap, size_t bytes)
 {
     if (!jm_quota_allows(&heap->supply.quota, bytes)) {
-        jm_heap_make_room(heap, bytes, jm_heap_press(heap, bytes));
+        jm_heap_make_room(heap, bytes, jm_heap_note_need(heap, bytes));
     }
 }
 
@@ -65,7 +65,7 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
     size_t bytes = bytes_to_have(heap, size, 0);
     make_room(heap, bytes);
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
-    return block == NULL ? NULL : show(block, 0);
+    return block == NULL ? NULL : expose(block, 0);
 }
 
 struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
@@ -109,7 +109,8 @@ static bool is_too_small(const struct jm_block *block, size_t size)
  * host met another one after it. */
 static void forget_refusal(const struct jm_quota *quota)
 {
-    if (jm_thread.refusal.handle == quota->handle && jm_quota_tells(jm_thread.refusal.reason)) {
+    if (jm_thread.refusal.handle == quota->handle &&
+        jm_verdict_is_reported(jm_thread.refusal.reason)) {
         jm_thread.refusal = jm_thread.before;
     }
 }
@@ -121,7 +122,7 @@ static void *become_small(struct jm_heap *heap, const struct jm_block *block, si
     const struct jm_quota *quota = &heap->supply.quota;
     bool can_be = !jm_quota_in_callback(quota) && jm_quota_allows(quota, JM_SMALL_BLOCK_GROWTH);
     void *object = can_be ? jm_heap_move(heap, block->start, size, verdict) : NULL;
-    if (can_be && object == NULL && jm_quota_tells(*verdict)) {
+    if (can_be && object == NULL && jm_verdict_is_reported(*verdict)) {
         forget_refusal(quota);
     }
     return object;
@@ -166,7 +167,7 @@ static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
     if (!is_live(heap, block, pointer)) {
         return NULL;
     }
-    void *object = show(block, jm_large_usable(block));
+    void *object = expose(block, jm_large_usable(block));
     moved = moves ? become_small(heap, block, size, verdict) : NULL;
     return moved != NULL || !is_live(heap, block, pointer) ? moved : object;
 }
@@ -196,7 +197,7 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
         }
         return moved;
     }
-    void *object = show(block, usable);
+    void *object = expose(block, usable);
     if (object != pointer) {
         jm_inspect_change(heap, pointer, object, old, size);
     }

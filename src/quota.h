@@ -80,7 +80,7 @@ void jm_quota_note_refusal(const struct jm_quota *quota, uintptr_t handle, enum 
                            size_t requested);
 
 /* True of refusals that the host is told of: jm_thread.told has the figures of that moment. */
-static inline bool jm_quota_tells(enum jm_verdict verdict)
+static inline bool jm_verdict_is_reported(enum jm_verdict verdict)
 {
     return verdict == JM_REFUSED_LIMIT || verdict == JM_REFUSED_HOST || verdict == JM_REFUSED_OS;
 }
@@ -124,7 +124,7 @@ static inline bool jm_quota_in_callback(const struct jm_quota *quota)
 
 /* True once in each callback of this quota: a request made there cannot have a new block, so the first is worth a
  * search of all that is held. */
-static inline bool jm_quota_look_inside(struct jm_quota *quota)
+static inline bool jm_quota_claim_search(struct jm_quota *quota)
 {
     bool is_first = jm_quota_in_callback(quota) && !quota->hook.call.looked;
     if (is_first) {

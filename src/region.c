@@ -33,7 +33,7 @@ static struct {
     char *free[JM_STRETCH_SIZES + 1]; /* by order; the last list: NO_ORDER's */
     size_t listed;                    /* stretches, in all lists */
     size_t given;                     /* stretches, since halves were joined */
-    bool has_lot[APART_BITS];         /* by order: a largest one was spread since then */
+    bool was_spread[APART_BITS];      /* by order: a largest one was spread since then */
     size_t used;                      /* bytes from `base` on that were taken once */
     _Atomic(size_t) metadata;
     _Atomic(bool) is_short; /* there was none when one was asked for last */
@@ -113,7 +113,7 @@ static bool join(void)
     }
     bool has_joined = stretches.listed < listed;
     for (unsigned order = 0; has_joined && order < APART_BITS; order++) {
-        stretches.has_lot[order] = false; /* it may be whole again */
+        stretches.was_spread[order] = false; /* it may be whole again */
     }
     return has_joined;
 }
@@ -190,11 +190,11 @@ static char *cut(unsigned order)
  * uses of it costs memory only where all does that is committed, as in a process that has locked its pages. */
 static void commit_largest(char *lot, unsigned order)
 {
-    if (stretches.has_lot[order]) {
+    if (stretches.was_spread[order]) {
         jm_os_avoid_huge_pages(lot, (size_t)1 << LARGEST_BITS);
         (void)jm_os_commit(lot, (size_t)1 << LARGEST_BITS);
     }
-    stretches.has_lot[order] = true;
+    stretches.was_spread[order] = true;
 }
 
 /*

@@ -32,10 +32,10 @@ enum site { SITE_EVENT, SITE_BEFORE_COLLECT };
 /* True where the next turn is the thread's now. */
 static bool take_turn(struct jm_runtime *runtime, unsigned attempt)
 {
-    jm_thread_id next = jm_load_relaxed(&runtime->next);
+    jm_thread_id next = jm_load_relaxed(&runtime->next_turn);
     bool is_free = next == 0 || attempt > TURN_ATTEMPTS || jm_thread_is_gone(next);
-    if (is_free &&
-        jm_swap_acquire(&runtime->next, &next, jm_thread.id)) { /* untested: another one just did */
+    if (is_free && jm_swap_acquire(&runtime->next_turn, &next,
+                                   jm_thread.id)) { /* untested: another one just did */
         return true;
     }
     return next == jm_thread.id;
@@ -69,11 +69,11 @@ static JM_NOINLINE enum jm_access take_contended(struct jm_ref ref)
     struct jm_runtime *runtime = jm_runtime_at(ref);
     enum jm_access access;
     for (unsigned attempt = 0; !try_once(ref, attempt, &access); attempt++) {
-        bool is_next = jm_load_relaxed(&runtime->next) == jm_thread.id;
+        bool is_next = jm_load_relaxed(&runtime->next_turn) == jm_thread.id;
         jm_os_pause(is_next && attempt > TURN_ATTEMPTS ? TURN_ATTEMPTS : attempt);
     }
-    if (jm_load_relaxed(&runtime->next) == jm_thread.id) {
-        jm_store_relaxed(&runtime->next, 0);
+    if (jm_load_relaxed(&runtime->next_turn) == jm_thread.id) {
+        jm_store_relaxed(&runtime->next_turn, 0);
     }
     return access;
 }
@@ -112,8 +112,8 @@ enum jm_access jm_operation_begin(struct jm_operation *operation, struct jm_ref 
 enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtime *runtime)
 {
     if (!jm_runtime_is_mine(runtime)) {
-        bool is_wanted =
-            jm_runtime_is_wanted(runtime) && !jm_thread_is_gone(jm_load_relaxed(&runtime->next));
+        bool is_wanted = jm_runtime_is_wanted(runtime) &&
+                         !jm_thread_is_gone(jm_load_relaxed(&runtime->next_turn));
         if (is_wanted || !jm_runtime_try_take(runtime)) {
             return JM_ACCESS_BUSY;
         }
@@ -435,7 +435,7 @@ static void reset(struct jm_runtime *runtime, uint32_t attributes)
     jm_store_relaxed(&runtime->notice, NULL);
     jm_runtime_quota(runtime)->hook.call.site = SITE_EVENT;
     runtime->entries = 0;
-    jm_store_relaxed(&runtime->next, 0); /* who waited for another one in this slot */
+    jm_store_relaxed(&runtime->next_turn, 0); /* who waited for another one in this slot */
     runtime->contexts = 0;
     runtime->disposing = false;
     jm_store_relaxed(&runtime->disabled, false);

@@ -34,11 +34,11 @@ struct jm_runtime {
     struct jm_slot slot; /* first: the registry knows nothing more */
     uint32_t entries;
     _Atomic(uint64_t) owner;
-    _Atomic(jm_thread_id) next;   /* the thread that waits and has the next turn; 0: none */
-    uint32_t contexts;            /* under the lock: index + 1 of the first */
-    _Atomic(uint16_t) attributes; /* shared: constant while live */
-    bool disposing;               /* a dispose began, and may have been left by a jump */
-    _Atomic(bool) disabled;       /* shared, written by all */
+    _Atomic(jm_thread_id) next_turn; /* the thread that waits and has the next turn; 0: none */
+    uint32_t contexts;               /* under the lock: index + 1 of the first */
+    _Atomic(uint16_t) attributes;    /* shared: constant while live */
+    bool disposing;                  /* a dispose began, and may have been left by a jump */
+    _Atomic(bool) disabled;          /* shared, written by all */
     struct jm_heap heap;
     _Atomic(struct jm_notice *) notice; /* shared: null until the first callback, constant then */
 };

@@ -29,7 +29,7 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
         return false;
     }
     jm_store_relaxed(&block->map[first], JM_HOLE);
-    block->until = 0;
+    block->hole_searched_to = 0;
     sweep->arena->longest_hole = UINT32_MAX; /* there may be others beside it */
     sweep->given += (last - first) << JM_GRANULE_BITS;
     jm_arena_free_run(sweep->arena, block, start, first);
@@ -103,7 +103,7 @@ static size_t skip_live(const struct jm_arena *arena, const struct jm_block *blo
 {
     size_t last = end - granule > WINDOW ? granule + WINDOW : end;
     size_t loose = find_loose(block, granule, last);
-    return loose != last || last == end ? loose : jm_arena_end_untold(arena, block, last - 1);
+    return loose != last || last == end ? loose : jm_arena_find_end(arena, block, last - 1);
 }
 
 static void sweep_block(struct sweep *sweep, struct jm_block *block)
@@ -195,10 +195,10 @@ static struct jm_run find_hole_from(struct jm_block *block, size_t start, size_t
  * each of its long ones. */
 static struct jm_run find_hole_in(struct jm_block *block, size_t least, size_t most)
 {
-    size_t start = least >= block->no_hole_of ? block->until : 0;
+    size_t start = least >= block->hole_searched_for ? block->hole_searched_to : 0;
     struct jm_run run = find_hole_from(block, start, least, most);
-    block->no_hole_of = (uint32_t)least;
-    block->until = (uint32_t)run.start;
+    block->hole_searched_for = (uint32_t)least;
+    block->hole_searched_to = (uint32_t)run.start;
     return run;
 }
 

@@ -606,11 +606,11 @@ static void a_refusal_names_no_other_runtime(void **state)
     assert_ok(jsrtmem_last_refusal(&info));
     assert_int_equal(info.reason, JSRTMEM_REFUSAL_THREAD);
     assert_ptr_equal(info.runtime, runtime);
-    jm_store_relaxed(&jm_runtime_at(ref)->next, 12345);
+    jm_store_relaxed(&jm_runtime_at(ref)->next_turn, 12345);
     dispose(runtime);
     JsRuntimeHandle next = new_runtime();
     assert_ptr_equal(jm_runtime_find(next).slot, ref.slot);
-    assert_int_equal(jm_load_relaxed(&jm_runtime_at(ref)->next), 0);
+    assert_int_equal(jm_load_relaxed(&jm_runtime_at(ref)->next_turn), 0);
     assert_ok(JsSetRuntimeMemoryLimit(next, 12345));
     jm_runtime_refuse_busy(ref, (uintptr_t)runtime, 77);
     assert_ok(jsrtmem_last_refusal(&info));

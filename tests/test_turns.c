@@ -117,12 +117,12 @@ static void a_free_goes_past_who_waits(void **state)
     worker_run(other, alloc_there, NULL); /* has an id from then on */
     worker_run(other, note_thread, &waiting);
     assert_true(waiting != 0 && waiting != jm_thread.id);
-    jm_store_relaxed(&runtime_of(runtime)->next, waiting);
+    jm_store_relaxed(&runtime_of(runtime)->next_turn, waiting);
     for (size_t i = 0; i < COUNT_OF(objects); i++) {
         assert_ok(jsrtmem_free(objects[i]));
         assert_code(jsrtmem_free(objects[i]), JsErrorInvalidArgument);
     }
-    jm_store_relaxed(&runtime_of(runtime)->next, 0);
+    jm_store_relaxed(&runtime_of(runtime)->next_turn, 0);
     assert_ok(JsCollectGarbage(runtime));
     assert_int_equal(usage_of(runtime), 0);
     dispose(runtime);
@@ -136,7 +136,7 @@ static void a_turn_that_is_not_taken_is_lost(void **state)
 
     (void)state;
     worker_run(other, note_thread, &waiting);
-    jm_store_relaxed(&runtime_of(runtime)->next, waiting);
+    jm_store_relaxed(&runtime_of(runtime)->next_turn, waiting);
     assert_non_null(jsrtmem_alloc(runtime, 100));
     assert_false(jm_runtime_is_wanted(runtime_of(runtime)));
     dispose(runtime);
@@ -157,10 +157,10 @@ static void who_is_in_a_callback_goes_first(void **state)
 
     (void)state;
     worker_run(other, note_thread, &waiting);
-    jm_store_relaxed(&runtime_of(other_runtime)->next, waiting);
+    jm_store_relaxed(&runtime_of(other_runtime)->next_turn, waiting);
     assert_ok(JsSetRuntimeMemoryAllocationCallback(runtime, other_runtime, use_the_other));
     assert_non_null(jsrtmem_alloc(runtime, MIB(1)));
-    jm_store_relaxed(&runtime_of(other_runtime)->next, 0);
+    jm_store_relaxed(&runtime_of(other_runtime)->next_turn, 0);
     dispose(runtime);
     dispose(other_runtime);
 }
@@ -174,17 +174,17 @@ static void the_turn_of_a_thread_that_is_gone_is_anybodys(void **state)
     (void)state;
     assert_true(jm_thread_is_gone(gone));
     void *large = new_object(runtime, MIB(1));
-    jm_store_relaxed(&runtime_of(runtime)->next, gone);
+    jm_store_relaxed(&runtime_of(runtime)->next_turn, gone);
     assert_ok(jsrtmem_free(large));
     assert_int_equal(usage_of(runtime), 0); /* it was not left to somebody else */
     void *object = new_object(runtime, 100);
     assert_false(jm_runtime_is_wanted(runtime_of(runtime)));
-    jm_store_relaxed(&runtime_of(runtime)->next, gone);
+    jm_store_relaxed(&runtime_of(runtime)->next_turn, gone);
     assert_ok(jsrtmem_enter(runtime));
     assert_ok(jsrtmem_free(object));
     assert_ok(jsrtmem_leave(runtime));
     assert_false(jm_runtime_is_wanted(runtime_of(runtime)));
-    jm_store_relaxed(&runtime_of(runtime)->next, gone);
+    jm_store_relaxed(&runtime_of(runtime)->next_turn, gone);
     dispose(runtime);
 }
 

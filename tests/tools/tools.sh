@@ -114,7 +114,7 @@ check_valgrind() {
     # Tools that count see the program as it is without them.
     valgrind -q --tool=callgrind --callgrind-out-file="$scratch/counts" "$program" clean
     grep -q 'jsrtmem_alloc' "$scratch/counts" || fail "callgrind does not count our functions"
-    if grep 'jm_tell_' "$scratch/counts"; then fail "requests are made to callgrind"; fi
+    if grep 'jm_inspect_tell_' "$scratch/counts"; then fail "requests are made to callgrind"; fi
     finds lost "4,321 bytes in [0-9]+ blocks are definitely lost .* lose "
 }
 
@@ -177,7 +177,7 @@ check_off() { # SOURCE_DIR WORK_DIR
     }
     "$READELF" -nsW "$2/libjsrtmem.so" >"$scratch/report"
     grep -q jm_heap_alloc "$scratch/report" || fail "the symbols of the library cannot be read"
-    if grep -E 'stapsdt|jm_tell_|jm_inspect_watched' "$scratch/report"; then
+    if grep -E 'stapsdt|jm_inspect_tell_|jm_inspect_watched' "$scratch/report"; then
         fail "it is off, and the above is there"
     fi
 }
