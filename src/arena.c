@@ -286,11 +286,12 @@ size_t jm_arena_find_end(const struct jm_arena *arena, const struct jm_block *bl
     return is_hole ? end_of_hole(arena, block, granule) : next_start(arena, block, granule);
 }
 
-void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned kind,
-                    unsigned old, size_t granule, unsigned code)
+void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned live,
+                    size_t granule, unsigned code)
 {
+    unsigned old = jm_state_class(live);
     size_t end = start + jm_class_granules[old];
-    jm_store_byte(&block->map[granule], code + kind);
+    jm_store_byte(&block->map[granule], live - old + code);
     jm_arena_free_run(arena, block, start, granule);
     jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);
 }

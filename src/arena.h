@@ -255,9 +255,10 @@ JM_INLINE bool jm_arena_extend(struct jm_arena *arena, jm_state *state, void *ob
 bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, unsigned kind,
                       unsigned old, unsigned code);
 
-/* Splits it in place, from granule `start` on, so that what is left starts at `granule`; the rest becomes free. */
-void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned kind,
-                    unsigned old, size_t granule, unsigned code);
+/* Splits it in place, where it starts at `start` and its state was `live`, so that what is left starts at `granule`; the
+ * rest becomes free. */
+void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned live,
+                    size_t granule, unsigned code);
 
 /* The same as jm_arena_peek for any pointer into a small block of this arena's heap, in the region or not.
  * NULL: it is none. */

@@ -358,7 +358,7 @@ static void trim(struct jm_heap *heap, const void *object, unsigned code)
     size_t granule = jm_granule_of(block, object);
     unsigned old = jm_arena_class_at(heap->arena, block, granule);
     if (!jm_class_serves(old, code)) {
-        jm_arena_split(heap->arena, block, granule, JM_PLAIN, old, granule, code);
+        jm_arena_split(heap->arena, block, granule, JM_PLAIN + old, granule, code);
     }
 }
 
@@ -404,16 +404,30 @@ static void *cut_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
     return jm_arena_cut(arena, code);
 }
 
+/* An object of class `code` cut out of a new one that holds it, if that shares its block: else it is aligned. */
+static void *carve_aligned(struct jm_heap *heap, void *object, size_t alignment, unsigned code)
+{
+    struct jm_block *block = jm_block_of(object);
+    if (jm_block_is_large(block)) {
+        return object;
+    }
+    size_t granule = jm_granule_of(block, object);
+    void *aligned = (void *)jm_align_up((uintptr_t)object, alignment);
+    unsigned live = JM_PLAIN + jm_arena_class_at(heap->arena, block, granule);
+    jm_arena_split(heap->arena, block, granule, live, jm_granule_of(block, aligned), code);
+    return aligned;
+}
+
 static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
                            enum jm_verdict *verdict)
 {
     if (size > JM_SMALL_MAX || alignment > JM_SMALL_MAX - size) {
         return jm_large_alloc(heap, size, alignment, verdict);
     }
-    /* An object that holds an aligned one, with what is too much cut off. */
     size_t granules = (size + JM_GRANULE - 1) >> JM_GRANULE_BITS;
     unsigned code = jm_class_of(granules);
-    size_t wide = jm_class_granules[code] + (alignment >> JM_GRANULE_BITS) - 1;
+    size_t wide =
+        jm_class_granules[code] + (alignment >> JM_GRANULE_BITS) - 1; /* holds an aligned one */
     if (wide > JM_SMALL_GRANULES) {
         return jm_large_alloc(heap, size, alignment, verdict);
     }
@@ -424,18 +438,8 @@ static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     if (object != NULL) {
         return object;
     }
-    unsigned wide_code = jm_class_of(wide);
-    object = alloc_small(heap, wide_code, alignment, size, verdict);
-    struct jm_block *block = object == NULL ? NULL : jm_block_of(object);
-    if (block == NULL || jm_block_is_large(block)) {
-        return object;
-    }
-    size_t granule = jm_granule_of(block, object);
-    void *aligned = (void *)jm_align_up((uintptr_t)object, alignment);
-    jm_arena_split(heap->arena, block, granule, JM_PLAIN,
-                   jm_arena_class_at(heap->arena, block, granule), jm_granule_of(block, aligned),
-                   code);
-    return aligned;
+    object = alloc_small(heap, jm_class_of(wide), alignment, size, verdict);
+    return object == NULL ? NULL : carve_aligned(heap, object, alignment, code);
 }
 
 void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
@@ -589,7 +593,7 @@ static void *shrink(struct jm_heap *heap, jm_state *state, unsigned live, void *
     }
     struct jm_block *block = jm_block_of(pointer);
     size_t granule = jm_granule_of(block, pointer);
-    jm_arena_split(arena, block, granule, live - old, old, granule, code);
+    jm_arena_split(arena, block, granule, live, granule, code);
     jm_heap_note_change(heap);
     return pointer;
 }

@@ -177,7 +177,7 @@ static void a_split_keeps_one_part_and_frees_the_rest(void **state)
             size_t shift = code % 3 == 0 ? 0 : code % 3 == 1 ? spare / 2 : spare;
             assert_int_equal(place.state, old + JM_PLAIN);
             uint64_t live = live_now();
-            jm_arena_split(HEAP->arena, place.block, place.granule, JM_PLAIN, old,
+            jm_arena_split(HEAP->arena, place.block, place.granule, JM_PLAIN + old,
                            place.granule + shift, code);
             assert_int_equal(live_now(), live - jm_class_granules[old] + jm_class_granules[code]);
             (void)assert_heap(HEAP, HEAP_LISTS);
