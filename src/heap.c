@@ -426,8 +426,8 @@ static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     }
     size_t granules = (size + JM_GRANULE - 1) >> JM_GRANULE_BITS;
     unsigned code = jm_class_of(granules);
-    size_t wide =
-        jm_class_granules[code] + (alignment >> JM_GRANULE_BITS) - 1; /* holds an aligned one */
+    /* What holds an aligned one wherever it lies. */
+    size_t wide = jm_class_granules[code] + (alignment >> JM_GRANULE_BITS) - 1;
     if (wide > JM_SMALL_GRANULES) {
         return jm_large_alloc(heap, size, alignment, verdict);
     }
