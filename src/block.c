@@ -333,7 +333,9 @@ static void purge_map(struct jm_block *block, size_t start, size_t end)
 bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end)
 {
     size_t bytes = (end - start) << JM_GRANULE_BITS;
-    if (!jm_os_decommit_part(block->start + (start << JM_GRANULE_BITS), bytes)) {
+    char *address = block->start + (start << JM_GRANULE_BITS);
+    jm_region_split(address, address + bytes);
+    if (!jm_os_decommit_part(address, bytes)) {
         return false;
     }
     purge_map(block, start, end);

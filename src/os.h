@@ -53,6 +53,13 @@ bool jm_os_decommit_part(void *address, size_t size);
  * would else take megabytes. */
 void jm_os_avoid_huge_pages(void *address, size_t size);
 
+/* Asks the OS to use huge pages there, where most of each will be used. */
+void jm_os_prefer_huge_pages(void *address, size_t size);
+
+/* Splits the huge page that a page is a part of, if it is: of one that is whole, memory is not free before all of it is given
+ * back, or the system is short. What the page holds may be lost. */
+void jm_os_split_huge_page(void *page);
+
 /* Asks the OS for the memory of a mapping at once, where it can, in huge pages where it fills any: to get it page by
  * page, as it is touched, takes longer. */
 void jm_os_populate(void *address, size_t size);

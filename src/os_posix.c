@@ -177,10 +177,28 @@ void jm_os_avoid_huge_pages(void *address, size_t size)
 #endif
 }
 
+void jm_os_prefer_huge_pages(void *address, size_t size)
+{
+#if defined(MADV_HUGEPAGE)
+    (void)madvise(address, size, MADV_HUGEPAGE); /* likewise */
+#else
+    (void)address, (void)size;
+#endif
+}
+
+void jm_os_split_huge_page(void *page)
+{
+#if defined(__linux__) && defined(MADV_FREE)
+    (void)madvise(page, jm_os_page_size(), MADV_FREE); /* of a part of it */
+#else
+    (void)page;
+#endif
+}
+
 void jm_os_populate(void *address, size_t size)
 {
-#if defined(MADV_HUGEPAGE) && defined(MADV_POPULATE_WRITE)
-    (void)madvise(address, size, MADV_HUGEPAGE);
+    jm_os_prefer_huge_pages(address, size);
+#if defined(MADV_POPULATE_WRITE)
     (void)madvise(address, size, MADV_POPULATE_WRITE); /* an older kernel refuses */
 #else
     (void)address, (void)size;

@@ -200,6 +200,16 @@ void jm_os_avoid_huge_pages(void *address, size_t size)
     (void)address, (void)size;
 }
 
+void jm_os_prefer_huge_pages(void *address, size_t size)
+{
+    (void)address, (void)size;
+}
+
+void jm_os_split_huge_page(void *page)
+{
+    (void)page;
+}
+
 void jm_os_populate(void *address, size_t size)
 {
     (void)address, (void)size; /* nothing known does */

@@ -18,6 +18,12 @@ static_assert(JM_HEAD_SIZE << APART_BITS == 8192 &&
                   JM_UNIT >> JM_GRANULE_BITS << APART_BITS == 8192,
               "two pages");
 
+/* From here on, lots, which are largest stretches that many have, lie in huge pages: where thousands of tenants take turns,
+ * the processor has fewer pages to look up. What nobody uses of the last lot is an eighth of what all hold, at most. */
+#define HUGE_FROM ((size_t)8 << LARGEST_BITS)
+#define HUGE_BITS 21
+#define HUGE_PAGE ((size_t)1 << HUGE_BITS)
+
 /* Less of the map is cleared faster than it is given back. */
 #define PURGE_MIN ((size_t)64 << 10)
 
@@ -33,10 +39,11 @@ static struct {
     char *free[JM_STRETCH_SIZES + 1]; /* by order; the last list: NO_ORDER's */
     size_t listed;                    /* stretches, in all lists */
     size_t given;                     /* stretches, since halves were joined */
-    bool was_spread[APART_BITS];      /* by order: a largest one was spread since then */
-    size_t used;                      /* bytes from `base` on that were taken once */
+    char *last_lot[APART_BITS]; /* by order: the one that was cut up last since then, or null */
+    size_t used;                /* bytes from `base` on that were taken once */
     _Atomic(size_t) metadata;
     _Atomic(bool) is_short; /* there was none when one was asked for last */
+    _Atomic(bool) is_huge[(size_t)1 << (JM_REGION_BITS - HUGE_BITS)]; /* shared, by page */
 } stretches;
 
 /*
@@ -100,6 +107,15 @@ static void join_halves(unsigned order)
     }
 }
 
+/* In a lot that is in use huge pages would only make up again what was given back. */
+static void end_lot(unsigned order)
+{
+    if (stretches.last_lot[order] != NULL) {
+        jm_os_avoid_huge_pages(stretches.last_lot[order], (size_t)1 << LARGEST_BITS);
+        stretches.last_lot[order] = NULL;
+    }
+}
+
 /* Joins what lies side by side. False: nothing does, or it is too soon to look. */
 static bool join(void)
 {
@@ -113,7 +129,7 @@ static bool join(void)
     }
     bool has_joined = stretches.listed < listed;
     for (unsigned order = 0; has_joined && order < APART_BITS; order++) {
-        stretches.was_spread[order] = false; /* it may be whole again */
+        end_lot(order); /* it may be whole again */
     }
     return has_joined;
 }
@@ -131,12 +147,14 @@ void jm_region_init(void)
     }
 }
 
-/* How much of the region the tables cover more when they grow: a page of the smallest entries. What is
- * committed may cost memory at once, as where a process has locked its pages (mlockall). */
-static size_t growth(void)
+/* How much of the region the tables cover more when they grow: a page of the smallest entries; and later so much that heads
+ * and map fill a huge page each. What is committed may cost memory at once, as where a process has locked its pages
+ * (mlockall). */
+static size_t growth(size_t covered)
 {
     static_assert(sizeof(struct jm_block *) == sizeof(jm_token), "the smallest entries");
-    return jm_os_page_size() / sizeof(jm_token) << JM_UNIT_BITS;
+    size_t least = jm_os_page_size() / sizeof(jm_token) << JM_UNIT_BITS;
+    return covered < HUGE_FROM || least > HUGE_FROM ? least : HUGE_FROM;
 }
 
 /* Makes the tables cover [0, end) of the region. */
@@ -147,7 +165,7 @@ static bool cover(size_t end)
     if (end <= covered) {
         return true;
     }
-    size_t more = jm_align_up(end - covered, growth());
+    size_t more = jm_align_up(end - covered, growth(covered));
     size_t heads = (more >> JM_UNIT_BITS) * JM_HEAD_SIZE;
     size_t blocks = (more >> JM_UNIT_BITS) * sizeof(struct jm_block *);
     size_t tokens = (more >> JM_UNIT_BITS) * sizeof(jm_token);
@@ -185,16 +203,41 @@ static char *cut(unsigned order)
 /* At least so many stretches are handed out between two neighbours, where so many can be had. */
 #define ROW_LEAST ((size_t)32)
 
-/* The first largest stretch that an order is spread over is committed as it is used; each later one at once, if the OS
- * allows that: else each stretch in use would cost a mapping, of which Linux gives a process some 65,000. What nobody
- * uses of it costs memory only where all does that is committed, as in a process that has locked its pages. */
-static void commit_largest(char *lot, unsigned order)
+static size_t offset_of(const char *address)
 {
-    if (stretches.was_spread[order]) {
-        jm_os_avoid_huge_pages(lot, (size_t)1 << LARGEST_BITS);
-        (void)jm_os_commit(lot, (size_t)1 << LARGEST_BITS);
+    return (size_t)(address - jm_load_relaxed(&jm_region.base));
+}
+
+/* Has a lot lie in huge pages, and what the tables tell about it and its neighbours. */
+static void prefer_huge_pages(char *lot)
+{
+    const size_t offset = offset_of(lot);
+    const char *first = lot - offset % HUGE_FROM;
+    for (size_t place = 0; place < (size_t)1 << LARGEST_BITS; place += HUGE_PAGE) {
+        jm_store_relaxed(&stretches.is_huge[(offset + place) >> HUGE_BITS], true);
     }
-    stretches.was_spread[order] = true;
+    jm_os_prefer_huge_pages(lot, (size_t)1 << LARGEST_BITS);
+    jm_os_prefer_huge_pages(jm_region_head_of(first), JM_HEAD_SIZE * (HUGE_FROM >> JM_UNIT_BITS));
+    jm_os_prefer_huge_pages((void *)jm_region_state_of(first), HUGE_FROM >> JM_GRANULE_BITS);
+}
+
+/* The first lot of an order is committed as it is used; each later one at once, if the OS allows that: else each stretch in
+ * use would cost a mapping, of which Linux gives a process some 65,000. What nobody uses of it costs memory only where all
+ * does that is committed, as in a process that has locked its pages. */
+static void open_lot(char *lot, unsigned order)
+{
+    const size_t size = (size_t)1 << LARGEST_BITS;
+    const bool is_first = stretches.last_lot[order] == NULL;
+    end_lot(order);
+    stretches.last_lot[order] = lot;
+    if (offset_of(lot) >= HUGE_FROM) {
+        prefer_huge_pages(lot);
+    } else if (!is_first) {
+        jm_os_avoid_huge_pages(lot, size);
+    }
+    if (!is_first) {
+        (void)jm_os_commit(lot, size);
+    }
 }
 
 /*
@@ -215,7 +258,7 @@ static void spread(char *lot, unsigned lot_order, unsigned order)
         lots[count++] = pop(lot_order);
     }
     if (lot_order == JM_STRETCH_SIZES - 1) { /* it is alone */
-        commit_largest(lot, order);
+        open_lot(lot, order);
     }
     for (size_t i = columns * row * count; i-- > 1;) {
         size_t column = i / (row * count);
@@ -311,8 +354,27 @@ bool jm_region_has_room(void)
     return jm_region_exists() && !jm_load_relaxed(&stretches.is_short);
 }
 
+/* Splits the huge page that a page is in, where it goes on behind an end of what is given back. */
+static void split_at(const char *end, char *page)
+{
+    _Atomic(bool) *is_huge = &stretches.is_huge[offset_of(page) >> HUGE_BITS];
+    if (offset_of(end) % HUGE_PAGE != 0 && jm_load_relaxed(is_huge)) {
+        jm_store_relaxed(is_huge, false);
+        jm_os_split_huge_page(page);
+    }
+}
+
+void jm_region_split(char *start, char *end)
+{
+    if (jm_region_holds(start)) {
+        split_at(start, start);
+        split_at(end, end - jm_os_page_size());
+    }
+}
+
 bool jm_region_clear(void *address, size_t size)
 {
+    jm_region_split(address, (char *)address + size);
     if (!jm_os_decommit(address, size)) {
         return false;
     }

@@ -70,7 +70,7 @@ typedef _Atomic(uint8_t) jm_state;
 #define JM_REGION_HEADS_SIZE (JM_HEAD_SIZE << (JM_REGION_BITS - JM_UNIT_BITS))
 #define JM_REGION_BLOCKS_SIZE (sizeof(struct jm_block *) << (JM_REGION_BITS - JM_UNIT_BITS))
 #define JM_REGION_HEADERS_SIZE ((size_t)1 << (JM_REGION_BITS - 6)) /* for 64 GiB of large blocks */
-#define JM_REGION_GUARD_SIZE ((size_t)1 << 20)                     /* of what stays closed */
+#define JM_REGION_GUARD_SIZE ((size_t)2 << 20) /* of what stays closed: a huge page */
 
 /* How far before `base` each table begins. */
 #define JM_REGION_MAP_OFFSET (JM_REGION_GUARD_SIZE + JM_REGION_MAP_SIZE)
@@ -180,6 +180,10 @@ void *jm_region_take(size_t size, bool *has_room);
 
 /* False: there is none, as far as is known. */
 bool jm_region_has_room(void);
+
+/* Before a part of a stretch, or of what lies elsewhere, is given to the OS: has its memory be free as soon as it is. What it
+ * held may be lost. */
+void jm_region_split(char *start, char *end);
 
 /* Gives the memory of a stretch, or of neighbours, to the OS; their maps are zero again. False: it refused; what they
  * held may be lost, and their maps are as they were. */

@@ -6,6 +6,7 @@
 #include "support/random.h"
 #include "support/unit.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -255,6 +256,79 @@ static void many_stretches_are_one_mapping(void **state)
         give(crowd[i], smallest());
     }
 }
+
+/* Whether the OS was asked to use huge pages at an address ("hg"), or not to ("nh"). */
+static bool has_flag(const char *address, const char *flag)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[512];
+    bool is_there = false;
+    bool found = false;
+
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        uintptr_t from, to;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2) {
+            is_there = from <= (uintptr_t)address && (uintptr_t)address < to;
+        }
+        found |= is_there && strncmp(line, "VmFlags:", 8) == 0 && strstr(line, flag) != NULL;
+    }
+    assert_int_equal(fclose(maps), 0);
+    return found;
+}
+
+static bool has_huge_pages(void)
+{
+    FILE *enabled = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    if (enabled != NULL) {
+        assert_int_equal(fclose(enabled), 0);
+    }
+    return enabled != NULL && has_flag(jm_load_relaxed(&jm_region.base) - 4096, " nh");
+}
+
+static const char *lot_of(const char *address)
+{
+    return address - (uintptr_t)address % LARGEST;
+}
+
+static bool is_odd(const char *address)
+{
+    return (uintptr_t)address / smallest() % 2 != 0;
+}
+
+/* Where many are used they lie in huge pages, but those of a lot that is used up are not made up again once some are given
+ * back: of which the others keep what they hold. */
+static void many_stretches_lie_in_huge_pages(void **state)
+{
+    enum { CROWD = 7000, KEPT = 0x5a };
+    static char *crowd[CROWD];
+    size_t first = CROWD - 1; /* of the last lot */
+    const bool has_huge = has_huge_pages();
+
+    (void)state;
+    for (size_t i = 0; i < CROWD; i++) {
+        crowd[i] = take(smallest());
+    }
+    while (lot_of(crowd[first - 1]) == lot_of(crowd[CROWD - 1])) {
+        first--;
+    }
+    assert_true(!has_huge || has_flag(crowd[CROWD - 1], " hg"));
+    assert_true(!has_huge || has_flag(crowd[first - 1], " nh"));
+    for (size_t i = first; i < CROWD; i++) {
+        memset(crowd[i], KEPT, smallest());
+    }
+    for (size_t i = first; i < CROWD; i++) {
+        if (is_odd(crowd[i])) {
+            assert_true(jm_region_clear(crowd[i], smallest()));
+        }
+    }
+    for (size_t i = first; i < CROWD; i++) {
+        assert_true(bytes_are(crowd[i], smallest(), is_odd(crowd[i]) ? 0 : KEPT));
+    }
+    for (size_t i = CROWD; i-- > 0;) {
+        give(crowd[i], smallest());
+    }
+}
 #endif
 
 /* ---- Last: where the region ends ---- */
@@ -431,6 +505,7 @@ int main(void)
 #if defined(__linux__)
         cmocka_unit_test(
             many_stretches_are_one_mapping), /* first: of the others some commit more */
+        cmocka_unit_test(many_stretches_lie_in_huge_pages),
 #endif
         cmocka_unit_test(what_is_joined_serves_first),
         cmocka_unit_test(what_stays_keeps_no_lot_from_use),
