@@ -234,8 +234,8 @@ typedef enum _JsRuntimeAttributes {
  * A block that grows or shrinks in place reports the difference. Inside JsMemoryAllocate the usage
  * does not yet hold the block; inside JsMemoryFree it no longer does. A JsMemoryFailure has the
  * size of the request that failed and leaves the usage as it was; it comes alone where the limit
- * refused, and after a JsMemoryAllocate where the host refused, the OS refused, or the limit was
- * lowered or used up meanwhile.
+ * refused, and after a JsMemoryAllocate where the host refused, the OS refused, the limit was lowered
+ * or used up meanwhile, or the callback freed the object that was to grow.
  */
 typedef enum _JsMemoryEventType {
     JsMemoryAllocate = 0, /**< The runtime asks whether it may take a block. */
@@ -537,9 +537,9 @@ CHAKRA_API JsRelease(JsRef ref, unsigned int *count);
  *
  * @param nextIdleTick receives 0xffffffff when nothing is left to do, 0 where there is more to do
  *        at once.
- * @return JsErrorNullArgument; JsErrorNoCurrentContext; JsErrorIdleNotEnabled if the runtime was
- *         created without JsRuntimeAttributeEnableIdleProcessing; JsErrorRuntimeInUse inside its
- *         allocation callback.
+ * @return JsErrorNullArgument; JsErrorNoCurrentContext; JsErrorRuntimeInUse inside the runtime's
+ *         allocation callback; JsErrorIdleNotEnabled if it was created without
+ *         JsRuntimeAttributeEnableIdleProcessing.
  *
  * Threads: the one on which the context is current.
  */

@@ -40,7 +40,8 @@
  * Structs grow at their end. The caller sets struct_size to the sizeof it was compiled with; fields
  * beyond it are not written. 0, or less than the first version of the struct had, is
  * JsErrorInvalidArgument; with more than the library knows, the size that was filled is written
- * back. The order of checks is handle, pointer, struct_size.
+ * back. The order of checks is handle, pointer, struct_size. A call for an object of a runtime that
+ * another thread keeps is refused for that (THREAD) before its other arguments are looked at.
  */
 
 #ifndef JSRTMEM_H
@@ -262,7 +263,8 @@ typedef enum jsrtmem_refusal {
 typedef struct jsrtmem_refusal_info {
     size_t struct_size;      /**< In: sizeof(jsrtmem_refusal_info). */
     jsrtmem_refusal reason;  /**< Why. */
-    JsRuntimeHandle runtime; /**< Of which runtime; null for a bad handle or pointer. */
+    JsRuntimeHandle runtime; /**< Of which runtime; null for a bad handle or pointer, or an
+                                  object of another runtime. */
     size_t requested; /**< Bytes that were asked for; (size_t)-1 where their count overflows. */
     size_t usage;     /**< The runtime's usage at that moment, in bytes. */
     size_t limit;     /**< The runtime's limit at that moment, in bytes. */
