@@ -633,6 +633,21 @@ static void many_spares_are_enough(void **state)
     assert_int_equal(jm_reserve_bytes(), 0);
 }
 
+static void the_nearest_of_many_is_made_to_fit(void **state)
+{
+    const size_t size = 20 * jm_os_page_size();
+    (void)state;
+    jm_reserve_set_limit(MIB(1024));
+    for (int spares = 1; spares < 48; spares++) {
+        (void)give_spare(spares == 1 ? size / 20 * 8 : 3 * size);
+    }
+    struct jm_block *nearest = give_spare(size / 2 * 3);
+    assert_ptr_equal(take_spare(size), nearest);
+    unmap(nearest);
+    jm_reserve_drop_large(&taker);
+    assert_int_equal(jm_reserve_bytes(), 0);
+}
+
 static void a_large_object_is_aligned_where_it_is_asked_for(void **state)
 {
     (void)state;
@@ -702,15 +717,39 @@ static void not_all_that_is_left_is_kept(void **state)
     block->charge += jm_os_page_size();
     jm_reserve_leave(block);
     assert_bytes(0);
-    block = new_spare(KIB(512));
+    for (int way = 0; way < 2; way++) {
+        block = new_spare(KIB(512));
+        if (way == 0) {
+            jm_reserve_leave(block);
+        } else {
+            assert_true(jm_reserve_give(block, false));
+            jm_reserve_leave_large(&taker);
+        }
+        fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
+        jm_reserve_set_limit(0);
+        fake_os_reset();
+        assert_bytes(KIB(512));
+        jm_reserve_set_limit(MIB(1));
+        assert_ptr_equal(jm_reserve_take_large(KIB(512), 16, &other), block);
+        unmap(block);
+    }
+}
+
+/* What has an object of 1 MiB, and no more, is zeroed for others; even where the reserve is full. */
+static void a_block_that_is_too_large_serves_no_other(void **state)
+{
+    static const struct jm_supply other = {.tenancy = 7};
+    const size_t largest = MIB(9) / 8;
+    (void)state;
+    jm_reserve_set_limit(MIB(4));
+    struct jm_block *block = new_spare(largest);
     jm_reserve_leave(block);
-    fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
-    jm_reserve_set_limit(0);
-    fake_os_reset();
-    assert_bytes(KIB(512));
-    jm_reserve_set_limit(MIB(1));
-    assert_ptr_equal(jm_reserve_take_large(KIB(512), 16, &other), block);
+    assert_ptr_equal(jm_reserve_take_large(largest, 16, &other), block);
     unmap(block);
+    (void)give_spare(largest + jm_os_page_size());
+    (void)give_spare(MIB(2) + KIB(512));
+    assert_null(jm_reserve_take_large(largest, 16, &other));
+    jm_reserve_drain();
 }
 
 static void large_blocks_that_are_not_worth_it_go_to_the_os(void **state)
@@ -1440,9 +1479,11 @@ int main(int argc, char **argv)
         RESERVE_TEST(the_large_block_that_fits_best_is_taken),
         RESERVE_TEST(a_search_for_a_large_block_ends),
         RESERVE_TEST(many_spares_are_enough),
+        RESERVE_TEST(the_nearest_of_many_is_made_to_fit),
         RESERVE_TEST(a_large_object_is_aligned_where_it_is_asked_for),
         RESERVE_TEST(a_large_block_serves_others_clear),
         RESERVE_TEST(not_all_that_is_left_is_kept),
+        RESERVE_TEST(a_block_that_is_too_large_serves_no_other),
         RESERVE_TEST(large_blocks_that_are_not_worth_it_go_to_the_os),
         RESERVE_TEST(large_blocks_go_first),
         RESERVE_TEST(the_oldest_large_blocks_go),
