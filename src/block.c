@@ -177,7 +177,8 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     if (*verdict != JM_GRANTED) {
         return NULL;
     }
-    struct jm_block *block = jm_reserve_take(size, supply);
+    /* Where there is room in the region, the heap counts on all of a block. */
+    struct jm_block *block = jm_reserve_take(size, supply, jm_region_has_room());
     if (block == NULL) {
         block = new_small_block(size);
     }

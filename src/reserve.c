@@ -220,13 +220,16 @@ static void clear_large(struct jm_block *block, size_t size, const struct jm_sup
     }
 }
 
-struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant)
+struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bool whole)
 {
-    struct jm_block **bin = &reserve.bins[jm_stretch_order(size)];
+    struct jm_block **place = &reserve.bins[jm_stretch_order(size)];
     struct jm_block *block = NULL;
     jm_lock_take(&reserve.lock);
-    if (*bin != NULL) {
-        block = pop(bin);
+    while (*place != NULL && whole && (*place)->first != 0) {
+        place = &(*place)->behind;
+    }
+    if (*place != NULL) {
+        block = pop(place);
     }
     jm_lock_drop(&reserve.lock);
     if (block != NULL) {
@@ -355,6 +358,9 @@ static void make_room(size_t size, bool only_orphans)
         return;
     }
     jm_lock_take(&reserve.trimming);
+    if (only_orphans) { /* others may have been chosen before */
+        put_back(&reserve.going);
+    }
     bool taken = true;
     size_t bytes;
     while (taken && (bytes = jm_load_relaxed(&reserve.bytes)) + size > limit) {

@@ -23,8 +23,9 @@
 /* Reads the bound from the environment. */
 void jm_reserve_init(void);
 
-/* A block of exactly `size` bytes whose map is clear, and its memory, unless the tenant had it last; or NULL. */
-struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant);
+/* A block of exactly `size` bytes whose map is clear, and its memory, unless the tenant had it last; `whole`: and that has
+ * no map in it. Or NULL. */
+struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bool whole);
 
 /* A large block of `size` bytes or up to a quarter more, whose object is aligned, zero so far as `size` unless it is
  * `recycled`; or, where too many that the tenant had are kept, one of these of any size; to be made to fit. Or NULL. */

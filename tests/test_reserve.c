@@ -58,7 +58,7 @@ static const struct jm_supply taker = {.tenancy = 7};
 
 static struct jm_block *take(size_t size)
 {
-    return jm_reserve_take(size, &taker);
+    return jm_reserve_take(size, &taker, false);
 }
 
 /* Where a block's objects begin. */
@@ -750,6 +750,25 @@ static void a_block_that_is_too_large_serves_no_other(void **state)
     (void)give_spare(MIB(2) + KIB(512));
     assert_null(jm_reserve_take_large(largest, 16, &other));
     jm_reserve_drain();
+}
+
+/* A block with a map in it holds less than a heap counts on while the region has room. */
+static void a_block_with_a_map_in_it_is_not_whole(void **state)
+{
+    const size_t size = jm_small_block_min();
+    (void)state;
+    jm_reserve_set_limit(MIB(4));
+    struct jm_block *block = new_block(size);
+    struct jm_block *whole = new_block(size);
+    whole->first = 0;
+    assert_true(jm_reserve_give(whole, false));
+    assert_true(jm_reserve_give(block, false));
+    assert_ptr_equal(jm_reserve_take(size, &taker, true), whole);
+    assert_null(jm_reserve_take(size, &taker, true));
+    assert_ptr_equal(jm_reserve_take(size, &taker, false), block);
+    unmap(block);
+    whole->first = block->first;
+    unmap(whole);
 }
 
 static void large_blocks_that_are_not_worth_it_go_to_the_os(void **state)
@@ -1484,6 +1503,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(a_large_block_serves_others_clear),
         RESERVE_TEST(not_all_that_is_left_is_kept),
         RESERVE_TEST(a_block_that_is_too_large_serves_no_other),
+        RESERVE_TEST(a_block_with_a_map_in_it_is_not_whole),
         RESERVE_TEST(large_blocks_that_are_not_worth_it_go_to_the_os),
         RESERVE_TEST(large_blocks_go_first),
         RESERVE_TEST(the_oldest_large_blocks_go),
