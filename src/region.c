@@ -18,14 +18,18 @@ static_assert(JM_HEAD_SIZE << APART_BITS == 8192 &&
                   JM_UNIT >> JM_GRANULE_BITS << APART_BITS == 8192,
               "two pages");
 
-/* From here on, lots, which are largest stretches that many have, lie in huge pages: where thousands of tenants take turns,
- * the processor has fewer pages to look up. What nobody uses of the last lot is an eighth of what all hold, at most. */
+/* From here on, lots, which are largest stretches that are cut up for many, lie in huge pages where so much of them is in
+ * use: where thousands of tenants take turns, the processor has fewer pages to look up. What nobody uses of the last lot is
+ * an eighth of what all hold, at most, and as much again what tables have for others. */
 #define HUGE_FROM ((size_t)8 << LARGEST_BITS)
 #define HUGE_BITS 21
 #define HUGE_PAGE ((size_t)1 << HUGE_BITS)
 
 /* Less of the map is cleared faster than it is given back. */
 #define PURGE_MIN ((size_t)64 << 10)
+
+/* What HUGE_PAGE bytes may be: a huge page until it is split; or one that comes to be huge again, however often it is. */
+enum { HUGE_NOT, HUGE_ONCE, HUGE_AGAIN };
 
 struct jm_region jm_region = {.base = JM_NO_REGION};
 
@@ -41,9 +45,11 @@ static struct {
     size_t given;                     /* stretches, since halves were joined */
     char *last_lot[APART_BITS]; /* by order: the one that was cut up last since then, or null */
     size_t used;                /* bytes from `base` on that were taken once */
+    size_t crowd;               /* bytes of stretches in use that lots are cut up for */
+    bool forked; /* others may share pages, which cannot be split before they are gone */
     _Atomic(size_t) metadata;
     _Atomic(bool) is_short; /* there was none when one was asked for last */
-    _Atomic(bool) is_huge[(size_t)1 << (JM_REGION_BITS - HUGE_BITS)]; /* shared, by page */
+    _Atomic(uint8_t) huge[(size_t)1 << (JM_REGION_BITS - HUGE_BITS)]; /* shared, by page: HUGE_* */
 } stretches;
 
 /*
@@ -107,11 +113,26 @@ static void join_halves(unsigned order)
     }
 }
 
+static size_t offset_of(const char *address)
+{
+    return (size_t)(address - jm_load_relaxed(&jm_region.base));
+}
+
+static void note_huge(const char *lot, uint8_t huge)
+{
+    for (size_t place = 0; place < (size_t)1 << LARGEST_BITS; place += HUGE_PAGE) {
+        jm_store_relaxed(&stretches.huge[(offset_of(lot) + place) >> HUGE_BITS], huge);
+    }
+}
+
 /* In a lot that is in use huge pages would only make up again what was given back. */
 static void end_lot(unsigned order)
 {
     if (stretches.last_lot[order] != NULL) {
         jm_os_avoid_huge_pages(stretches.last_lot[order], (size_t)1 << LARGEST_BITS);
+        if (offset_of(stretches.last_lot[order]) >= HUGE_FROM) {
+            note_huge(stretches.last_lot[order], HUGE_ONCE);
+        }
         stretches.last_lot[order] = NULL;
     }
 }
@@ -147,25 +168,20 @@ void jm_region_init(void)
     }
 }
 
-/* How much of the region the tables cover more when they grow: a page of the smallest entries; and later so much that heads
- * and map fill a huge page each. What is committed may cost memory at once, as where a process has locked its pages
- * (mlockall). */
-static size_t growth(size_t covered)
+/* The least that the tables cover more when they grow: a page of the smallest entries. What is committed may cost memory at
+ * once, as where a process has locked its pages (mlockall). */
+static size_t least_growth(void)
 {
     static_assert(sizeof(struct jm_block *) == sizeof(jm_token), "the smallest entries");
-    size_t least = jm_os_page_size() / sizeof(jm_token) << JM_UNIT_BITS;
-    return covered < HUGE_FROM || least > HUGE_FROM ? least : HUGE_FROM;
+    return jm_os_page_size() / sizeof(jm_token) << JM_UNIT_BITS;
 }
 
 /* Makes the tables cover [0, end) of the region. */
-static bool cover(size_t end)
+static bool cover_to(size_t end)
 {
     size_t old = jm_load_relaxed(&jm_region.granules);
     size_t covered = old << JM_GRANULE_BITS;
-    if (end <= covered) {
-        return true;
-    }
-    size_t more = jm_align_up(end - covered, growth(covered));
+    size_t more = end - covered;
     size_t heads = (more >> JM_UNIT_BITS) * JM_HEAD_SIZE;
     size_t blocks = (more >> JM_UNIT_BITS) * sizeof(struct jm_block *);
     size_t tokens = (more >> JM_UNIT_BITS) * sizeof(jm_token);
@@ -179,6 +195,16 @@ static bool cover(size_t end)
     }
     jm_store_release(&jm_region.granules, old + granules);
     return true;
+}
+
+/* The same, in steps: behind HUGE_FROM, of so much that heads and map fill a huge page each, if the OS allows that. */
+static bool cover(size_t end)
+{
+    size_t covered = jm_load_relaxed(&jm_region.granules) << JM_GRANULE_BITS;
+    size_t least = least_growth();
+    return end <= covered ||
+           (covered >= HUGE_FROM && least < HUGE_FROM && cover_to(jm_align_up(end, HUGE_FROM))) ||
+           cover_to(jm_align_up(end, least));
 }
 
 /* Cuts a stretch off what was never used. What aligns it goes into the lists. */
@@ -203,19 +229,12 @@ static char *cut(unsigned order)
 /* At least so many stretches are handed out between two neighbours, where so many can be had. */
 #define ROW_LEAST ((size_t)32)
 
-static size_t offset_of(const char *address)
-{
-    return (size_t)(address - jm_load_relaxed(&jm_region.base));
-}
-
 /* Has a lot lie in huge pages, and what the tables tell about it and its neighbours. */
 static void prefer_huge_pages(char *lot)
 {
     const size_t offset = offset_of(lot);
     const char *first = lot - offset % HUGE_FROM;
-    for (size_t place = 0; place < (size_t)1 << LARGEST_BITS; place += HUGE_PAGE) {
-        jm_store_relaxed(&stretches.is_huge[(offset + place) >> HUGE_BITS], true);
-    }
+    note_huge(lot, HUGE_AGAIN);
     jm_os_prefer_huge_pages(lot, (size_t)1 << LARGEST_BITS);
     jm_os_prefer_huge_pages(jm_region_head_of(first), JM_HEAD_SIZE * (HUGE_FROM >> JM_UNIT_BITS));
     jm_os_prefer_huge_pages((void *)jm_region_state_of(first), HUGE_FROM >> JM_GRANULE_BITS);
@@ -230,7 +249,7 @@ static void open_lot(char *lot, unsigned order)
     const bool is_first = stretches.last_lot[order] == NULL;
     end_lot(order);
     stretches.last_lot[order] = lot;
-    if (offset_of(lot) >= HUGE_FROM) {
+    if (offset_of(lot) >= HUGE_FROM && stretches.crowd >= HUGE_FROM) {
         prefer_huge_pages(lot);
     } else if (!is_first) {
         jm_os_avoid_huge_pages(lot, size);
@@ -330,6 +349,7 @@ void jm_region_give(void *address, size_t size)
     jm_lock_take(&stretches.lock);
     push(jm_stretch_order(size), address);
     stretches.given++;
+    stretches.crowd -= jm_stretch_order(size) < APART_BITS ? size : 0;
     jm_add_owned(&stretches.metadata, 0 - metadata_of(size));
     jm_lock_drop(&stretches.lock);
 }
@@ -338,6 +358,7 @@ void *jm_region_take(size_t size, bool *has_room)
 {
     jm_lock_take(&stretches.lock);
     char *address = take(jm_stretch_order(size));
+    stretches.crowd += address != NULL && jm_stretch_order(size) < APART_BITS ? size : 0;
     jm_add_owned(&stretches.metadata, address == NULL ? 0 : metadata_of(size));
     jm_store_relaxed(&stretches.is_short, address == NULL);
     jm_lock_drop(&stretches.lock);
@@ -357,9 +378,12 @@ bool jm_region_has_room(void)
 /* Splits the huge page that a page is in, where it goes on behind an end of what is given back. */
 static void split_at(const char *end, char *page)
 {
-    _Atomic(bool) *is_huge = &stretches.is_huge[offset_of(page) >> HUGE_BITS];
-    if (offset_of(end) % HUGE_PAGE != 0 && jm_load_relaxed(is_huge)) {
-        jm_store_relaxed(is_huge, false);
+    _Atomic(uint8_t) *place = &stretches.huge[offset_of(page) >> HUGE_BITS];
+    uint8_t huge = jm_load_relaxed(place);
+    if (offset_of(end) % HUGE_PAGE != 0 && huge != HUGE_NOT) {
+        if (huge == HUGE_ONCE && !stretches.forked) {
+            jm_store_relaxed(place, HUGE_NOT);
+        }
         jm_os_split_huge_page(page);
     }
 }
@@ -394,6 +418,7 @@ size_t jm_region_metadata(void)
 void jm_region_before_fork(void)
 {
     jm_lock_take(&stretches.lock);
+    stretches.forked = true;
 }
 
 void jm_region_after_fork(void)

@@ -50,6 +50,61 @@ static size_t smallest(void)
     return jm_small_block_min();
 }
 
+#if defined(__linux__)
+/* Whether the OS was asked to use huge pages at an address ("hg"), or not to ("nh"). */
+static bool has_flag(const char *address, const char *flag)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[512];
+    bool is_there = false;
+    bool found = false;
+
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        uintptr_t from, to;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2) {
+            is_there = from <= (uintptr_t)address && (uintptr_t)address < to;
+        }
+        found |= is_there && strncmp(line, "VmFlags:", 8) == 0 && strstr(line, flag) != NULL;
+    }
+    assert_int_equal(fclose(maps), 0);
+    return found;
+}
+
+static bool has_huge_pages(void)
+{
+    FILE *enabled = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    if (enabled != NULL) {
+        assert_int_equal(fclose(enabled), 0);
+    }
+    return enabled != NULL && has_flag(jm_load_relaxed(&jm_region.base) - 4096, " nh");
+}
+
+/* Few small ones behind much that is large: huge pages would hold more than they. */
+static void few_stretches_lie_in_small_pages(void **state)
+{
+    enum { LARGE = 10, FEW = 500 };
+    char *large[LARGE], *few[FEW];
+    size_t count = 0;
+
+    (void)state;
+    for (size_t i = 0; i < LARGE; i++) {
+        large[i] = take(LARGEST);
+    }
+    do { /* first what is left of a lot in front of them */
+        few[count++] = take(smallest());
+    } while (few[count - 1] < large[LARGE - 1] && count < FEW);
+    assert_true(few[count - 1] > large[LARGE - 1]);
+    assert_false(has_flag(few[count - 1], " hg"));
+    while (count > 0) {
+        give(few[--count], smallest());
+    }
+    for (size_t i = LARGE; i-- > 0;) {
+        give(large[i], LARGEST);
+    }
+}
+#endif
+
 /* Takes some that are far apart, and gives them back. */
 static void take_row(size_t size)
 {
@@ -255,35 +310,6 @@ static void many_stretches_are_one_mapping(void **state)
     for (size_t i = CROWD; i-- > 0;) {
         give(crowd[i], smallest());
     }
-}
-
-/* Whether the OS was asked to use huge pages at an address ("hg"), or not to ("nh"). */
-static bool has_flag(const char *address, const char *flag)
-{
-    FILE *maps = fopen("/proc/self/smaps", "r");
-    char line[512];
-    bool is_there = false;
-    bool found = false;
-
-    assert_non_null(maps);
-    while (fgets(line, sizeof(line), maps) != NULL) {
-        uintptr_t from, to;
-        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2) {
-            is_there = from <= (uintptr_t)address && (uintptr_t)address < to;
-        }
-        found |= is_there && strncmp(line, "VmFlags:", 8) == 0 && strstr(line, flag) != NULL;
-    }
-    assert_int_equal(fclose(maps), 0);
-    return found;
-}
-
-static bool has_huge_pages(void)
-{
-    FILE *enabled = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
-    if (enabled != NULL) {
-        assert_int_equal(fclose(enabled), 0);
-    }
-    return enabled != NULL && has_flag(jm_load_relaxed(&jm_region.base) - 4096, " nh");
 }
 
 static const char *lot_of(const char *address)
@@ -503,6 +529,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_rest_of_a_lot_is_no_closer), /* first: nothing is listed yet */
 #if defined(__linux__)
+        cmocka_unit_test(few_stretches_lie_in_small_pages), /* before there are many */
         cmocka_unit_test(
             many_stretches_are_one_mapping), /* first: of the others some commit more */
         cmocka_unit_test(many_stretches_lie_in_huge_pages),
