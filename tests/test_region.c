@@ -6,6 +6,7 @@
 #include "support/random.h"
 #include "support/unit.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "runtime.h"
 
 #define LARGEST ((size_t)4 << 20)
+#define HUGE_FROM (8 * LARGEST)
 
 /* What is so far apart has its head and its map two pages apart: threads do not meet there. */
 #define FAR (8 * JM_UNIT)
@@ -84,13 +86,22 @@ static bool has_huge_pages(void)
 static void few_stretches_lie_in_small_pages(void **state)
 {
     enum { LARGE = 10, FEW = 500 };
+    const char *base = jm_load_relaxed(&jm_region.base);
     char *large[LARGE], *few[FEW];
     size_t count = 0;
+    size_t refused = 0;
 
     (void)state;
     for (size_t i = 0; i < LARGE; i++) {
+        bool grows_by_much = i > 0 && large[i - 1] + LARGEST == base + HUGE_FROM;
+        if (grows_by_much) { /* to grow by less is possible still */
+            fake_os_refuse(FAKE_COMMIT, 1, false, ENOMEM);
+        }
         large[i] = take(LARGEST);
+        refused += fake_os_refused();
+        fake_os_reset();
     }
+    assert_int_equal(refused, 1);
     do { /* first what is left of a lot in front of them */
         few[count++] = take(smallest());
     } while (few[count - 1] < large[LARGE - 1] && count < FEW);
