@@ -116,16 +116,15 @@ static bool has_holes(const struct jm_block *block)
     return block->charge != jm_block_size(block);
 }
 
-/* Makes all of an empty block without holes its rest: to find it empty again takes no look at its map, and whoever takes it
- * next need not clear that. */
-static void uncarve(struct jm_block *block)
+/* Clears the map of an empty block without holes, of which all is to be its rest: to find it empty again takes no look at the
+ * map, and whoever takes it next need not clear that. */
+static void clear_map(struct jm_block *block)
 {
     if (walk_free(block, false)) {
         (void)walk_free(block, true);
     } else {
         jm_zero_bytes(&block->map[block->first], block->carved - block->first);
     }
-    block->carved = block->first;
 }
 
 /* Does so, if that is possible, where the block stays for now. */
@@ -133,7 +132,7 @@ static void forget_objects(struct jm_arena *arena, struct jm_block *block)
 {
     if (block != arena->span.block && !has_holes(block)) {
         unlist_objects(arena, block);
-        uncarve(block);
+        clear_map(block);
         jm_arena_uncarve(arena, block, block->first);
     }
 }
@@ -186,7 +185,8 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
         arena->doubtful = arena->doubtful == block ? NULL : arena->doubtful;
     }
     if (!has_holes(block)) {
-        uncarve(block);
+        clear_map(block);
+        block->carved = block->first;
     }
     if (jm_block_release(&heap->supply, block, false)) {
         return true;

@@ -469,6 +469,13 @@ static void a_list_ends_where_a_link_leads_nowhere(void **state)
     held_count = 0;
 }
 
+/* As the fast path does, or else the slow one. */
+static void *pop(unsigned code)
+{
+    void *object = jm_arena_pop(HEAP->arena, code);
+    return object != NULL ? object : jm_arena_pop_found(HEAP->arena, code);
+}
+
 /* Nor where it leads to what is free in another heap. */
 static void a_list_ends_where_a_link_leads_to_another_heap(void **state)
 {
@@ -478,18 +485,13 @@ static void a_list_ends_where_a_link_leads_to_another_heap(void **state)
     void *first = rig_alloc(&rig, 64);
     struct jm_link *theirs = rig_alloc(&other, 64);
     void *kept = rig_alloc(&other, 64);
-    if (!jm_region_holds(theirs)) {
-        rig_drop(&other);
-        print_message("             left out: this system has no room for the region\n");
-        skip();
-    }
     assert_true(jm_heap_free(&other.heap, theirs));
     assert_true(jm_heap_free(HEAP, first));
     jm_arena_list_last(HEAP->arena);
     void *link = theirs;
     poke(first, &link, sizeof link);
-    assert_ptr_equal(jm_arena_pop(HEAP->arena, 4), first);
-    assert_null(jm_arena_pop(HEAP->arena, 4));
+    assert_ptr_equal(pop(4), first);
+    assert_null(pop(4));
     assert_ptr_not_equal(rig_alloc(&rig, 64), (void *)theirs);
     assert_int_equal(assert_heap(&other.heap, HEAP_LISTS).live_objects, 1);
     assert_non_null(kept);
