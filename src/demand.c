@@ -25,14 +25,15 @@
  * seems to have become free since the last sweep.
  */
 #define NEED_AT_ONCE ((size_t)64 << 10 >> JM_GRANULE_BITS) /* a small heap has no more */
-#define NEED_WEIGHT 2                                      /* times what is asked for, */
-#define NEED_MIN ((size_t)4 << 10 >> JM_GRANULE_BITS)      /* but so much at least, */
+#define NEED_DIVISOR 2                                     /* this part of what is asked for, */
+#define NEED_MIN ((size_t)1 << 10 >> JM_GRANULE_BITS)      /* but so much at least, */
 #define NEED_MOST_DIVISOR 64                               /* and this part of the heap at most; */
-#define NEED_VAIN_MAX 8       /* half as much after each sweep in vain, */
-#define NEED_LEAST 2          /* but something always */
-#define NEED_FREE_DIVISOR 16  /* what is much: this part of what lived, */
-#define NEED_UNSURE_DIVISOR 4 /* and this part of what was free, or lived if that was less; */
-#define NEED_SAMPLES 256      /* that it is guessed from */
+#define NEED_VAIN_MAX 8        /* half as much after each sweep in vain, */
+#define NEED_LEAST 2           /* but something always */
+#define NEED_FREE_DIVISOR 16   /* what is much: this part of what lived, */
+#define NEED_UNSURE_DIVISOR 4  /* and this part of what was free, or lived if that was less; */
+#define NEED_SAMPLES 256       /* that it is guessed from; */
+#define NEED_MISSING_DIVISOR 8 /* again once this part of what was missing is free, or who knows */
 
 /* So many samples are enough most times to doubt it; more are taken while each stands for so much. */
 #define SAMPLES_FIRST 16
@@ -50,35 +51,65 @@ static unsigned magnitude_of(size_t bytes)
 /* Counts a request of a heap that is not swept at once. */
 static void count_need(struct jm_arena *arena, size_t bytes)
 {
-    size_t weight = (bytes >> JM_GRANULE_BITS) * NEED_WEIGHT;
+    size_t weight = (bytes >> JM_GRANULE_BITS) / NEED_DIVISOR;
     size_t most = arena->swept / NEED_MOST_DIVISOR;
     weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
     weight >>= arena->vain_at_limit[magnitude_of(bytes)];
     arena->since_sweep += (uint32_t)(weight < NEED_LEAST ? NEED_LEAST : weight);
 }
 
-/* Whether so many granules seem to be free: by as many samples as it takes to doubt it, or `most`. */
-static bool seems_free(struct jm_arena *arena, struct jm_carved carved, size_t least, size_t most)
+/* The granules that seem to be missing until `least` are free: by as many samples as it takes to doubt that, or `most`. */
+static size_t guess_missing(struct jm_arena *arena, struct jm_carved carved, size_t least,
+                            size_t most)
 {
     size_t samples = SAMPLES_FIRST;
-    for (; samples < most && samples < carved.objects / SAMPLE; samples *= 4) {
-        if (jm_sweep_guess_free(arena, carved, samples) < least / 4 * 3) {
-            return false;
-        }
+    size_t free = jm_sweep_guess_free(arena, carved, samples);
+    while (free >= least / 4 * 3 && samples < most && samples < carved.objects / SAMPLE) {
+        samples *= 4;
+        free = jm_sweep_guess_free(arena, carved, samples);
     }
-    return jm_sweep_guess_free(arena, carved, samples) >= least;
+    return free < least ? least - free : 0;
 }
 
-/* Whether much seems to be free that was not after the last sweep: of what lived then a part, and more where a guess is
- * less sure, as where half was free. */
-static bool seems_freed(struct jm_arena *arena)
+/* The same until much is free that was not after the last sweep: of what lived then a part, and more where a guess is less
+ * sure, as where half was free. */
+static size_t guess_missing_freed(struct jm_arena *arena)
 {
     const struct jm_carved carved = {arena->swept, arena->swept_holes};
     size_t left = arena->left_free < arena->swept ? arena->left_free : arena->swept;
     size_t lived = arena->swept - left;
     size_t unsure = (left < lived ? left : lived) / NEED_UNSURE_DIVISOR;
     size_t least = left + lived / NEED_FREE_DIVISOR + unsure;
-    return seems_free(arena, carved, least, NEED_SAMPLES);
+    return guess_missing(arena, carved, least, NEED_SAMPLES);
+}
+
+/* The granules that were freed since the last request in vain, if that is what was freed last and no list has changed but by
+ * that; else 0. */
+static size_t known_freed(struct jm_arena *arena)
+{
+    uintptr_t sum = 0;
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        sum += (uintptr_t)arena->free[code].next;
+    }
+    const unsigned code = arena->listed_code;
+    uintptr_t first = (uintptr_t)arena->free[code].next;
+    bool is_known = sum - first + (uintptr_t)arena->listed_before == arena->listed_sum;
+    arena->listed_sum = sum;
+    arena->listed_code = 0;
+    return is_known ? jm_class_granules[code] : 0;
+}
+
+/* Whether so much seems to be free. Where a host makes room object by object that is known, and not guessed for each. */
+static bool seems_freed(struct jm_arena *arena)
+{
+    size_t freed = known_freed(arena);
+    if (freed != 0 && freed < arena->missing) {
+        arena->missing -= (uint32_t)freed;
+        return false;
+    }
+    size_t missing = guess_missing_freed(arena);
+    arena->missing = (uint32_t)(missing / NEED_MISSING_DIVISOR);
+    return missing == 0;
 }
 
 bool jm_demand_note_need(struct jm_arena *arena, size_t bytes)
@@ -124,7 +155,7 @@ bool jm_demand_makes_due(struct jm_arena *arena, unsigned code)
     size_t bytes = jm_class_bytes(code);
     bool is_broken = arena->broken && !arena->vain_growing[magnitude_of(bytes)];
     if (is_broken || carved.objects <= SWEEP_ANYWAY ||
-        seems_free(arena, carved, much_for(arena, carved.objects, bytes), SWEEP_SAMPLES)) {
+        guess_missing(arena, carved, much_for(arena, carved.objects, bytes), SWEEP_SAMPLES) == 0) {
         return true;
     }
     arena->since_sweep -= (uint32_t)(cut / SWEEP_AGAIN_DIVISOR);

@@ -158,20 +158,18 @@ static size_t next_block(const struct jm_heap *heap, unsigned code)
  * too; or as little as is in need, where the limit allows no more. None where it does not allow that. */
 static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 {
-    if (heap->arena == NULL) {
+    const struct jm_quota *quota = &heap->supply.quota;
+    size_t least = jm_align_up(jm_class_granules[code], jm_page_granules());
+    if (heap->arena == NULL || !jm_quota_allows(quota, least << JM_GRANULE_BITS)) {
         return (struct jm_run){.block = NULL};
     }
-    size_t least = jm_align_up(jm_class_granules[code], jm_page_granules());
     size_t most = least + (JM_SMALL_BLOCK_GROWTH >> JM_GRANULE_BITS);
     struct jm_run run = jm_sweep_find_hole(heap->arena, least, most + JM_HOLE_MIN);
     if (run.end - run.start == most + JM_HOLE_MIN) {
         run.end -= JM_HOLE_MIN;
     }
-    if (!jm_quota_allows(&heap->supply.quota, (run.end - run.start) << JM_GRANULE_BITS)) {
+    if (!jm_quota_allows(quota, (run.end - run.start) << JM_GRANULE_BITS)) {
         run.end = run.start + least;
-    }
-    if (!jm_quota_allows(&heap->supply.quota, least << JM_GRANULE_BITS)) {
-        run.block = NULL;
     }
     return run;
 }
@@ -306,7 +304,7 @@ static void *alloc_small(struct jm_heap *heap, unsigned code, size_t alignment, 
         jm_heap_make_room(heap, smallest_block(code), search_all);
         struct jm_run hole = next_hole(heap, code);
         if (hole.block == NULL && is_better_alone(heap, code, size)) {
-            return jm_large_alloc(heap, size, alignment, verdict);
+            return jm_large_alloc_least(heap, size, alignment, verdict);
         }
         bool grown =
             hole.block != NULL ? fill_hole(heap, hole, verdict) : add_block(heap, code, verdict);

@@ -52,8 +52,18 @@ static void *expose(const struct jm_block *block, size_t from)
 static void make_room(struct jm_heap *heap, size_t bytes)
 {
     if (!jm_quota_allows(&heap->supply.quota, bytes)) {
+        if (heap->arena != NULL) {
+            jm_arena_list_last(heap->arena);
+        }
         jm_heap_make_room(heap, bytes, jm_heap_note_need(heap, bytes));
     }
+}
+
+/* An object that gets all of a new block of `bytes`. */
+static void *acquire(struct jm_heap *heap, size_t bytes, size_t alignment, enum jm_verdict *verdict)
+{
+    struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
+    return block == NULL ? NULL : expose(block, 0);
 }
 
 void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum jm_verdict *verdict)
@@ -64,8 +74,15 @@ void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum j
     }
     size_t bytes = bytes_to_have(heap, size, 0);
     make_room(heap, bytes);
-    struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
-    return block == NULL ? NULL : expose(block, 0);
+    return acquire(heap, bytes, alignment, verdict);
+}
+
+void *jm_large_alloc_least(struct jm_heap *heap, size_t size, size_t alignment,
+                           enum jm_verdict *verdict)
+{
+    size_t bytes = jm_large_bytes(size);
+    jm_heap_make_room(heap, bytes, false);
+    return acquire(heap, bytes, alignment, verdict);
 }
 
 struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)

@@ -17,6 +17,10 @@ bool jm_large_is_possible(size_t size, size_t alignment);
 /* An object of `size` bytes. NULL: see `verdict`. */
 void *jm_large_alloc(struct jm_heap *heap, size_t size, size_t alignment, enum jm_verdict *verdict);
 
+/* The same, in the smallest block that it can have. pre: the need was noted, and there is no other way to serve it. */
+void *jm_large_alloc_least(struct jm_heap *heap, size_t size, size_t alignment,
+                           enum jm_verdict *verdict);
+
 /* The large block of this heap whose live object starts at `pointer`, or NULL. */
 struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer);
 

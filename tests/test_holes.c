@@ -748,6 +748,34 @@ static void where_the_limit_allows_no_hole_an_object_is_alone(void **state)
     (void)check();
 }
 
+/* Short runs go for it, too, where they are too few for a block that objects share. */
+static void short_runs_go_for_an_object_that_is_alone(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    const size_t page = jm_os_page_size();
+    const size_t size = 4 * page + 16;
+    void *runs[6];
+
+    (void)state;
+    if (size > JM_SMALL_MAX) {
+        return; /* pages of 64 KiB */
+    }
+    for (size_t i = 0; i < COUNT_OF(runs); i++) {
+        runs[i] = jm_heap_alloc_aligned(HEAP, page, 3 * page, &verdict);
+        assert_non_null(runs[i]);
+    }
+    rig_set_limit(&rig, rig_usage(&rig));
+    while (jm_heap_alloc(HEAP, 16, &verdict) != NULL) {
+    }
+    assert_true(jm_heap_free(HEAP, runs[1]));
+    assert_true(jm_heap_free(HEAP, runs[4]));
+    rig_forget(&rig);
+    assert_non_null(jm_heap_alloc(HEAP, size, &verdict));
+    assert_log(&rig, "FA");
+    assert_int_equal(rig.bytes, jm_large_bytes(size));
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
 static void what_comes_back_is_zero(void **state)
 {
     (void)state;
@@ -971,6 +999,7 @@ int main(void)
         HOLE_TEST(where_the_limit_leaves_nothing_else_short_runs_go),
         HOLE_TEST(after_a_sweep_long_runs_go_where_the_limit_is_reached),
         HOLE_TEST(where_the_limit_allows_no_hole_an_object_is_alone),
+        HOLE_TEST(short_runs_go_for_an_object_that_is_alone),
         HOLE_TEST(what_comes_back_is_zero),
         HOLE_TEST(each_may_refuse_a_hole),
         HOLE_TEST(a_limit_lowered_while_the_host_is_asked_refuses),

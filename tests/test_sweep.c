@@ -198,6 +198,52 @@ static void room_made_object_by_object_costs_few_sweeps(void **state)
     assert_true(sweeps_while_room_is_made(4000, 200) < 50);
 }
 
+/* Each guess how much is free draws a number. */
+static size_t guesses_while_room_is_made(size_t request, size_t rounds, size_t at_once)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    size_t guesses = 0;
+    size_t next = 0;
+
+    for (size_t i = 0; i < COUNT_OF(many); i++) {
+        many[i] = rig_alloc(&rig, 256);
+    }
+    rig_set_limit(&rig, rig_usage(&rig));
+    while (jm_heap_alloc(HEAP, 16, &verdict) != NULL) {
+    }
+    assert_true(jm_heap_free(HEAP, many[COUNT_OF(many) - 1])); /* that sweep is over */
+    for (size_t round = 0; round < rounds; round++) {
+        uint32_t drawn = HEAP->arena->random;
+        assert_null(jm_heap_alloc(HEAP, request, &verdict));
+        assert_int_equal(verdict, JM_REFUSED_LIMIT);
+        guesses += HEAP->arena->random != drawn;
+        for (size_t i = 0; i < at_once; i++) {
+            assert_true(jm_heap_free(HEAP, many[next]));
+            next += 3; /* no neighbours */
+        }
+    }
+    rig_drop(&rig);
+    rig_make(&rig);
+    return guesses;
+}
+
+/* What is freed between two requests in vain is known, where it is one object; else it is guessed. */
+static void room_made_object_by_object_costs_few_guesses(void **state)
+{
+    (void)state;
+    size_t guesses = guesses_while_room_is_made(500, 1000, 1);
+    require(guesses >= 2 && guesses <= 20, "%zu guesses", guesses);
+    guesses =
+        guesses_while_room_is_made(KIB(20), 1000, 1); /* which could have a block of its own */
+    require(guesses >= 2 && guesses <= 20, "%zu guesses for what is smaller alone", guesses);
+    guesses = guesses_while_room_is_made(KIB(488), 1000, 1);
+    require(guesses >= 2 && guesses <= 20, "%zu guesses for what is large", guesses);
+    guesses = guesses_while_room_is_made(500, 200, 2);
+    require(guesses >= 190, "%zu guesses of what is not known", guesses);
+    guesses = guesses_while_room_is_made(500, 200, 0);
+    require(guesses >= 190, "%zu guesses where nothing was freed", guesses);
+}
+
 /* Each time that it is in vain, it is done half as often. */
 static void sweeps_in_vain_become_fewer(void **state)
 {
@@ -753,6 +799,7 @@ int main(void)
         SWEEP_TEST(neighbours_become_one),
         SWEEP_TEST(bad_links_do_not_keep_their_block),
         SWEEP_TEST(room_made_object_by_object_costs_few_sweeps),
+        SWEEP_TEST(room_made_object_by_object_costs_few_guesses),
         SWEEP_TEST(sweeps_in_vain_become_fewer),
         SWEEP_TEST(what_is_free_in_pieces_costs_few_sweeps),
         SWEEP_TEST(what_is_freed_beside_pieces_is_found),
