@@ -253,8 +253,9 @@ typedef enum _JsMemoryEventType {
  * @param callbackState the state given to JsSetRuntimeMemoryAllocationCallback; may be null.
  * @param allocationEvent what happens.
  * @param allocationSize size of the block, or of the difference, in bytes; a multiple of the page size.
- * @return for JsMemoryAllocate, true to allow and false to refuse; a refusal is not remembered, the
- *         next request asks again. Ignored for the other events.
+ * @return for JsMemoryAllocate, true to allow and false to refuse. The next request asks again; as at
+ *         a limit, it looks first whether what the runtime holds serves, and asks for no more than it
+ *         needs. Ignored for the other events.
  *
  * Threads: called on the thread that uses the runtime, or that frees or disposes.
  */

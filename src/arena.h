@@ -62,6 +62,11 @@ struct jm_arena {
     struct jm_link free[JM_CLASSES + 2]; /* by code; `next` is the first object. The last: null */
     struct jm_supply *supply;
     struct jm_block *doubtful; /* see giveback.c; or null */
+    size_t bound;              /* the host refused a usage beyond it, see jm_heap_note_answer */
+    uintptr_t
+        listed_sum; /* of all lists' first objects, as the last request in vain left them, see demand.c; */
+    uint32_t listed;  /* granules that jm_arena_list_last has listed since; */
+    uint32_t missing; /* and those to be freed before it is guessed anew how much is free */
     /* Since the last sweep: granules of spans chosen, holes filled and blocks opened, and the weight of what was refused. */
     uint32_t since_sweep;
     uint32_t swept;        /* what it left, but for blocks that went: granules of objects, */
@@ -70,11 +75,6 @@ struct jm_arena {
     uint32_t longest_rest; /* no block has more granules behind its objects, */
     uint32_t longest_hole; /* nor in holes side by side */
     uint32_t random;       /* see jm_arena_draw */
-    /* The class of what jm_arena_list_last listed last, and the first of that list before. */
-    uint32_t listed_code;
-    struct jm_link *listed_before;
-    uintptr_t listed_sum; /* of all lists' first objects, after the last request in vain, */
-    uint32_t missing;     /* and granules: to be freed from there on, see demand.c */
     bool broken; /* free objects may be missing from the lists: to be swept before it grows much */
     /* Sweeps in vain, by size: how many, for what the limit has no room for; was the last one, for what it has. */
     uint8_t vain_at_limit[JM_MAGNITUDES];
@@ -196,13 +196,10 @@ static inline void jm_arena_forget_last(struct jm_arena *arena)
 /* Lists it. pre: nobody was given it since, as the fast path sees to. */
 static inline void jm_arena_list_last(struct jm_arena *arena)
 {
-    struct jm_link *list = arena->last.list;
-    if (list == &arena->free[0]) {
-        return;
-    }
-    arena->listed_code = (uint32_t)(list - arena->free);
-    arena->listed_before = list->next;
-    jm_arena_list(list, arena->last.object);
+    struct jm_link *list = arena->last.list, *object = arena->last.object;
+    arena->listed_sum += (uintptr_t)object - (uintptr_t)list->next;
+    arena->listed += jm_class_granules[list - arena->free];
+    jm_arena_list(list, object);
     jm_arena_forget_last(arena);
 }
 

@@ -83,20 +83,17 @@ static size_t guess_missing_freed(struct jm_arena *arena)
     return guess_missing(arena, carved, least, NEED_SAMPLES);
 }
 
-/* The granules that were freed since the last request in vain, if that is what was freed last and no list has changed but by
- * that; else 0. */
+/* The granules that were freed since the last request in vain, where no list has changed but by jm_arena_list_last; else 0. */
 static size_t known_freed(struct jm_arena *arena)
 {
     uintptr_t sum = 0;
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
         sum += (uintptr_t)arena->free[code].next;
     }
-    const unsigned code = arena->listed_code;
-    uintptr_t first = (uintptr_t)arena->free[code].next;
-    bool is_known = sum - first + (uintptr_t)arena->listed_before == arena->listed_sum;
+    size_t freed = sum == arena->listed_sum ? arena->listed : 0;
     arena->listed_sum = sum;
-    arena->listed_code = 0;
-    return is_known ? jm_class_granules[code] : 0;
+    arena->listed = 0;
+    return freed;
 }
 
 /* Whether so much seems to be free. Where a host makes room object by object that is known, and not guessed for each. */

@@ -389,7 +389,7 @@ static void collect(struct jm_heap *heap, size_t least)
 /* What is too long for the runs that are kept may have room once they go, if so much is free at all. */
 static void give_short_runs(struct jm_heap *heap, size_t bytes)
 {
-    size_t room = jm_quota_room(&heap->supply.quota);
+    size_t room = jm_heap_room(heap);
     size_t missing = bytes <= room ? 0 : bytes - room;
     bool is_long = bytes > jm_small_block_min();
     if (missing != 0 && is_long && heap->arena != NULL &&
@@ -408,14 +408,14 @@ static void forget_vain(struct jm_heap *heap)
 
 void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool search_all)
 {
-    bool fits = jm_quota_allows(&heap->supply.quota, bytes);
+    bool fits = jm_heap_has_room(heap, bytes);
     if (!fits && !jm_quota_in_callback(&heap->supply.quota)) {
         collect(heap, search_all || heap->done == JM_DONE_SWEEP ? JM_HOLE_MIN : 0);
         if (heap->done != 0) { /* swept, and nothing has changed */
             give_short_runs(heap, bytes);
         }
     }
-    if (jm_quota_allows(&heap->supply.quota, bytes)) {
+    if (jm_heap_has_room(heap, bytes)) {
         forget_vain(heap);
     }
 }

@@ -111,6 +111,42 @@ struct jm_live jm_heap_live_any(const struct jm_heap *heap)
 
 /* ---- Growing ---- */
 
+/*
+ * A host may keep a limit of its own, in its callback. What it refuses is taken for one, until it grants more: what is at
+ * hand is looked for first, and less is asked for. Whatever there is no room for is put to it all the same.
+ */
+size_t jm_heap_room(const struct jm_heap *heap)
+{
+    size_t room = jm_quota_room(&heap->supply.quota);
+    size_t bound = heap->arena == NULL ? JM_NO_LIMIT : heap->arena->bound;
+    size_t usage = jm_load_relaxed(&heap->supply.quota.usage);
+    size_t below = usage < bound ? bound - usage : 0;
+    return room < below ? room : below;
+}
+
+/* The room there may be where so many bytes were granted beyond what was refused before. */
+static size_t room_beyond(size_t bytes)
+{
+    size_t twice = bytes < SIZE_MAX / 2 ? 2 * bytes : SIZE_MAX;
+    return twice < JM_SMALL_BLOCK_GROWTH ? JM_SMALL_BLOCK_GROWTH : twice;
+}
+
+void jm_heap_note_answer(struct jm_heap *heap, size_t bytes, enum jm_verdict verdict)
+{
+    if (heap->arena == NULL) {
+        return;
+    }
+    size_t *bound = &heap->arena->bound;
+    size_t usage = jm_load_relaxed(&heap->supply.quota.usage);
+    size_t below = usage < *bound ? *bound - usage : 0;
+    if (verdict == JM_REFUSED_HOST && bytes <= below) {
+        *bound = usage + bytes - 1;
+    } else if (verdict == JM_GRANTED && below == 0) {
+        size_t room = room_beyond(bytes);
+        *bound = room < JM_NO_LIMIT - usage ? usage + room : JM_NO_LIMIT;
+    }
+}
+
 /* The smallest block that an object of class `code` fits into. Where another thread takes the region's last stretch
  * meanwhile, the block has a map in it and may be too small: then one more is asked for. */
 static size_t smallest_block(unsigned code)
@@ -136,9 +172,8 @@ static bool fills_little(unsigned code, size_t size)
  * JM_SMALL_BLOCK_GROWTH, the smallest one that serves. */
 static size_t next_block(const struct jm_heap *heap, unsigned code)
 {
-    const struct jm_quota *quota = &heap->supply.quota;
     size_t smallest = smallest_block(code);
-    size_t usage = jm_load_relaxed(&quota->usage);
+    size_t usage = jm_load_relaxed(&heap->supply.quota.usage);
     size_t share = usage / GROWTH_DIVISOR;
     size_t least = smallest < JM_SMALL_BLOCK_GROWTH ? JM_SMALL_BLOCK_GROWTH : smallest;
     size_t size = usage == 0 ? smallest : least;
@@ -148,19 +183,18 @@ static size_t next_block(const struct jm_heap *heap, unsigned code)
     while (2 * size <= usage / 2 && 2 * size <= JM_SMALL_BLOCK_MAX && fills_little(code, size)) {
         size *= 2;
     }
-    while (size > least && !jm_quota_allows(quota, size)) {
+    while (size > least && !jm_heap_has_room(heap, size)) {
         size /= 2;
     }
-    return jm_quota_allows(quota, size) ? size : smallest;
+    return jm_heap_has_room(heap, size) ? size : smallest;
 }
 
 /* The hole to ask for: of a long one about as much as a new block would have, so that the rest is worth asking for
  * too; or as little as is in need, where the limit allows no more. None where it does not allow that. */
 static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 {
-    const struct jm_quota *quota = &heap->supply.quota;
     size_t least = jm_align_up(jm_class_granules[code], jm_page_granules());
-    if (heap->arena == NULL || !jm_quota_allows(quota, least << JM_GRANULE_BITS)) {
+    if (heap->arena == NULL || !jm_heap_has_room(heap, least << JM_GRANULE_BITS)) {
         return (struct jm_run){.block = NULL};
     }
     size_t most = least + (JM_SMALL_BLOCK_GROWTH >> JM_GRANULE_BITS);
@@ -168,7 +202,7 @@ static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
     if (run.end - run.start == most + JM_HOLE_MIN) {
         run.end -= JM_HOLE_MIN;
     }
-    if (!jm_quota_allows(quota, (run.end - run.start) << JM_GRANULE_BITS)) {
+    if (!jm_heap_has_room(heap, (run.end - run.start) << JM_GRANULE_BITS)) {
         run.end = run.start + least;
     }
     return run;
@@ -176,7 +210,9 @@ static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 
 static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *verdict)
 {
-    if (!jm_block_take_pages(&heap->supply, run.block, run.start, run.end, verdict)) {
+    bool taken = jm_block_take_pages(&heap->supply, run.block, run.start, run.end, verdict);
+    jm_heap_note_answer(heap, (run.end - run.start) << JM_GRANULE_BITS, *verdict);
+    if (!taken) {
         return false;
     }
     jm_sweep_fill_hole(heap->arena, run);
@@ -188,6 +224,7 @@ static bool add_block(struct jm_heap *heap, unsigned code, enum jm_verdict *verd
 {
     size_t size = next_block(heap, code);
     struct jm_block *block = jm_block_acquire_small(&heap->supply, size, verdict);
+    jm_heap_note_answer(heap, size, *verdict);
     if (block == NULL) {
         return false;
     }
@@ -226,8 +263,8 @@ static void *cut(struct jm_arena *arena, unsigned code)
 /* True where there can be no new block: nothing is wasted, and all is looked at. */
 static bool is_short_of_blocks(const struct jm_heap *heap)
 {
-    const struct jm_quota *quota = &heap->supply.quota;
-    return jm_quota_in_callback(quota) || !jm_quota_allows(quota, jm_small_block_min());
+    return jm_quota_in_callback(&heap->supply.quota) ||
+           !jm_heap_has_room(heap, jm_small_block_min());
 }
 
 void *jm_heap_refill(struct jm_heap *heap, unsigned code)
@@ -273,7 +310,7 @@ static void *find_free(struct jm_heap *heap, unsigned code, bool *search_all)
     }
     jm_arena_retire_span(arena);
     struct jm_quota *quota = &heap->supply.quota;
-    bool grows = !jm_quota_in_callback(quota) && jm_quota_allows(quota, next_block(heap, code));
+    bool grows = !jm_quota_in_callback(quota) && jm_heap_has_room(heap, next_block(heap, code));
     *search_all =
         !grows && (jm_quota_claim_search(quota) || jm_heap_note_need(heap, jm_class_bytes(code)));
     bool has_any = arena->broken || !jm_arena_lists_nothing(arena);
@@ -291,7 +328,7 @@ static void *find_free(struct jm_heap *heap, unsigned code, bool *search_all)
 static bool is_better_alone(const struct jm_heap *heap, unsigned code, size_t size)
 {
     size_t smallest = smallest_block(code);
-    return jm_large_bytes(size) < smallest && !jm_quota_allows(&heap->supply.quota, smallest);
+    return jm_large_bytes(size) < smallest && !jm_heap_has_room(heap, smallest);
 }
 
 /* An object of class `code` or, where the limit leaves no other way, `size` bytes in a block of their own. */

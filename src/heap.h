@@ -109,7 +109,17 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
  * thread has freed the object. pre: `size` is at most JM_SMALL_MAX. */
 void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size);
 
-/* Counts a request that the limit has no room for. True where it is time to look for what is free in all blocks; not
+/* The bytes that may be asked for with some hope: up to the limit, and to what the host refused last. */
+size_t jm_heap_room(const struct jm_heap *heap);
+static inline bool jm_heap_has_room(const struct jm_heap *heap, size_t bytes)
+{
+    return bytes <= jm_heap_room(heap);
+}
+
+/* Notes how it ended that so many bytes were asked for. */
+void jm_heap_note_answer(struct jm_heap *heap, size_t bytes, enum jm_verdict verdict);
+
+/* Counts a request that there is no room for. True where it is time to look for what is free in all blocks; not
  * again while nothing changes. */
 bool jm_heap_note_need(struct jm_heap *heap, size_t bytes);
 

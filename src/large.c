@@ -30,7 +30,7 @@ static size_t bytes_of_step(size_t size)
 static size_t bytes_to_have(const struct jm_heap *heap, size_t size, size_t has)
 {
     size_t bytes = bytes_of_step(size);
-    return jm_quota_allows(&heap->supply.quota, bytes - has) ? bytes : jm_large_bytes(size);
+    return jm_heap_has_room(heap, bytes - has) ? bytes : jm_large_bytes(size);
 }
 
 bool jm_large_is_possible(size_t size, size_t alignment)
@@ -51,7 +51,7 @@ static void *expose(const struct jm_block *block, size_t from)
 
 static void make_room(struct jm_heap *heap, size_t bytes)
 {
-    if (!jm_quota_allows(&heap->supply.quota, bytes)) {
+    if (!jm_heap_has_room(heap, bytes)) {
         if (heap->arena != NULL) {
             jm_arena_list_last(heap->arena);
         }
@@ -63,6 +63,7 @@ static void make_room(struct jm_heap *heap, size_t bytes)
 static void *acquire(struct jm_heap *heap, size_t bytes, size_t alignment, enum jm_verdict *verdict)
 {
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
+    jm_heap_note_answer(heap, bytes, *verdict);
     return block == NULL ? NULL : expose(block, 0);
 }
 
@@ -137,7 +138,7 @@ static void *become_small(struct jm_heap *heap, const struct jm_block *block, si
                           enum jm_verdict *verdict)
 {
     const struct jm_quota *quota = &heap->supply.quota;
-    bool can_be = !jm_quota_in_callback(quota) && jm_quota_allows(quota, JM_SMALL_BLOCK_GROWTH);
+    bool can_be = !jm_quota_in_callback(quota) && jm_heap_has_room(heap, JM_SMALL_BLOCK_GROWTH);
     void *object = can_be ? jm_heap_move(heap, block->start, size, verdict) : NULL;
     if (can_be && object == NULL && jm_verdict_is_reported(*verdict)) {
         forget_refusal(quota);
@@ -207,7 +208,9 @@ static void *grow(struct jm_heap *heap, struct jm_block *block, size_t size,
     }
     size_t usable = jm_large_usable(block);
     size_t old = jm_inspect_size(pointer, usable);
-    if (!jm_block_grow(&heap->supply, block, bytes, verdict)) {
+    bool grown = jm_block_grow(&heap->supply, block, bytes, verdict);
+    jm_heap_note_answer(heap, bytes - has, *verdict);
+    if (!grown) {
         void *moved = *verdict == JM_REFUSED_OS ? jm_heap_move(heap, pointer, size, verdict) : NULL;
         if (moved != NULL) {
             forget_refusal(&heap->supply.quota);

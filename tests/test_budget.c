@@ -1,0 +1,245 @@
+/*
+ * A host that keeps a limit of its own, in its callback: it is filled as the runtime's limit is, and each request for
+ * which there is no room is put to it, once.
+ */
+#include "support/heap_check.h"
+#include "support/random.h"
+#include "support/rig.h"
+
+#include "arena.h"
+#include "large.h"
+
+RIG_OF_EACH_TEST
+#define HEAP (&rig.heap)
+
+static size_t budget;
+static size_t asked; /* by the last request for a block */
+
+static void keep_budget(struct rig *self, unsigned event)
+{
+    if (event == JM_EVENT_ALLOCATE) {
+        asked = self->bytes;
+        self->refuse = self->usage + self->bytes > budget;
+    }
+}
+
+static void set_budget(size_t bytes)
+{
+    budget = bytes;
+    rig.inside = keep_budget;
+}
+
+static enum jm_verdict verdict_on(size_t size)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    return jm_heap_alloc(HEAP, size, &verdict) == NULL ? verdict : JM_GRANTED;
+}
+
+/* Takes objects until the host refuses. */
+static void fill_up(size_t size)
+{
+    enum jm_verdict verdict;
+    while ((verdict = verdict_on(size)) == JM_GRANTED) {
+    }
+    assert_int_equal(verdict, JM_REFUSED_HOST);
+    rig.refuse = false;
+    rig_forget(&rig);
+}
+
+/* The bytes of the next request for a block, which is granted. */
+static size_t next_asked(size_t size)
+{
+    asked = 0;
+    while (asked == 0) {
+        assert_int_equal(verdict_on(size), JM_GRANTED);
+    }
+    return asked;
+}
+
+/* The smallest block, after a refusal; and more, once more was granted than was refused before. */
+static void less_is_asked_for_after_a_refusal(void **state)
+{
+    const size_t least = jm_small_block_min();
+
+    (void)state;
+    set_budget(MIB(1));
+    fill_up(256);
+    assert_int_equal(asked, KIB(128));
+    fill_up(256);
+    assert_true(rig_usage(&rig) > budget - least);
+    budget += 2 * least;
+    assert_int_equal(next_asked(256), least);
+    fill_up(256); /* it might have had more */
+    assert_int_equal(asked, KIB(128));
+    assert_int_equal(next_asked(256), least);
+    budget = MIB(16);
+    assert_int_equal(next_asked(256), least);
+    for (size_t round = 0; round < 20 && next_asked(256) == least; round++) {
+    }
+    assert_int_equal(asked, KIB(128));
+    while (rig_usage(&rig) < MIB(4)) {
+        size_t before = asked;
+        require(next_asked(256) >= before && asked <= 2 * before, "%zu bytes after %zu", asked,
+                before);
+    }
+    assert_int_equal(asked, KIB(256)); /* an eighth, and a power of two */
+}
+
+static void each_request_in_vain_is_put_to_the_host_once(void **state)
+{
+    (void)state;
+    set_budget(MIB(1));
+    fill_up(256);
+    fill_up(256);
+    for (size_t size = 16; size <= MIB(4); size *= 4) {
+        if (verdict_on(size) == JM_GRANTED) {
+            continue; /* there was some left */
+        }
+        rig_forget(&rig);
+        assert_int_equal(verdict_on(size), JM_REFUSED_HOST);
+        assert_log(&rig, "VX"); /* refused before, it is written down so */
+    }
+}
+
+/* Where neighbours are free, a request is served without a question. */
+static void what_is_at_hand_is_looked_for_first(void **state)
+{
+    static void *objects[8192];
+    size_t count = 0;
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    set_budget(MIB(1));
+    while ((objects[count] = jm_heap_alloc(HEAP, 256, &verdict)) != NULL) {
+        count++;
+    }
+    fill_up(256);
+    for (size_t i = 0; i < count / 2; i++) {
+        assert_true(jm_heap_free(HEAP, objects[i]));
+    }
+    rig_forget(&rig);
+    for (size_t i = 0; i < 20; i++) {
+        assert_non_null(jm_heap_alloc(HEAP, 1000, &verdict));
+    }
+    assert_log(&rig, "");
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
+/* The block that is kept empty goes before the host is asked for another one. */
+static void what_is_empty_goes_first(void **state)
+{
+    static void *objects[8192];
+    size_t count = 0;
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    set_budget(MIB(1));
+    while ((objects[count] = jm_heap_alloc(HEAP, 256, &verdict)) != NULL) {
+        count++;
+    }
+    fill_up(256);
+    struct jm_block *block = jm_block_of(objects[count / 2]);
+    size_t bytes = block->charge;
+    for (size_t i = 0; i < count; i++) {
+        if (jm_block_of(objects[i]) == block) {
+            assert_true(jm_heap_free(HEAP, objects[i]));
+        }
+    }
+    jm_heap_tidy(HEAP);
+    assert_log(&rig, "");
+    assert_non_null(jm_heap_alloc(HEAP, bytes - JM_PAD, &verdict));
+    assert_log(&rig, "FA");
+}
+
+/* To refuse much says nothing of little. */
+static void a_refusal_of_much_is_none_of_little(void **state)
+{
+    (void)state;
+    set_budget(MIB(4));
+    assert_int_equal(next_asked(256), jm_small_block_min());
+    assert_int_equal(verdict_on(MIB(8)), JM_REFUSED_HOST);
+    assert_int_equal(verdict_on(PTRDIFF_MAX / 2), JM_REFUSED_HOST);
+    assert_int_equal(next_asked(256), KIB(128));
+}
+
+/* Large objects alone: nothing is remembered, nor needed. */
+static void large_objects_are_asked_for_as_they_are(void **state)
+{
+    (void)state;
+    set_budget(MIB(1));
+    assert_int_equal(verdict_on(MIB(2)), JM_REFUSED_HOST);
+    assert_int_equal(verdict_on(KIB(900)), JM_GRANTED);
+    assert_int_equal(verdict_on(KIB(900)), JM_REFUSED_HOST);
+    assert_true(asked >= KIB(900));
+}
+
+/* ---- How full it gets ---- */
+
+#define LIVE 8192
+static struct {
+    void *object;
+    size_t size;
+} ring[LIVE];
+
+/* The part of `room` that lives, in thousandths, where the oldest go until the next one fits. */
+static size_t fill_and_turn(size_t room, size_t most)
+{
+    struct random random = random_seeded(3);
+    enum jm_verdict verdict = JM_GRANTED;
+    size_t oldest = 0, next = 0, bytes = 0, sum = 0;
+    enum { ROUNDS = 30000, COUNTED = 10000 };
+
+    for (size_t round = 0; round < ROUNDS; round++) {
+        size_t size = 16 + random_below(&random, most);
+        void *object;
+        while ((object = jm_heap_alloc(HEAP, size, &verdict)) == NULL) {
+            assert_true(oldest < next);
+            assert_true(jm_heap_free(HEAP, ring[oldest % LIVE].object));
+            bytes -= ring[oldest++ % LIVE].size;
+            jm_heap_tidy(HEAP);
+            rig_forget(&rig);
+        }
+        assert_true(next - oldest < LIVE);
+        ring[next % LIVE].object = object;
+        ring[next++ % LIVE].size = size;
+        bytes += size;
+        sum += round >= ROUNDS - COUNTED ? bytes / 64 : 0;
+    }
+    (void)assert_heap(HEAP, HEAP_LISTS);
+    return (size_t)((uint64_t)sum * 64 * 1000 / COUNTED / room);
+}
+
+static void it_gets_as_full_as_with_a_limit(void **state)
+{
+    (void)state;
+    for (size_t most = 1024; most <= KIB(8); most *= 8) {
+        rig_set_limit(&rig, MIB(1));
+        size_t by_limit = fill_and_turn(MIB(1), most);
+        rig_drop(&rig);
+        rig_make(&rig);
+        set_budget(MIB(1));
+        size_t by_host = fill_and_turn(MIB(1), most);
+        rig_drop(&rig);
+        rig_make(&rig);
+        require(by_limit >= 700, "%zu of a limit live", by_limit);
+        require(by_host + 30 >= by_limit, "%zu of what the host allows live, %zu of a limit",
+                by_host, by_limit);
+    }
+}
+
+#define BUDGET_TEST(name) cmocka_unit_test_setup_teardown(name, make, drop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        BUDGET_TEST(less_is_asked_for_after_a_refusal),
+        BUDGET_TEST(each_request_in_vain_is_put_to_the_host_once),
+        BUDGET_TEST(what_is_at_hand_is_looked_for_first),
+        BUDGET_TEST(what_is_empty_goes_first),
+        BUDGET_TEST(a_refusal_of_much_is_none_of_little),
+        BUDGET_TEST(large_objects_are_asked_for_as_they_are),
+        BUDGET_TEST(it_gets_as_full_as_with_a_limit),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
