@@ -336,11 +336,13 @@ bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end)
     size_t bytes = (end - start) << JM_GRANULE_BITS;
     char *address = block->start + (start << JM_GRANULE_BITS);
     jm_region_split(address, address + bytes);
+    block->charge -=
+        bytes; /* first: for a fork in between, whose child is not to take it for whole */
     if (!jm_os_decommit_part(address, bytes)) {
+        block->charge += bytes;
         return false;
     }
     purge_map(block, start, end);
-    block->charge -= bytes;
     return true;
 }
 

@@ -886,6 +886,32 @@ static void a_limit_lowered_while_the_os_works_refuses(void **state)
     (void)check();
 }
 
+static bool is_charged; /* for what the OS is taking */
+static void look_at_charges(void *context, enum fake_function function, size_t nth)
+{
+    size_t charge = 0;
+    (void)context, (void)nth;
+    for (struct jm_block *block = jm_load_relaxed(&HEAP->supply.small); block != NULL;
+         block = jm_load_relaxed(&block->next)) {
+        charge += block->charge;
+    }
+    is_charged |= function == FAKE_DECOMMIT && charge == rig_usage(&rig);
+}
+
+/* Where another thread forks meanwhile, the child does not take the block for whole. */
+static void a_hole_is_one_before_its_pages_go(void **state)
+{
+    (void)state;
+    thin_out();
+    size_t calls = fake_os_calls(FAKE_DECOMMIT);
+    fake_os_watch(look_at_charges, NULL);
+    press();
+    fake_os_watch(NULL, NULL);
+    assert_true(fake_os_calls(FAKE_DECOMMIT) > calls);
+    assert_false(is_charged);
+    (void)check();
+}
+
 static void what_the_os_does_not_take_stays_of_use(void **state)
 {
     (void)state;
@@ -1004,6 +1030,7 @@ int main(void)
         HOLE_TEST(each_may_refuse_a_hole),
         HOLE_TEST(a_limit_lowered_while_the_host_is_asked_refuses),
         HOLE_TEST(a_limit_lowered_while_the_os_works_refuses),
+        HOLE_TEST(a_hole_is_one_before_its_pages_go),
         HOLE_TEST(what_the_os_does_not_take_stays_of_use),
         HOLE_TEST(blocks_with_holes_go),
         HOLE_TEST(blocks_with_holes_are_not_kept),
