@@ -46,7 +46,7 @@ static struct {
     char *last_lot[APART_BITS]; /* by order: the one that was cut up last since then, or null */
     size_t used;                /* bytes from `base` on that were taken once */
     size_t crowd;               /* bytes of stretches in use that lots are cut up for */
-    bool forked; /* others may share pages, which cannot be split before they are gone */
+    _Atomic(bool) forked; /* others may share pages, which cannot be split before they are gone */
     _Atomic(size_t) metadata;
     _Atomic(bool) is_short; /* there was none when one was asked for last */
     _Atomic(uint8_t) huge[(size_t)1 << (JM_REGION_BITS - HUGE_BITS)]; /* shared, by page: HUGE_* */
@@ -375,16 +375,18 @@ bool jm_region_has_room(void)
     return jm_region_exists() && !jm_load_relaxed(&stretches.is_short);
 }
 
-/* Splits the huge page that a page is in, where it goes on behind an end of what is given back. */
+/* Splits the huge page that a page is in, where it goes on behind an end of what is given back. A child that shares it
+ * keeps it whole: then it is tried again the next time. */
 static void split_at(const char *end, char *page)
 {
     _Atomic(uint8_t) *place = &stretches.huge[offset_of(page) >> HUGE_BITS];
     uint8_t huge = jm_load_relaxed(place);
-    if (offset_of(end) % HUGE_PAGE != 0 && huge != HUGE_NOT) {
-        if (huge == HUGE_ONCE && !stretches.forked) {
-            jm_store_relaxed(place, HUGE_NOT);
-        }
-        jm_os_split_huge_page(page);
+    if (offset_of(end) % HUGE_PAGE == 0 || huge == HUGE_NOT) {
+        return;
+    }
+    jm_os_split_huge_page(page);
+    if (huge == HUGE_ONCE && !jm_load_relaxed(&stretches.forked)) {
+        jm_store_relaxed(place, HUGE_NOT);
     }
 }
 
@@ -418,7 +420,7 @@ size_t jm_region_metadata(void)
 void jm_region_before_fork(void)
 {
     jm_lock_take(&stretches.lock);
-    stretches.forked = true;
+    jm_store_relaxed(&stretches.forked, true); /* before there is a child */
 }
 
 void jm_region_after_fork(void)
