@@ -28,8 +28,8 @@ struct jm_heap {
     bool untidy_small;       /* small blocks are among those that wait */
     uint8_t done;            /* JM_DONE_* */
     bool doubted;            /* a small block came into doubt since empty ones were looked for */
-    uint8_t forks;           /* of the process when all was marked last, see remote.c */
     _Atomic(uint8_t) queued; /* set by all: JM_TAKE_IN_*: what was queued */
+    uint16_t forks;          /* of the process when all was marked last, see remote.c */
     struct jm_supply supply; /* what the pointer map names as the owner */
     struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
     struct jm_block *refused_large; /* the last that the OS would not take; see giveback.c */

@@ -43,9 +43,9 @@ bool jm_thread_is_gone(jm_thread_id id)
            id != jm_load_relaxed(&threads.survivor);
 }
 
-uint8_t jm_thread_forks(void)
+uint16_t jm_thread_forks(void)
 {
-    return (uint8_t)jm_load_relaxed(&threads.forks);
+    return (uint16_t)jm_load_relaxed(&threads.forks);
 }
 
 void jm_thread_forked(void)

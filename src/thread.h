@@ -69,8 +69,8 @@ bool jm_thread_is_gone(jm_thread_id id);
 /* In a forked child: all threads but the caller are gone. */
 void jm_thread_forked(void);
 
-/* How many forks lie between the first process and this one, modulo 256. */
-uint8_t jm_thread_forks(void);
+/* How many forks lie between the first process and this one, modulo 65,536. */
+uint16_t jm_thread_forks(void);
 
 /* Makes room for one more frame. post: false: no memory. */
 bool jm_thread_grow_frames(void);

@@ -50,6 +50,24 @@ static int ids_in_child(void *argument)
     return 0;
 }
 
+/* Each knows of itself that it is another process than its parents. */
+static int be_a_late_child(void *unused)
+{
+    const uint16_t forks = jm_thread_forks();
+    (void)unused;
+    for (int i = 0; i < 1000; i++) {
+        jm_thread_forked();
+        CHILD_CHECK(jm_thread_forks() != forks);
+    }
+    return 0;
+}
+
+static void a_late_child_takes_itself_for_no_parent(void **state)
+{
+    (void)state;
+    assert_int_equal(child_run(be_a_late_child, NULL), 0);
+}
+
 static void a_forked_child_knows_who_is_gone(void **state)
 {
     jm_thread_id ids[2] = {jm_thread.id, 0};
@@ -360,6 +378,7 @@ static void what_a_thread_left_unmarked_is_taken_in(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_late_child_takes_itself_for_no_parent),
         cmocka_unit_test(a_forked_child_knows_who_is_gone),
         cmocka_unit_test(a_forked_child_takes_over_a_lock),
         cmocka_unit_test(quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind),
