@@ -63,9 +63,8 @@ struct jm_arena {
     struct jm_supply *supply;
     struct jm_block *doubtful; /* see giveback.c; or null */
     size_t bound;              /* the host refused a usage beyond it, see jm_heap_note_answer */
-    uintptr_t
-        listed_sum; /* of all lists' first objects, as the last request in vain left them, see demand.c; */
-    uint32_t listed;  /* granules that jm_arena_list_last has listed since; */
+    uintptr_t listed_sum;      /* of all lists' first objects, see demand.c; */
+    uint32_t listed;           /* granules that jm_arena_list_last has listed since; */
     uint32_t missing; /* and those to be freed before it is guessed anew how much is free */
     /* Since the last sweep: granules of spans chosen, holes filled and blocks opened, and the weight of what was refused. */
     uint32_t since_sweep;

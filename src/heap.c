@@ -147,11 +147,9 @@ void jm_heap_note_answer(struct jm_heap *heap, size_t bytes, enum jm_verdict ver
     }
 }
 
-/* The smallest block that an object of class `code` fits into. Where another thread takes the region's last stretch
- * meanwhile, the block has a map in it and may be too small: then one more is asked for. */
-static size_t smallest_block(unsigned code)
+/* The smallest block that an object of class `code` fits into, with a map in it if `has_map`. */
+static size_t smallest_block(unsigned code, bool has_map)
 {
-    const bool has_map = !jm_region_has_room();
     size_t bytes = jm_class_bytes(code) + JM_PAD;
     size_t size = jm_small_block_min();
     while ((has_map ? jm_first_granule(size) << JM_GRANULE_BITS : 0) + bytes > size) {
@@ -170,9 +168,8 @@ static bool fills_little(unsigned code, size_t size)
 
 /* The block to ask for: it grows with the heap, as far as the limit allows. Where that has no room for one of
  * JM_SMALL_BLOCK_GROWTH, the smallest one that serves. */
-static size_t next_block(const struct jm_heap *heap, unsigned code)
+static size_t next_block(const struct jm_heap *heap, unsigned code, size_t smallest)
 {
-    size_t smallest = smallest_block(code);
     size_t usage = jm_load_relaxed(&heap->supply.quota.usage);
     size_t share = usage / GROWTH_DIVISOR;
     size_t least = smallest < JM_SMALL_BLOCK_GROWTH ? JM_SMALL_BLOCK_GROWTH : smallest;
@@ -220,9 +217,10 @@ static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *
     return true;
 }
 
-static bool add_block(struct jm_heap *heap, unsigned code, enum jm_verdict *verdict)
+static bool add_block(struct jm_heap *heap, unsigned code, size_t smallest,
+                      enum jm_verdict *verdict)
 {
-    size_t size = next_block(heap, code);
+    size_t size = next_block(heap, code, smallest);
     struct jm_block *block = jm_block_acquire_small(&heap->supply, size, verdict);
     jm_heap_note_answer(heap, size, *verdict);
     if (block == NULL) {
@@ -300,7 +298,7 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
 
 /* An object without a new block, and without calling the host. NULL: there is none; `search_all`: nor does the limit allow
  * a block, and it is time to look everywhere, which is done once until something changes. */
-static void *find_free(struct jm_heap *heap, unsigned code, bool *search_all)
+static void *find_free(struct jm_heap *heap, unsigned code, size_t smallest, bool *search_all)
 {
     void *object = jm_heap_refill(heap, code);
     struct jm_arena *arena = heap->arena;
@@ -310,7 +308,8 @@ static void *find_free(struct jm_heap *heap, unsigned code, bool *search_all)
     }
     jm_arena_retire_span(arena);
     struct jm_quota *quota = &heap->supply.quota;
-    bool grows = !jm_quota_in_callback(quota) && jm_heap_has_room(heap, next_block(heap, code));
+    bool grows =
+        !jm_quota_in_callback(quota) && jm_heap_has_room(heap, next_block(heap, code, smallest));
     *search_all =
         !grows && (jm_quota_claim_search(quota) || jm_heap_note_need(heap, jm_class_bytes(code)));
     bool has_any = arena->broken || !jm_arena_lists_nothing(arena);
@@ -323,11 +322,9 @@ static void *find_free(struct jm_heap *heap, unsigned code, bool *search_all)
     return object;
 }
 
-/* True where the limit allows no block that objects of class `code` could share, and one for `size` bytes alone is
- * smaller. */
-static bool is_better_alone(const struct jm_heap *heap, unsigned code, size_t size)
+/* True where the limit allows no block that objects could share, and one for `size` bytes alone is smaller. */
+static bool is_better_alone(const struct jm_heap *heap, size_t size, size_t smallest)
 {
-    size_t smallest = smallest_block(code);
     return jm_large_bytes(size) < smallest && !jm_heap_has_room(heap, smallest);
 }
 
@@ -335,19 +332,22 @@ static bool is_better_alone(const struct jm_heap *heap, unsigned code, size_t si
 static void *alloc_small(struct jm_heap *heap, unsigned code, size_t alignment, size_t size,
                          enum jm_verdict *verdict)
 {
+    size_t smallest = smallest_block(code, !jm_region_has_room());
     void *object;
     bool search_all;
-    while ((object = find_free(heap, code, &search_all)) == NULL) {
-        jm_heap_make_room(heap, smallest_block(code), search_all);
+    while ((object = find_free(heap, code, smallest, &search_all)) == NULL) {
+        jm_heap_make_room(heap, smallest, search_all);
         struct jm_run hole = next_hole(heap, code);
-        if (hole.block == NULL && is_better_alone(heap, code, size)) {
+        if (hole.block == NULL && is_better_alone(heap, size, smallest)) {
             return jm_large_alloc_least(heap, size, alignment, verdict);
         }
-        bool grown =
-            hole.block != NULL ? fill_hole(heap, hole, verdict) : add_block(heap, code, verdict);
+        bool grown = hole.block != NULL ? fill_hole(heap, hole, verdict)
+                                        : add_block(heap, code, smallest, verdict);
         if (!grown) {
             return NULL;
         }
+        /* Where another thread took the region's last stretch, the new block has a map in it, and may be too small. */
+        smallest = smallest_block(code, true);
     }
     return object;
 }

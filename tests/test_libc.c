@@ -59,11 +59,15 @@ WRAPPED(int, madvise, refuse.advice, -1, (void *address, size_t size, int advice
 WRAPPED(unsigned long, getauxval, refuse.secure, 1, (unsigned long type), (type))
 
 /* What is refused is the place that was wished for, where it is no order. */
+static void (*meanwhile)(void); /* while something is mapped; or null */
 void *__real_mmap(void *place, size_t size, int protection, int flags, int file, off_t offset);
 void *__wrap_mmap(void *place, size_t size, int protection, int flags, int file, off_t offset);
 void *__wrap_mmap(void *place, size_t size, int protection, int flags, int file, off_t offset)
 {
     bool ignored = refuse.hint && (flags & MAP_FIXED) == 0;
+    if (meanwhile != NULL) {
+        meanwhile();
+    }
     return __real_mmap(ignored ? NULL : place, size, protection, flags, file, offset);
 }
 
@@ -477,23 +481,31 @@ static void a_line_has_an_end(void **state)
     assert_int_equal(strlen(line.text), sizeof(line.text) - 1);
 }
 
-/* All addresses of the region are taken: blocks are mappings of their own then. */
+static char *first_taken, *last_taken, *last_stretch; /* of the region */
+
+/* Takes all addresses of the region. */
+static bool take_region(void)
+{
+    bool has_room = true;
+    for (char *next; (next = jm_region_take(MIB(4), &has_room)) != NULL; last_taken = next) {
+        first_taken = first_taken != NULL ? first_taken : next;
+    }
+    if (has_room) {
+        return false;
+    }
+    for (char *next; (next = jm_region_take(JM_UNIT, &has_room)) != NULL; last_stretch = next) {
+    }
+    return !has_room;
+}
+
+/* Blocks are mappings of their own then. */
 static int fill_region(void *unused)
 {
     JsRuntimeHandle runtime = NULL;
-    bool has_room = true;
-    char *first = NULL;
-    char *last = NULL;
 
     (void)unused;
     CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsNoError);
-    for (char *next; (next = jm_region_take(MIB(4), &has_room)) != NULL; last = next) {
-        first = first != NULL ? first : next;
-    }
-    CHILD_CHECK(!has_room);
-    while (jm_region_take(JM_UNIT, &has_room) != NULL) {
-    }
-    CHILD_CHECK(!has_room);
+    CHILD_CHECK(take_region());
     unsigned char *object = jsrtmem_alloc(runtime, 100);
     CHILD_CHECK(object != NULL && !jm_region_holds(object));
     /* What a tenant writes into a map that lies in its block reaches no other one. */
@@ -504,7 +516,8 @@ static int fill_region(void *unused)
     runtime = new_runtime();
     CHILD_CHECK(jsrtmem_alloc(runtime, 100) == object);
     CHILD_CHECK(jm_load_relaxed(&block->map[granule]) == 0);
-    CHILD_CHECK(first == NULL || (size_t)(last - first) > ((size_t)1 << JM_REGION_BITS) / 2);
+    CHILD_CHECK(first_taken == NULL ||
+                (size_t)(last_taken - first_taken) > ((size_t)1 << JM_REGION_BITS) / 2);
     CHILD_CHECK(JsDisposeRuntime(runtime) == JsNoError);
     return 0;
 }
@@ -513,6 +526,44 @@ static void blocks_are_mappings_where_the_region_is_full(void **state)
 {
     (void)state;
     assert_int_equal(child_run(fill_region, NULL), 0);
+}
+
+/* As another thread does that comes always in time: the region seems to have room. */
+static void give_and_take_last_stretch(void)
+{
+    bool has_room = true;
+    jm_region_give(last_stretch, JM_UNIT);
+    last_stretch = jm_region_take(JM_UNIT, &has_room);
+}
+
+/* Who finds a map in a block that the object does not fit into then asks for one that has room for both. */
+static int want_what_another_takes(void *unused)
+{
+    JsRuntimeHandle runtime = new_runtime();
+    const size_t size = JM_UNIT / 16 * 13; /* a block of one unit has room for it, or for its map */
+    jsrtmem_stats stats = {.struct_size = sizeof stats};
+
+    (void)unused;
+    CHILD_CHECK(JsSetRuntimeMemoryLimit(runtime, KIB(100)) == JsNoError);
+    bool has_room = true;
+    last_stretch = jm_region_take(JM_UNIT, &has_room); /* and those beside it */
+    CHILD_CHECK(last_stretch != NULL && take_region());
+    give_and_take_last_stretch();
+    CHILD_CHECK(jm_region_has_room());
+    meanwhile = give_and_take_last_stretch;
+    CHILD_CHECK(jsrtmem_alloc(runtime, size) != NULL);
+    meanwhile = NULL;
+    CHILD_CHECK(jsrtmem_get_stats(runtime, &stats) == JsNoError);
+    CHILD_CHECK(stats.allocate_events == 2);
+    return 0;
+}
+
+static void a_block_too_small_for_its_map_is_the_only_one(void **state)
+{
+    (void)state;
+    if (jm_region_exists()) {
+        assert_int_equal(child_run(want_what_another_takes, NULL), 0);
+    }
 }
 
 /* A map that no longer says where objects start, as after a stray write into it, ends the process. */
@@ -641,6 +692,7 @@ int main(void)
         cmocka_unit_test(references_do_not_wrap),
         cmocka_unit_test(a_line_has_an_end),
         cmocka_unit_test(blocks_are_mappings_where_the_region_is_full),
+        cmocka_unit_test(a_block_too_small_for_its_map_is_the_only_one),
         cmocka_unit_test(a_broken_map_is_not_swept),
         cmocka_unit_test(entries_do_not_wrap),
         cmocka_unit_test(a_refusal_names_no_other_runtime),
