@@ -76,24 +76,6 @@ static void drop_first_links(struct jm_arena *arena, const struct jm_block *bloc
     }
 }
 
-/* Of a block that has no more objects than this part of its granules the map is cleared object by object. */
-#define CLEAR_DIVISOR 1024
-
-/* Goes over an empty block from object to object, and clears their states if `clears`. False: they are many. */
-static bool walk_free(struct jm_block *block, bool clears)
-{
-    size_t granule = block->first;
-    size_t steps = block->granules / CLEAR_DIVISOR;
-    for (; granule < block->carved && steps > 0; steps--) {
-        unsigned state = jm_load_relaxed(&block->map[granule]);
-        if (clears) {
-            jm_store_relaxed(&block->map[granule], 0);
-        }
-        granule += jm_class_granules[jm_state_class(state)];
-    }
-    return granule >= block->carved;
-}
-
 /* What comes and goes with a block makes no sweep due, which would find nothing in all others. */
 static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
 {
@@ -116,15 +98,21 @@ static bool has_holes(const struct jm_block *block)
     return block->charge != jm_block_size(block);
 }
 
+/* Of a block that has no more objects than this part of its granules the map is cleared object by object. */
+#define CLEAR_DIVISOR 1024
+
 /* Clears the map of an empty block without holes, of which all is to be its rest: to find it empty again takes no look at the
  * map, and whoever takes it next need not clear that. */
 static void clear_map(struct jm_block *block)
 {
-    if (walk_free(block, false)) {
-        (void)walk_free(block, true);
-    } else {
-        jm_zero_bytes(&block->map[block->first], block->carved - block->first);
+    size_t granule = block->first;
+    size_t steps = block->granules / CLEAR_DIVISOR;
+    for (; granule < block->carved && steps > 0; steps--) {
+        unsigned state = jm_load_relaxed(&block->map[granule]);
+        jm_store_relaxed(&block->map[granule], 0);
+        granule += jm_class_granules[jm_state_class(state)];
     }
+    jm_zero_bytes(&block->map[granule], block->carved - granule); /* of many */
 }
 
 /* Does so, if that is possible, where the block stays for now. */
