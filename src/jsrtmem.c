@@ -10,13 +10,6 @@
 #include "inspect.h"
 #include "large.h"
 
-/* Remembers why a call that returns an object has none. */
-static void *refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested)
-{
-    jm_runtime_refuse(verdict, runtime, requested);
-    return NULL;
-}
-
 /* ---- What tools see of an object ---- */
 
 #if defined(JM_ASAN)
@@ -51,20 +44,26 @@ struct request {
     bool zero; /* a new object, which is a large one */
 };
 
-/* Finds the request's runtime and begins an operation on it. False: refused, as remembered. */
+/* Finds the runtime of a request. False: refused, as remembered. */
+static bool find(JsRuntimeHandle handle, size_t requested, uintptr_t here, struct jm_ref *ref)
+{
+    JsErrorCode error = jm_abi_find(handle, here, ref);
+    if (error != JsNoError) {
+        bool is_short = error == JsErrorOutOfMemory;
+        jm_runtime_refuse(is_short ? JM_REFUSED_OS : JM_REFUSED_ARGUMENT, NULL, requested);
+    }
+    return error == JsNoError;
+}
+
+/* Finds it, and begins an operation on it. */
 static bool begin(struct jm_operation *operation, JsRuntimeHandle handle, size_t requested,
                   uintptr_t here)
 {
     struct jm_ref ref;
-    JsErrorCode error = jm_abi_find(handle, here, &ref);
-    if (error == JsErrorOutOfMemory) {
-        jm_runtime_refuse(JM_REFUSED_OS, NULL, requested);
+    if (!find(handle, requested, here, &ref)) {
         return false;
     }
-    enum jm_access access = JM_ACCESS_STALE;
-    if (error == JsNoError) {
-        access = jm_operation_begin(operation, ref);
-    }
+    enum jm_access access = jm_operation_begin(operation, ref);
     if (access == JM_ACCESS_BUSY) {
         jm_runtime_refuse_busy(ref, (uintptr_t)handle, requested);
     } else if (access == JM_ACCESS_STALE) {
@@ -448,25 +447,24 @@ JM_HOT JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
 /* ---- Resizing and asking ---- */
 
 /* realloc to nothing: a free that insists on the runtime. */
-static JM_NOINLINE void *free_of(JsRuntimeHandle handle, void *pointer, uintptr_t here)
+static JM_NOINLINE void free_of(JsRuntimeHandle handle, void *pointer, uintptr_t here)
 {
     struct jm_ref ref;
-    JsErrorCode error = jm_abi_find(handle, here, &ref);
-    if (error != JsNoError) {
-        return refuse(error == JsErrorOutOfMemory ? JM_REFUSED_OS : JM_REFUSED_ARGUMENT, NULL, 0);
+    if (!find(handle, 0, here, &ref)) {
+        return;
     }
     struct jm_heap *heap = owner_of(pointer);
     if (heap != &jm_runtime_at(ref)->heap || !free_in(heap, pointer)) {
         note_misuse("jsrtmem_realloc", pointer);
-        return refuse(JM_REFUSED_ARGUMENT, NULL, 0);
+        jm_runtime_refuse(JM_REFUSED_ARGUMENT, NULL, 0);
     }
-    return NULL;
 }
 
 static JM_NOINLINE void *realloc_slow(JsRuntimeHandle runtime, void *pointer, size_t size)
 {
     if (size == 0) {
-        return free_of(runtime, pointer, JM_HERE);
+        free_of(runtime, pointer, JM_HERE);
+        return NULL;
     }
     struct request request = {.pointer = pointer, .alignment = JM_GRANULE, .size = size};
     return run(runtime, &request, JM_HERE);
