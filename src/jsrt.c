@@ -152,21 +152,18 @@ CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *call
                                              JsBeforeCollectCallback beforeCollectCallback)
 {
     struct jm_ref ref;
-    JsErrorCode error = jm_abi_lock(runtime, JM_HERE, &ref);
+    JsErrorCode error = jm_abi_find(runtime, JM_HERE, &ref);
     if (error != JsNoError) {
         return error;
     }
-    struct jm_notice *notice = jm_load_relaxed(&jm_runtime_at(ref)->notice);
-    if (notice == NULL && beforeCollectCallback != NULL) {
-        jm_runtime_unlock(ref);
-        if (!jm_runtime_add_notice(ref)) {
-            return JsErrorOutOfMemory;
-        }
-        if (!jm_runtime_lock(ref)) {       /* untested: disposed meanwhile, */
-            return JsErrorInvalidArgument; /* untested: by chance only, see test_steps.c */
-        }
-        notice = jm_load_relaxed(&jm_runtime_at(ref)->notice);
+    bool has_notice = jm_load_relaxed(&jm_runtime_at(ref)->notice) != NULL;
+    if (beforeCollectCallback != NULL && !has_notice && !jm_runtime_add_notice(ref)) {
+        return JsErrorOutOfMemory;
     }
+    if (!jm_runtime_lock(ref)) {       /* untested: disposed meanwhile, */
+        return JsErrorInvalidArgument; /* untested: by chance only, see test_steps.c */
+    }
+    struct jm_notice *notice = jm_load_relaxed(&jm_runtime_at(ref)->notice);
     if (notice == NULL) { /* nothing was set */
         jm_runtime_unlock(ref);
         return JsNoError;
