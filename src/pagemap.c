@@ -152,16 +152,15 @@ void jm_pagemap_before_fork(void)
     jm_lock_take(&pagemap.lock);
 }
 
-void jm_pagemap_after_fork_parent(void)
+void jm_pagemap_after_fork(void)
 {
     jm_lock_drop(&pagemap.lock);
 }
 
-void jm_pagemap_after_fork_child(void)
+void jm_pagemap_forked(void)
 {
     for (int stripe = 0; stripe < JM_READER_STRIPES; stripe++) {
         jm_store_relaxed(&jm_pagemap_stripes[stripe].readers[0], 0);
         jm_store_relaxed(&jm_pagemap_stripes[stripe].readers[1], 0);
     }
-    jm_lock_drop(&pagemap.lock);
 }

@@ -162,7 +162,7 @@ static inline bool jm_pagemap_is_over(uint32_t since, uint32_t epoch)
 bool jm_pagemap_wait(uint32_t since, unsigned patience);
 
 void jm_pagemap_before_fork(void);
-void jm_pagemap_after_fork_parent(void);
-void jm_pagemap_after_fork_child(void); /* forgets the readers that did not come along */
+void jm_pagemap_after_fork(void);
+void jm_pagemap_forked(void); /* in the child: forgets the readers that did not come along */
 
 #endif

@@ -57,6 +57,7 @@ static void drop_locks(void)
 {
     jm_orphans_after_fork();
     jm_inspect_after_fork();
+    jm_pagemap_after_fork();
     jm_region_after_fork();
     jm_header_after_fork();
     jm_reserve_after_fork();
@@ -69,7 +70,6 @@ static void after_fork_in_parent(void)
     if (holds_init()) {
         end_init(false);
     } else if (jm_runtime_holds_locks()) {
-        jm_pagemap_after_fork_parent();
         drop_locks();
     }
 }
@@ -80,7 +80,7 @@ static void after_fork_in_child(void)
         end_init(false);
     } else {
         jm_thread_forked();
-        jm_pagemap_after_fork_child();
+        jm_pagemap_forked();
         drop_locks();
     }
 }
