@@ -136,8 +136,7 @@ static bool put_in_doubt(struct jm_heap *heap, struct jm_block *block)
     return true;
 }
 
-/* False: another one is in doubt, and empty: all are looked at soon. */
-static bool doubt(struct jm_heap *heap, struct jm_block *block)
+bool jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
 {
     heap->doubted = true;
     if (put_in_doubt(heap, block)) {
@@ -148,15 +147,10 @@ static bool doubt(struct jm_heap *heap, struct jm_block *block)
     return false;
 }
 
-void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
-{
-    (void)doubt(heap, block);
-}
-
 void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
 {
     block->has_witness = false;
-    if (!ensure_witness(heap, block) && !doubt(heap, block)) {
+    if (!ensure_witness(heap, block) && !jm_heap_doubt(heap, block)) {
         /* In this order: what was freed last is listed first. */
         forget_objects(heap->arena, block);
         forget_objects(heap->arena, heap->arena->doubtful);

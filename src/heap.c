@@ -231,7 +231,7 @@ static bool add_block(struct jm_heap *heap, unsigned code, size_t smallest,
     }
     jm_arena_open_block(heap->arena, block);
     heap->arena->since_sweep += jm_arena_span_granules(heap->arena);
-    jm_heap_doubt(heap, block);
+    (void)jm_heap_doubt(heap, block);
     return true;
 }
 

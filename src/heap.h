@@ -141,8 +141,9 @@ static inline struct jm_heap *jm_heap_of_block(const struct jm_block *block)
 /* Notes that a large block became empty. */
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
 
-/* Notes that a small block may be empty: it is new, or has lost its witness. */
-void jm_heap_doubt(struct jm_heap *heap, struct jm_block *block);
+/* Notes that a small block may be empty: it is new, or has lost its witness. False: another one is in doubt, and empty: all
+ * are looked at soon. */
+bool jm_heap_doubt(struct jm_heap *heap, struct jm_block *block);
 
 /* Notes that a small block has no witness any more. */
 void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block);
