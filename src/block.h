@@ -157,12 +157,10 @@ struct jm_block {
     uint32_t touched; /* the rest was never written. Without the span: carved <= touched */
     uint32_t witness; /* the granule where it starts or, where there is none, the last one did */
     bool has_witness;
-    _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
-    union {
-        struct jm_block *previous; /* in one of the supply's lists */
-        struct jm_block *behind;   /* in a chain, see chain.h */
-    };
-    struct jm_os_extent extent; /* the mapping; in the region, the stretch */
+    _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists, */
+    struct jm_block *previous;       /* and back */
+    struct jm_block *behind;         /* in a chain, see chain.h */
+    struct jm_os_extent extent;      /* the mapping; in the region, the stretch */
     size_t
         charge; /* bytes of the quota; the extent has more where it is reserved, unused or holes */
     /* No hole of `hole_searched_for` granules or more begins in front of `hole_searched_to`. */
@@ -171,9 +169,8 @@ struct jm_block {
     bool recycled;  /* a large block whose object is not zero, as new ones are */
 
     /* Large blocks only. */
-    struct jm_block *next_empty; /* of the blocks to be given back */
-    _Atomic(unsigned) state;     /* shared, queued by all: enum jm_large_state */
-    _Atomic(size_t) bytes;       /* shared: == charge, which others must not read */
+    _Atomic(unsigned) state; /* shared, queued by all: enum jm_large_state */
+    _Atomic(size_t) bytes;   /* shared: == charge, which others must not read */
 
     /* Small blocks only. */
     _Alignas(JM_CACHE_LINE) unsigned char arena[JM_ARENA_SPACE];

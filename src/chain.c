@@ -113,55 +113,38 @@ bool jm_chain_return_one(struct jm_block *block)
     return jm_chain_return(&block) != 0;
 }
 
-/* Where a block's next one is, in a chain by the member at `offset`. */
-static struct jm_block **link_of(struct jm_block *block, size_t offset)
-{
-    return (struct jm_block **)(void *)((char *)block + offset);
-}
-
 /* Merges two chains, each in the order of addresses. */
-static struct jm_block *merge(struct jm_block *left, struct jm_block *right, size_t offset)
+static struct jm_block *merge(struct jm_block *left, struct jm_block *right)
 {
     struct jm_block *merged = NULL;
     struct jm_block **end = &merged;
     while (left != NULL && right != NULL) {
         struct jm_block **lower = left->extent.address < right->extent.address ? &left : &right;
         *end = *lower;
-        end = link_of(*lower, offset);
+        end = &(*lower)->behind;
         *lower = *end;
     }
     *end = left != NULL ? left : right;
     return merged;
 }
 
-static struct jm_block *sort(struct jm_block *chain, size_t offset)
+struct jm_block *jm_chain_sort(struct jm_block *chain)
 {
     enum { PILES = 32 };
     struct jm_block *piles[PILES] = {NULL}; /* of 2^i blocks, or none */
     struct jm_block *sorted = NULL;
     while (chain != NULL) {
-        struct jm_block *pile = chain;
+        struct jm_block *pile = jm_chain_pop(&chain);
         unsigned i = 0;
-        chain = *link_of(pile, offset);
-        *link_of(pile, offset) = NULL;
+        pile->behind = NULL;
         for (; piles[i] != NULL; i++) {
-            pile = merge(piles[i], pile, offset);
+            pile = merge(piles[i], pile);
             piles[i] = NULL;
         }
         piles[i] = pile;
     }
     for (unsigned i = 0; i < PILES; i++) {
-        sorted = merge(piles[i], sorted, offset);
+        sorted = merge(piles[i], sorted);
     }
     return sorted;
-}
-
-struct jm_block *jm_chain_sort(struct jm_block *chain)
-{
-    return sort(chain, offsetof(struct jm_block, behind));
-}
-
-struct jm_block *jm_chain_sort_empty(struct jm_block *first)
-{
-    return sort(first, offsetof(struct jm_block, next_empty));
 }

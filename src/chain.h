@@ -1,8 +1,8 @@
 /*
- * Layer 2: chains of blocks that no tenant has, and their way back to the OS.
+ * Layer 2: chains of blocks that no tenant has, or wants any more, and their way back to the OS.
  *
- * A chain is linked by `behind`: a reader that stands on a block may still follow its `next`. It belongs to
- * whoever calls.
+ * A chain is linked by `behind`: a reader that stands on a block may still follow its `next`, and its tenant may link
+ * it by that. It belongs to whoever calls.
  */
 #ifndef JM_CHAIN_H
 #define JM_CHAIN_H
@@ -32,9 +32,6 @@ void jm_chain_move_of(struct jm_block **from, struct jm_block **to, const struct
 
 /* The same blocks in the order of addresses. */
 struct jm_block *jm_chain_sort(struct jm_block *chain);
-
-/* The same for blocks of a heap that are linked by `next_empty`. */
-struct jm_block *jm_chain_sort_empty(struct jm_block *first);
 
 /* Gives the first block of a chain to the OS, together with those behind it that follow it in the region, and takes
  * them off. pre: nobody reads them; where there are several, they have no holes. post: what was given, which is what

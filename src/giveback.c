@@ -23,8 +23,7 @@
 
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
 {
-    block->next_empty = heap->empty_large;
-    heap->empty_large = block;
+    jm_chain_push(&heap->empty_large, block);
     heap->untidy = true;
     jm_heap_set_tidy_due(heap, true);
 }
@@ -243,9 +242,9 @@ static bool release_all_small(struct jm_heap *heap, bool keep_one)
 static void push_refused(struct jm_heap *heap, struct jm_block *block)
 {
     struct jm_block *last = heap->refused_large;
-    block->next_empty = last == NULL ? block : last->next_empty;
+    block->behind = last == NULL ? block : last->behind;
     if (last != NULL) {
-        last->next_empty = block;
+        last->behind = block;
     }
     heap->refused_large = block;
 }
@@ -257,11 +256,10 @@ static bool retry_one(struct jm_heap *heap)
     if (last == NULL) {
         return false;
     }
-    struct jm_block *first = last->next_empty;
-    last->next_empty = first->next_empty;
+    struct jm_block *first = last->behind;
+    last->behind = first->behind;
     heap->refused_large = first == last ? NULL : last;
-    first->next_empty = heap->empty_large;
-    heap->empty_large = first;
+    jm_chain_push(&heap->empty_large, first);
     return true;
 }
 
@@ -269,9 +267,8 @@ static bool retry_one(struct jm_heap *heap)
 static size_t release_large(struct jm_heap *heap)
 {
     size_t gone = 0;
-    struct jm_block *block;
-    while ((block = heap->empty_large) != NULL) {
-        heap->empty_large = block->next_empty;
+    while (heap->empty_large != NULL) {
+        struct jm_block *block = jm_chain_pop(&heap->empty_large);
         if (jm_block_release(&heap->supply, block, false)) {
             gone++;
             (void)retry_one(heap);
@@ -297,9 +294,9 @@ static bool release_all_large(struct jm_heap *heap, bool retries_all)
         while (retry_one(heap) && retries_all) { /* or one */
             tried++;
         }
-        if (retries_all && heap->empty_large != NULL) {
+        if (retries_all) {
             /* Neighbours in a mapping: each is the end of it once the one before went. */
-            heap->empty_large = jm_chain_sort_empty(heap->empty_large);
+            heap->empty_large = jm_chain_sort(heap->empty_large);
         }
         gone = release_large(heap);
     } while (retries_all && heap->refused_large != NULL && gone > tried / GOES_DIVISOR);

@@ -31,7 +31,7 @@ struct jm_heap {
     _Atomic(uint8_t) queued; /* set by all: JM_TAKE_IN_*: what was queued */
     uint16_t forks;          /* of the process when all was marked last, see remote.c */
     struct jm_supply supply; /* what the pointer map names as the owner */
-    struct jm_block *empty_large;   /* large blocks to be given back, linked by next_empty */
+    struct jm_block *empty_large;   /* a chain: large blocks to be given back */
     struct jm_block *refused_large; /* the last that the OS would not take; see giveback.c */
     _Atomic(size_t) queued_bytes;   /* set by all: of large blocks that were queued since */
 };

@@ -598,18 +598,18 @@ static void each_use_asks_again_for_one_block(void **state)
     jm_heap_tidy(HEAP);
     assert_true(HEAP->untidy);
     size_t calls = fake_os_calls(FAKE_RETURN);
-    const struct jm_block *first = HEAP->refused_large->next_empty;
+    const struct jm_block *first = HEAP->refused_large->behind;
     jm_heap_tidy(HEAP);
     assert_int_equal(fake_os_calls(FAKE_RETURN), calls + 1);
     assert_ptr_equal(HEAP->refused_large, first); /* it hides no other */
     jm_heap_collect(HEAP);
     assert_int_equal(fake_os_calls(FAKE_RETURN), calls + 1 + BLOCKS);
     assert_int_equal(check().large_blocks, BLOCKS);
-    first = HEAP->refused_large->next_empty;
+    first = HEAP->refused_large->behind;
     for (size_t i = 1; i < BLOCKS;
          i++) { /* in the order of addresses: each may be the end of a mapping */
-        assert_true(first->start < first->next_empty->start);
-        first = first->next_empty;
+        assert_true(first->start < first->behind->start);
+        first = first->behind;
     }
     /* The next one goes, and not the one behind it. */
     for (size_t left = BLOCKS; left > 1; left--) {

@@ -320,7 +320,7 @@ static bool is_empty_large(const struct jm_block *block)
 static size_t count_empty(const struct jm_block *block, size_t most)
 {
     size_t count = 0;
-    for (; block != NULL && count <= most; block = block->next_empty, count++) {
+    for (; block != NULL && count <= most; block = block->behind, count++) {
         if (!is_empty_large(block)) {
             return SIZE_MAX;
         }
@@ -337,7 +337,7 @@ static size_t count_circle(const struct jm_block *last, size_t most)
             return SIZE_MAX;
         }
         count++;
-        block = block->next_empty == last ? NULL : block->next_empty;
+        block = block->behind == last ? NULL : block->behind;
     }
     return count;
 }
