@@ -1,13 +1,7 @@
 #include "heap.h"
 
-#include <string.h>
-
 #include "demand.h"
 #include "large.h"
-
-/* A new block has at most this part of what the heap holds, or JM_SMALL_BLOCK_GROWTH: the slack stays small. But up to
- * half of it where less would be poorly filled, see fills_little. */
-#define GROWTH_DIVISOR 8
 
 JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena, NULL};
 
@@ -158,6 +152,10 @@ static size_t smallest_block(unsigned code, bool has_map)
     return size;
 }
 
+/* A new block has at most this part of what the heap holds, or JM_SMALL_BLOCK_GROWTH: the slack stays small. But up to
+ * half of it where less would be poorly filled, see fills_little. */
+#define GROWTH_DIVISOR 8
+
 /* True where objects of class `code` fill less than 5/8 of a block: 128 KiB have room for one of 64, as the pad leaves
  * none for a second. */
 static bool fills_little(unsigned code, size_t size)
@@ -258,8 +256,7 @@ static void *cut(struct jm_arena *arena, unsigned code)
     return jm_arena_has_room(arena, code) ? jm_arena_cut(arena, code) : NULL;
 }
 
-/* True where there can be no new block: nothing is wasted, and all is looked at. */
-static bool is_short_of_blocks(const struct jm_heap *heap)
+bool jm_heap_is_short(const struct jm_heap *heap)
 {
     return jm_quota_in_callback(&heap->supply.quota) ||
            !jm_heap_has_room(heap, jm_small_block_min());
@@ -281,7 +278,7 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     if (object == NULL) {
         object = cut(arena, code);
     }
-    if (object == NULL && !is_short_of_blocks(heap)) {
+    if (object == NULL && !jm_heap_is_short(heap)) {
         object = jm_arena_pop_larger(arena, code);
     }
     if (object == NULL) {
@@ -328,9 +325,8 @@ static bool is_better_alone(const struct jm_heap *heap, size_t size, size_t smal
     return jm_large_bytes(size) < smallest && !jm_heap_has_room(heap, smallest);
 }
 
-/* An object of class `code` or, where the limit leaves no other way, `size` bytes in a block of their own. */
-static void *alloc_small(struct jm_heap *heap, unsigned code, size_t alignment, size_t size,
-                         enum jm_verdict *verdict)
+void *jm_heap_alloc_small(struct jm_heap *heap, unsigned code, size_t alignment, size_t size,
+                          enum jm_verdict *verdict)
 {
     size_t smallest = smallest_block(code, !jm_region_has_room());
     void *object;
@@ -356,148 +352,16 @@ static void *alloc_small(struct jm_heap *heap, unsigned code, size_t alignment, 
 
 void *jm_heap_alloc(struct jm_heap *heap, size_t size, enum jm_verdict *verdict)
 {
-    void *object = size > JM_SMALL_MAX
-                       ? jm_large_alloc(heap, size, JM_GRANULE, verdict)
-                       : alloc_small(heap, jm_class_of_size(size), JM_GRANULE, size, verdict);
+    void *object = size > JM_SMALL_MAX ? jm_large_alloc(heap, size, JM_GRANULE, verdict)
+                                       : jm_heap_alloc_small(heap, jm_class_of_size(size),
+                                                             JM_GRANULE, size, verdict);
     return jm_inspect_take(heap, object, size);
-}
-
-/* So many free objects of a class are looked at for one that is aligned. */
-#define ALIGNED_STEPS 16
-
-/* A free object of class `code` that lies as it has to, of those that are listed first. NULL: none of them does. */
-static void *pop_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
-{
-    struct jm_arena *arena = heap->arena;
-    struct jm_link *before = &arena->free[code];
-    for (int steps = 0; steps < ALIGNED_STEPS; steps++) {
-        struct jm_link *link = jm_link_next(before);
-        jm_state *state = link == NULL ? NULL : jm_arena_find(arena, link);
-        if (state == NULL || jm_load_relaxed(state) != code + JM_FREE) {
-            break;
-        }
-        if (jm_is_aligned(link, alignment)) {
-            jm_heap_note_change(heap);
-            (void)jm_arena_take(before, link, state, code); /* it is free, as was just seen */
-            return link;
-        }
-        before = link;
-    }
-    return NULL;
-}
-
-/* Makes a live object, which is no witness, one of class `code` where it is too large to serve as that. */
-static void trim(struct jm_heap *heap, const void *object, unsigned code)
-{
-    struct jm_block *block = jm_block_of(object);
-    size_t granule = jm_granule_of(block, object);
-    unsigned old = jm_arena_class_at(heap->arena, block, granule);
-    if (!jm_class_serves(old, code)) {
-        jm_arena_split(heap->arena, block, granule, JM_PLAIN + old, granule, code);
-    }
-}
-
-/* The same of class `code`, or a larger one that serves; or any one where memory is short. */
-static void *find_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
-{
-    if (heap->arena == NULL) {
-        return NULL;
-    }
-    jm_arena_list_last(heap->arena);
-    const bool is_short = is_short_of_blocks(heap);
-    void *object = NULL;
-    unsigned larger = code;
-    for (; object == NULL && larger <= JM_CLASSES && (is_short || jm_class_serves(larger, code));
-         larger++) {
-        object = pop_aligned(heap, larger, alignment);
-    }
-    if (object != NULL) {
-        trim(heap, object, code);
-    }
-    return object;
-}
-
-/* An object of class `code` cut off the span behind the next multiple of the alignment; what lies in front of it becomes
- * free. NULL: it has no room. */
-static void *cut_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
-{
-    struct jm_arena *arena = heap->arena;
-    if (arena == NULL) {
-        return NULL;
-    }
-    const struct jm_span span = arena->span;
-    uintptr_t aligned = jm_align_up((uintptr_t)span.next, alignment);
-    bool is_inside = aligned >= (uintptr_t)span.next && /* untested: the end of all addresses */
-                     aligned <= (uintptr_t)span.end;
-    if (!is_inside || (uintptr_t)span.end - aligned < jm_class_bytes(code)) {
-        return NULL;
-    }
-    jm_heap_note_change(heap);
-    arena->span.next = (char *)aligned;
-    jm_arena_free_run(arena, span.block, jm_granule_of(span.block, span.next),
-                      jm_granule_of(span.block, arena->span.next));
-    return jm_arena_cut(arena, code);
-}
-
-/* An object of class `code` cut out of a new one that holds it, if that shares its block: else it is aligned. */
-static void *carve_aligned(struct jm_heap *heap, void *object, size_t alignment, unsigned code)
-{
-    struct jm_block *block = jm_block_of(object);
-    if (jm_block_is_large(block)) {
-        return object;
-    }
-    size_t granule = jm_granule_of(block, object);
-    void *aligned = (void *)jm_align_up((uintptr_t)object, alignment);
-    unsigned live = JM_PLAIN + jm_arena_class_at(heap->arena, block, granule);
-    jm_arena_split(heap->arena, block, granule, live, jm_granule_of(block, aligned), code);
-    return aligned;
-}
-
-static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
-                           enum jm_verdict *verdict)
-{
-    if (size > JM_SMALL_MAX || alignment > JM_SMALL_MAX - size) {
-        return jm_large_alloc(heap, size, alignment, verdict);
-    }
-    size_t granules = (size + JM_GRANULE - 1) >> JM_GRANULE_BITS;
-    unsigned code = jm_class_of(granules);
-    /* What holds an aligned one wherever it lies. */
-    size_t wide = jm_class_granules[code] + (alignment >> JM_GRANULE_BITS) - 1;
-    if (wide > JM_SMALL_GRANULES) {
-        return jm_large_alloc(heap, size, alignment, verdict);
-    }
-    void *object = find_aligned(heap, code, alignment);
-    if (object == NULL) {
-        object = cut_aligned(heap, code, alignment);
-    }
-    if (object != NULL) {
-        return object;
-    }
-    object = alloc_small(heap, jm_class_of(wide), alignment, size, verdict);
-    return object == NULL ? NULL : carve_aligned(heap, object, alignment, code);
-}
-
-void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
-                            enum jm_verdict *verdict)
-{
-    if (alignment <= JM_GRANULE) {
-        return jm_heap_alloc(heap, size, verdict);
-    }
-    return jm_inspect_take(heap, alloc_aligned(heap, alignment, size, verdict), size);
-}
-
-/* Where the state of a live small object of this heap is, and the state. NULL: it is none. */
-static jm_state *find_small(const struct jm_heap *heap, const void *pointer, unsigned *live)
-{
-    jm_state *state = heap->arena == NULL ? NULL : jm_arena_find(heap->arena, pointer);
-    *live = state == NULL ? 0 : jm_load_relaxed(state);
-    return jm_is_live(*live) ? state : NULL;
 }
 
 size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
 {
     unsigned live;
-    if (find_small(heap, pointer, &live) != NULL) {
+    if (jm_heap_find_small(heap, pointer, &live) != NULL) {
         return jm_class_bytes(jm_state_class(live));
     }
     const struct jm_block *block = jm_large_find(heap, pointer);
@@ -524,7 +388,7 @@ static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state)
 bool jm_heap_free(struct jm_heap *heap, void *pointer)
 {
     unsigned live;
-    jm_state *state = find_small(heap, pointer, &live);
+    jm_state *state = jm_heap_find_small(heap, pointer, &live);
     if (state != NULL) {
         return free_small(heap, pointer, state);
     }
@@ -540,149 +404,4 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
     jm_inspect_close(pointer, jm_large_usable(block));
     jm_heap_note_empty(heap, block);
     return true;
-}
-
-/* ---- Resizing ---- */
-
-/*
- * An object to move another one to. If that is the last one in its block, the block that is kept empty goes
- * first, while there is no new object that an event could lose.
- */
-static void *alloc_to_move(struct jm_heap *heap, const void *pointer, size_t size,
-                           enum jm_verdict *verdict)
-{
-    if (size <= JM_SMALL_MAX) {
-        void *object = jm_heap_alloc(heap, size, verdict); /* perhaps in the empty one */
-        if (object == NULL || !jm_heap_leaves_empty(heap, pointer)) {
-            return object;
-        }
-        (void)jm_heap_free(heap, object);
-        jm_heap_release_kept(heap);
-    } else if (jm_heap_leaves_empty(heap, pointer)) {
-        jm_heap_release_kept(heap);
-    }
-    return jm_heap_alloc(heap, size, verdict);
-}
-
-/* Moves an object's content into a new one, `moved`. NULL: the host or another thread has freed it meanwhile. */
-static void *move_into(struct jm_heap *heap, void *moved, void *pointer, size_t size)
-{
-    size_t old = jm_heap_usable(heap, pointer);
-    JM_CHECK(pointer != NULL);
-    jm_inspect_open(pointer, old);
-    memcpy(moved, pointer, old < size ? old : size);
-    if (moved == pointer || !jm_heap_free(heap, pointer)) {
-        (void)jm_heap_free(heap, moved);
-        return NULL;
-    }
-    return moved;
-}
-
-void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
-{
-    void *moved = alloc_to_move(heap, pointer, size, verdict);
-    return moved == NULL ? NULL : move_into(heap, moved, pointer, size);
-}
-
-void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size)
-{
-    void *moved = jm_heap_refill(heap, jm_class_of_size(size));
-    if (moved == NULL) {
-        return NULL;
-    }
-    (void)jm_inspect_take(heap, moved, size);
-    if (jm_heap_leaves_empty(heap, pointer)) {
-        (void)jm_heap_free(heap, moved);
-        return NULL;
-    }
-    return move_into(heap, moved, pointer, size);
-}
-
-/* True where an object of class `old` may move to become one of `code`: where memory is short, only if that cuts up no
- * free object larger than the one it leaves. */
-static bool has_place(struct jm_heap *heap, unsigned code, unsigned old)
-{
-    unsigned twice =
-        jm_class_within(2 * (size_t)jm_class_granules[code]); /* see jm_arena_choose_span */
-    jm_arena_list_last(heap->arena);
-    return !is_short_of_blocks(heap) || jm_arena_next_listed(heap->arena, code) == code ||
-           jm_arena_next_listed(heap->arena, twice + 1) <= old;
-}
-
-/* Makes a small object one of a smaller class. It is split only where there is no other place: if all were, the heap
- * would soon be full of remnants between shrunken objects. NULL: another thread has freed it meanwhile. */
-static void *shrink(struct jm_heap *heap, jm_state *state, unsigned live, void *pointer,
-                    size_t size)
-{
-    const unsigned code = jm_class_of_size(size);
-    struct jm_arena *arena = heap->arena;
-    const unsigned old = jm_state_class(live);
-    if (jm_arena_retract(arena, state, pointer, live - old, old, code)) {
-        jm_heap_note_change(heap);
-        return pointer;
-    }
-    void *moved = has_place(heap, code, old) ? jm_heap_move_here(heap, pointer, size) : NULL;
-    live = jm_load_relaxed(state);
-    if (moved != NULL || !jm_is_live(live)) {
-        return moved;
-    }
-    struct jm_block *block = jm_block_of(pointer);
-    size_t granule = jm_granule_of(block, pointer);
-    jm_arena_split(arena, block, granule, live, granule, code);
-    jm_heap_note_change(heap);
-    return pointer;
-}
-
-void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size)
-{
-    unsigned live;
-    unsigned code = jm_class_of_size(size);
-    jm_state *state = find_small(heap, pointer, &live);
-    unsigned old = state == NULL ? code : jm_state_class(live);
-    if (state == NULL || jm_class_serves(old, code)) {
-        return state == NULL ? NULL : pointer;
-    }
-    if (code < old) {
-        return shrink(heap, state, live, pointer, size);
-    }
-    if (jm_arena_extend(heap->arena, state, pointer, live - old, old, code)) {
-        jm_heap_note_change(heap);
-        return pointer;
-    }
-    return jm_heap_move_here(heap, pointer, size);
-}
-
-static void *resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
-{
-    unsigned live;
-    jm_state *state = find_small(heap, pointer, &live);
-    if (!jm_large_is_possible(size, JM_GRANULE)) {
-        *verdict = JM_REFUSED_SIZE;
-        return NULL;
-    }
-    if (state != NULL) {
-        void *object = size > JM_SMALL_MAX ? NULL : jm_heap_resize_here(heap, pointer, size);
-        return object != NULL ? object : jm_heap_move(heap, pointer, size, verdict);
-    }
-    struct jm_block *block = jm_large_find(heap, pointer);
-    return block == NULL ? NULL : jm_large_resize(heap, block, size, verdict);
-}
-
-void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict)
-{
-    size_t old = jm_inspect_watched ? jm_inspect_size(pointer, jm_heap_usable(heap, pointer)) : 0;
-    if (jm_inspect_watched && size < old) {
-        jm_inspect_supply((char *)pointer + size, old - size); /* now: later it may be another's */
-    }
-    void *object = resize(heap, pointer, size, verdict);
-    size_t usable = object == NULL || (jm_inspect_watched && object == pointer)
-                        ? jm_heap_usable(heap, pointer)
-                        : 0;
-    if (object == NULL && usable == 0) {
-        *verdict = JM_REFUSED_ARGUMENT; /* it never was live, or the host freed it meanwhile */
-    }
-    if (jm_inspect_watched && object == pointer) { /* what lies behind may be another's now */
-        jm_inspect_change(heap, pointer, pointer, old < usable ? old : usable, size);
-    }
-    return object;
 }

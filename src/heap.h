@@ -79,13 +79,27 @@ void jm_heap_set_arena(struct jm_heap *heap, struct jm_arena *arena);
 /* Makes a heap new. pre: it holds no block. */
 void jm_heap_reset(struct jm_heap *heap);
 
-/* An object of at least `size` bytes; `alignment` is a power of two. NULL: see `verdict`. */
+/* An object of at least `size` bytes. NULL: see `verdict`. */
 void *jm_heap_alloc(struct jm_heap *heap, size_t size, enum jm_verdict *verdict);
-void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
-                            enum jm_verdict *verdict);
+
+/* An object of class `code` or, where the limit leaves no other way, `size` bytes in a block of their own. */
+void *jm_heap_alloc_small(struct jm_heap *heap, unsigned code, size_t alignment, size_t size,
+                          enum jm_verdict *verdict);
 
 /* A small object without asking for a new block, and without calling the host. NULL: not to be had. */
 void *jm_heap_refill(struct jm_heap *heap, unsigned code);
+
+/* True where there can be no new block: nothing is wasted, and all is looked at. */
+bool jm_heap_is_short(const struct jm_heap *heap);
+
+/* Where the state of a live small object of this heap is, and the state. NULL: it is none. */
+static inline jm_state *jm_heap_find_small(const struct jm_heap *heap, const void *pointer,
+                                           unsigned *live)
+{
+    jm_state *state = heap->arena == NULL ? NULL : jm_arena_find(heap->arena, pointer);
+    *live = state == NULL ? 0 : jm_load_relaxed(state);
+    return jm_is_live(*live) ? state : NULL;
+}
 
 /* The usable bytes of a live object of this heap; 0 for any other pointer. */
 size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer);
@@ -93,21 +107,6 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer);
 /* Frees. False: not a live object of this heap. Blocks that become empty wait for jm_heap_tidy, so that
  * no host code runs. */
 bool jm_heap_free(struct jm_heap *heap, void *pointer);
-
-/* Changes the size of a live object. NULL: it is as it was; or, with JM_REFUSED_ARGUMENT, it never was live, or was
- * freed meanwhile. A smaller size is refused for no other reason. */
-void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
-
-/* The same without asking for a new block, and without calling the host. NULL: not to be had. pre: `size` is at most
- * JM_SMALL_MAX. */
-void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size);
-
-/* Moves an object's content into a new one of `size` bytes. NULL: it stays, unless it was freed meanwhile. */
-void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
-
-/* The same, into a small one, without asking for a new block, and without calling the host. NULL: not to be had; or another
- * thread has freed the object. pre: `size` is at most JM_SMALL_MAX. */
-void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size);
 
 /* The bytes that may be asked for with some hope: up to the limit, and to what the host refused last. */
 size_t jm_heap_room(const struct jm_heap *heap);
@@ -135,6 +134,29 @@ static inline struct jm_heap *jm_heap_of_block(const struct jm_block *block)
 {
     return JM_CONTAINER(jm_load_relaxed(&block->owner), struct jm_heap, supply);
 }
+
+/* ---- Aligned objects: aligned.c ---- */
+
+/* The same as jm_heap_alloc; `alignment` is a power of two. */
+void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
+                            enum jm_verdict *verdict);
+
+/* ---- Resizing: resize.c ---- */
+
+/* Changes the size of a live object. NULL: it is as it was; or, with JM_REFUSED_ARGUMENT, it never was live, or was
+ * freed meanwhile. A smaller size is refused for no other reason. */
+void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
+
+/* The same without asking for a new block, and without calling the host. NULL: not to be had. pre: `size` is at most
+ * JM_SMALL_MAX. */
+void *jm_heap_resize_here(struct jm_heap *heap, void *pointer, size_t size);
+
+/* Moves an object's content into a new one of `size` bytes. NULL: it stays, unless it was freed meanwhile. */
+void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
+
+/* The same, into a small one, without asking for a new block, and without calling the host. NULL: not to be had; or another
+ * thread has freed the object. pre: `size` is at most JM_SMALL_MAX. */
+void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size);
 
 /* ---- Giving back: giveback.c ---- */
 

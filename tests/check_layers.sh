@@ -12,7 +12,7 @@ layer_of() {
     base | atomic) echo 0 ;;
     os | os_* | guard | thread | inspect | probe | line) echo 1 ;;
     hook | quota | region | pagemap | header | chain | reserve | spares | backlog | block | diagnose) echo 2 ;;
-    sizeclass | arena | remote | heap | sweep | demand | witness | large | giveback) echo 3 ;;
+    sizeclass | arena | remote | heap | aligned | resize | sweep | demand | witness | large | giveback) echo 3 ;;
     registry | runtime | entry | context | account | process) echo 4 ;;
     abi | jsrt | jsrtmem | jsrtmem_stats) echo 5 ;;
     *) echo unknown ;;
