@@ -14,7 +14,7 @@ layer_of() {
     hook | quota | region | pagemap | header | chain | reserve | spares | backlog | block | diagnose) echo 2 ;;
     sizeclass | arena | remote | heap | aligned | resize | sweep | demand | witness | large | giveback) echo 3 ;;
     registry | runtime | entry | context | account | process) echo 4 ;;
-    abi | jsrt | jsrtmem | jsrtmem_stats) echo 5 ;;
+    abi | jsrt | jsrtmem | jsrtmem_enter | jsrtmem_stats) echo 5 ;;
     *) echo unknown ;;
     esac
 }

@@ -1,0 +1,70 @@
+/*
+ * Layer 5: the part of jsrtmem.h by which a thread enters runtimes and leaves them.
+ */
+#include "jsrtmem.h"
+
+#include "abi.h"
+
+JM_INLINE JsErrorCode enter(struct jm_ref ref, JsRuntimeHandle runtime)
+{
+    return jm_abi_error(jm_runtime_push(ref, (uintptr_t)runtime));
+}
+
+static JM_NOINLINE JsErrorCode enter_slow(JsRuntimeHandle runtime)
+{
+    struct jm_ref ref;
+    JsErrorCode error = jm_abi_find(runtime, JM_HERE, &ref);
+    if (error != JsNoError) {
+        return error;
+    }
+    return jm_runtime_in_event(jm_runtime_at(ref)) ? JsErrorRuntimeInUse : enter(ref, runtime);
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime)
+{
+    struct jm_ref ref = jm_runtime_find(runtime);
+    bool is_fast = ref.slot != NULL && jm_runtime_is_settled();
+    return is_fast ? enter(ref, runtime) : enter_slow(runtime);
+}
+
+/* Inside a callback, or where the innermost runtime that the thread entered is another one. */
+static JM_NOINLINE JsErrorCode leave_slow(JsRuntimeHandle runtime)
+{
+    (void)jm_runtime_settle(JM_HERE);
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot != NULL && jm_runtime_in_event(jm_runtime_at(ref))) {
+        return JsErrorRuntimeInUse;
+    }
+    struct jm_frame *top = jm_thread_innermost();
+    if (top == NULL || top->handle != (uintptr_t)runtime) {
+        return JsErrorInvalidArgument;
+    }
+    jm_runtime_pop(top);
+    return JsNoError;
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_leave(JsRuntimeHandle runtime)
+{
+    struct jm_frame *top = jm_thread_innermost();
+    if (JM_UNLIKELY(!jm_runtime_is_settled() || top == NULL || top->handle != (uintptr_t)runtime)) {
+        return leave_slow(runtime);
+    }
+    jm_runtime_pop(top);
+    return JsNoError;
+}
+
+JSRTMEM_API(JsRuntimeHandle) jsrtmem_current(void)
+{
+    uintptr_t handle = jm_current.handle;
+    return (JsRuntimeHandle)(JM_LIKELY(handle != 0) ? handle : jm_runtime_current().handle);
+}
+
+JSRTMEM_API(JsErrorCode) jsrtmem_abandon(JsRuntimeHandle runtime)
+{
+    struct jm_ref ref = jm_runtime_find(runtime);
+    if (ref.slot == NULL) {
+        return JsErrorInvalidArgument;
+    }
+    jm_runtime_abandon(jm_runtime_at(ref), JM_HERE);
+    return JsNoError;
+}
