@@ -2,7 +2,7 @@
  * Layer 3: an arena hands out the objects of one heap's small blocks. The fast paths are here.
  *
  * A block's objects lie side by side from its first granule to `carved`, live, free or queued, and among them holes,
- * pages that were given back (see block.h). One stretch of them, or what lies behind them, may be the arena's
+ * pages that were given back (see state.h). One stretch of them, or what lies behind them, may be the arena's
  * span, from which objects are cut:
  *
  *      | live | free | live | span.next ...... span.end | live | free | carved ..... granules |
@@ -33,8 +33,9 @@
 #ifndef JM_ARENA_H
 #define JM_ARENA_H
 
+#include "block.h"
 #include "inspect.h"
-#include "sizeclass.h"
+#include "state.h"
 
 struct jm_link {
     struct jm_link *next;

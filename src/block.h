@@ -17,17 +17,7 @@
  *      | object ................................................... | pad |
  *      start
  *
- * The map, not anything that lies in the objects, is the authority on what is an object:
- *
- *      0                         no object starts at this granule
- *      c + JM_FREE               a free object of size class c starts here
- *      c + JM_PLAIN              a live one
- *      c + JM_WITNESS            a live one that shows that its block is not empty, see witness.h
- *      c + JM_QUEUED             one that another thread freed, and its heap has not taken in yet, where c is at
- *                                most JM_QUEUED_CLASSES: there are no more values. For a larger one:
- *      JM_QUEUED                 it ends where the next one starts, or the arena's span
- *      JM_HOLE                   a hole starts here, pages that were given back, which ends likewise: not charged,
- *                                to be asked for again
+ * The map, not anything that lies in the objects, is the authority on what is an object: see state.h.
  *
  * Everything here runs on the thread that uses the runtime, unless said otherwise. Readers of the
  * pointer map read what is marked as shared, or write it where that is said, and what is constant
@@ -39,22 +29,6 @@
 #include "os.h"
 #include "pagemap.h"
 #include "quota.h"
-
-/*
- * State bytes, see above: one scale without gaps. Each name is the value just below that of its first class, so that a
- * state is name + class, and no class is 0:
- *
- *      free 1..78 | hole 79 | witness 80..157 | queued 158, 159..177 | plain 178..255
- *
- * The fast paths ask for what is greater than JM_PLAIN; what holds a block without a witness is JM_QUEUED or greater,
- * and has the highest bit.
- */
-#define JM_FREE 0
-#define JM_HOLE 79
-#define JM_WITNESS 79
-#define JM_QUEUED 158
-#define JM_PLAIN 177
-#define JM_QUEUED_CLASSES (JM_PLAIN - JM_QUEUED)
 
 /* A small block's size: large enough to need few, small enough not to be pinned by one object. */
 #define JM_SMALL_BLOCK_MAX ((size_t)4 << 20)
@@ -79,59 +53,6 @@ static inline size_t jm_page_granules(void)
 
 /* What separates the last object from whatever lies behind the block: never handed out. */
 #define JM_PAD ((size_t)64)
-
-/* Eight states from a granule of a map on, the first one's lowest. */
-#define JM_WORD sizeof(uint64_t)
-#define JM_HIGH_BITS UINT64_C(0x8080808080808080) /* of each */
-static inline uint64_t jm_load_states(const jm_state *map, size_t granule)
-{
-    uint64_t states;
-    jm_copy_bytes((uint8_t *)&states, &map[granule], JM_WORD);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    states = __builtin_bswap64(states);
-#endif
-    return states;
-}
-
-/* Eight words of states from a granule on, or-ed into one: 0 where all are, as inside a large object. */
-#define JM_BLANK_STATES (8 * JM_WORD)
-static inline uint64_t jm_load_merged(const jm_state *map, size_t granule)
-{
-    uint64_t any = 0;
-    for (size_t i = 0; i < JM_BLANK_STATES; i += JM_WORD) {
-        any |= jm_load_states(map, granule + i);
-    }
-    return any;
-}
-
-static inline bool jm_are_blank(const jm_state *map, size_t granule)
-{
-    return jm_load_merged(map, granule) == 0;
-}
-
-/* Where the last word of states in front of `granule` is that is not 0, or `least`. All are multiples of JM_WORD. */
-static inline size_t jm_find_states_before(const jm_state *map, size_t granule, size_t least)
-{
-    while (granule > least && jm_load_states(map, granule -= JM_WORD) == 0) {
-        while (granule % JM_BLANK_STATES == 0 && granule - least >= JM_BLANK_STATES &&
-               jm_are_blank(map, granule - JM_BLANK_STATES)) {
-            granule -= JM_BLANK_STATES;
-        }
-    }
-    return granule;
-}
-
-/* Which of eight states the lowest bit set belongs to. pre: there is one. */
-static inline size_t jm_first_state(uint64_t states)
-{
-    return (size_t)__builtin_ctzll(states) / 8;
-}
-
-/* And the highest. */
-static inline size_t jm_last_state(uint64_t states)
-{
-    return (size_t)(63 - __builtin_clzll(states)) / 8;
-}
 
 struct jm_supply;
 

@@ -22,9 +22,6 @@ static inline bool jm_diagnoses(enum jm_diagnostic kind)
     return JM_UNLIKELY((jm_load_relaxed(&jm_diagnostics) & (unsigned)kind) != 0);
 }
 
-/* Reads from the environment what is on. */
-void jm_diagnose_init(void);
-
 /* A call was handed a pointer that is no object it could work on; `what` it is instead. */
 void jm_diagnose_misuse(const char *call, const void *pointer, const char *what);
 

@@ -5,6 +5,7 @@
 
 #include "abi.h"
 #include "context.h"
+#include "notice.h"
 
 #define KNOWN_ATTRIBUTES 0x1ffu
 #define NEVER_AGAIN 0xffffffffu /* JsIdle: nothing is left to do */
@@ -157,7 +158,7 @@ CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *call
         return error;
     }
     bool has_notice = jm_load_relaxed(&jm_runtime_at(ref)->notice) != NULL;
-    if (beforeCollectCallback != NULL && !has_notice && !jm_runtime_add_notice(ref)) {
+    if (beforeCollectCallback != NULL && !has_notice && !jm_notice_add(ref)) {
         return JsErrorOutOfMemory;
     }
     if (!jm_runtime_lock(ref)) {       /* untested: disposed meanwhile, */

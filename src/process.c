@@ -1,6 +1,6 @@
 #include "process.h"
 
-#include "diagnose.h"
+#include "environment.h"
 #include "header.h"
 #include "inspect.h"
 #include "os.h"
@@ -103,10 +103,9 @@ static bool init_once(void)
     }
     jm_hook_leave = jm_runtime_abandon_innermost;
     jm_inspect_init();
-    jm_diagnose_init();
     jm_registry_init();
     jm_region_init();
-    jm_reserve_init();
+    jm_environment_read();
     return true;
 }
 

@@ -54,7 +54,7 @@ static inline unsigned jm_stretch_order(size_t size)
     return jm_doublings(JM_UNIT, size);
 }
 
-/* What a block's map holds for a granule, see block.h. */
+/* What a block's map holds for a granule, see state.h. */
 typedef _Atomic(uint8_t) jm_state;
 
 /* Stretches that are taken one after the other lie so many units apart, if they are smaller: threads that use them

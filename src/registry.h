@@ -39,7 +39,7 @@ enum jm_kind {
     JM_KIND_RUNTIME = 0,
     JM_KIND_CONTEXT = 1,
     JM_HANDLE_KINDS,                  /* the others have no handles */
-    JM_KIND_NOTICE = JM_HANDLE_KINDS, /* see runtime.h */
+    JM_KIND_NOTICE = JM_HANDLE_KINDS, /* see notice.h */
     JM_KINDS
 };
 

@@ -5,10 +5,7 @@
 #include "backlog.h"
 #include "chain.h"
 #include "inspect.h"
-#include "line.h"
 #include "spares.h"
-
-#define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
 
 static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
 
@@ -35,51 +32,6 @@ static struct {
 
 /* Steps that a released block waits for its readers before it is put aside. */
 #define PATIENCE JM_PAUSE_SPINS
-
-/* Digits, and at most one of K, M and G behind them. False: something else, or too much. */
-static bool parse_size(const char *text, size_t *size)
-{
-    static const char units[] = "KMG";
-    size_t value = 0;
-    if (*text < '0' || *text > '9') {
-        return false;
-    }
-    for (; *text >= '0' && *text <= '9'; text++) {
-        size_t digit = (size_t)(*text - '0');
-        if (value > (SIZE_MAX - digit) / 10) {
-            return false;
-        }
-        value = value * 10 + digit;
-    }
-    const char *unit = *text == '\0' ? NULL : strchr(units, *text);
-    if (unit != NULL) {
-        unsigned shift = 10 * (unsigned)(unit - units + 1);
-        if (value > SIZE_MAX >> shift) {
-            return false;
-        }
-        value <<= shift;
-        text++;
-    }
-    *size = value;
-    return *text == '\0';
-}
-
-void jm_reserve_init(void)
-{
-    const char *text = jm_os_environment(LIMIT_VARIABLE);
-    size_t limit;
-    if (text == NULL || *text == '\0') {
-        return;
-    }
-    if (!parse_size(text, &limit)) {
-        static_assert(JM_RESERVE_DEFAULT_LIMIT == 33554432, "the message says so");
-        jm_line_bad_value(LIMIT_VARIABLE, text,
-                          "a possible number of bytes, with or without K, M or G",
-                          "the bound is 32M");
-        return;
-    }
-    jm_store_relaxed(&reserve.limit, limit);
-}
 
 /* The list that a block lies in while it can be used again. */
 static struct jm_block **home_of(const struct jm_block *block)

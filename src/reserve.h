@@ -20,9 +20,6 @@
 /* Blocks may wait past the bound for readers to leave them; with more than this, whoever gives waits. */
 #define JM_RESERVE_WAITING_MAX ((size_t)32 << 20)
 
-/* Reads the bound from the environment. */
-void jm_reserve_init(void);
-
 /* A block of exactly `size` bytes whose map is clear, and its memory, unless the tenant had it last; `whole`: and that has
  * no map in it. Or NULL. */
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bool whole);

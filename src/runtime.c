@@ -5,6 +5,7 @@
 #include "diagnose.h"
 #include "entry.h"
 #include "inspect.h"
+#include "notice.h"
 #include "os.h"
 #include "probe.h"
 #include "process.h"
@@ -19,9 +20,6 @@ const size_t jm_slot_sizes[JM_KINDS] = {
     sizeof(struct jm_context),
     sizeof(struct jm_notice),
 };
-
-/* Which hook of its runtime a call belongs to. */
-enum site { SITE_EVENT, SITE_BEFORE_COLLECT };
 
 /* ---- Ownership ---- */
 
@@ -170,7 +168,7 @@ void jm_operation_unwind(struct jm_operation *operation)
 static struct jm_runtime *runtime_of_call(struct jm_call *call)
 {
     struct jm_hook *hook = JM_CONTAINER(call, struct jm_hook, call);
-    if (call->site == SITE_BEFORE_COLLECT) {
+    if (call->site == JM_SITE_BEFORE_COLLECT) {
         return JM_CONTAINER(hook, struct jm_notice, hook)->runtime;
     }
     struct jm_quota *quota = JM_CONTAINER(hook, struct jm_quota, hook);
@@ -340,77 +338,6 @@ void jm_runtime_pop_to_other(struct jm_runtime *runtime)
 
 /* ---- Collecting ---- */
 
-/* A notice that nobody has; NULL: no memory. */
-static struct jm_notice *take_notice(struct jm_runtime *runtime)
-{
-    struct jm_notice *notice = (struct jm_notice *)(void *)jm_registry_take(JM_KIND_NOTICE);
-    if (notice != NULL) {
-        notice->runtime = runtime;
-        notice->hook.call.site = SITE_BEFORE_COLLECT;
-        jm_hook_reset(&notice->hook);
-        (void)jm_registry_publish(JM_KIND_NOTICE, &notice->slot); /* which counts its uses */
-    }
-    return notice;
-}
-
-static void give_notice(struct jm_notice *notice)
-{
-    if (notice != NULL) {
-        jm_registry_retract(&notice->slot);
-        jm_registry_give(JM_KIND_NOTICE, &notice->slot);
-    }
-}
-
-bool jm_runtime_add_notice(struct jm_ref ref)
-{
-    struct jm_runtime *runtime = jm_runtime_at(ref);
-    struct jm_notice *notice = take_notice(runtime);
-    if (notice == NULL) {
-        return false;
-    }
-    if (jm_runtime_lock(ref)) {
-        if (jm_load_relaxed(&runtime->notice) == NULL) {
-            jm_store_release(&runtime->notice, notice);
-            notice = NULL;
-        }
-        jm_runtime_unlock(ref);
-    }
-    give_notice(notice);
-    return true;
-}
-
-typedef void(JM_CALLBACK *collect_function)(void *state);
-
-struct collect_call {
-    struct jm_hook *hook;
-    struct jm_pair pair;
-};
-
-static void end_collect_call(struct collect_call *call)
-{
-    if (call->pair.function != NULL) {
-        jm_inspect_begin();
-        (void)jm_hook_end(call->hook, &call->pair);
-    }
-}
-
-static JM_NOINLINE void call_host(const struct jm_pair *pair)
-{
-    ((collect_function)pair->function)(pair->state);
-}
-
-static JM_MARKS void call_before_collect(struct jm_runtime *runtime, struct jm_hook *hook)
-{
-    __attribute__((cleanup(end_collect_call))) struct collect_call call = {hook, {0}};
-    JM_MARK(mark);
-    if (jm_hook_begin(hook, &call.pair, mark)) {
-        hook->call.asking = false;
-        hook->call.operations = jm_runtime_quota(runtime)->operations;
-        jm_inspect_end();
-        call_host(&call.pair);
-    }
-}
-
 void jm_runtime_collect(const struct jm_operation *operation)
 {
     struct jm_runtime *runtime = operation->runtime;
@@ -419,7 +346,7 @@ void jm_runtime_collect(const struct jm_operation *operation)
         if (jm_hook_is_mine(&notice->hook)) {
             return;
         }
-        call_before_collect(runtime, &notice->hook);
+        jm_notice_call(notice);
     }
     if (goes_on(operation)) {
         jm_heap_collect(&runtime->heap);
@@ -433,7 +360,7 @@ static void reset(struct jm_runtime *runtime, uint32_t attributes)
     jm_store_relaxed(&runtime->attributes, (uint16_t)attributes);
     jm_heap_reset(&runtime->heap);
     jm_store_relaxed(&runtime->notice, NULL);
-    jm_runtime_quota(runtime)->hook.call.site = SITE_EVENT;
+    jm_runtime_quota(runtime)->hook.call.site = JM_SITE_EVENT;
     runtime->entries = 0;
     jm_store_relaxed(&runtime->next_turn, 0); /* who waited for another one in this slot */
     runtime->contexts = 0;
@@ -499,7 +426,7 @@ static void dispose(struct jm_ref ref)
     jm_registry_retract(&runtime->slot);
     struct jm_notice *notice = jm_load_relaxed(&runtime->notice);
     jm_lock_drop(jm_runtime_lock_of(runtime));
-    give_notice(notice);
+    jm_notice_give(notice);
     jm_probe_dispose(jm_runtime_quota(runtime)->handle);
     jm_inspect_end();
     operation.runtime = NULL;

@@ -22,12 +22,10 @@
 
 #define JM_NEVER UINT64_MAX
 
-/* The callback that JsCollectGarbage calls first. Few hosts set one: it lies apart. */
-struct jm_notice {
-    struct jm_slot slot; /* first: the registry knows nothing more */
-    struct jm_hook hook;
-    struct jm_runtime *runtime;
-};
+struct jm_notice; /* see notice.h */
+
+/* Which hook of its runtime a call belongs to. */
+enum jm_site { JM_SITE_EVENT, JM_SITE_BEFORE_COLLECT };
 
 /* What entering and leaving touch lies in the first cache line. */
 struct jm_runtime {
@@ -112,10 +110,6 @@ static inline bool jm_runtime_in_event(const struct jm_runtime *runtime)
 {
     return jm_quota_in_callback(&runtime->heap.supply.quota);
 }
-
-/* Makes room for a runtime's before-collect callback, which it keeps. pre: its lock is not held. False: no
- * memory. */
-bool jm_runtime_add_notice(struct jm_ref ref);
 
 /* A new runtime's handle; 0: no memory, or no handles. */
 uintptr_t jm_runtime_create(uint32_t attributes);

@@ -1,5 +1,7 @@
 #include "sizeclass.h"
 
+#include "state.h"
+
 /* The step that fits 1, 2, ... 64 units. */
 /* clang-format off */
 #define FOR_STEPS(X)                                                                               \

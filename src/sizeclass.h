@@ -9,7 +9,7 @@
 #ifndef JM_SIZECLASS_H
 #define JM_SIZECLASS_H
 
-#include "block.h"
+#include "region.h"
 
 /* Codes run from 1 to JM_CLASSES; 0 is no class. */
 #define JM_CLASSES 78
@@ -20,11 +20,6 @@
 
 /* The largest object whose class is its step: 1 KiB. Its class is found by one look into a table. */
 #define JM_STEP_MAX ((size_t)64 << JM_GRANULE_BITS)
-
-static_assert(JM_FREE + JM_CLASSES < JM_HOLE && JM_HOLE <= JM_WITNESS && JM_HOLE < 128 &&
-                  JM_WITNESS + JM_CLASSES < JM_QUEUED && 128 <= JM_QUEUED && JM_QUEUED < JM_PLAIN &&
-                  JM_PLAIN + JM_CLASSES <= UINT8_MAX,
-              "a state byte holds what it should");
 
 /* The classes' granules, in the order of their codes; first those that the state of a queued object tells. */
 /* clang-format off */
@@ -45,8 +40,6 @@ static_assert(JM_FREE + JM_CLASSES < JM_HOLE && JM_HOLE <= JM_WITNESS && JM_HOLE
 extern JM_HIDDEN const uint8_t jm_class_by_bytes[JM_STEP_MAX + 1]; /* the class that fits */
 extern JM_HIDDEN const uint8_t jm_step_by_units[65];               /* the step that fits */
 extern JM_HIDDEN const uint16_t jm_class_granules[JM_CLASSES + 1]; /* by code */
-/* By state; 0: it tells no class. */
-extern JM_HIDDEN const uint16_t jm_state_granules[UINT8_MAX + 1];
 
 /* True where an object of class `larger` is a quarter larger than one of `code` at most: it may serve a request for
  * `code`, as it is, and stays what it is where it is to become one of `code`. */
@@ -97,45 +90,6 @@ static inline unsigned jm_class_within(size_t granules)
 JM_INLINE size_t jm_class_bytes(size_t code)
 {
     return (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
-}
-
-/* A live object that is no witness: most are. */
-static inline bool jm_is_plain(unsigned state)
-{
-    return state > JM_PLAIN;
-}
-
-static inline bool jm_is_witness(unsigned state)
-{
-    return (uint8_t)(state - JM_WITNESS - 1) < JM_CLASSES;
-}
-
-static inline bool jm_is_live(unsigned state)
-{
-    return jm_is_plain(state) || jm_is_witness(state);
-}
-
-static inline bool jm_is_free(unsigned state)
-{
-    return (uint8_t)(state - JM_FREE - 1) < JM_CLASSES;
-}
-
-static inline bool jm_is_queued(unsigned state)
-{
-    return (uint8_t)(state - JM_QUEUED) <= JM_QUEUED_CLASSES;
-}
-
-/* What the state of an object of class `code` is while it is queued. Without a branch, which no processor predicts. */
-static inline uint8_t jm_queued_state(unsigned code)
-{
-    unsigned has_value = code <= JM_QUEUED_CLASSES;
-    return (uint8_t)(JM_QUEUED + (code & (0 - has_value)));
-}
-
-/* The class of a live or free object. */
-static inline unsigned jm_state_class(unsigned state)
-{
-    return state - (jm_is_plain(state) ? JM_PLAIN : jm_is_witness(state) ? JM_WITNESS : JM_FREE);
 }
 
 #endif

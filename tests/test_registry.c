@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "context.h"
+#include "notice.h"
 #include "process.h"
 #include "registry.h"
 #include "runtime.h"
@@ -694,15 +695,15 @@ static void the_record_of_a_callback_comes_and_goes_with_it(void **state)
     assert_in_range(jm_load_relaxed(&table->count), 1, 2 + TIMES / uses);
     /* Of two that set the first one at a time, one is kept, and the other given back. */
     struct jm_ref ref = jm_runtime_find(runtime);
-    assert_true(jm_runtime_add_notice(ref));
+    assert_true(jm_notice_add(ref));
     const struct jm_notice *notice = jm_load_relaxed(&jm_runtime_at(ref)->notice);
     size_t live = count_live(JM_KIND_NOTICE);
-    assert_true(jm_runtime_add_notice(ref));
+    assert_true(jm_notice_add(ref));
     assert_ptr_equal(jm_load_relaxed(&jm_runtime_at(ref)->notice), notice);
     assert_int_equal(count_live(JM_KIND_NOTICE), live);
     /* Of a runtime that was disposed meanwhile, none is kept. */
     assert_ok(JsDisposeRuntime(runtime));
-    assert_true(jm_runtime_add_notice(ref));
+    assert_true(jm_notice_add(ref));
     assert_int_equal(count_live(JM_KIND_NOTICE), 0);
 }
 

@@ -4,7 +4,7 @@
  */
 #include "support/unit.h"
 
-#include "sizeclass.h"
+#include "state.h"
 
 static void every_count_gets_the_smallest_class_that_fits(void **state)
 {
