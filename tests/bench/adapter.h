@@ -22,7 +22,8 @@
  *   tenant_free_remote           tenant_free on a thread that does not use the tenant
  *   tenant_usage                 bytes counted so far, from any thread
  *
- * and, where a tenant has a limit that can be set, TENANT_LIMITS and tenant_set_limit.
+ * and, where a tenant has a limit that can be set, TENANT_LIMITS and tenant_set_limit; where the host can be asked instead,
+ * TENANT_BUDGETS and tenant_set_budget.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors

@@ -78,16 +78,22 @@ static uint64_t cache_loop(void *state, uint64_t units)
     return units;
 }
 
-static void run_full_tenant(const struct full *full)
-{
 #if defined(TENANT_LIMITS)
+/* By `limit`, which sets the limit or has the host keep it. */
+static void fill_tenant(const struct full *full, void (*limit)(struct tenant, size_t))
+{
     /* As many as can ever live, and a few more. */
     struct cache cache = {.full = full, .seed = 11, .room = full->limit / full->low + 1};
 
     cache.entries = harness_memory(cache.room * sizeof(*cache.entries));
     cache.tenant = open_tenant();
-    tenant_set_limit(cache.tenant, full->limit);
+    limit(cache.tenant, full->limit);
     while (insert(&cache, next_size(&cache))) {
+    }
+    if (cache.count == 0) {
+        emit_none(full->row, "holds nothing");
+        close_tenant(cache.tenant);
+        return;
     }
     emit(full->row, measure(cache_loop, &cache));
     emit(full->live_row, (double)cache.bytes / (double)full->limit);
@@ -95,6 +101,13 @@ static void run_full_tenant(const struct full *full)
         drop_oldest(&cache);
     }
     close_tenant(cache.tenant);
+}
+#endif
+
+static void run_full_tenant(const struct full *full)
+{
+#if defined(TENANT_LIMITS)
+    fill_tenant(full, tenant_set_limit);
 #else
     (void)cache_loop;
     emit_none(full->row, "no limit");
@@ -120,6 +133,18 @@ void run_full_medium(void)
     static const struct full full = {"W11m", "W11m-live", (size_t)64 << 20, 8 << 10, 22 << 10};
 
     run_full_tenant(&full);
+}
+
+/* The same by a host that is asked. */
+void run_full_asked(void)
+{
+#if defined(TENANT_BUDGETS)
+    static const struct full full = {"W11c", "W11c-live", (size_t)64 << 20, 16, 1024};
+
+    fill_tenant(&full, tenant_set_budget);
+#else
+    emit_none("W11c", "no hook");
+#endif
 }
 
 /* ---- W12: rise and fall ------------------------------------------------------------------------- */

@@ -53,6 +53,8 @@ const struct row rows[] = {
     {"W11s-live", "W11s", "W11s: live bytes against the limit", "x", false, false},
     {"W11m", "W11m", "full at 64 MiB, of 8 to 30 KiB: likewise", "ns", true, true},
     {"W11m-live", "W11m", "W11m: live bytes against the limit", "x", false, false},
+    {"W11c", "W11c", "W11, as far as the host's callback allows", "ns", true, true},
+    {"W11c-live", "W11c", "W11c: live bytes against what it allows", "x", false, true},
     {"W12", "W12", "60 of 200 kB come and go beside 64 MiB of 64 B, a pair", "ns", true, true},
     {"usage", "usage", "read the usage, own thread", "ns", false, false},
     {"usage-other", "usage", "read the usage, another thread, owner at work", "ns", false, true},

@@ -15,6 +15,30 @@ static bool CHAKRA_CALLBACK allow(void *state, JsMemoryEventType event, size_t s
     return true;
 }
 
+static struct {
+    size_t allowed, used;
+} budget;
+
+/* One that keeps a budget. */
+static bool CHAKRA_CALLBACK keep_budget(void *state, JsMemoryEventType event, size_t size)
+{
+    (void)state;
+    if (event == JsMemoryFree) {
+        budget.used -= size;
+    } else if (event == JsMemoryAllocate && size <= budget.allowed - budget.used) {
+        budget.used += size;
+        return true;
+    }
+    return false;
+}
+
+void tenant_set_budget(struct tenant tenant, size_t bytes)
+{
+    budget.allowed = bytes;
+    budget.used = tenant_usage(tenant);
+    JsSetRuntimeMemoryAllocationCallback(tenant.runtime, NULL, keep_budget);
+}
+
 void adapter_version(char *text, size_t size)
 {
     snprintf(text, size, "libjsrtmem %s", jsrtmem_version());

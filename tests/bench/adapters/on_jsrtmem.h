@@ -60,4 +60,8 @@ static inline void tenant_set_limit(struct tenant tenant, size_t bytes)
     JsSetRuntimeMemoryLimit(tenant.runtime, bytes);
 }
 
+/* Of one tenant at a time. */
+#define TENANT_BUDGETS
+void tenant_set_budget(struct tenant tenant, size_t bytes);
+
 #endif /* BENCH_ADAPTER_JSRTMEM_H */

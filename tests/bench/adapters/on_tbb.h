@@ -70,4 +70,17 @@ static inline size_t tenant_usage(struct tenant tenant)
     return atomic_load_explicit(&tenant.account->used, memory_order_relaxed);
 }
 
+/* The hooks keep it: there is no other way. */
+#define TENANT_LIMITS
+static inline void tenant_set_limit(struct tenant tenant, size_t bytes)
+{
+    tenant.account->limit = bytes;
+}
+
+#define TENANT_BUDGETS
+static inline void tenant_set_budget(struct tenant tenant, size_t bytes)
+{
+    tenant_set_limit(tenant, bytes);
+}
+
 #endif /* BENCH_ADAPTER_TBB_H */
