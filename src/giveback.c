@@ -294,7 +294,7 @@ static bool release_all_large(struct jm_heap *heap, bool retries_all)
         while (retry_one(heap) && retries_all) { /* or one */
             tried++;
         }
-        if (retries_all) {
+        if (retries_all && heap->empty_large != NULL) {
             /* Neighbours in a mapping: each is the end of it once the one before went. */
             heap->empty_large = jm_chain_sort(heap->empty_large);
         }
