@@ -255,7 +255,7 @@ typedef enum _JsMemoryEventType {
  * @param allocationSize size of the block, or of the difference, in bytes; a multiple of the page size.
  * @return for JsMemoryAllocate, true to allow and false to refuse. The next request asks again; as at
  *         a limit, it looks first whether what the runtime holds serves, and asks for no more than it
- *         needs. Ignored for the other events.
+ *         needs. (The first after a change may ask for more than there is.) Ignored for the other events.
  *
  * Threads: called on the thread that uses the runtime, or that frees or disposes.
  */

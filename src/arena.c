@@ -8,7 +8,6 @@ struct jm_arena jm_no_arena = {
     .span = {.block = &jm_no_block},
     .longest_rest = UINT32_MAX,
     .longest_hole = UINT32_MAX,
-    .bound = JM_NO_LIMIT,
 };
 
 static struct jm_arena *copy_into(struct jm_block *block, const struct jm_arena *arena,

@@ -63,7 +63,6 @@ struct jm_arena {
     struct jm_link free[JM_CLASSES + 2]; /* by code; `next` is the first object. The last: null */
     struct jm_supply *supply;
     struct jm_block *doubtful; /* see giveback.c; or null */
-    size_t bound;              /* the host refused a usage beyond it, see jm_heap_note_answer */
     uintptr_t listed_sum;      /* of all lists' first objects, see demand.c; */
     uint32_t listed;           /* granules that jm_arena_list_last has listed since; */
     uint32_t missing; /* and those to be freed before it is guessed anew how much is free */

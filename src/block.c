@@ -246,30 +246,16 @@ static struct jm_block *recycle_block(const struct jm_supply *supply, size_t siz
     return block;
 }
 
-/* What a large block that the tenant had before has, which serves for `bytes` as it is; or `bytes`, where there is none. */
-static size_t bytes_of_spare(const struct jm_supply *supply, size_t bytes, size_t alignment)
+size_t jm_block_spare(const struct jm_supply *supply, size_t bytes, size_t alignment)
 {
-    size_t has = supply->has_large_spares ? jm_reserve_large_bytes(bytes, alignment, supply) : 0;
-    return has != 0 && jm_quota_has_much(&supply->quota, has) ? has : bytes;
+    return supply->has_large_spares ? jm_reserve_large_bytes(bytes, alignment, supply) : 0;
 }
 
-/* A host that refuses is short of memory: what waits for the tenant goes, so that it is not asked for more than is
- * needed the next time. */
-static void forget_spares(struct jm_supply *supply)
-{
-    supply->has_large_spares = false;
-    jm_reserve_drop_large(supply);
-}
-
-struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t least, size_t alignment,
+struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, size_t alignment,
                                         enum jm_verdict *verdict)
 {
     size_t page = jm_os_page_size();
-    size_t bytes = bytes_of_spare(supply, least, alignment);
     *verdict = jm_quota_ask(&supply->quota, bytes);
-    if (*verdict == JM_REFUSED_HOST && bytes > least) {
-        forget_spares(supply);
-    }
     if (*verdict != JM_GRANTED) {
         return NULL;
     }
@@ -336,8 +322,8 @@ bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end)
     size_t bytes = (end - start) << JM_GRANULE_BITS;
     char *address = block->start + (start << JM_GRANULE_BITS);
     jm_region_split(address, address + bytes);
-    block->charge -=
-        bytes; /* first: for a fork in between, whose child is not to take it for whole */
+    /* First: the child of a fork in between is not to take the block for whole. */
+    block->charge -= bytes;
     if (!jm_os_decommit_part(address, bytes)) {
         block->charge += bytes;
         return false;

@@ -153,9 +153,12 @@ void jm_block_set_small_token(struct jm_supply *supply, const void *token);
 struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
                                         enum jm_verdict *verdict);
 
-/* Acquires a large block of `least` bytes, a multiple of the page size, or up to a quarter more where the tenant had such a
- * one before and has much room, at a multiple of `alignment`; else as above. */
-struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t least, size_t alignment,
+/* What a large block has that the tenant had before, which would be taken for one of `bytes` as it is, and has up to a quarter
+ * more; 0: there is none. */
+size_t jm_block_spare(const struct jm_supply *supply, size_t bytes, size_t alignment);
+
+/* Acquires a large block of `bytes`, a multiple of the page size, at a multiple of `alignment`; else as above. */
+struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, size_t alignment,
                                         enum jm_verdict *verdict);
 
 /*

@@ -1,8 +1,8 @@
 /*
  * Layer 2: chains of blocks that no tenant has, or wants any more, and their way back to the OS.
  *
- * A chain is linked by `behind`: a reader that stands on a block may still follow its `next`, and its tenant may link
- * it by that. It belongs to whoever calls.
+ * A chain is linked by `behind`: a reader that stands on a block may still follow its `next`, and its tenant links it
+ * by that. It belongs to whoever calls.
  */
 #ifndef JM_CHAIN_H
 #define JM_CHAIN_H

@@ -394,7 +394,7 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool search_all)
             give_short_runs(heap, bytes);
         }
     }
-    if (jm_heap_has_room(heap, bytes)) {
+    if (heap->bound == JM_NO_BOUND && jm_heap_has_room(heap, bytes)) { /* that is sure */
         forget_vain(heap);
     }
 }

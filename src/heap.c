@@ -47,7 +47,8 @@ void jm_heap_reset(struct jm_heap *heap)
     heap->done = 0;
     heap->forks = jm_thread_forks();
     jm_store_relaxed(&heap->queued, 0);
-    jm_store_relaxed(&heap->queued_bytes, 0);
+    jm_store_relaxed(&heap->queued_pages, 0);
+    heap->bound = JM_NO_BOUND;
 }
 
 void jm_heap_set_tidy_due(struct jm_heap *heap, bool tidy_due)
@@ -106,14 +107,25 @@ struct jm_live jm_heap_live_any(const struct jm_heap *heap)
 /* ---- Growing ---- */
 
 /*
- * A host may keep a limit of its own, in its callback. What it refuses is taken for one, until it grants more: what is at
- * hand is looked for first, and less is asked for. Whatever there is no room for is put to it all the same.
+ * A host may keep a limit of its own, in its callback. What it refuses is taken for one, the bound, until it grants more:
+ * what is at hand is looked for first, and less is asked for. Whatever there is no room for is put to it all the same.
  */
+static size_t bound_of(const struct jm_heap *heap)
+{
+    return heap->bound == JM_NO_BOUND ? JM_NO_LIMIT : heap->bound * JM_PAGE;
+}
+
+static void set_bound(struct jm_heap *heap, size_t usage)
+{
+    bool is_bound = usage < JM_NO_LIMIT && usage / JM_PAGE < JM_NO_BOUND;
+    heap->bound = is_bound ? (uint32_t)(usage / JM_PAGE) : JM_NO_BOUND;
+}
+
 size_t jm_heap_room(const struct jm_heap *heap)
 {
     size_t room = jm_quota_room(&heap->supply.quota);
-    size_t bound = heap->arena == NULL ? JM_NO_LIMIT : heap->arena->bound;
     size_t usage = jm_load_relaxed(&heap->supply.quota.usage);
+    size_t bound = bound_of(heap);
     size_t below = usage < bound ? bound - usage : 0;
     return room < below ? room : below;
 }
@@ -127,17 +139,14 @@ static size_t room_beyond(size_t bytes)
 
 void jm_heap_note_answer(struct jm_heap *heap, size_t bytes, enum jm_verdict verdict)
 {
-    if (heap->arena == NULL) {
-        return;
-    }
-    size_t *bound = &heap->arena->bound;
     size_t usage = jm_load_relaxed(&heap->supply.quota.usage);
-    size_t below = usage < *bound ? *bound - usage : 0;
+    size_t bound = bound_of(heap);
+    size_t below = usage < bound ? bound - usage : 0;
     if (verdict == JM_REFUSED_HOST && bytes <= below) {
-        *bound = usage + bytes - 1;
+        set_bound(heap, usage + bytes - 1);
     } else if (verdict == JM_GRANTED && below == 0) {
         size_t room = room_beyond(bytes);
-        *bound = room < JM_NO_LIMIT - usage ? usage + room : JM_NO_LIMIT;
+        set_bound(heap, room < JM_NO_LIMIT - usage ? usage + room : JM_NO_LIMIT);
     }
 }
 
@@ -189,7 +198,7 @@ static size_t next_block(const struct jm_heap *heap, unsigned code, size_t small
 static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 {
     size_t least = jm_align_up(jm_class_granules[code], jm_page_granules());
-    if (heap->arena == NULL || !jm_heap_has_room(heap, least << JM_GRANULE_BITS)) {
+    if (heap->arena == NULL || !jm_quota_allows(&heap->supply.quota, least << JM_GRANULE_BITS)) {
         return (struct jm_run){.block = NULL};
     }
     size_t most = least + (JM_SMALL_BLOCK_GROWTH >> JM_GRANULE_BITS);

@@ -19,6 +19,10 @@
 #define JM_DONE_LONG_RUNS 2 /* gave long runs of free pages back, which sweeps, too */
 #define JM_DONE_ALL_RUNS 4  /* gave all runs back */
 
+/* What a heap counts in: no page of any system is smaller. */
+#define JM_PAGE ((size_t)4096)
+#define JM_NO_BOUND UINT32_MAX
+
 struct jm_heap {
     struct jm_arena *arena; /* null without small blocks */
     /* tidy_due => untidy, untidy_small => untidy. Untidy alone: the OS refused, or blocks are given back just now, or were when
@@ -33,7 +37,9 @@ struct jm_heap {
     struct jm_supply supply; /* what the pointer map names as the owner */
     struct jm_block *empty_large;   /* a chain: large blocks to be given back */
     struct jm_block *refused_large; /* the last that the OS would not take; see giveback.c */
-    _Atomic(size_t) queued_bytes;   /* set by all: of large blocks that were queued since */
+    _Atomic(uint32_t)
+        queued_pages; /* set by all: JM_PAGEs of large blocks that were queued since */
+    uint32_t bound;   /* JM_PAGEs: the host may refuse a usage beyond it */
 };
 
 /* The runtime that the calling thread entered last, for the fast paths. `handle` may equal what a caller
@@ -108,11 +114,18 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer);
  * no host code runs. */
 bool jm_heap_free(struct jm_heap *heap, void *pointer);
 
-/* The bytes that may be asked for with some hope: up to the limit, and to what the host refused last. */
+/* The bytes that may be asked for with some hope: up to the limit, and up to the bound. Where it says in this layer what the
+ * limit has room for, the bound is meant, too. */
 size_t jm_heap_room(const struct jm_heap *heap);
 static inline bool jm_heap_has_room(const struct jm_heap *heap, size_t bytes)
 {
     return bytes <= jm_heap_room(heap);
+}
+
+/* True where `bytes` are a small part of that: where little is left, no more is held than is needed. */
+static inline bool jm_heap_has_much_room(const struct jm_heap *heap, size_t bytes)
+{
+    return bytes <= jm_heap_room(heap) / 8;
 }
 
 /* Notes how it ended that so many bytes were asked for. */

@@ -59,9 +59,11 @@ static void make_room(struct jm_heap *heap, size_t bytes)
     }
 }
 
-/* An object that gets all of a new block of `bytes`. */
-static void *acquire(struct jm_heap *heap, size_t bytes, size_t alignment, enum jm_verdict *verdict)
+/* An object that gets all of a new block of `least` bytes, or of one that its tenant had before, where there is much room. */
+static void *acquire(struct jm_heap *heap, size_t least, size_t alignment, enum jm_verdict *verdict)
 {
+    size_t spare = jm_block_spare(&heap->supply, least, alignment);
+    size_t bytes = spare != 0 && jm_heap_has_much_room(heap, spare) ? spare : least;
     struct jm_block *block = jm_block_acquire_large(&heap->supply, bytes, alignment, verdict);
     jm_heap_note_answer(heap, bytes, *verdict);
     return block == NULL ? NULL : expose(block, 0);
@@ -164,8 +166,7 @@ static void give_end(struct jm_heap *heap, struct jm_block *block, size_t size)
 {
     size_t bytes = bytes_of_step(size);
     size_t end = bytes < block->charge ? block->charge - bytes : 0;
-    bool is_kept =
-        end <= block->charge / KEPT_DIVISOR && jm_quota_has_much(&heap->supply.quota, end);
+    bool is_kept = end <= block->charge / KEPT_DIVISOR && jm_heap_has_much_room(heap, end);
     if (end != 0 && !is_kept && !jm_quota_in_callback(&heap->supply.quota)) {
         (void)jm_block_shrink(&heap->supply, block, bytes);
     }

@@ -104,12 +104,6 @@ static inline size_t jm_quota_room(const struct jm_quota *quota)
     return usage <= limit ? limit - usage : 0;
 }
 
-/* True where `bytes` are a small part of the room: where little is left, no more is held than is needed. */
-static inline bool jm_quota_has_much(const struct jm_quota *quota, size_t bytes)
-{
-    return bytes <= jm_quota_room(quota) / 8;
-}
-
 /* True where `bytes` more, which are not 0, are within the limit. */
 static inline bool jm_quota_allows(const struct jm_quota *quota, size_t bytes)
 {

@@ -22,10 +22,6 @@
  */
 #include "heap.h"
 
-/* To find the large blocks that are queued, all are looked at. They wait until they have so many bytes for each block that
- * the heap has, or somebody asks for all: what is given back and taken again page by page costs more than that look. */
-#define QUEUED_PER_BLOCK 4096
-
 /* Where the state of a small block's granule is; NULL: none starts there, or the block is a large one. What
  * lies in the region is in a small one: its header need not be read. */
 JM_INLINE jm_state *find_state(const struct jm_block *block, const void *pointer)
@@ -98,11 +94,11 @@ static void tell_heap(struct jm_heap *heap, uint8_t kind)
     }
 }
 
-/* True where so many bytes of large objects are worth a look at all large blocks of a heap. */
-static bool is_much(const struct jm_heap *heap, size_t queued_bytes)
+/* To find the large blocks that are queued, all are looked at. They wait until they have a page for each block that the heap
+ * has, or somebody asks for all: what is given back and taken again page by page costs more than that look. */
+static bool is_much(const struct jm_heap *heap, uint32_t queued_pages)
 {
-    size_t blocks = jm_load_relaxed(&heap->supply.block_count);
-    return queued_bytes / QUEUED_PER_BLOCK >= blocks;
+    return queued_pages >= jm_load_relaxed(&heap->supply.block_count);
 }
 
 static bool queue_large(struct jm_block *block, const void *pointer)
@@ -116,8 +112,8 @@ static bool queue_large(struct jm_block *block, const void *pointer)
         return false;
     }
     struct jm_heap *heap = jm_heap_of_block(block);
-    size_t bytes = jm_load_relaxed(&block->bytes);
-    if (is_much(heap, atomic_fetch_add(&heap->queued_bytes, bytes) + bytes)) {
+    uint32_t pages = (uint32_t)(jm_load_relaxed(&block->bytes) / JM_PAGE);
+    if (is_much(heap, atomic_fetch_add(&heap->queued_pages, pages) + pages)) {
         tell_heap(heap, JM_TAKE_IN_LARGE);
     }
     return true;
@@ -258,7 +254,7 @@ static void drain_large(struct jm_heap *heap, struct jm_block *block)
 
 static void drain_all_large(struct jm_heap *heap)
 {
-    (void)atomic_exchange(&heap->queued_bytes, 0); /* before any state is read */
+    (void)atomic_exchange(&heap->queued_pages, 0); /* before any state is read */
     struct jm_block *block = jm_load_relaxed(&heap->supply.large);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         drain_large(heap, block);
@@ -297,8 +293,8 @@ void jm_heap_mark_after_fork(struct jm_heap *heap)
 
 bool jm_heap_drain_much(struct jm_heap *heap)
 {
-    size_t bytes = jm_load_relaxed(&heap->queued_bytes);
-    if (bytes != 0 && is_much(heap, bytes)) { /* by now: the heap may be smaller than it was */
+    uint32_t pages = jm_load_relaxed(&heap->queued_pages);
+    if (pages != 0 && is_much(heap, pages)) { /* by now: the heap may be smaller than it was */
         tell_heap(heap, JM_TAKE_IN_LARGE);
     }
     return jm_heap_drain(heap);
@@ -306,7 +302,7 @@ bool jm_heap_drain_much(struct jm_heap *heap)
 
 bool jm_heap_drain_all(struct jm_heap *heap)
 {
-    if (jm_load_seq_cst(&heap->queued_bytes) != 0) {
+    if (jm_load_seq_cst(&heap->queued_pages) != 0) {
         tell_heap(heap, JM_TAKE_IN_LARGE);
     }
     return jm_heap_drain(heap);

@@ -135,7 +135,7 @@ void jm_operation_tidy(const struct jm_operation *operation)
 {
     struct jm_heap *heap = &operation->runtime->heap;
     if (JM_UNLIKELY(heap->untidy || jm_load_relaxed(&heap->queued) != 0 ||
-                    jm_load_relaxed(&heap->queued_bytes) != 0)) {
+                    jm_load_relaxed(&heap->queued_pages) != 0)) {
         jm_heap_tidy(heap);
     }
 }

@@ -296,7 +296,7 @@ static const char *check_blocks(struct check *check)
     if (live.bytes != check->live.bytes || live.objects != check->live.objects) {
         return "what counts as live is not what the maps say";
     }
-    if (check->queued_bytes > jm_load_relaxed(&check->heap->queued_bytes)) {
+    if (check->queued_bytes > jm_load_relaxed(&check->heap->queued_pages) * JM_PAGE) {
         return "a queued large object is marked in its block only";
     }
     if (found != jm_load_relaxed(&supply->block_count)) {
