@@ -339,7 +339,8 @@ CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime);
  *
  * Takes in the frees that other threads queued, and gives back every empty block, and in blocks that
  * are in use every page in which nothing lives, but for a block's last. Such pages are asked for again
- * when needed; where small objects take no more than 4 MiB, runs of less than 64 KiB of them stay.
+ * when needed; where small objects take no more than 4 MiB, and no more than a quarter is free, runs
+ * of less than 64 KiB of them stay.
  * Of the runtime's blocks the process reserve keeps those of less than 128 KiB, the OS gets the rest.
  *
  * Live objects stay where they are. Inside the runtime's before-collect callback it does nothing and

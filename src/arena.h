@@ -74,6 +74,7 @@ struct jm_arena {
     uint32_t longest_rest; /* no block has more granules behind its objects, */
     uint32_t longest_hole; /* nor in holes side by side */
     uint32_t random;       /* see jm_arena_draw */
+    bool has_short_runs;   /* of free pages, which the last sweep may have kept */
     bool broken; /* free objects may be missing from the lists: to be swept before it grows much */
     /* Sweeps in vain, by size: how many, for what the limit has no room for; was the last one, for what it has. */
     uint8_t vain_at_limit[JM_MAGNITUDES];

@@ -35,6 +35,9 @@
 #define NEED_SAMPLES 256       /* that it is guessed from; */
 #define NEED_MISSING_DIVISOR 8 /* again once this part of what was missing is free, or who knows */
 
+/* A heap is loose where more than this part of it was free after the last sweep. */
+#define LOOSE_DIVISOR 4
+
 /* So many samples are enough most times to doubt it; more are taken while each stands for so much. */
 #define SAMPLES_FIRST 16
 #define SAMPLE ((size_t)16 << 10 >> JM_GRANULE_BITS)
@@ -109,14 +112,27 @@ static bool seems_freed(struct jm_arena *arena)
     return missing == 0;
 }
 
+bool jm_demand_is_loose(const struct jm_arena *arena)
+{
+    return arena->left_free > arena->swept / LOOSE_DIVISOR;
+}
+
+/* True where what the last sweep left may have room for what needs pages side by side, in a block or alone. */
+static bool may_give(const struct jm_arena *arena, size_t bytes)
+{
+    return bytes + JM_PAD > jm_small_block_min() && arena->has_short_runs &&
+           jm_demand_is_loose(arena);
+}
+
 bool jm_demand_note_need(struct jm_arena *arena, size_t bytes)
 {
     jm_arena_retire_span(arena);
     count_need(arena, bytes);
+    uint8_t *vain = &arena->vain_at_limit[magnitude_of(bytes)];
     /* What it has now is what it had, or it is due. */
     bool pressed = arena->broken || arena->swept <= NEED_AT_ONCE ||
+                   (*vain == 0 && may_give(arena, bytes)) ||
                    arena->since_sweep >= arena->swept / SWEEP_CUT_DIVISOR || seems_freed(arena);
-    uint8_t *vain = &arena->vain_at_limit[magnitude_of(bytes)];
     if (pressed && *vain < NEED_VAIN_MAX) {
         (*vain)++; /* until it has helped */
     }

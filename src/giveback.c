@@ -12,13 +12,14 @@
  * callback, or on the way to an object that an event could lose, at the beginning of the next operation.
  */
 #include "chain.h"
+#include "demand.h"
 #include "heap.h"
 #include "reserve.h"
 #include "sweep.h"
 #include "witness.h"
 
-/* A heap with no more granules in objects keeps short runs of free pages at a collect: its blocks stay whole, so that the
- * next runtime has them warm. */
+/* A heap with no more granules in objects keeps short runs of free pages at a collect, unless it is loose: its blocks stay
+ * whole, so that the next runtime has them warm. */
 #define SMALL_HEAP ((size_t)4 << 20 >> JM_GRANULE_BITS)
 
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
@@ -365,6 +366,9 @@ static void collect(struct jm_heap *heap, size_t least)
     jm_reserve_drop_waiting();
 }
 
+/* Of a loose heap this part goes at once: who asks for something long will ask for more. */
+#define LOOSE_GOES_DIVISOR 16
+
 /* What is too long for the runs that are kept may have room once they go, if so much is free at all. */
 static void give_short_runs(struct jm_heap *heap, size_t bytes)
 {
@@ -373,7 +377,9 @@ static void give_short_runs(struct jm_heap *heap, size_t bytes)
     bool is_long = bytes > jm_small_block_min();
     if (missing != 0 && is_long && heap->arena != NULL &&
         missing >> JM_GRANULE_BITS <= jm_sweep_free(heap->arena)) {
-        give_runs(heap, jm_page_granules(), missing);
+        size_t swept = (size_t)heap->arena->swept << JM_GRANULE_BITS;
+        size_t least = jm_demand_is_loose(heap->arena) ? swept / LOOSE_GOES_DIVISOR : 0;
+        give_runs(heap, jm_page_granules(), missing < least ? least : missing);
     }
 }
 
@@ -405,6 +411,9 @@ void jm_heap_collect(struct jm_heap *heap)
     jm_heap_mark_after_fork(heap);
     bool is_small = jm_sweep_carved(supply).objects <= SMALL_HEAP;
     collect(heap, is_small ? JM_HOLE_MIN : jm_page_granules());
+    if (heap->arena != NULL && jm_demand_is_loose(heap->arena)) {
+        give_runs(heap, jm_page_granules(), SIZE_MAX);
+    }
     if (supply->has_large_spares || supply->has_small_spares) {
         supply->has_large_spares = supply->has_small_spares = false;
         jm_reserve_drop_grown(supply);

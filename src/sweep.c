@@ -146,6 +146,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough)
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         sweep_block(&sweep, block);
     }
+    arena->has_short_runs = least > jm_page_granules() || sweep.given >= enough;
     arena->broken = false;
     arena->since_sweep = 0;
     arena->left_free = (uint32_t)sweep.left;
