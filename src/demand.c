@@ -112,6 +112,13 @@ static bool seems_freed(struct jm_arena *arena)
     return missing == 0;
 }
 
+void jm_demand_note_room(struct jm_arena *arena, size_t bytes)
+{
+    for (size_t i = 0; i <= magnitude_of(bytes); i++) {
+        arena->vain_at_limit[i] = 0;
+    }
+}
+
 bool jm_demand_is_loose(const struct jm_arena *arena)
 {
     return arena->left_free > arena->swept / LOOSE_DIVISOR;

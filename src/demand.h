@@ -19,6 +19,9 @@ bool jm_demand_note_need(struct jm_arena *arena, size_t bytes);
 /* True where so much was free after the last sweep that it is worth while to give short runs of free pages back, too. */
 bool jm_demand_is_loose(const struct jm_arena *arena);
 
+/* Notes that there is room for requests of up to so many bytes. */
+void jm_demand_note_room(struct jm_arena *arena, size_t bytes);
+
 /* Notes whether a sweep has served a request, for which there was room to grow, or not. */
 void jm_demand_note_sweep(struct jm_arena *arena, size_t bytes, bool served, bool grows);
 

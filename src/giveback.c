@@ -383,14 +383,6 @@ static void give_short_runs(struct jm_heap *heap, size_t bytes)
     }
 }
 
-/* Notes that there is room, for requests of all sizes. */
-static void forget_vain(struct jm_heap *heap)
-{
-    for (size_t i = 0; heap->arena != NULL && i < JM_MAGNITUDES; i++) {
-        heap->arena->vain_at_limit[i] = 0;
-    }
-}
-
 void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool search_all)
 {
     bool fits = jm_heap_has_room(heap, bytes);
@@ -400,8 +392,9 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool search_all)
             give_short_runs(heap, bytes);
         }
     }
-    if (heap->bound == JM_NO_BOUND && jm_heap_has_room(heap, bytes)) { /* that is sure */
-        forget_vain(heap);
+    bool is_sure = heap->bound == JM_NO_BOUND; /* else see jm_heap_note_answer */
+    if (is_sure && heap->arena != NULL && jm_heap_has_room(heap, bytes)) {
+        jm_demand_note_room(heap->arena, SIZE_MAX);
     }
 }
 
@@ -418,7 +411,9 @@ void jm_heap_collect(struct jm_heap *heap)
         supply->has_large_spares = supply->has_small_spares = false;
         jm_reserve_drop_grown(supply);
     }
-    forget_vain(heap);
+    if (heap->arena != NULL) {
+        jm_demand_note_room(heap->arena, SIZE_MAX);
+    }
 }
 
 void jm_heap_release_all(struct jm_heap *heap)

@@ -142,6 +142,9 @@ void jm_heap_note_answer(struct jm_heap *heap, size_t bytes, enum jm_verdict ver
     size_t usage = jm_load_relaxed(&heap->supply.quota.usage);
     size_t bound = bound_of(heap);
     size_t below = usage < bound ? bound - usage : 0;
+    if (verdict == JM_GRANTED && heap->arena != NULL) {
+        jm_demand_note_room(heap->arena, bytes);
+    }
     if (verdict == JM_REFUSED_HOST && bytes <= below) {
         set_bound(heap, usage + bytes - 1);
     } else if (verdict == JM_GRANTED && below == 0) {

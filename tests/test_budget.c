@@ -85,6 +85,37 @@ static void less_is_asked_for_after_a_refusal(void **state)
     assert_int_equal(asked, KIB(256)); /* an eighth, and a power of two */
 }
 
+/* The bytes of the next request for a block, whatever becomes of it. */
+static size_t next_tried(size_t size)
+{
+    asked = 0;
+    while (asked == 0) {
+        (void)verdict_on(size);
+    }
+    return asked;
+}
+
+/* Half as much after each refusal, down to the smallest; and twice as much, once more is granted than was refused. */
+static void what_is_asked_for_is_halved_and_doubled(void **state)
+{
+    (void)state;
+    set_budget(MIB(16));
+    fill_up(256);
+    assert_int_equal(asked, MIB(1));
+    budget = rig_usage(&rig);
+    for (size_t size = MIB(1) / 2; size >= KIB(128); size /= 2) {
+        assert_int_equal(next_tried(256), size);
+    }
+    assert_int_equal(next_tried(256), jm_small_block_min());
+    budget = MIB(64);
+    while (next_asked(256) < KIB(128)) {
+    }
+    for (size_t size = KIB(128); size <= MIB(1); size *= 2) {
+        assert_int_equal(asked, size);
+        (void)next_asked(256);
+    }
+}
+
 static void each_request_in_vain_is_put_to_the_host_once(void **state)
 {
     (void)state;
@@ -160,6 +191,58 @@ static void a_refusal_of_much_is_none_of_little(void **state)
     assert_int_equal(verdict_on(MIB(8)), JM_REFUSED_HOST);
     assert_int_equal(verdict_on(PTRDIFF_MAX / 2), JM_REFUSED_HOST);
     assert_int_equal(next_asked(256), KIB(128));
+    fill_up(256);
+    fill_up(256);
+    while (asked > jm_small_block_min()) {
+        fill_up(256);
+    }
+    assert_int_equal(verdict_on(MIB(8)), JM_REFUSED_HOST); /* nor does it promise any */
+    fill_up(256);
+    assert_int_equal(asked, jm_small_block_min());
+}
+
+/* What grows in place asks for no more than it needs, too. */
+static void what_grows_has_what_the_host_allows(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    set_budget(MIB(1));
+    void *object = rig_alloc(&rig, KIB(600));
+    if (jm_heap_resize(HEAP, object, KIB(970), &verdict) != NULL) {
+        return; /* pages of 64 KiB leave no room for an eighth */
+    }
+    assert_int_equal(verdict, JM_REFUSED_HOST);
+    assert_non_null(jm_heap_resize(HEAP, object, KIB(970), &verdict));
+}
+
+/* Where little lives, short runs of pages go for what is long, as at a limit. */
+static void what_is_long_has_room_where_little_lives(void **state)
+{
+    static void *objects[8192];
+    struct random random = random_seeded(6);
+    enum jm_verdict verdict = JM_GRANTED;
+    size_t served = 0;
+
+    (void)state;
+    if (jm_os_page_size() != 4096) {
+        return; /* of larger pages few have no object */
+    }
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, 1000);
+    }
+    set_budget(rig_usage(&rig));
+    fill_up(1000);
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        assert_true(random_below(&random, 10) == 0 || jm_heap_free(HEAP, objects[i]));
+    }
+    jm_heap_tidy(HEAP);
+    for (int refusals = 0; refusals < 20;) { /* a few find the bound */
+        bool is_served = jm_heap_alloc(HEAP, KIB(100), &verdict) != NULL;
+        served += is_served ? KIB(100) : 0;
+        refusals += !is_served;
+    }
+    require(served > budget / 5 * 2, "%zu of %zu bytes", served, budget);
 }
 
 /* A large object has the eighth more that it may have only where the host grants that. */
@@ -337,10 +420,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         BUDGET_TEST(less_is_asked_for_after_a_refusal),
+        BUDGET_TEST(what_is_asked_for_is_halved_and_doubled),
         BUDGET_TEST(each_request_in_vain_is_put_to_the_host_once),
         BUDGET_TEST(what_is_at_hand_is_looked_for_first),
         BUDGET_TEST(what_is_empty_goes_first),
         BUDGET_TEST(a_refusal_of_much_is_none_of_little),
+        BUDGET_TEST(what_grows_has_what_the_host_allows),
+        BUDGET_TEST(what_is_long_has_room_where_little_lives),
         BUDGET_TEST(large_objects_have_what_the_host_allows),
         BUDGET_TEST(what_shrinks_leaves_its_end_to_others),
         BUDGET_TEST(a_hole_is_asked_for_where_a_block_has_no_room),
