@@ -46,6 +46,22 @@ static void fill_up(size_t size)
     rig_forget(&rig);
 }
 
+static void *objects[32768];
+
+/* Fills a budget of 1 MiB with objects of 256 bytes. Returns how many there are. */
+static size_t fill_mib(void)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    size_t count = 0;
+
+    set_budget(MIB(1));
+    while ((objects[count] = jm_heap_alloc(HEAP, 256, &verdict)) != NULL) {
+        count++;
+    }
+    fill_up(256);
+    return count;
+}
+
 /* The bytes of the next request for a block, which is granted. */
 static size_t next_asked(size_t size)
 {
@@ -135,16 +151,10 @@ static void each_request_in_vain_is_put_to_the_host_once(void **state)
 /* Where neighbours are free, a request is served without a question. */
 static void what_is_at_hand_is_looked_for_first(void **state)
 {
-    static void *objects[8192];
-    size_t count = 0;
     enum jm_verdict verdict = JM_GRANTED;
+    size_t count = fill_mib();
 
     (void)state;
-    set_budget(MIB(1));
-    while ((objects[count] = jm_heap_alloc(HEAP, 256, &verdict)) != NULL) {
-        count++;
-    }
-    fill_up(256);
     for (size_t i = 0; i < count / 2; i++) {
         assert_true(jm_heap_free(HEAP, objects[i]));
     }
@@ -159,16 +169,10 @@ static void what_is_at_hand_is_looked_for_first(void **state)
 /* The block that is kept empty goes before the host is asked for another one. */
 static void what_is_empty_goes_first(void **state)
 {
-    static void *objects[8192];
-    size_t count = 0;
     enum jm_verdict verdict = JM_GRANTED;
+    size_t count = fill_mib();
 
     (void)state;
-    set_budget(MIB(1));
-    while ((objects[count] = jm_heap_alloc(HEAP, 256, &verdict)) != NULL) {
-        count++;
-    }
-    fill_up(256);
     struct jm_block *block = jm_block_of(objects[count / 2]);
     size_t bytes = block->charge;
     for (size_t i = 0; i < count; i++) {
@@ -219,7 +223,7 @@ static void what_grows_has_what_the_host_allows(void **state)
 /* Where little lives, short runs of pages go for what is long, as at a limit. */
 static void what_is_long_has_room_where_little_lives(void **state)
 {
-    static void *objects[8192];
+    enum { OBJECTS = 8192 };
     struct random random = random_seeded(6);
     enum jm_verdict verdict = JM_GRANTED;
     size_t served = 0;
@@ -228,12 +232,12 @@ static void what_is_long_has_room_where_little_lives(void **state)
     if (jm_os_page_size() != 4096) {
         return; /* of larger pages few have no object */
     }
-    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+    for (size_t i = 0; i < OBJECTS; i++) {
         objects[i] = rig_alloc(&rig, 1000);
     }
     set_budget(rig_usage(&rig));
     fill_up(1000);
-    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+    for (size_t i = 0; i < OBJECTS; i++) {
         assert_true(random_below(&random, 10) == 0 || jm_heap_free(HEAP, objects[i]));
     }
     jm_heap_tidy(HEAP);
@@ -291,7 +295,6 @@ static void what_shrinks_leaves_its_end_to_others(void **state)
 /* Where the budget has no room for a block, it may have some for a hole. */
 static void a_hole_is_asked_for_where_a_block_has_no_room(void **state)
 {
-    static void *objects[MIB(8) / 256];
     const size_t page = jm_os_page_size();
     enum jm_verdict verdict = JM_GRANTED;
 
@@ -326,16 +329,16 @@ static void refuse_large_blocks(struct rig *self, unsigned event)
 
 static void a_host_of_small_taste_costs_little(void **state)
 {
-    static void *objects[16384];
+    enum { OBJECTS = 16384 };
     struct random random = random_seeded(5);
     enum jm_verdict verdict = JM_GRANTED;
     size_t sweeps = 0;
 
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+    for (size_t i = 0; i < OBJECTS; i++) {
         objects[i] = rig_alloc(&rig, 1000);
     }
-    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+    for (size_t i = 0; i < OBJECTS; i++) {
         if (random_below(&random, 3) == 0) {
             assert_true(jm_heap_free(HEAP, objects[i]));
             objects[i] = NULL;
@@ -346,7 +349,7 @@ static void a_host_of_small_taste_costs_little(void **state)
     size_t usage = 0; /* once long runs went */
     for (size_t round = 0; round < 2000; round++) {
         usage = round == 100 ? rig_usage(&rig) : usage;
-        size_t i = random_below(&random, COUNT_OF(objects));
+        size_t i = random_below(&random, OBJECTS);
         uint32_t cut = HEAP->arena->since_sweep;
         assert_int_equal(verdict_on(MIB(2)), JM_REFUSED_HOST);
         sweeps += HEAP->arena->since_sweep < cut;
