@@ -212,10 +212,12 @@ static void what_grows_has_what_the_host_allows(void **state)
 
     (void)state;
     set_budget(MIB(1));
-    void *object = rig_alloc(&rig, KIB(600));
-    if (jm_heap_resize(HEAP, object, KIB(970), &verdict) != NULL) {
-        return; /* pages of 64 KiB leave no room for an eighth */
+    if (jm_os_page_size() > KIB(16)) {
+        print_message("             left out: such pages leave no room for an eighth\n");
+        skip();
     }
+    void *object = rig_alloc(&rig, KIB(600));
+    assert_null(jm_heap_resize(HEAP, object, KIB(970), &verdict));
     assert_int_equal(verdict, JM_REFUSED_HOST);
     assert_non_null(jm_heap_resize(HEAP, object, KIB(970), &verdict));
 }
@@ -230,7 +232,8 @@ static void what_is_long_has_room_where_little_lives(void **state)
 
     (void)state;
     if (jm_os_page_size() != 4096) {
-        return; /* of larger pages few have no object */
+        print_message("             left out: of larger pages few have no object\n");
+        skip();
     }
     for (size_t i = 0; i < OBJECTS; i++) {
         objects[i] = rig_alloc(&rig, 1000);
@@ -256,9 +259,11 @@ static void large_objects_have_what_the_host_allows(void **state)
 
     (void)state;
     set_budget(MIB(1));
-    if (verdict_on(KIB(970)) == JM_GRANTED) {
-        return; /* pages of 64 KiB leave no room for an eighth */
+    if (jm_os_page_size() > KIB(16)) {
+        print_message("             left out: such pages leave no room for an eighth\n");
+        skip();
     }
+    assert_int_equal(verdict_on(KIB(970)), JM_REFUSED_HOST);
     assert_true(asked > MIB(1));
     for (size_t round = 0; round < 3; round++) {
         void *object = jm_heap_alloc(HEAP, KIB(970), &verdict);
@@ -309,7 +314,8 @@ static void a_hole_is_asked_for_where_a_block_has_no_room(void **state)
     set_budget(rig_usage(&rig));
     fill_up(16);
     if (page >= jm_small_block_min()) {
-        return; /* a hole is no smaller than a block */
+        print_message("             left out: with such pages a hole is no smaller than a block\n");
+        skip();
     }
     fill_up(16);
     budget = rig_usage(&rig) + page;
