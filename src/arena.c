@@ -7,6 +7,7 @@ struct jm_block jm_no_block;
 struct jm_arena jm_no_arena = {
     .span = {.block = &jm_no_block},
     .longest_rest = UINT32_MAX,
+    .second_rest = UINT32_MAX,
     .longest_hole = UINT32_MAX,
 };
 
@@ -186,21 +187,23 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
 /* Makes what lies behind some block's objects the span, where an object of class `code` fits. */
 static void span_from_rest(struct jm_arena *arena, unsigned code)
 {
-    uint32_t longest = 0;
     if (jm_class_granules[code] > arena->longest_rest) {
         return;
     }
+    uint32_t longest = arena->longest_rest, second = arena->second_rest;
+    arena->longest_rest = arena->second_rest = 0;
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         uint32_t rest = (uint32_t)block->granules - block->carved;
         if (rest >= jm_class_granules[code]) {
             jm_arena_open_span(arena, block, block->carved, block->granules);
             block->carved = (uint32_t)block->granules;
+            arena->longest_rest = rest > second ? second : longest;
+            arena->second_rest = second;
             return;
         }
-        longest = longest < rest ? rest : longest;
+        jm_arena_note_rest(arena, rest);
     }
-    arena->longest_rest = longest;
 }
 
 void jm_arena_choose_span(struct jm_arena *arena, unsigned code)

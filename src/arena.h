@@ -68,17 +68,20 @@ struct jm_arena {
     uint32_t missing; /* and those to be freed before it is guessed anew how much is free */
     /* Since the last sweep: granules of spans chosen, holes filled and blocks opened, and the weight of what was refused. */
     uint32_t since_sweep;
-    uint32_t swept;        /* what it left, but for blocks that went: granules of objects, */
+    uint32_t due_at; /* before it is that, no sweep is due that spares a block; */
+    uint32_t swept;  /* what the last one left, but for blocks that went: granules of objects, */
     uint32_t swept_holes;  /* and of holes, before more were made; */
     uint32_t left_free;    /* and those of objects that were free */
     uint32_t longest_rest; /* no block has more granules behind its objects, */
-    uint32_t longest_hole; /* nor in holes side by side */
+    uint32_t second_rest;  /* and but for one of them none has more than that, */
+    uint32_t longest_hole; /* nor any more than these in holes side by side */
+    uint32_t passed;       /* blocks, by the last guess, that no request stands for yet */
     uint32_t random;       /* see jm_arena_draw */
     bool has_short_runs;   /* of free pages, which the last sweep may have kept */
     bool broken; /* free objects may be missing from the lists: to be swept before it grows much */
     /* Sweeps in vain, by size: how many, for what the limit has no room for; was the last one, for what it has. */
     uint8_t vain_at_limit[JM_MAGNITUDES];
-    bool vain_growing[JM_MAGNITUDES];
+    uint8_t vain_growing; /* a bit for each size */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 
@@ -298,13 +301,23 @@ void jm_arena_clear_lists(struct jm_arena *arena);
  * block; none where there is none. An object is to be cut off it at once. */
 void jm_arena_choose_span(struct jm_arena *arena, unsigned code);
 
+/* Notes that a block has so many granules behind its objects. */
+static inline void jm_arena_note_rest(struct jm_arena *arena, uint32_t rest)
+{
+    if (rest > arena->longest_rest) {
+        arena->second_rest = arena->longest_rest;
+        arena->longest_rest = rest;
+    } else if (rest > arena->second_rest) {
+        arena->second_rest = rest;
+    }
+}
+
 /* Makes the granules of a block from one on its rest. pre: no object and no hole lies there. */
 static inline void jm_arena_uncarve(struct jm_arena *arena, struct jm_block *block,
                                     uint32_t granule)
 {
-    uint32_t rest = (uint32_t)block->granules - granule;
     block->carved = granule;
-    arena->longest_rest = arena->longest_rest < rest ? rest : arena->longest_rest;
+    jm_arena_note_rest(arena, (uint32_t)block->granules - granule);
 }
 
 /* Puts the span's rest back: behind a block's objects, or among its free ones. */

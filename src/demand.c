@@ -33,7 +33,8 @@
 #define NEED_FREE_DIVISOR 16   /* what is much: this part of what lived, */
 #define NEED_UNSURE_DIVISOR 4  /* and this part of what was free, or lived if that was less; */
 #define NEED_SAMPLES 256       /* that it is guessed from; */
-#define NEED_MISSING_DIVISOR 8 /* again once this part of what was missing is free, or who knows */
+#define NEED_MISSING_DIVISOR 8 /* again once this part of what was missing is free, or who knows; */
+#define NEED_BLOCKS 256 /* and each request stands for so many of the blocks that a guess passes */
 
 /* A heap is loose where more than this part of it was free after the last sweep. */
 #define LOOSE_DIVISOR 4
@@ -107,6 +108,10 @@ static bool seems_freed(struct jm_arena *arena)
         arena->missing -= (uint32_t)freed;
         return false;
     }
+    if (arena->passed > NEED_BLOCKS) {
+        arena->passed -= NEED_BLOCKS;
+        return false;
+    }
     size_t missing = guess_missing_freed(arena);
     arena->missing = (uint32_t)(missing / NEED_MISSING_DIVISOR);
     return missing == 0;
@@ -146,12 +151,18 @@ bool jm_demand_note_need(struct jm_arena *arena, size_t bytes)
     return pressed;
 }
 
+/* True where the last sweep for such a request, for which the limit had room, was in vain. */
+static bool is_vain_to_grow(const struct jm_arena *arena, size_t bytes)
+{
+    return (arena->vain_growing >> magnitude_of(bytes) & 1) != 0;
+}
+
 /* So much has to be free for a sweep of `carved` granules, which are some. After one in vain, what it left free, or its
  * part of what there is now, lies in pieces still: so much more. */
 static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes)
 {
     size_t much = carved / (bytes < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);
-    if (!arena->vain_growing[magnitude_of(bytes)]) {
+    if (!is_vain_to_grow(arena, bytes)) {
         return much;
     }
     size_t swept = arena->swept > carved ? arena->swept : carved;
@@ -164,16 +175,21 @@ static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes
 
 bool jm_demand_makes_due(struct jm_arena *arena, unsigned code)
 {
+    bool may_be_small = arena->due_at <= SWEEP_BROKEN / SWEEP_CUT_DIVISOR;
+    if (arena->since_sweep < arena->due_at && !(arena->broken && may_be_small)) {
+        return false;
+    }
     struct jm_carved carved = jm_sweep_carved(arena->supply);
     if (arena->broken && carved.objects <= SWEEP_BROKEN) {
         return true;
     }
     size_t cut = carved.objects / SWEEP_CUT_DIVISOR;
+    arena->due_at = (uint32_t)cut;
     if (arena->since_sweep < cut) {
         return false;
     }
     size_t bytes = jm_class_bytes(code);
-    bool is_broken = arena->broken && !arena->vain_growing[magnitude_of(bytes)];
+    bool is_broken = arena->broken && !is_vain_to_grow(arena, bytes);
     if (is_broken || carved.objects <= SWEEP_ANYWAY ||
         guess_missing(arena, carved, much_for(arena, carved.objects, bytes), SWEEP_SAMPLES) == 0) {
         return true;
@@ -185,6 +201,10 @@ bool jm_demand_makes_due(struct jm_arena *arena, unsigned code)
 void jm_demand_note_sweep(struct jm_arena *arena, size_t bytes, bool served, bool grows)
 {
     unsigned magnitude = magnitude_of(bytes);
-    arena->vain_growing[magnitude] = !served && (grows || arena->vain_growing[magnitude]);
+    if (served) {
+        arena->vain_growing &= (uint8_t) ~(1U << magnitude);
+    } else if (grows) {
+        arena->vain_growing |= (uint8_t)(1U << magnitude);
+    }
     arena->vain_at_limit[magnitude] = served ? 0 : arena->vain_at_limit[magnitude];
 }

@@ -82,6 +82,7 @@ static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
     uint32_t granules = (uint32_t)block->granules - block->first;
     arena->since_sweep -= granules < arena->since_sweep ? granules : arena->since_sweep;
     arena->swept -= granules < arena->swept ? granules : arena->swept;
+    arena->due_at -= granules < arena->due_at ? granules : arena->due_at;
 }
 
 /* What is free in a block is in no list any more, so far as drop_first_links sees to that. */
@@ -176,8 +177,8 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
     if (heap->arena == NULL) {
         jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block));
     }
-    heap->arena->broken = true;             /* its objects are in no list, */
-    heap->arena->longest_rest = UINT32_MAX; /* or it has none */
+    heap->arena->broken = true;                  /* its objects are in no list, */
+    jm_arena_note_rest(heap->arena, UINT32_MAX); /* or it has none */
     return false;
 }
 

@@ -142,6 +142,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough)
     sweep.beside = jm_page_granules();
     jm_arena_retire_span(arena);
     jm_arena_clear_lists(arena);
+    arena->longest_rest = arena->second_rest = 0;
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         sweep_block(&sweep, block);
@@ -149,6 +150,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough)
     arena->has_short_runs = least > jm_page_granules() || sweep.given >= enough;
     arena->broken = false;
     arena->since_sweep = 0;
+    arena->due_at = 0;
     arena->left_free = (uint32_t)sweep.left;
     struct jm_carved carved = jm_sweep_carved(arena->supply);
     arena->swept = (uint32_t)carved.objects;
@@ -392,6 +394,7 @@ size_t jm_sweep_guess_free(struct jm_arena *arena, struct jm_carved carved, size
 {
     const size_t step = (carved.objects + carved.holes) / samples + 1;
     struct guess guess = {.count = 0};
+    arena->passed = 0;
     size_t ahead = jm_arena_draw(arena, step); /* so far into the next block */
     const struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
@@ -405,6 +408,7 @@ size_t jm_sweep_guess_free(struct jm_arena *arena, struct jm_carved carved, size
             }
         }
         ahead = granule - block->carved;
+        arena->passed++;
     }
     look_at_waiting(&guess);
     return guess.met == 0 ? 0 : (size_t)((uint64_t)carved.objects * guess.free / guess.met);

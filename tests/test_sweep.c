@@ -722,6 +722,25 @@ static void who_only_allocates_is_not_swept(void **state)
     assert_true(arena->since_sweep < cut); /* swept at last */
 }
 
+/* What a sweep has to wait for falls with the heap. */
+static void a_heap_that_shrank_is_swept_as_one_of_its_size(void **state)
+{
+    (void)state;
+    (void)fill(MIB(1));
+    size_t count = fill(MIB(16));
+    assert_true(jm_heap_free(HEAP, many[--count]));
+    while (HEAP->arena->due_at == 0) {
+        (void)rig_alloc(&rig, KIB(20));
+    }
+    uint32_t eighth = (uint32_t)(jm_sweep_carved(&HEAP->supply).objects / 8);
+    assert_in_range(HEAP->arena->due_at, eighth / 2, eighth);
+    for (size_t i = 0; i < count; i++) {
+        assert_true(jm_heap_free(HEAP, many[i]));
+        jm_heap_tidy(HEAP);
+    }
+    assert_true(HEAP->arena->due_at <= jm_sweep_carved(&HEAP->supply).objects / 8);
+}
+
 /* Asks for more than there is. True if the heap was swept for that. */
 static bool is_swept_for(size_t bytes)
 {
@@ -736,6 +755,51 @@ static bool is_swept_for(size_t bytes)
 static bool is_swept_in_vain(void)
 {
     return is_swept_for(jm_small_block_min() - KIB(2));
+}
+
+/* Fills the heap up to 16 MiB, the limit being raised in such steps; to be swept once. */
+static void fill_in_steps(size_t step)
+{
+    enum jm_verdict verdict;
+    size_t count = 0;
+    for (size_t limit = step; limit <= MIB(16); limit += step) {
+        rig_set_limit(&rig, limit);
+        while ((many[count] = jm_heap_alloc(HEAP, 1000, &verdict)) != NULL) {
+            require(++count < COUNT_OF(many), "more than %zu objects", count);
+        }
+        assert_int_equal(verdict, JM_REFUSED_LIMIT);
+    }
+    (void)swept();
+}
+
+/* How many of 100 refused requests had it guessed how much is free. Before each, more than one object was freed. */
+static size_t guesses(void)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    size_t guesses = 0;
+    for (size_t i = 0; i < 100; i++) {
+        uint32_t *passed = &HEAP->arena->passed;
+        uint32_t before = *passed = *passed <= 256 ? 0 : *passed; /* each raises it */
+        assert_true(jm_heap_free(HEAP, many[80 * i]) && jm_heap_free(HEAP, many[80 * i + 40]));
+        assert_null(jm_heap_alloc(HEAP, KIB(12), &verdict));
+        assert_int_equal(verdict, JM_REFUSED_LIMIT);
+        guesses += *passed > before;
+    }
+    return guesses;
+}
+
+/* Each walks over all blocks, of which there are many where a limit is raised little by little. */
+static void who_has_many_blocks_is_seldom_guessed_about(void **state)
+{
+    (void)state;
+    fill_in_steps(MIB(16));
+    assert_true(guesses() > 95);
+    rig_drop(&rig);
+    fill_in_steps(KIB(64));
+    size_t blocks = assert_heap(HEAP, HEAP_LISTS).small_blocks;
+    assert_true(blocks == MIB(16) / jm_small_block_min());
+    size_t count = guesses();
+    assert_true(count > 0 && count <= 100 * 256 / blocks + 1);
 }
 
 /* Until something changes, which is noticed though no fast path tells. */
@@ -819,6 +883,8 @@ int main(void)
         SWEEP_TEST(what_is_free_is_guessed),
         SWEEP_TEST(what_is_free_in_large_pieces_is_guessed),
         SWEEP_TEST(who_only_allocates_is_not_swept),
+        SWEEP_TEST(a_heap_that_shrank_is_swept_as_one_of_its_size),
+        SWEEP_TEST(who_has_many_blocks_is_seldom_guessed_about),
         SWEEP_TEST(a_heap_at_its_limit_is_swept_once),
         SWEEP_TEST(what_was_taken_and_is_not_used_is_given_back),
     };

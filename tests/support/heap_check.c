@@ -12,6 +12,7 @@ struct check {
     struct jm_live live;         /* without what is queued */
     size_t unknown;              /* small blocks that may be empty, and are not in doubt */
     size_t queued_bytes;         /* of large blocks */
+    size_t long_rests;           /* blocks whose rest is longer than the second one */
 };
 
 static bool map_is_clear(const struct jm_block *block, size_t start, size_t end)
@@ -196,6 +197,8 @@ static const char *check_small(struct check *check, const struct jm_block *block
         block->granules - block->carved > check->heap->arena->longest_rest) {
         return "a block has more behind its objects than the arena says";
     }
+    check->long_rests += check->heap->arena != NULL &&
+                         block->granules - block->carved > check->heap->arena->second_rest;
     for (size_t offset = 0; offset < jm_block_size(block); offset += JM_UNIT) {
         const jm_token *token = jm_pagemap_token(block->start + offset);
         if (token == NULL || jm_load_relaxed(token) != check->heap->arena ||
@@ -385,6 +388,9 @@ static const char *check_arena(const struct check *check)
     }
     if (arena->supply != &heap->supply) {
         return "the arena has another supply";
+    }
+    if (check->long_rests > 1) {
+        return "two blocks have more behind their objects than the arena says";
     }
     return heap->supply.small_token == arena ? NULL : "new blocks would have another token";
 }
