@@ -133,6 +133,7 @@ void run_full(void);
 void run_full_small(void);
 void run_full_medium(void);
 void run_full_asked(void);
+void run_full_growing(void);
 void run_tide(void);
 void run_replay(void);
 void run_giving_back(void);

@@ -19,24 +19,18 @@ static const struct workload {
     const char *name;
     void (*run)(void);
 } workloads[] = {
-    {"W1k", run_pairs},          {"W1b", run_batches},
-    {"W1u", run_unentered},      {"W2c", run_churn},
-    {"W2r", run_churn_many},     {"W2l", run_stack},
-    {"W3", run_churn_large},     {"W4e", run_create},
-    {"W4f", run_create_full},    {"W4s", run_request_small},
-    {"W4", run_request},         {"W5-1k", run_tenants_1k},
-    {"W5-10k", run_tenants_10k}, {"W6", run_handover},
-    {"W7", run_two_threads},     {"W8", run_buffers},
-    {"W9v", run_vector},         {"W9m", run_vectors},
-    {"W9s", run_string},         {"W10", run_replay},
-    {"usage", run_usage},        {"idle", run_idle},
-    {"give", run_giving_back},   {"give-groups", run_giving_back_groups},
-    {"edge", run_edges},         {"W8l", run_frames},
-    {"W6l", run_handover_large}, {"W8v", run_varied_buffers},
-    {"W11", run_full},           {"W11s", run_full_small},
-    {"W11m", run_full_medium},   {"W11c", run_full_asked},
-    {"W12", run_tide},           {"W9r", run_resizes},
-    {"W4l", run_request_buffer},
+    {"W1k", run_pairs},          {"W1b", run_batches},      {"W1u", run_unentered},
+    {"W2c", run_churn},          {"W2r", run_churn_many},   {"W2l", run_stack},
+    {"W3", run_churn_large},     {"W4e", run_create},       {"W4f", run_create_full},
+    {"W4s", run_request_small},  {"W4", run_request},       {"W5-1k", run_tenants_1k},
+    {"W5-10k", run_tenants_10k}, {"W6", run_handover},      {"W7", run_two_threads},
+    {"W8", run_buffers},         {"W9v", run_vector},       {"W9m", run_vectors},
+    {"W9s", run_string},         {"W10", run_replay},       {"usage", run_usage},
+    {"idle", run_idle},          {"give", run_giving_back}, {"give-groups", run_giving_back_groups},
+    {"edge", run_edges},         {"W8l", run_frames},       {"W6l", run_handover_large},
+    {"W8v", run_varied_buffers}, {"W11", run_full},         {"W11s", run_full_small},
+    {"W11m", run_full_medium},   {"W11c", run_full_asked},  {"W11g", run_full_growing},
+    {"W12", run_tide},           {"W9r", run_resizes},      {"W4l", run_request_buffer},
 };
 
 static void about(void)

@@ -147,6 +147,75 @@ void run_full_asked(void)
 #endif
 }
 
+/* ---- W11g: a limit that grows with what it limits -------------------------------------------------- */
+
+#define GROWN ((size_t)64 << 20)
+#define STEP ((size_t)64 << 10)
+
+#if defined(TENANT_LIMITS)
+/* Of three objects that come one goes, any. False: refused. */
+static bool insert_some(struct cache *cache)
+{
+    if (!insert(cache, next_size(cache))) {
+        return false;
+    }
+    if (random_bits(&cache->seed) % 3 == 0 && cache->count > 1) {
+        const size_t last = --cache->count;
+        struct cached *any = &cache->entries[random_bits(&cache->seed) % cache->count];
+
+        tenant_free(cache->tenant, any->object);
+        *any = cache->entries[last];
+    }
+    return true;
+}
+
+/* Returns the objects that came. */
+static uint64_t grow_tenant(struct cache *cache)
+{
+    uint64_t done = 0;
+    size_t limit;
+
+    cache->tenant = open_tenant();
+    cache->count = 0;
+    for (limit = STEP; limit <= GROWN; limit += STEP) {
+        tenant_set_limit(cache->tenant, limit);
+        while (insert_some(cache)) {
+            done++;
+        }
+    }
+    while (!TENANT_HEAPS && cache->count > 0) {
+        drop_oldest(cache);
+    }
+    cache->oldest = 0;
+    close_tenant(cache->tenant);
+    return done;
+}
+
+static uint64_t growth_loop(void *state, uint64_t units)
+{
+    uint64_t done = 0;
+
+    while (done < units) {
+        done += grow_tenant(state);
+    }
+    return done;
+}
+#endif
+
+void run_full_growing(void)
+{
+#if defined(TENANT_LIMITS)
+    static const struct full full = {.low = 16, .sizes = 1024};
+    struct cache cache = {.full = &full, .seed = 11, .room = GROWN / 16};
+
+    cache.entries = harness_memory(cache.room * sizeof(*cache.entries));
+    emit("W11g", measure(growth_loop, &cache));
+    harness_memory_return(cache.entries, cache.room * sizeof(*cache.entries));
+#else
+    emit_none("W11g", "no limit");
+#endif
+}
+
 /* ---- W12: rise and fall ------------------------------------------------------------------------- */
 
 #define STAYS ((size_t)64 << 20 >> 6) /* objects of 64 B */
