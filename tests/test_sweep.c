@@ -26,6 +26,7 @@ static struct heap_walk swept(void)
                      walk.live_bytes + walk.free_bytes);
     assert_ptr_equal(HEAP->arena->span.block, &jm_no_block);
     assert_false(HEAP->arena->broken);
+    assert_int_equal(HEAP->arena->due_at, 0);
     return walk;
 }
 
