@@ -6,7 +6,7 @@
 #include "support/random.h"
 #include "support/rig.h"
 
-#include "sweep.h"
+#include "demand.h"
 
 RIG_OF_EACH_TEST
 #define HEAP (&rig.heap)
@@ -723,6 +723,69 @@ static void who_only_allocates_is_not_swept(void **state)
     assert_true(arena->since_sweep < cut); /* swept at last */
 }
 
+static bool is_due(void)
+{
+    jm_arena_retire_span(HEAP->arena);
+    return jm_demand_makes_due(HEAP->arena, jm_class_of_size(100));
+}
+
+/* Frees every second object of a heap that holds so much. */
+static void halve(size_t usage)
+{
+    size_t count = fill(usage);
+    jm_sweep(HEAP->arena);
+    for (size_t i = 0; i < count; i += 2) {
+        assert_true(jm_heap_free(HEAP, many[i]));
+    }
+}
+
+/* Where much is free one is due as soon as an eighth was cut, and not before; where lists are broken, at once if the heap is
+ * small. */
+static void a_sweep_is_due_when_enough_was_cut(void **state)
+{
+    (void)state;
+    halve(KIB(700));
+    struct jm_arena *arena = HEAP->arena;
+    assert_false(is_due());
+    assert_true(arena->due_at > 0);
+    arena->broken = true;
+    assert_true(is_due());
+    arena->broken = false;
+    arena->since_sweep = arena->due_at - 1;
+    assert_false(is_due());
+    arena->since_sweep = arena->due_at;
+    assert_true(is_due());
+    arena->broken = true;
+    rig_drop(&rig);
+
+    halve(MIB(2));
+    arena = HEAP->arena;
+    assert_false(is_due());
+    arena->broken = true;
+    assert_false(is_due());
+    arena->since_sweep = arena->due_at;
+    assert_true(is_due());
+}
+
+/* After a sweep in vain more has to be free for the next, until one has helped; each size for itself. */
+static void what_a_sweep_did_is_remembered_by_size(void **state)
+{
+    (void)state;
+    halve(MIB(2));
+    struct jm_arena *arena = HEAP->arena;
+    assert_false(is_due());
+    arena->since_sweep = arena->due_at;
+    arena->left_free = arena->swept;
+    jm_demand_note_sweep(arena, 100, false, true);
+    assert_false(is_due());
+    arena->since_sweep = arena->due_at;
+    jm_demand_note_sweep(arena, KIB(8), true, true);
+    assert_false(is_due());
+    arena->since_sweep = arena->due_at;
+    jm_demand_note_sweep(arena, 100, true, true);
+    assert_true(is_due());
+}
+
 /* What a sweep has to wait for falls with the heap. */
 static void a_heap_that_shrank_is_swept_as_one_of_its_size(void **state)
 {
@@ -884,6 +947,8 @@ int main(void)
         SWEEP_TEST(what_is_free_is_guessed),
         SWEEP_TEST(what_is_free_in_large_pieces_is_guessed),
         SWEEP_TEST(who_only_allocates_is_not_swept),
+        SWEEP_TEST(a_sweep_is_due_when_enough_was_cut),
+        SWEEP_TEST(what_a_sweep_did_is_remembered_by_size),
         SWEEP_TEST(a_heap_that_shrank_is_swept_as_one_of_its_size),
         SWEEP_TEST(who_has_many_blocks_is_seldom_guessed_about),
         SWEEP_TEST(a_heap_at_its_limit_is_swept_once),
