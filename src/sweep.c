@@ -390,22 +390,28 @@ static void look_at_waiting(struct guess *guess)
     guess->count = 0;
 }
 
+/* One granule of each step, anywhere in it: at equal distances, all might meet the same one of objects that take turns, as where
+ * every second one was freed. */
 size_t jm_sweep_guess_free(struct jm_arena *arena, struct jm_carved carved, size_t samples)
 {
     const size_t step = (carved.objects + carved.holes) / samples + 1;
     struct guess guess = {.count = 0};
     arena->passed = 0;
-    size_t ahead = jm_arena_draw(arena, step); /* so far into the next block */
+    size_t place = jm_arena_draw(arena, step); /* in its step */
+    size_t ahead = place;                      /* so far into the next block */
     const struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         size_t granule = block->first + ahead;
-        for (; granule < block->carved; granule += step) {
+        while (granule < block->carved) {
             JM_PREFETCH(&block->map[granule]);
             guess.waiting[guess.count].block = block;
             guess.waiting[guess.count].granule = granule;
             if (++guess.count == sizeof guess.waiting / sizeof *guess.waiting) {
                 look_at_waiting(&guess);
             }
+            granule += step - place;
+            place = jm_arena_draw(arena, step);
+            granule += place;
         }
         ahead = granule - block->carved;
         arena->passed++;

@@ -685,6 +685,29 @@ static void what_is_free_is_guessed(void **state)
 }
 
 /* Of a few that are so large that they begin far from each other, too. */
+/* Where objects of 32 B live and are free in turn, and samples are taken a multiple of that apart. */
+static void what_takes_turns_is_guessed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(many); i++) {
+        many[i] = rig_alloc(&rig, 32);
+    }
+    for (size_t i = 0; i < COUNT_OF(many); i += 2) {
+        assert_true(jm_heap_free(HEAP, many[i]));
+    }
+    jm_arena_retire_span(HEAP->arena);
+    struct jm_carved carved = jm_sweep_carved(&HEAP->supply);
+    size_t real = assert_heap(HEAP, HEAP_LISTS).free_bytes >> JM_GRANULE_BITS;
+    size_t samples = 200;
+    while (carved.objects / samples % 4 != 3) { /* and one more makes the step */
+        samples++;
+    }
+    for (int i = 0; i < 100; i++) {
+        size_t guessed = jm_sweep_guess_free(HEAP->arena, carved, samples);
+        assert_in_range(guessed, real / 4 * 3, real / 4 * 5);
+    }
+}
+
 static void what_is_free_in_large_pieces_is_guessed(void **state)
 {
     enum { COUNT = 120 };
@@ -945,6 +968,7 @@ int main(void)
         SWEEP_TEST(what_was_freed_small_serves_large),
         SWEEP_TEST(a_sweep_comes_before_a_refusal),
         SWEEP_TEST(what_is_free_is_guessed),
+        SWEEP_TEST(what_takes_turns_is_guessed),
         SWEEP_TEST(what_is_free_in_large_pieces_is_guessed),
         SWEEP_TEST(who_only_allocates_is_not_swept),
         SWEEP_TEST(a_sweep_is_due_when_enough_was_cut),
