@@ -54,6 +54,9 @@ static inline size_t jm_page_granules(void)
 /* What separates the last object from whatever lies behind the block: never handed out. */
 #define JM_PAD ((size_t)64)
 
+/* A block knows so many places where a witness was. */
+#define JM_FAR_WITNESSES 8
+
 struct jm_supply;
 
 /* A map has so many segments, for each of which there is a bit. */
@@ -78,10 +81,12 @@ struct jm_block {
     uint32_t touched; /* the rest was never written. Without the span: carved <= touched */
     uint32_t witness; /* the granule where it starts or, where there is none, the last one did */
     bool has_witness;
-    _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists, */
-    struct jm_block *previous;       /* and back */
-    struct jm_block *behind;         /* in a chain, see chain.h */
-    struct jm_os_extent extent;      /* the mapping; in the region, the stretch */
+    uint8_t far_count; /* of witnesses that were found far away, modulo 256; the last of them: */
+    uint32_t far_witnesses[JM_FAR_WITNESSES]; /* granules, see witness.c */
+    _Atomic(struct jm_block *) next;          /* shared: in one of the supply's lists, */
+    struct jm_block *previous;                /* and back */
+    struct jm_block *behind;                  /* in a chain, see chain.h */
+    struct jm_os_extent extent;               /* the mapping; in the region, the stretch */
     size_t
         charge; /* bytes of the quota; the extent has more where it is reserved, unused or holes */
     /* No hole of `hole_searched_for` granules or more begins in front of `hole_searched_to`. */

@@ -99,6 +99,30 @@ static enum finding look_at_few(const struct jm_arena *arena, struct jm_block *b
     return finding != NONE ? finding : take_between(arena, block, block->first, middle, &steps);
 }
 
+/* Takes an object that lies where one was found by looking at all of the map: where a few, far apart, come and go in turn,
+ * that would be done again and again. */
+static bool take_known(struct jm_block *block)
+{
+    for (unsigned i = 0; i < block->far_count && i < JM_FAR_WITNESSES; i++) {
+        size_t granule = block->far_witnesses[i];
+        if (holds(jm_load_relaxed(&block->map[granule]))) {
+            take(block, granule);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Takes any but those from word to word, and remembers where it is. */
+static bool take_far(struct jm_block *block, size_t from, size_t to, size_t end)
+{
+    bool taken = take_from(block, to, end) || take_from(block, block->first / JM_WORD, from);
+    if (taken) {
+        block->far_witnesses[block->far_count++ % JM_FAR_WITNESSES] = block->witness;
+    }
+    return taken;
+}
+
 /* The search begins anywhere: objects are often freed in the order of their addresses, and a neighbour of the last
  * witness would be the next to go. */
 bool jm_witness_find(struct jm_arena *arena, struct jm_block *block)
@@ -107,14 +131,11 @@ bool jm_witness_find(struct jm_arena *arena, struct jm_block *block)
     size_t end = (jm_arena_end(arena, block) + JM_WORD - 1) / JM_WORD;
     size_t anywhere = first + jm_arena_draw(arena, end - first);
     size_t near = end - anywhere < WORDS_NEAR ? end : anywhere + WORDS_NEAR;
-    if (take_from(block, anywhere, near)) {
+    if (take_from(block, anywhere, near) || take_known(block)) {
         return true;
     }
     enum finding finding = look_at_few(arena, block);
-    if (finding != UNCLEAR) {
-        return finding == FOUND;
-    }
-    return take_from(block, near, end) || take_from(block, first, anywhere);
+    return finding == UNCLEAR ? take_far(block, anywhere, near, end) : finding == FOUND;
 }
 
 bool jm_witness_pass_on(struct jm_arena *arena, struct jm_block *block)

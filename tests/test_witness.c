@@ -216,12 +216,46 @@ static void it_may_change_its_size(void **state)
 
 #define WITNESS_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
 
+/* All of a map is looked at until it is known where they are. */
+static void a_few_far_apart_that_take_turns_are_known(void **state)
+{
+    enum { MANY = 16000, APART = 4000, FEW = 4 };
+    static void *objects[MANY];
+    size_t searches = 0;
+
+    (void)state;
+    void *first = NULL; /* of a large block */
+    while (rig.bytes < JM_SMALL_BLOCK_MAX) {
+        first = rig_alloc(&rig, KIB(100));
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        objects[i] = rig_alloc(&rig, 200);
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        assert_true(i % APART == 0 || jm_heap_free(HEAP, objects[i]));
+    }
+    free_object(first);
+    assert_true(find_anew(jm_block_of(first)));
+    for (size_t i = 0; i < 1000; i++) {
+        void **oldest = &objects[i % FEW * APART];
+        struct jm_block *block = jm_block_of(*oldest);
+        unsigned next = block->far_count;
+        void *object = rig_alloc(&rig, 200);
+        free_object(*oldest);
+        searches += block->far_count != next;
+        *oldest = object;
+    }
+    assert_true(searches > 0 && searches < 50);
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITNESS_TEST(what_is_left_is_found),
         WITNESS_TEST(it_is_found_in_blocks_of_all_kinds),
         WITNESS_TEST(few_of_many_are_the_witness_when_they_go),
+        WITNESS_TEST(a_few_far_apart_that_take_turns_are_known),
         WITNESS_TEST(another_one_takes_over),
         WITNESS_TEST(a_large_witness_is_not_its_own_successor),
         WITNESS_TEST(a_queued_object_can_be_it),
