@@ -56,23 +56,59 @@ static void abandon_small(struct jm_heap *heap, struct jm_block *block)
     jm_arena_retire_span(heap->arena);
 }
 
-static bool is_free_in(const struct jm_block *block, const void *pointer, unsigned code)
+/* While a block's objects are taken off the lists, so many others are passed: this part of its granules, and some. Where there
+ * can be no new block, a broken list has all blocks swept; else it costs little, and none is passed. */
+#define PASSED_DIVISOR 32
+#define PASSED_LEAST 16
+
+/* Where a link leads that is to be followed: into the block, elsewhere, or nowhere. */
+enum place { NOWHERE, INSIDE, ELSEWHERE };
+
+static enum place place_of(struct jm_arena *arena, const struct jm_block *block,
+                           const void *pointer, unsigned code)
 {
     size_t granule = jm_granule_of(block, pointer);
-    return granule < block->granules && jm_load_relaxed(&block->map[granule]) == code + JM_FREE;
+    bool is_inside = granule < block->granules;
+    const jm_state *state = is_inside         ? &block->map[granule]
+                            : pointer != NULL ? jm_arena_find(arena, pointer)
+                                              : NULL;
+    if (state == NULL || jm_load_relaxed(state) != code + JM_FREE) {
+        return NOWHERE;
+    }
+    return is_inside ? INSIDE : ELSEWHERE;
 }
 
-/* Takes the objects of a block that goes off the beginnings of the lists, where they are after a rise and a fall: a list
- * that they are left in is broken. Each was put there by a free; or leads in a circle, which the tenant has made. */
-static void drop_first_links(struct jm_arena *arena, const struct jm_block *block)
+/* Takes a block's objects off a list, as long as `left` has any of each place left. */
+static void drop_from_list(struct jm_arena *arena, unsigned code, const struct jm_block *block,
+                           size_t left[])
 {
-    size_t steps = block->granules;
-    jm_arena_list_last(arena);
-    for (unsigned code = 1; code <= JM_CLASSES; code++) {
-        struct jm_link *list = &arena->free[code];
-        for (; is_free_in(block, list->next, code) && steps > 0; steps--) {
-            list->next = jm_link_next(list->next);
+    struct jm_link *before = &arena->free[code];
+    struct jm_link *link = before->next;
+    for (enum place place; left[place = place_of(arena, block, link, code)] > 0; left[place]--) {
+        struct jm_link *next = jm_link_next(link);
+        if (place == INSIDE) {
+            jm_link_set(before, next);
+        } else {
+            before = link;
         }
+        link = next;
+    }
+}
+
+/* Takes the objects of a block that goes off the lists, where they are at the beginnings after a rise and a fall, or not far
+ * behind: a list that they are left in is broken. Each was put there by a free; or leads in a circle, which the tenant has
+ * made. */
+static void drop_links(struct jm_heap *heap, const struct jm_block *block)
+{
+    size_t passed = block->granules / PASSED_DIVISOR + PASSED_LEAST;
+    size_t left[] = {
+        [NOWHERE] = 0,
+        [INSIDE] = block->granules,
+        [ELSEWHERE] = jm_heap_is_short(heap) ? passed : 0,
+    };
+    jm_arena_list_last(heap->arena);
+    for (unsigned code = 1; code <= JM_CLASSES; code++) {
+        drop_from_list(heap->arena, code, block, left);
     }
 }
 
@@ -85,12 +121,12 @@ static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
     arena->due_at -= granules < arena->due_at ? granules : arena->due_at;
 }
 
-/* What is free in a block is in no list any more, so far as drop_first_links sees to that. */
-static void unlist_objects(struct jm_arena *arena, const struct jm_block *block)
+/* What is free in a block is in no list any more, so far as drop_links sees to that. */
+static void unlist_objects(struct jm_heap *heap, const struct jm_block *block)
 {
     if (block->carved != block->first) {
-        drop_first_links(arena, block);
-        forget_cut(arena, block);
+        drop_links(heap, block);
+        forget_cut(heap->arena, block);
     }
 }
 
@@ -117,12 +153,12 @@ static void clear_map(struct jm_block *block)
 }
 
 /* Does so, if that is possible, where the block stays for now. */
-static void forget_objects(struct jm_arena *arena, struct jm_block *block)
+static void forget_objects(struct jm_heap *heap, struct jm_block *block)
 {
-    if (block != arena->span.block && !has_holes(block)) {
-        unlist_objects(arena, block);
+    if (block != heap->arena->span.block && !has_holes(block)) {
+        unlist_objects(heap, block);
         clear_map(block);
-        jm_arena_uncarve(arena, block, block->first);
+        jm_arena_uncarve(heap->arena, block, block->first);
     }
 }
 
@@ -153,8 +189,8 @@ void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
     block->has_witness = false;
     if (!ensure_witness(heap, block) && !jm_heap_doubt(heap, block)) {
         /* In this order: what was freed last is listed first. */
-        forget_objects(heap->arena, block);
-        forget_objects(heap->arena, heap->arena->doubtful);
+        forget_objects(heap, block);
+        forget_objects(heap, heap->arena->doubtful);
     }
 }
 
@@ -164,7 +200,7 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
     abandon_small(heap, block);
     struct jm_arena *arena = heap->arena;
     if (arena != NULL) {
-        unlist_objects(arena, block);
+        unlist_objects(heap, block);
         arena->doubtful = arena->doubtful == block ? NULL : arena->doubtful;
     }
     if (!has_holes(block)) {

@@ -443,6 +443,34 @@ static void scribbled_links_heal(void **state)
     }
 }
 
+/* At the limit no list leads into a block that went, though some of what is in it was freed before others. */
+static void what_goes_with_its_block_is_in_no_list(void **state)
+{
+    enum { MANY = 4000, FIRST = 70 };
+    void *objects[MANY];
+
+    (void)state;
+    for (size_t i = 0; i < MANY; i++) {
+        objects[i] = rig_alloc(&rig, 208);
+    }
+    rig_set_limit(&rig, rig_usage(&rig));
+    for (size_t i = 0; i < MANY - FIRST; i++) {
+        if (i % (MANY / FIRST) == 0) {
+            assert_true(jm_heap_free(HEAP, objects[i / (MANY / FIRST)])); /* they stay */
+        }
+        assert_true(jm_heap_free(HEAP, objects[FIRST + i]));
+    }
+    struct heap_walk before = assert_heap(HEAP, HEAP_LISTS);
+    jm_heap_tidy(HEAP);
+    struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS);
+    assert_true(walk.small_blocks < before.small_blocks);
+    assert_int_equal(walk.cut_lists, 0);
+    for (size_t i = 0; i < FIRST; i++) {
+        (void)rig_alloc(&rig, 208);
+    }
+    assert_false(HEAP->arena->broken);
+}
+
 /* The link of a free object leads to a live one, whose bytes lead on: nothing of it is followed. */
 static void a_list_ends_where_a_link_leads_nowhere(void **state)
 {
@@ -684,6 +712,7 @@ int main(void)
         ARENA_TEST(an_object_extends_to_the_very_end_of_the_span),
         ARENA_TEST(an_object_shrinks_into_the_span_behind_it_only),
         ARENA_TEST(scribbled_links_heal),
+        ARENA_TEST(what_goes_with_its_block_is_in_no_list),
         ARENA_TEST(a_list_ends_where_a_link_leads_nowhere),
         ARENA_TEST(a_list_ends_where_a_link_leads_to_another_heap),
         ARENA_TEST(what_was_freed_last_is_listed_by_the_next_free),
