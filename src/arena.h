@@ -62,7 +62,7 @@ struct jm_arena {
     struct jm_last last;
     struct jm_link free[JM_CLASSES + 2]; /* by code; `next` is the first object. The last: null */
     struct jm_supply *supply;
-    struct jm_block *doubtful; /* see giveback.c; or null */
+    struct jm_block *doubtful; /* a chain: blocks without a witness; see giveback.c */
     uintptr_t listed_sum;      /* of all lists' first objects, see demand.c; */
     uint32_t listed;           /* granules that jm_arena_list_last has listed since; */
     uint32_t missing; /* and those to be freed before it is guessed anew how much is free */

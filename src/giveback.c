@@ -1,15 +1,14 @@
 /*
  * Layer 3: giving blocks back. A large block goes when its object does. A small one is not empty while it has
- * a witness (see witness.h). One block without is remembered as in doubt; where others lose theirs, the next tidy
- * looks at all (`untidy_small`), as it does while the OS refuses to take one:
+ * a witness (see witness.h). Those without are in doubt, in a chain of the arena's:
  *
  *      a block is new, or its witness was freed and no other is found    it is in doubt
  *      another one is in doubt already                                   a witness is looked for there;
- *                                                                        where there is none, all are looked
- *                                                                        at, and those that are empty go
+ *                                                                        where there is none, the next tidy
+ *                                                                        gives one of them back
  *
- * One empty block is kept. The others go at the end of the free or, where that was inside the host's
- * callback, or on the way to an object that an event could lose, at the beginning of the next operation.
+ * One empty block is kept, and those that the OS refuses to take. The others go at the end of the free or, where that was
+ * inside the host's callback, or on the way to an object that an event could lose, at the beginning of the next operation.
  */
 #include "chain.h"
 #include "demand.h"
@@ -162,24 +161,34 @@ static void forget_objects(struct jm_heap *heap, struct jm_block *block)
     }
 }
 
-/* False: another one is in doubt, and empty. */
-static bool put_in_doubt(struct jm_heap *heap, struct jm_block *block)
+/* Takes blocks off the beginning of a chain of those in doubt until one is empty. Returns where that is; or null is. */
+static struct jm_block **first_empty(struct jm_heap *heap, struct jm_block **chain)
 {
-    struct jm_block *other = heap->arena->doubtful;
-    if (other != NULL && other != block && !ensure_witness(heap, other)) {
-        return false;
+    while (*chain != NULL && ensure_witness(heap, *chain)) {
+        (void)jm_chain_pop(chain);
     }
-    heap->arena->doubtful = block;
-    return true;
+    return chain;
+}
+
+/* True where blocks are in doubt beside the one that is kept if it is empty. */
+static bool doubts_many(const struct jm_heap *heap)
+{
+    const struct jm_block *first = heap->arena == NULL ? NULL : heap->arena->doubtful;
+    return first != NULL && first->behind != NULL;
 }
 
 bool jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
 {
+    struct jm_block **chain = &heap->arena->doubtful;
+    if (!doubts_many(heap)) {
+        chain = first_empty(heap, chain);
+    }
+    jm_chain_push(chain, block);
     heap->doubted = true;
-    if (put_in_doubt(heap, block)) {
+    if (!doubts_many(heap)) {
         return true;
     }
-    heap->untidy = heap->untidy_small = true;
+    heap->untidy = true;
     jm_heap_set_tidy_due(heap, true);
     return false;
 }
@@ -189,19 +198,30 @@ void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
     block->has_witness = false;
     if (!ensure_witness(heap, block) && !jm_heap_doubt(heap, block)) {
         /* In this order: what was freed last is listed first. */
+        struct jm_block *other = *first_empty(heap, &block->behind);
         forget_objects(heap, block);
-        forget_objects(heap, heap->arena->doubtful);
+        if (other != NULL) {
+            forget_objects(heap, other);
+        }
     }
 }
 
-/* Gives one empty small block back. False: the OS does not take it now. */
+/* Puts a block in doubt behind all others: the OS did not take it. */
+static void push_last(struct jm_arena *arena, struct jm_block *block)
+{
+    struct jm_block **end = &arena->doubtful;
+    while (*end != NULL) {
+        end = &(*end)->behind;
+    }
+    jm_chain_push(end, block);
+}
+
+/* Gives one empty small block back, which is in doubt no more. False: the OS does not take it now, and it is. */
 static bool release_small(struct jm_heap *heap, struct jm_block *block)
 {
     abandon_small(heap, block);
-    struct jm_arena *arena = heap->arena;
-    if (arena != NULL) {
+    if (heap->arena != NULL) {
         unlist_objects(heap, block);
-        arena->doubtful = arena->doubtful == block ? NULL : arena->doubtful;
     }
     if (!has_holes(block)) {
         clear_map(block);
@@ -215,6 +235,7 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
     }
     heap->arena->broken = true;                  /* its objects are in no list, */
     jm_arena_note_rest(heap->arena, UINT32_MAX); /* or it has none */
+    push_last(heap->arena, block);
     return false;
 }
 
@@ -230,47 +251,49 @@ bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer)
         jm_witness_pass_on(arena, jm_block_of(pointer))) {
         return false;
     }
-    return arena->doubtful != NULL && !ensure_witness(heap, arena->doubtful);
+    return *first_empty(heap, &arena->doubtful) != NULL;
+}
+
+/* Takes the empty small block that goes next out of doubt: any, or of two the smaller, or newer. NULL: there is none. */
+static struct jm_block *choose_going(struct jm_heap *heap, bool keep_one)
+{
+    if (heap->arena == NULL || (keep_one && !doubts_many(heap))) {
+        return NULL;
+    }
+    struct jm_block **place = first_empty(heap, &heap->arena->doubtful);
+    if (keep_one && *place != NULL) {
+        struct jm_block **other = first_empty(heap, &(*place)->behind);
+        place = *other == NULL || (*place)->charge > (*other)->charge ? other : place;
+    }
+    return *place == NULL ? NULL : jm_chain_pop(place);
 }
 
 void jm_heap_release_kept(struct jm_heap *heap)
 {
-    if (!release_small(heap, heap->arena->doubtful)) {
-        heap->untidy = heap->untidy_small = true;
+    struct jm_block *going = choose_going(heap, doubts_many(heap));
+    if (going != NULL && !release_small(heap, going)) {
+        heap->untidy = true;
     }
 }
 
-/* Puts an empty small block in doubt; NULL. Where the one in doubt is empty, too, the larger stays in doubt, and the
- * smaller, which is to go, is returned. */
-static struct jm_block *choose_going(struct jm_heap *heap, struct jm_block *block)
+static size_t count_doubtful(const struct jm_heap *heap)
 {
-    if (put_in_doubt(heap, block)) {
-        return NULL;
+    const struct jm_block *block = heap->arena == NULL ? NULL : heap->arena->doubtful;
+    size_t count = 0;
+    for (; block != NULL; block = block->behind) {
+        count++;
     }
-    struct jm_block *other = heap->arena->doubtful;
-    if (other->charge >= block->charge) {
-        return block;
-    }
-    heap->arena->doubtful = block;
-    return other;
+    return count;
 }
 
-/* Gives the empty small blocks back, but for one if `keep_one`. False: the OS did not take them all. The
- * host cannot change the list: inside its callback no block comes or goes. */
+/* Gives the empty small blocks back, but for one if `keep_one`. False: the OS did not take them all. */
 static bool release_all_small(struct jm_heap *heap, bool keep_one)
 {
     bool all = true;
-    struct jm_block *block = jm_load_relaxed(&heap->supply.small);
-    while (block != NULL) {
-        struct jm_block *next = jm_load_relaxed(&block->next);
-        struct jm_block *going = NULL;
-        if (!ensure_witness(heap, block)) {
-            going = keep_one ? choose_going(heap, block) : block;
-        }
-        if (going != NULL) {
-            all = release_small(heap, going) && all;
-        }
-        block = going == block ? next : jm_load_relaxed(&block->next);
+    struct jm_block *going;
+    size_t tries = count_doubtful(heap); /* each once, whoever comes after it */
+    while (tries-- > 0 && (going = choose_going(heap, keep_one)) != NULL) {
+        all = release_small(heap, going) && all;
     }
     return all;
 }
@@ -341,28 +364,16 @@ static bool release_all_large(struct jm_heap *heap, bool retries_all)
     return heap->refused_large == NULL;
 }
 
-/* True where the small block in doubt is empty. */
-static bool keeps_one(struct jm_heap *heap)
-{
-    struct jm_block *block = heap->arena == NULL ? NULL : heap->arena->doubtful;
-    return block != NULL && !ensure_witness(heap, block);
-}
-
 /* Until nothing more becomes empty: the host may free inside its callback. */
 static void release_empties(struct jm_heap *heap, bool keep_one)
 {
-    bool small = true;
-    bool large;
+    bool small, large;
     heap->untidy = true; /* should the host leave its callback by a jump */
     do {
         heap->doubted = false;
-        heap->untidy_small |= !keep_one && keeps_one(heap);
-        if (heap->untidy_small) {
-            small = release_all_small(heap, keep_one);
-        }
+        small = release_all_small(heap, keep_one);
         large = release_all_large(heap, !keep_one);
     } while (heap->doubted);
-    heap->untidy_small = !small;
     heap->untidy = !(small && large);
     jm_heap_set_tidy_due(heap, false);
 }

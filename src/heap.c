@@ -42,7 +42,7 @@ void jm_heap_reset(struct jm_heap *heap)
     jm_store_relaxed(&heap->supply.block_count, 0);
     heap->arena = NULL;
     heap->empty_large = heap->refused_large = NULL;
-    heap->untidy = heap->tidy_due = heap->untidy_small = false;
+    heap->untidy = heap->tidy_due = false;
     heap->doubted = false;
     heap->done = 0;
     heap->forks = jm_thread_forks();

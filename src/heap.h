@@ -25,11 +25,9 @@
 
 struct jm_heap {
     struct jm_arena *arena; /* null without small blocks */
-    /* tidy_due => untidy, untidy_small => untidy. Untidy alone: the OS refused, or blocks are given back just now, or were when
-     * a jump ended that. */
+    /* tidy_due => untidy. Untidy alone: the OS refused, or blocks are given back just now, or were when a jump ended that. */
     bool untidy;             /* blocks wait to be given back */
     bool tidy_due;           /* nobody has tried since: the fast paths are off */
-    bool untidy_small;       /* small blocks are among those that wait */
     uint8_t done;            /* JM_DONE_* */
     bool doubted;            /* a small block came into doubt since empty ones were looked for */
     _Atomic(uint8_t) queued; /* set by all: JM_TAKE_IN_*: what was queued */
@@ -176,8 +174,8 @@ void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size);
 /* Notes that a large block became empty. */
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
 
-/* Notes that a small block may be empty: it is new, or has lost its witness. False: another one is in doubt, and empty: all
- * are looked at soon. */
+/* Notes that a small block may be empty: it is new, or has lost its witness. False: another one may be, too: one is given
+ * back soon. */
 bool jm_heap_doubt(struct jm_heap *heap, struct jm_block *block);
 
 /* Notes that a small block has no witness any more. */

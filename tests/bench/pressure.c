@@ -183,7 +183,7 @@ static uint64_t grow_tenant(struct cache *cache)
             done++;
         }
     }
-    while (!TENANT_HEAPS && cache->count > 0) {
+    while (cache->count > 0) {
         drop_oldest(cache);
     }
     cache->oldest = 0;

@@ -55,7 +55,7 @@ const struct row rows[] = {
     {"W11m-live", "W11m", "W11m: live bytes against the limit", "x", false, false},
     {"W11c", "W11c", "W11, as far as the host's callback allows", "ns", true, true},
     {"W11c-live", "W11c", "W11c: live bytes against what it allows", "x", false, true},
-    {"W11g", "W11g", "up to 64 MiB, the limit raised by 64 KiB where it refuses: an object", "ns",
+    {"W11g", "W11g", "up to 64 MiB, the limit raised by 64 KiB where it refuses, and down", "ns",
      true, false},
     {"W12", "W12", "60 of 200 kB come and go beside 64 MiB of 64 B, a pair", "ns", true, true},
     {"usage", "usage", "read the usage, own thread", "ns", false, false},

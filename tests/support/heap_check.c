@@ -10,7 +10,6 @@ struct check {
     struct heap_walk walk;
     size_t free[JM_CLASSES + 1]; /* by code, as the maps say */
     struct jm_live live;         /* without what is queued */
-    size_t unknown;              /* small blocks that may be empty, and are not in doubt */
     size_t queued_bytes;         /* of large blocks */
     size_t long_rests;           /* blocks whose rest is longer than the second one */
 };
@@ -37,6 +36,16 @@ static struct stretch span_in(const struct jm_heap *heap, const struct jm_block 
         return (struct stretch){JM_NO_GRANULE, JM_NO_GRANULE};
     }
     return (struct stretch){jm_granule_of(block, span->next), jm_granule_of(block, span->end)};
+}
+
+static bool is_in_doubt(const struct jm_heap *heap, const struct jm_block *wanted)
+{
+    size_t most = jm_load_relaxed(&heap->supply.block_count);
+    const struct jm_block *block = heap->arena->doubtful;
+    for (size_t i = 0; block != NULL && block != wanted && i < most; i++) {
+        block = block->behind;
+    }
+    return block == wanted;
 }
 
 /* The objects of one block while it is walked. */
@@ -149,8 +158,9 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     if (tiles.witnesses != block->has_witness) {
         return "there is no witness where the header says";
     }
-    bool in_doubt = check->heap->arena->doubtful == block;
-    check->unknown += !block->has_witness && !in_doubt;
+    if (block->has_witness == is_in_doubt(check->heap, block)) {
+        return "a block without a witness is not in doubt, or one that has one is";
+    }
     check->walk.empty_small += tiles.held == 0;
     if ((tiles.segments & ~jm_load_relaxed(&block->queued)) != 0 ||
         (tiles.segments != 0 && (jm_load_relaxed(&check->heap->queued) & JM_TAKE_IN_SMALL) == 0)) {
@@ -358,8 +368,7 @@ static const char *check_empties(const struct check *check)
     if (check->walk.empty_large != 0 && !heap->untidy) {
         return "empty large blocks that nobody looks for";
     }
-    bool is_known = check->walk.empty_small <= 1 && check->unknown == 0;
-    return is_known || (heap->untidy && heap->untidy_small)
+    return check->walk.empty_small <= 1 || heap->untidy
                ? NULL
                : "empty small blocks that nobody looks for";
 }
@@ -383,8 +392,11 @@ static const char *check_arena(const struct check *check)
     if (!is_own_small(check, jm_arena_home(arena))) {
         return "the arena lies in none of the heap's blocks";
     }
-    if (arena->doubtful != NULL && !is_own_small(check, arena->doubtful)) {
-        return "the block in doubt is none of the heap's";
+    size_t count = 0;
+    for (const struct jm_block *block = arena->doubtful; block != NULL; block = block->behind) {
+        if (!is_own_small(check, block) || count++ > check->walk.small_blocks) {
+            return "a block in doubt is none of the heap's, or twice";
+        }
     }
     if (arena->supply != &heap->supply) {
         return "the arena has another supply";
