@@ -35,7 +35,7 @@
 #define MAP_NORESERVE 0
 #endif
 
-/* How many mappings are tried, the later ones just below an unaligned answer, before address space is over-reserved. */
+/* How many mappings are tried, anywhere, just below that and where there is room, before address space is over-reserved. */
 #define ALIGN_ATTEMPTS 3
 
 /* How jm_os_pause sleeps. */
@@ -136,6 +136,22 @@ static void *map_within_reservation(size_t size, size_t alignment, struct jm_os_
     return address;
 }
 
+/* A place with room at a multiple of the alignment, which anybody may take meanwhile. NULL: there is none. */
+static void *find_place(size_t size, size_t alignment)
+{
+    if (size > SIZE_MAX - alignment) { /* untested: as above */
+        return NULL;                   /* untested */
+    }
+    void *address = map_at(NULL, size + alignment, PROT_NONE, MAP_NORESERVE);
+    if (address == NULL) {
+        return NULL;
+    }
+    jm_os_discard(&(struct jm_os_extent){address, size + alignment});
+    return (void *)jm_align_up((uintptr_t)address, alignment);
+}
+
+/* Where a gap is large enough, but has no aligned place, the OS may choose it each time. What is larger than asked for cannot
+ * be resized, or serve another block: that is the last resort. */
 void *jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent)
 {
     void *hint = NULL;
@@ -153,7 +169,8 @@ void *jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent)
             return address;
         }
         jm_os_discard(&(struct jm_os_extent){address, size});
-        hint = (void *)((uintptr_t)address - excess);
+        void *below = (void *)((uintptr_t)address - excess);
+        hint = attempt == 0 ? below : find_place(size, alignment);
     }
     return map_within_reservation(size, alignment, extent);
 }

@@ -67,6 +67,48 @@ static void alignment_holds_in_a_crowd(void **state)
     }
 }
 
+#if defined(__linux__)
+/* Reserves so much again and again until it lies in a gap, which nothing else that is free is in front of then, and leaves
+ * that. Returns how many others there are. */
+static size_t fill_up_to(struct jm_os_extent gap, void *others[], size_t most)
+{
+    size_t count = 0;
+    for (;;) {
+        void *address = jm_os_reserve(gap.size);
+        assert_non_null(address);
+        if (address == gap.address) {
+            assert_true(jm_os_unmap(&gap));
+            return count;
+        }
+        require(count < most, "%zu places, and none in the gap", count);
+        others[count++] = address;
+    }
+}
+
+/* Where the OS chooses a gap that is long enough, but has no aligned place, there is one elsewhere, and nothing beside it. */
+static void a_gap_without_an_aligned_place_is_passed(void **state)
+{
+    const size_t alignment = (size_t)1 << 20;
+    void *others[4096];
+    struct jm_os_extent around, extent;
+    (void)state;
+    unsigned char *start = jm_os_map(4 * alignment, alignment, &around);
+    assert_non_null(start);
+    struct jm_os_extent gap = {start + alignment + page(), alignment / 2};
+    assert_true(jm_os_unmap(&gap));
+    size_t count = fill_up_to(gap, others, COUNT_OF(others));
+    void *address = jm_os_map(gap.size, alignment, &extent);
+    assert_non_null(address);
+    assert_int_equal((uintptr_t)address & (alignment - 1), 0);
+    assert_int_equal(extent.size, gap.size);
+    assert_true(jm_os_unmap(&extent));
+    for (size_t i = 0; i < count; i++) {
+        assert_true(jm_os_unmap(&(struct jm_os_extent){others[i], gap.size}));
+    }
+    assert_true(jm_os_unmap(&around)); /* whatever is not there any more */
+}
+#endif
+
 #if defined(__linux__) && defined(MADV_POPULATE_WRITE)
 static bool is_there(void *address, size_t pages)
 {
@@ -208,6 +250,9 @@ int main(void)
         cmocka_unit_test(page_size_is_a_power_of_two),
         cmocka_unit_test(mappings_are_aligned_zero_and_writable),
         cmocka_unit_test(alignment_holds_in_a_crowd),
+#if defined(__linux__)
+        cmocka_unit_test(a_gap_without_an_aligned_place_is_passed),
+#endif
         cmocka_unit_test(populated_memory_is_there_and_zero),
         cmocka_unit_test(what_no_system_has_is_refused),
         cmocka_unit_test(content_survives_growth_moves_and_shrinking),
