@@ -23,7 +23,7 @@
  *   tenant_usage                 bytes counted so far, from any thread
  *
  * and, where a tenant has a limit that can be set, TENANT_LIMITS and tenant_set_limit; where the host can be asked instead,
- * TENANT_BUDGETS and tenant_set_budget.
+ * TENANT_BUDGETS and tenant_set_budget; where objects can be aligned, TENANT_ALIGNED and tenant_alloc_aligned.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors

@@ -182,6 +182,56 @@ void run_varied_buffers(void)
     close_tenant(varied.tenant);
 }
 
+#define CHUNK ((size_t)256 << 10) /* as large as it is aligned, like an engine's */
+#define CHUNKS 64
+
+#if defined(TENANT_ALIGNED)
+struct chunks {
+    struct tenant tenant;
+    uint64_t seed;
+    char *live[CHUNKS];
+};
+
+static uint64_t chunks_loop(void *state, uint64_t units)
+{
+    struct chunks *chunks = state;
+    uint64_t i;
+
+    for (i = 0; i < units; i++) {
+        char **slot = &chunks->live[random_bits(&chunks->seed) % CHUNKS];
+        size_t page;
+
+        if (*slot != NULL) {
+            tenant_free(chunks->tenant, *slot);
+        }
+        *slot = tenant_alloc_aligned(chunks->tenant, CHUNK, CHUNK);
+        if (*slot == NULL || (uintptr_t)*slot % CHUNK != 0) {
+            fail("a chunk was refused, or is not aligned");
+        }
+        for (page = 0; page < CHUNK; page += PAGE) {
+            (*slot)[page] = (char)i;
+        }
+    }
+    return units;
+}
+#endif
+
+void run_chunks(void)
+{
+#if defined(TENANT_ALIGNED)
+    struct chunks chunks = {.tenant = open_tenant(), .seed = 8};
+    int i;
+
+    emit("W8a", measure(chunks_loop, &chunks));
+    for (i = 0; !TENANT_HEAPS && i < CHUNKS; i++) {
+        tenant_free(chunks.tenant, chunks.live[i]);
+    }
+    close_tenant(chunks.tenant);
+#else
+    emit_none("W8a", "not aligned");
+#endif
+}
+
 /* ---- W2, W3: random slots, many sizes ----------------------------------------------------------- */
 
 void churn_draw(struct churn *churn, uint32_t live, size_t low, size_t high)

@@ -28,9 +28,10 @@ static const struct workload {
     {"W9s", run_string},         {"W10", run_replay},       {"usage", run_usage},
     {"idle", run_idle},          {"give", run_giving_back}, {"give-groups", run_giving_back_groups},
     {"edge", run_edges},         {"W8l", run_frames},       {"W6l", run_handover_large},
-    {"W8v", run_varied_buffers}, {"W11", run_full},         {"W11s", run_full_small},
-    {"W11m", run_full_medium},   {"W11c", run_full_asked},  {"W11g", run_full_growing},
-    {"W12", run_tide},           {"W9r", run_resizes},      {"W4l", run_request_buffer},
+    {"W8v", run_varied_buffers}, {"W8a", run_chunks},       {"W11", run_full},
+    {"W11s", run_full_small},    {"W11m", run_full_medium}, {"W11c", run_full_asked},
+    {"W11g", run_full_growing},  {"W12", run_tide},         {"W9r", run_resizes},
+    {"W4l", run_request_buffer},
 };
 
 static void about(void)

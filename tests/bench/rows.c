@@ -39,6 +39,8 @@ const struct row rows[] = {
     {"W8l", "W8l", "8 MiB alloc, each page written, free", "ns", true, false},
     {"W8v", "W8v", "ten of 300..1,024 KiB live, one by one anew, each page written", "ns", true,
      true},
+    {"W8a", "W8a", "64 of 256 KiB live, aligned to that, any anew, each page written", "ns", true,
+     true},
     {"W9v", "W9v", "a vector doubles, 16 B..128 KiB, a step", "ns", true, true},
     {"W9m", "W9m", "eight vectors double in turn, a step", "ns", true, false},
     {"W9s", "W9s", "a string grows by 16 B to 4 KiB, a step", "ns", true, true},

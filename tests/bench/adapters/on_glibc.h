@@ -31,6 +31,13 @@ static inline void *tenant_alloc(struct tenant tenant, size_t size)
     return malloc(size);
 }
 
+#define TENANT_ALIGNED
+static inline void *tenant_alloc_aligned(struct tenant tenant, size_t alignment, size_t size)
+{
+    (void)tenant;
+    return aligned_alloc(alignment, size);
+}
+
 static inline void *tenant_realloc(struct tenant tenant, void *ptr, size_t size)
 {
     (void)tenant;

@@ -42,6 +42,12 @@ static inline void *tenant_alloc(struct tenant tenant, size_t size)
     return mallocx(size, tenant.flags);
 }
 
+#define TENANT_ALIGNED
+static inline void *tenant_alloc_aligned(struct tenant tenant, size_t alignment, size_t size)
+{
+    return mallocx(size, tenant.flags | MALLOCX_ALIGN(alignment));
+}
+
 static inline void *tenant_realloc(struct tenant tenant, void *ptr, size_t size)
 {
     return ptr == NULL ? mallocx(size, tenant.flags) : rallocx(ptr, size, tenant.flags);

@@ -29,6 +29,12 @@ static inline void *tenant_alloc(struct tenant tenant, size_t size)
     return jsrtmem_alloc(tenant.runtime, size);
 }
 
+#define TENANT_ALIGNED
+static inline void *tenant_alloc_aligned(struct tenant tenant, size_t alignment, size_t size)
+{
+    return jsrtmem_aligned_alloc(tenant.runtime, alignment, size);
+}
+
 static inline void *tenant_realloc(struct tenant tenant, void *ptr, size_t size)
 {
     return jsrtmem_realloc(tenant.runtime, ptr, size);

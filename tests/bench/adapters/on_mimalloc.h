@@ -29,6 +29,12 @@ static inline void *tenant_alloc(struct tenant tenant, size_t size)
     return mi_heap_malloc(tenant.heap, size);
 }
 
+#define TENANT_ALIGNED
+static inline void *tenant_alloc_aligned(struct tenant tenant, size_t alignment, size_t size)
+{
+    return mi_heap_malloc_aligned(tenant.heap, size, alignment);
+}
+
 static inline void *tenant_realloc(struct tenant tenant, void *ptr, size_t size)
 {
     return mi_heap_realloc(tenant.heap, ptr, size);

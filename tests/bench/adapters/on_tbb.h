@@ -20,6 +20,9 @@ struct pool;
 
 void *pool_malloc(struct pool *pool,
                   size_t size) __asm__("_ZN3rml11pool_mallocEPNS_10MemoryPoolEm");
+void *
+pool_aligned_malloc(struct pool *pool, size_t size,
+                    size_t alignment) __asm__("_ZN3rml19pool_aligned_mallocEPNS_10MemoryPoolEmm");
 void *pool_realloc(struct pool *pool, void *ptr,
                    size_t size) __asm__("_ZN3rml12pool_reallocEPNS_10MemoryPoolEPvm");
 bool pool_free(struct pool *pool, void *ptr) __asm__("_ZN3rml9pool_freeEPNS_10MemoryPoolEPv");
@@ -48,6 +51,12 @@ static inline void tenant_leave(struct tenant tenant)
 static inline void *tenant_alloc(struct tenant tenant, size_t size)
 {
     return pool_malloc(tenant.pool, size);
+}
+
+#define TENANT_ALIGNED
+static inline void *tenant_alloc_aligned(struct tenant tenant, size_t alignment, size_t size)
+{
+    return pool_aligned_malloc(tenant.pool, size, alignment);
 }
 
 static inline void *tenant_realloc(struct tenant tenant, void *ptr, size_t size)
