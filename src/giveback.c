@@ -271,8 +271,8 @@ static struct jm_block *choose_going(struct jm_heap *heap, bool keep_one)
 void jm_heap_release_kept(struct jm_heap *heap)
 {
     struct jm_block *going = choose_going(heap, doubts_many(heap));
-    if (going != NULL && !release_small(heap, going)) {
-        heap->untidy = true;
+    if (going != NULL) {
+        (void)release_small(heap, going); /* else it is kept, or goes with the next that would be */
     }
 }
 
