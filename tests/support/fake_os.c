@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -77,6 +78,7 @@ static struct {
     enum fake_function function;
     size_t nth; /* 0: nothing is refused */
     bool onward;
+    bool reserves_more;
     int error;
     fake_hook hook;
     void *context;
@@ -102,6 +104,13 @@ void fake_os_refuse(enum fake_function function, size_t nth, bool onward, int er
 void fake_os_reset(void)
 {
     fake_os_refuse(FAKE_ALL, 0, false, 0);
+}
+
+void fake_os_reserve_more(bool reserves_more)
+{
+    (void)pthread_mutex_lock(&fake.lock);
+    fake.reserves_more = reserves_more;
+    (void)pthread_mutex_unlock(&fake.lock);
 }
 
 size_t fake_os_calls(enum fake_function function)
@@ -272,13 +281,26 @@ static void retry_orphans(void)
     (void)pthread_mutex_unlock(&fake.lock);
 }
 
+static void *map_within_more(size_t size, size_t alignment, struct jm_os_extent *extent)
+{
+    extent->size = size + alignment;
+    extent->address = __real_jm_os_reserve(extent->size);
+    void *address = (void *)jm_align_up((uintptr_t)extent->address, alignment);
+    if (extent->address == NULL || !__real_jm_os_commit(address, size)) {
+        abort();
+    }
+    return address;
+}
+
 void *__wrap_jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent)
 {
     if (!admit(FAKE_MAP)) {
         return NULL;
     }
     retry_orphans();
-    void *address = __real_jm_os_map(size, alignment, extent);
+    void *address = fake.reserves_more && alignment > jm_os_page_size()
+                        ? map_within_more(size, alignment, extent)
+                        : __real_jm_os_map(size, alignment, extent);
     (void)pthread_mutex_lock(&fake.lock);
     check_pages(address, size);
     if (!jm_is_power_of_two(alignment) || alignment < jm_os_page_size()) {

@@ -33,6 +33,9 @@ void fake_os_reset(void);
  * start from 0. `error` is what errno is set to; 0: it is left alone. */
 void fake_os_refuse(enum fake_function function, size_t nth, bool onward, int error);
 
+/* Has what is mapped at more than a page's alignment lie in a larger reservation, as where the OS finds no aligned place. */
+void fake_os_reserve_more(bool reserves_more);
+
 /* Calls since the counts started, and how many of them were refused. */
 size_t fake_os_calls(enum fake_function function);
 size_t fake_os_refused(void);
