@@ -256,6 +256,19 @@ static void a_few_far_apart_that_take_turns_are_known(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
+/* Whoever has a block next, and perhaps less of it, does not look where the last one's witnesses were. */
+static void what_is_known_is_forgotten_with_the_block(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(32));
+    struct jm_block *block = jm_block_of(rig_alloc(&rig, 100));
+    block->far_count = JM_FAR_WITNESSES;
+    rig_drop(&rig);
+    jm_heap_reset(HEAP);
+    assert_ptr_equal(jm_block_of(rig_alloc(&rig, 100)), block);
+    assert_int_equal(block->far_count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +276,7 @@ int main(void)
         WITNESS_TEST(it_is_found_in_blocks_of_all_kinds),
         WITNESS_TEST(few_of_many_are_the_witness_when_they_go),
         WITNESS_TEST(a_few_far_apart_that_take_turns_are_known),
+        WITNESS_TEST(what_is_known_is_forgotten_with_the_block),
         WITNESS_TEST(another_one_takes_over),
         WITNESS_TEST(a_large_witness_is_not_its_own_successor),
         WITNESS_TEST(a_queued_object_can_be_it),
