@@ -75,7 +75,6 @@ struct jm_arena {
     uint32_t longest_rest; /* no block has more granules behind its objects, */
     uint32_t second_rest;  /* and but for one of them none has more than that, */
     uint32_t longest_hole; /* nor any more than these in holes side by side */
-    uint32_t passed;       /* blocks, by the last guess, that no request stands for yet */
     uint32_t random;       /* see jm_arena_draw */
     bool has_short_runs;   /* of free pages, which the last sweep may have kept */
     bool broken; /* free objects may be missing from the lists: to be swept before it grows much */

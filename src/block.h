@@ -73,26 +73,28 @@ struct jm_block {
     const struct jm_supply *tenant; /* who had it last, */
     uint64_t tenancy;               /* and when */
 
+    /* And one for what is asked for of each of many blocks. */
     _Alignas(JM_CACHE_LINE) uint32_t first; /* granules from here on may hold objects. Constant */
-    size_t granules;                        /* end of the objects; 0 in a large block. Constant */
-    char *start;                            /* granule 0, or the object. Constant, but for moves */
-    jm_state *map;    /* shared, queued by all: the state of each granule. Constant */
-    uint32_t carved;  /* granules below it hold objects, live, free or queued, or holes */
+    uint32_t carved; /* granules below it hold objects, live, free or queued, or holes */
+    size_t granules; /* end of the objects; 0 in a large block. Constant */
+    char *start;     /* granule 0, or the object. Constant, but for moves */
+    jm_state *map;   /* shared, queued by all: the state of each granule. Constant */
+    _Atomic(struct jm_block *) next; /* shared: in one of the supply's lists */
+    size_t
+        charge; /* bytes of the quota; the extent has more where it is reserved, unused or holes */
     uint32_t touched; /* the rest was never written. Without the span: carved <= touched */
     uint32_t witness; /* the granule where it starts or, where there is none, the last one did */
     bool has_witness;
     uint8_t far_count; /* of witnesses that were found far away, modulo 256; the last of them: */
+    bool resizable;    /* a large block whose extent is a mapping of it alone */
+    bool recycled;     /* a large block whose object is not zero, as new ones are */
+
     uint32_t far_witnesses[JM_FAR_WITNESSES]; /* granules, see witness.c */
-    _Atomic(struct jm_block *) next;          /* shared: in one of the supply's lists, */
-    struct jm_block *previous;                /* and back */
+    struct jm_block *previous;                /* in the list of `next` */
     struct jm_block *behind;                  /* in a chain, see chain.h */
     struct jm_os_extent extent;               /* the mapping; in the region, the stretch */
-    size_t
-        charge; /* bytes of the quota; the extent has more where it is reserved, unused or holes */
     /* No hole of `hole_searched_for` granules or more begins in front of `hole_searched_to`. */
     uint32_t hole_searched_for, hole_searched_to;
-    bool resizable; /* a large block whose extent is a mapping of it alone */
-    bool recycled;  /* a large block whose object is not zero, as new ones are */
 
     /* Large blocks only. */
     _Atomic(unsigned) state; /* shared, queued by all: enum jm_large_state */

@@ -1,5 +1,5 @@
 /*
- * Layer 2: chains of blocks that no tenant has, or wants any more, and their way back to the OS.
+ * Layer 2: chains of blocks that no tenant has, or wants any more, or that may be empty, and their way back to the OS.
  *
  * A chain is linked by `behind`: a reader that stands on a block may still follow its `next`, and its tenant links it
  * by that. It belongs to whoever calls.

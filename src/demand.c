@@ -33,8 +33,7 @@
 #define NEED_FREE_DIVISOR 16   /* what is much: this part of what lived, */
 #define NEED_UNSURE_DIVISOR 4  /* and this part of what was free, or lived if that was less; */
 #define NEED_SAMPLES 256       /* that it is guessed from; */
-#define NEED_MISSING_DIVISOR 8 /* again once this part of what was missing is free, or who knows; */
-#define NEED_BLOCKS 256 /* and each request stands for so many of the blocks that a guess passes */
+#define NEED_MISSING_DIVISOR 8 /* again once this part of what was missing is free, or who knows */
 
 /* A heap is loose where more than this part of it was free after the last sweep. */
 #define LOOSE_DIVISOR 4
@@ -106,10 +105,6 @@ static bool seems_freed(struct jm_arena *arena)
     size_t freed = known_freed(arena);
     if (freed != 0 && freed < arena->missing) {
         arena->missing -= (uint32_t)freed;
-        return false;
-    }
-    if (arena->passed > NEED_BLOCKS) {
-        arena->passed -= NEED_BLOCKS;
         return false;
     }
     size_t missing = guess_missing_freed(arena);

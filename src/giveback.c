@@ -7,6 +7,8 @@
  *                                                                        where there is none, the next tidy
  *                                                                        gives one of them back
  *
+ * Objects may be allocated in a block that is in doubt: whoever is to give it back looks for a witness once more.
+ *
  * One empty block is kept, and those that the OS refuses to take. The others go at the end of the free or, where that was
  * inside the host's callback, or on the way to an object that an event could lose, at the beginning of the next operation.
  */
@@ -94,7 +96,7 @@ static void drop_from_list(struct jm_arena *arena, unsigned code, const struct j
     }
 }
 
-/* Takes the objects of a block that goes off the lists, where they are at the beginnings after a rise and a fall, or not far
+/* A block goes: takes its objects off the lists, where they are at the beginnings after a rise and a fall, or not far
  * behind: a list that they are left in is broken. Each was put there by a free; or leads in a circle, which the tenant has
  * made. */
 static void drop_links(struct jm_heap *heap, const struct jm_block *block)
@@ -206,17 +208,17 @@ void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
     }
 }
 
-/* Puts a block in doubt behind all others: the OS did not take it. */
-static void push_last(struct jm_arena *arena, struct jm_block *block)
+/* Puts a block that the OS did not take behind all others in doubt. `among`: one of the last of them; or null. */
+static void push_last(struct jm_arena *arena, struct jm_block *among, struct jm_block *block)
 {
-    struct jm_block **end = &arena->doubtful;
+    struct jm_block **end = among == NULL ? &arena->doubtful : &among->behind;
     while (*end != NULL) {
         end = &(*end)->behind;
     }
     jm_chain_push(end, block);
 }
 
-/* Gives one empty small block back, which is in doubt no more. False: the OS does not take it now, and it is. */
+/* Gives one empty small block back, which is in doubt no more. False: the OS does not take it now. */
 static bool release_small(struct jm_heap *heap, struct jm_block *block)
 {
     abandon_small(heap, block);
@@ -235,7 +237,6 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
     }
     heap->arena->broken = true;                  /* its objects are in no list, */
     jm_arena_note_rest(heap->arena, UINT32_MAX); /* or it has none */
-    push_last(heap->arena, block);
     return false;
 }
 
@@ -254,7 +255,8 @@ bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer)
     return *first_empty(heap, &arena->doubtful) != NULL;
 }
 
-/* Takes the empty small block that goes next out of doubt: any, or of two the smaller, or newer. NULL: there is none. */
+/* Takes the empty small block that goes next out of doubt. Of two, one of which may stay, that is the smaller, or newer.
+ * NULL: there is none, or only the one that stays if `keep_one`. */
 static struct jm_block *choose_going(struct jm_heap *heap, bool keep_one)
 {
     if (heap->arena == NULL || (keep_one && !doubts_many(heap))) {
@@ -271,8 +273,8 @@ static struct jm_block *choose_going(struct jm_heap *heap, bool keep_one)
 void jm_heap_release_kept(struct jm_heap *heap)
 {
     struct jm_block *going = choose_going(heap, doubts_many(heap));
-    if (going != NULL) {
-        (void)release_small(heap, going); /* else it is kept, or goes with the next that would be */
+    if (going != NULL && !release_small(heap, going)) { /* it is kept, or goes with the next */
+        push_last(heap->arena, NULL, going);
     }
 }
 
@@ -286,14 +288,22 @@ static size_t count_doubtful(const struct jm_heap *heap)
     return count;
 }
 
-/* Gives the empty small blocks back, but for one if `keep_one`. False: the OS did not take them all. */
+/* Gives the empty small blocks back, but for one if `keep_one`. False: the OS did not take them all. A collect tries each once,
+ * and all else none after one that was refused, which comes after all others then. */
 static bool release_all_small(struct jm_heap *heap, bool keep_one)
 {
-    bool all = true;
     struct jm_block *going;
-    size_t tries = count_doubtful(heap); /* each once, whoever comes after it */
-    while (tries-- > 0 && (going = choose_going(heap, keep_one)) != NULL) {
-        all = release_small(heap, going) && all;
+    struct jm_block *refused = NULL; /* the last; null: who knows what the host did since */
+    bool all = true;
+    size_t tries = count_doubtful(heap);
+    while ((all || !keep_one) && tries-- > 0 && (going = choose_going(heap, keep_one)) != NULL) {
+        if (release_small(heap, going)) {
+            refused = NULL;
+        } else {
+            push_last(heap->arena, refused == going ? NULL : refused, going);
+            refused = going;
+            all = false;
+        }
     }
     return all;
 }

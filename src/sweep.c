@@ -396,7 +396,6 @@ size_t jm_sweep_guess_free(struct jm_arena *arena, struct jm_carved carved, size
 {
     const size_t step = (carved.objects + carved.holes) / samples + 1;
     struct guess guess = {.count = 0};
-    arena->passed = 0;
     size_t place = jm_arena_draw(arena, step); /* in its step */
     size_t ahead = place;                      /* so far into the next block */
     const struct jm_block *block = jm_load_relaxed(&arena->supply->small);
@@ -414,7 +413,6 @@ size_t jm_sweep_guess_free(struct jm_arena *arena, struct jm_carved carved, size
             granule += place;
         }
         ahead = granule - block->carved;
-        arena->passed++;
     }
     look_at_waiting(&guess);
     return guess.met == 0 ? 0 : (size_t)((uint64_t)carved.objects * guess.free / guess.met);

@@ -6,6 +6,7 @@
 #include "support/random.h"
 #include "support/rig.h"
 
+#include "chain.h"
 #include "witness.h"
 
 RIG_OF_EACH_TEST
@@ -30,7 +31,7 @@ static bool find_anew(struct jm_block *block)
     if (!jm_witness_find(HEAP->arena, block)) {
         return false;
     }
-    HEAP->arena->doubtful = block->behind; /* in doubt no more */
+    (void)jm_chain_pop(&HEAP->arena->doubtful); /* in doubt no more */
     return true;
 }
 

@@ -324,12 +324,12 @@ static const char *check_blocks(struct check *check)
     return NULL;
 }
 
-/* How many of the blocks in a list hold no object, or SIZE_MAX where one does. */
 static bool is_empty_large(const struct jm_block *block)
 {
     return jm_block_is_large(block) && jm_load_relaxed(&block->state) == JM_LARGE_NONE;
 }
 
+/* How many blocks a chain has, or SIZE_MAX where one holds an object. */
 static size_t count_empty(const struct jm_block *block, size_t most)
 {
     size_t count = 0;
