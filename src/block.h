@@ -54,8 +54,8 @@ static inline size_t jm_page_granules(void)
 /* What separates the last object from whatever lies behind the block: never handed out. */
 #define JM_PAD ((size_t)64)
 
-/* A block knows so many places where a witness was. */
-#define JM_FAR_WITNESSES 8
+/* A block knows so many places where a witness was: as many as fill a cache line. */
+#define JM_FAR_WITNESSES 16
 
 struct jm_supply;
 
