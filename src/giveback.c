@@ -153,10 +153,24 @@ static void clear_map(struct jm_block *block)
     jm_zero_bytes(&block->map[granule], block->carved - granule); /* of many */
 }
 
-/* Does so, if that is possible, where the block stays for now. */
+#define FEW_OBJECTS 4
+
+/* pre: the span lies elsewhere. */
+static bool has_few_objects(const struct jm_arena *arena, const struct jm_block *block)
+{
+    size_t granule = block->first;
+    for (unsigned steps = FEW_OBJECTS; granule < block->carved && steps > 0; steps--) {
+        granule = jm_arena_end_at(arena, block, granule);
+    }
+    return granule >= block->carved;
+}
+
+/* Does so, if that is possible, where the block stays for now. Of few objects it takes no time to see that none lives: they
+ * stay, so that what comes next finds its place where the last one was, and not behind it. */
 static void forget_objects(struct jm_heap *heap, struct jm_block *block)
 {
-    if (block != heap->arena->span.block && !has_holes(block)) {
+    if (block != heap->arena->span.block && !has_holes(block) &&
+        !has_few_objects(heap->arena, block)) {
         unlist_objects(heap, block);
         clear_map(block);
         jm_arena_uncarve(heap->arena, block, block->first);

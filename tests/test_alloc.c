@@ -561,6 +561,29 @@ static void realloc_step_by_step(void **state)
     dispose(runtime);
 }
 
+/* In a heap that is empty else a vector that doubles finds room where the last one was: nothing is copied. */
+static void vectors_that_double_follow_each_other_in_place(void **state)
+{
+    JsRuntimeHandle runtime = new_runtime();
+    size_t moves = 0;
+
+    (void)state;
+    assert_ok(jsrtmem_enter(runtime));
+    for (int cycle = 0; cycle < 20; cycle++) {
+        void *vector = NULL;
+        for (size_t size = 16; size <= KIB(128); size *= 2) {
+            void *grown = jsrtmem_realloc(runtime, vector, size);
+            assert_non_null(grown);
+            moves += cycle > 1 && vector != NULL && grown != vector;
+            vector = grown;
+        }
+        assert_ok(jsrtmem_free(vector));
+    }
+    assert_int_equal(moves, 0);
+    assert_ok(jsrtmem_leave(runtime));
+    dispose(runtime);
+}
+
 static void shrinking_never_fails(void **state)
 {
     struct host host;
@@ -764,6 +787,7 @@ int main(void)
         cmocka_unit_test(realloc_keeps_the_bytes_for_every_pair_of_sizes),
         cmocka_unit_test(realloc_of_aligned_objects),
         cmocka_unit_test(realloc_step_by_step),
+        cmocka_unit_test(vectors_that_double_follow_each_other_in_place),
         cmocka_unit_test(shrinking_never_fails),
         cmocka_unit_test(a_free_object_that_is_little_larger_is_used_again),
         cmocka_unit_test(objects_of_another_runtime_are_refused),
