@@ -286,8 +286,11 @@ static struct jm_block *choose_going(struct jm_heap *heap, bool keep_one)
 
 void jm_heap_release_kept(struct jm_heap *heap)
 {
-    struct jm_block *going = choose_going(heap, doubts_many(heap));
-    if (going != NULL && !release_small(heap, going)) { /* it is kept, or goes with the next */
+    struct jm_block *going = choose_going(heap, true);
+    if (going == NULL) { /* there is one alone */
+        going = choose_going(heap, false);
+    }
+    if (!release_small(heap, going)) {
         push_last(heap->arena, NULL, going);
     }
 }

@@ -584,6 +584,56 @@ static void one_refusal_of_the_os_keeps_one_block(void **state)
     assert_false(HEAP->untidy);
 }
 
+/* Two blocks in doubt, one of them for want of the OS, that hold objects again, and a third that is full; `many` are its. */
+static struct jm_block *refill_what_is_in_doubt(void)
+{
+    fill_blocks(3);
+    struct jm_block *full = block_of(many[many_count / 2]);
+    fake_os_refuse(FAKE_RETURN, 1, true, ENOMEM);
+    free_many(NULL, full);
+    jm_heap_tidy(HEAP);
+    fake_os_reset();
+    assert_int_equal(check().empty_small, 2);
+    assert_true(HEAP->untidy);
+    for (size_t blocks = check().small_blocks; check().small_blocks == blocks;) {
+        (void)rig_alloc(&rig, KIB(8));
+    }
+    assert_int_equal(check().empty_small, 0);
+    return full;
+}
+
+/* Whoever comes to a block in doubt looks once more. */
+static void blocks_in_doubt_may_be_in_use_again(void **state)
+{
+    (void)state;
+    (void)refill_what_is_in_doubt();
+    jm_heap_tidy(HEAP); /* nothing goes */
+    assert_false(HEAP->untidy);
+    assert_int_equal(check().empty_small, 0);
+    rig_drop(&rig);
+    rig_make(&rig);
+
+    free_many(refill_what_is_in_doubt(), NULL); /* one is kept */
+    assert_int_equal(check().empty_small, 1);
+    jm_heap_tidy(HEAP);
+    assert_int_equal(check().empty_small, 1);
+    rig_drop(&rig);
+    rig_make(&rig);
+
+    fill_blocks(2);
+    free_many(NULL, block_of(many[0]));
+    (void)rig_alloc(&rig, KIB(200)); /* in a new block, which is in doubt, too */
+    rig_forget(&rig);
+    fake_os_refuse(FAKE_RETURN, 1, true, ENOMEM);
+    jm_heap_collect(HEAP); /* it is refused, and tried again */
+    assert_log(&rig, "");
+    assert_int_equal(check().empty_small, 1);
+    assert_true(HEAP->untidy);
+    fake_os_reset();
+    jm_heap_collect(HEAP);
+    assert_int_equal(check().empty_small, 0);
+}
+
 /* Of many empty blocks that the OS does not take each use asks for one, and for all once it takes that. */
 static void each_use_asks_again_for_one_block(void **state)
 {
@@ -2088,6 +2138,7 @@ int main(void)
         HEAP_TEST(objects_of_changing_sizes_hold_little),
         HEAP_TEST(the_walk_sees_each_damage),
         HEAP_TEST(one_refusal_of_the_os_keeps_one_block),
+        HEAP_TEST(blocks_in_doubt_may_be_in_use_again),
         HEAP_TEST(each_use_asks_again_for_one_block),
         HEAP_TEST(a_large_block_is_an_eighth_larger_at_most),
         HEAP_TEST(what_grows_has_its_eighth_where_the_limit_allows_it),
