@@ -205,6 +205,15 @@ static void a_refusal_of_much_is_none_of_little(void **state)
     assert_int_equal(asked, jm_small_block_min());
 }
 
+/* Skips a test where pages are larger, and says why. */
+static void leave_out_beyond(size_t page, const char *why)
+{
+    if (jm_os_page_size() > page) {
+        print_message("             left out: %s\n", why);
+        skip();
+    }
+}
+
 /* What grows in place asks for no more than it needs, too. */
 static void what_grows_has_what_the_host_allows(void **state)
 {
@@ -212,10 +221,7 @@ static void what_grows_has_what_the_host_allows(void **state)
 
     (void)state;
     set_budget(MIB(1));
-    if (jm_os_page_size() > KIB(16)) {
-        print_message("             left out: such pages leave no room for an eighth\n");
-        skip();
-    }
+    leave_out_beyond(KIB(16), "such pages leave no room for an eighth");
     void *object = rig_alloc(&rig, KIB(600));
     assert_null(jm_heap_resize(HEAP, object, KIB(970), &verdict));
     assert_int_equal(verdict, JM_REFUSED_HOST);
@@ -231,10 +237,7 @@ static void what_is_long_has_room_where_little_lives(void **state)
     size_t served = 0;
 
     (void)state;
-    if (jm_os_page_size() != 4096) {
-        print_message("             left out: of larger pages few have no object\n");
-        skip();
-    }
+    leave_out_beyond(4096, "of larger pages few have no object");
     for (size_t i = 0; i < OBJECTS; i++) {
         objects[i] = rig_alloc(&rig, 1000);
     }
@@ -259,10 +262,7 @@ static void large_objects_have_what_the_host_allows(void **state)
 
     (void)state;
     set_budget(MIB(1));
-    if (jm_os_page_size() > KIB(16)) {
-        print_message("             left out: such pages leave no room for an eighth\n");
-        skip();
-    }
+    leave_out_beyond(KIB(16), "such pages leave no room for an eighth");
     assert_int_equal(verdict_on(KIB(970)), JM_REFUSED_HOST);
     assert_true(asked > MIB(1));
     for (size_t round = 0; round < 3; round++) {
@@ -313,10 +313,7 @@ static void a_hole_is_asked_for_where_a_block_has_no_room(void **state)
     jm_heap_collect(HEAP);
     set_budget(rig_usage(&rig));
     fill_up(16);
-    if (page >= jm_small_block_min()) {
-        print_message("             left out: with such pages a hole is no smaller than a block\n");
-        skip();
-    }
+    leave_out_beyond(jm_small_block_min() - 1, "with such pages a hole is no smaller than a block");
     fill_up(16);
     budget = rig_usage(&rig) + page;
     rig_forget(&rig);
