@@ -15,8 +15,9 @@
  * the near class serves (see sizeclass.h), then the span, then any object that is little larger, and then a part of one
  * that is much larger. A link is a hint: whoever follows one asks the state map first whether it leads to a free
  * object of this class. Where it does not, the list ends there, and what it may have led to is found again by a sweep
- * (see sweep.h). So a tenant that writes into freed memory costs itself a sweep and nothing else, and a block can be
- * given back without looking for the links that lead to it.
+ * (see sweep.h). So a tenant that writes into freed memory costs itself a sweep and nothing else, a block can be
+ * given back without looking for the links that lead to it, and a sweep of a large heap touches little but the maps: most
+ * of what it joins is in no list until it is needed.
  *
  * What was freed last is in no list yet; the next free lists it:
  *
@@ -70,13 +71,14 @@ struct jm_arena {
     uint32_t since_sweep;
     uint32_t due_at; /* before it is that, no sweep is due that spares a block; */
     uint32_t swept;  /* what the last one left, but for blocks that went: granules of objects, */
-    uint32_t swept_holes;  /* and of holes, before more were made; */
-    uint32_t left_free;    /* and those of objects that were free */
-    uint32_t longest_rest; /* no block has more granules behind its objects, */
-    uint32_t second_rest;  /* and but for one of them none has more than that, */
-    uint32_t longest_hole; /* nor any more than these in holes side by side */
-    uint32_t random;       /* see jm_arena_draw */
-    bool has_short_runs;   /* of free pages, which the last sweep may have kept */
+    uint32_t swept_holes;      /* and of holes, before more were made; */
+    uint32_t left_free;        /* and those of objects that were free */
+    uint32_t longest_rest;     /* no block has more granules behind its objects, */
+    uint32_t second_rest;      /* and but for one of them none has more than that, */
+    uint32_t longest_hole;     /* nor any more than these in holes side by side, */
+    uint32_t longest_unlisted; /* nor any in a free run that is in no list */
+    uint32_t random;           /* see jm_arena_draw */
+    bool has_short_runs;       /* of free pages, which the last sweep may have kept */
     bool broken; /* free objects may be missing from the lists: to be swept before it grows much */
     /* Sweeps in vain, by size: how many, for what the limit has no room for; was the last one, for what it has. */
     uint8_t vain_at_limit[JM_MAGNITUDES];

@@ -88,6 +88,7 @@ struct jm_block {
     uint8_t far_count; /* of witnesses that were found far away, modulo 256; the last of them: */
     bool resizable;    /* a large block whose extent is a mapping of it alone */
     bool recycled;     /* a large block whose object is not zero, as new ones are */
+    uint32_t unlisted; /* no free run that is in no list has more granules */
 
     uint32_t far_witnesses[JM_FAR_WITNESSES]; /* granules, see witness.c */
     struct jm_block *previous;                /* in the list of `next` */
@@ -140,6 +141,12 @@ static inline bool jm_block_was_of(const struct jm_block *block, const struct jm
 static inline size_t jm_block_size(const struct jm_block *block)
 {
     return (block->granules << JM_GRANULE_BITS) + JM_PAD;
+}
+
+/* True where pages of a small block were given back. */
+static inline bool jm_block_has_holes(const struct jm_block *block)
+{
+    return block->charge != jm_block_size(block);
 }
 
 /* The granule that the first object of a small block outside of the region starts at. It is no matter of

@@ -131,11 +131,6 @@ static void unlist_objects(struct jm_heap *heap, const struct jm_block *block)
     }
 }
 
-static bool has_holes(const struct jm_block *block)
-{
-    return block->charge != jm_block_size(block);
-}
-
 /* Of a block that has no more objects than this part of its granules the map is cleared object by object. */
 #define CLEAR_DIVISOR 1024
 
@@ -145,10 +140,13 @@ static void clear_map(struct jm_block *block)
 {
     size_t granule = block->first;
     size_t steps = block->granules / CLEAR_DIVISOR;
-    for (; granule < block->carved && steps > 0; steps--) {
-        unsigned state = jm_load_relaxed(&block->map[granule]);
+    size_t granules;
+    for (; granule < block->carved && steps > 0; granule += granules, steps--) {
+        granules = jm_state_granules[jm_load_relaxed(&block->map[granule])];
+        if (granules == 0) { /* it is in no list */
+            break;
+        }
         jm_store_relaxed(&block->map[granule], 0);
-        granule += jm_class_granules[jm_state_class(state)];
     }
     jm_zero_bytes(&block->map[granule], block->carved - granule); /* of many */
 }
@@ -169,7 +167,7 @@ static bool has_few_objects(const struct jm_arena *arena, const struct jm_block 
  * stay, so that what comes next finds its place where the last one was, and not behind it. */
 static void forget_objects(struct jm_heap *heap, struct jm_block *block)
 {
-    if (block != heap->arena->span.block && !has_holes(block) &&
+    if (block != heap->arena->span.block && !jm_block_has_holes(block) &&
         !has_few_objects(heap->arena, block)) {
         unlist_objects(heap, block);
         clear_map(block);
@@ -239,7 +237,7 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
     if (heap->arena != NULL) {
         unlist_objects(heap, block);
     }
-    if (!has_holes(block)) {
+    if (!jm_block_has_holes(block)) {
         clear_map(block);
         block->carved = block->first;
     }
@@ -251,6 +249,7 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
     }
     heap->arena->broken = true;                  /* its objects are in no list, */
     jm_arena_note_rest(heap->arena, UINT32_MAX); /* or it has none */
+    heap->arena->longest_unlisted = UINT32_MAX;
     return false;
 }
 
@@ -423,7 +422,7 @@ static void give_runs(struct jm_heap *heap, size_t least, size_t enough)
     if (heap->arena == NULL || (heap->done & goal) != 0) {
         return;
     }
-    size_t given = jm_sweep_and_give(heap->arena, least, enough);
+    size_t given = jm_sweep_and_give(heap->arena, least, enough, heap->done != 0);
     jm_heap_note_done(heap, (uint8_t)(JM_DONE_LONG_RUNS | (given < enough ? goal : 0)));
     if (given != 0) {
         jm_quota_refund(&heap->supply.quota, given);

@@ -293,6 +293,9 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     if (object == NULL && !jm_heap_is_short(heap)) {
         object = jm_arena_pop_larger(arena, code);
     }
+    if (object == NULL && jm_sweep_list(arena, code)) {
+        object = jm_arena_pop_found(arena, code);
+    }
     if (object == NULL) {
         jm_arena_choose_span(arena, code);
         arena->since_sweep += jm_arena_span_granules(arena);

@@ -192,8 +192,7 @@ static uint64_t queued_among(const jm_state *map, size_t granule, size_t count)
 {
     uint64_t found = 0;
     for (size_t i = 0; i < count; i += JM_WORD) {
-        uint64_t queued = queued_states(jm_load_states(map, granule + i)) >> 7;
-        found |= queued * UINT64_C(0x0102040810204080) >> 56 << i; /* eight bits side by side */
+        found |= jm_gather_high(queued_states(jm_load_states(map, granule + i))) << i;
     }
     return found;
 }

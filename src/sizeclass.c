@@ -24,14 +24,14 @@ const uint8_t jm_class_by_bytes[JM_STEP_MAX + 1] = {1, FOR_STEPS(GRANULE)};
 
 const uint16_t jm_class_granules[JM_CLASSES + 1] = {0, JM_FOR_CLASSES(COUNT)};
 
-static_assert(JM_FREE == 0 && JM_HOLE == JM_CLASSES + 1 && JM_WITNESS == JM_HOLE &&
-                  JM_QUEUED == JM_WITNESS + JM_CLASSES + 1 &&
+static_assert(JM_FREE == 0 && JM_UNLISTED == JM_CLASSES + 1 && JM_HOLE == JM_UNLISTED + 1 &&
+                  JM_WITNESS == JM_HOLE && JM_QUEUED == JM_WITNESS + JM_CLASSES + 1 &&
                   JM_PLAIN == JM_QUEUED + JM_QUEUED_CLASSES,
               "states come in this order");
 /* clang-format off */
 const uint16_t jm_state_granules[UINT8_MAX + 1] = {
     0, JM_FOR_CLASSES(COUNT)        /* free */
-    0, JM_FOR_CLASSES(COUNT)        /* a hole; witnesses */
+    0, 0, JM_FOR_CLASSES(COUNT)     /* what is unlisted; a hole; witnesses */
     0, JM_FOR_QUEUED_CLASSES(COUNT) /* queued, of a larger class; of one that is told */
     JM_FOR_CLASSES(COUNT)           /* live */
 };

@@ -9,18 +9,65 @@ struct sweep {
     size_t beside; /* or that go beside a hole, until */
     size_t enough; /* bytes have gone */
     size_t given;  /* bytes */
-    size_t left;   /* granules, free still */
+    size_t seen;   /* granules of runs, but for rests, */
+    size_t left;   /* and of those of which nothing went */
+    size_t listed; /* runs; the others are in no list */
+    bool lists;    /* those of this block */
+    /* Of a block: */
+    size_t known;    /* granules of its free objects, as their states tell, */
+    size_t joined;   /* and of the runs that they were joined to; */
+    size_t free_end; /* where the last of them ends */
 };
+
+/* To list a run takes a link in memory that was not used lately. A sweep lists those of the first blocks, until they are so
+ * many, and one for so many granules that it has passed; the others are listed, so many at once, when something is needed. */
+#define LISTED_AT_ONCE 1024
+#define GRANULES_A_LINK 1024
+
+/* Leaves a run free, or nothing. */
+static void leave_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
+{
+    if (start == end) {
+        return;
+    }
+    if (sweep->lists) {
+        sweep->listed++;
+        jm_arena_free_run(sweep->arena, block, start, end);
+    } else {
+        uint32_t granules = (uint32_t)(end - start);
+        jm_store_relaxed(&block->map[start], JM_UNLISTED);
+        block->unlisted = granules > block->unlisted ? granules : block->unlisted;
+    }
+}
+
+/* True where the last thing in front of a granule is a hole. */
+static bool is_behind_hole(const struct jm_block *block, size_t granule)
+{
+    if (granule % jm_page_granules() != 0 || !jm_block_has_holes(block)) {
+        return false;
+    }
+    size_t word = jm_find_states_before(block->map, granule, block->first);
+    uint64_t states = jm_load_states(block->map, word);
+    return word < granule && states != 0 &&
+           (uint8_t)(states >> 8 * jm_last_state(states)) == JM_HOLE;
+}
+
+static bool is_beside_hole(const struct jm_block *block, size_t start, size_t end)
+{
+    return jm_load_relaxed(&block->map[end]) == JM_HOLE || is_behind_hole(block, start);
+}
 
 /* Makes the pages of a run a hole, and its ends free objects. False: it is too short, or not needed, or the OS refused.
  * Beside a hole none is too short: it would stay in pieces else, however long it is with them. */
-static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end,
-                     bool is_beside)
+static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
 {
-    size_t least = is_beside ? sweep->beside : sweep->least;
     size_t first = jm_align_up(start, jm_page_granules());
     size_t last = end & ~(jm_page_granules() - 1);
-    bool goes = last >= first + least && sweep->given < sweep->enough;
+    if (last <= first || sweep->given >= sweep->enough) {
+        return false;
+    }
+    size_t least = is_beside_hole(block, start, end) ? sweep->beside : sweep->least;
+    bool goes = last - first >= least;
     if (!goes || !jm_block_give_pages(block, first, last)) {
         if (goes && last < first + JM_HOLE_MIN) { /* nor will it other short ones */
             sweep->least = sweep->least < JM_HOLE_MIN ? JM_HOLE_MIN : sweep->least;
@@ -32,126 +79,224 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
     block->hole_searched_to = 0;
     sweep->arena->longest_hole = UINT32_MAX; /* there may be others beside it */
     sweep->given += (last - first) << JM_GRANULE_BITS;
-    jm_arena_free_run(sweep->arena, block, start, first);
-    jm_arena_free_run(sweep->arena, block, last, end);
+    leave_run(sweep, block, start, first);
+    leave_run(sweep, block, last, end);
     return true;
 }
 
 /* Ends a run of free granules: in the middle as free objects, at the end as the block's rest. */
-static void flush_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end,
-                      bool is_beside)
+static void end_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
 {
     bool is_rest = end == block->carved;
-    if (give_run(sweep, block, start, is_rest ? block->granules : end, is_beside)) {
+    bool goes = give_run(sweep, block, start, is_rest ? block->granules : end);
+    sweep->joined += end - start;
+    sweep->seen += is_rest ? 0 : end - start;
+    if (goes) {
         block->carved = is_rest ? (uint32_t)block->granules : block->carved;
         block->touched = block->touched < block->carved ? block->carved : block->touched;
     } else if (is_rest) {
         jm_arena_uncarve(sweep->arena, block, (uint32_t)start);
     } else {
         sweep->left += end - start;
-        jm_arena_free_run(sweep->arena, block, start, end);
+        leave_run(sweep, block, start, end);
     }
 }
 
-/*
- * What is free or a hole has to be found among what lives, which is most. Their states, and those of some witnesses, are
- * loose: neither 0 nor with the highest bit. Among small objects the next one is looked for in many states at once.
- */
-#define LOW_BITS (~JM_HIGH_BITS)
-#define LOOSE(states) ((((states)&LOW_BITS) + LOW_BITS) & ~(states)) /* its highest bits tell */
+/* What is free has to be found among what lives, which is most: so many states are looked at at once. */
+#define AT_ONCE JM_BLANK_STATES
 
-typedef uint64_t words __attribute__((vector_size(16)));
-#define AT_ONCE (4 * sizeof(words)) /* states */
+/* Which of AT_ONCE states, a bit for each, are any but 0, and which are of what is free. */
+struct marks {
+    uint64_t any, free;
+};
 
-static bool has_loose(const struct jm_block *block, size_t granule)
+typedef uint8_t vector __attribute__((vector_size(16)));
+typedef char chars __attribute__((vector_size(16))); /* what the builtin takes */
+
+/* A bit for each element, which is 0 or 255. */
+static uint64_t bits_of(vector elements)
 {
-    words loose = {0, 0};
-    for (size_t i = 0; i < AT_ONCE; i += sizeof(words)) {
-        words states;
+#if defined(__SSE2__)
+    return (unsigned)__builtin_ia32_pmovmskb128((chars)elements);
+#else
+    uint64_t words[2];
+    memcpy(words, &elements, sizeof words);
+    return jm_gather_high(jm_in_order(words[0])) | jm_gather_high(jm_in_order(words[1])) << JM_WORD;
+#endif
+}
+
+static struct marks marks_from(const struct jm_block *block, size_t granule)
+{
+    struct marks marks = {0, 0};
+    for (size_t i = 0; i < AT_ONCE; i += sizeof(vector)) {
+        vector states;
         jm_copy_bytes((uint8_t *)&states, &block->map[granule + i], sizeof states);
-        loose |= LOOSE(states);
+        vector any = (vector)(states != 0);
+        marks.any |= bits_of(any) << i;
+        marks.free |= bits_of(any & (vector)(states <= JM_UNLISTED)) << i;
     }
-    return ((loose[0] | loose[1]) & JM_HIGH_BITS) != 0;
+    return marks;
 }
 
-static uint64_t loose_states(const struct jm_block *block, size_t word)
+/* Where what starts last in front of a granule ends. */
+static size_t end_of_last(const struct jm_arena *arena, const struct jm_block *block,
+                          size_t granule)
 {
+    size_t word = jm_find_states_before(block->map, granule, block->first);
     uint64_t states = jm_load_states(block->map, word);
-    return LOOSE(states) & JM_HIGH_BITS;
+    JM_CHECK(states != 0);
+    return jm_arena_end_at(arena, block, word + jm_last_state(states));
 }
 
-/* The first granule from one on, or `end`, where a state is loose: by all states. */
-static size_t find_loose(const struct jm_block *block, size_t granule, size_t end)
+/* What covers AT_ONCE states, or more, is passed without a look at them. */
+static bool is_long(const struct jm_block *block, size_t granule)
 {
-    size_t word = granule & ~(JM_WORD - 1);
-    uint64_t loose = loose_states(block, word) & UINT64_MAX << 8 * (granule - word);
-    while (loose == 0 && (word += JM_WORD) < end) {
-        while (word + AT_ONCE <= end && !has_loose(block, word)) {
-            word += AT_ONCE;
-        }
-        loose = word < end ? loose_states(block, word) : 0;
+    unsigned state = jm_load_relaxed(&block->map[granule]);
+    return jm_state_granules[state] >= AT_ONCE || state == JM_HOLE;
+}
+
+/* Where it ends. No processor knows that before it has the state: what comes then is fetched meanwhile. */
+#define FETCH_AHEAD 1024
+#define FETCHED_MAX 256
+static size_t pass_long(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
+{
+    size_t end = jm_arena_end_at(arena, block, granule);
+    for (size_t i = 0; i < end - granule && i < FETCHED_MAX; i += JM_CACHE_LINE) {
+        JM_PREFETCH(&block->map[granule + FETCH_AHEAD + i]);
     }
-    return loose == 0 ? end : word + jm_first_state(loose);
+    return end;
 }
 
-/* Behind a small object that lives: the next loose state or, where the next WINDOW granules have none, where an object
- * starts behind these. */
-#define SMALL (AT_ONCE / 2) /* granules, at most */
-#define WINDOW (16 * AT_ONCE)
-static size_t skip_live(const struct jm_arena *arena, const struct jm_block *block, size_t granule,
-                        size_t end)
+/* Those that come next behind something free; so does the first if `is_free` was what came before. A sum carries each over
+ * the granules between. */
+static uint64_t next_marks(struct marks marks, bool is_free)
 {
-    size_t last = end - granule > WINDOW ? granule + WINDOW : end;
-    size_t loose = find_loose(block, granule, last);
-    return loose != last || last == end ? loose : jm_arena_find_end(arena, block, last - 1);
+    uint64_t blank = ~marks.any;
+    uint64_t behind = marks.free << 1 | is_free;
+    return (((behind & blank) + blank) | behind) & marks.any;
+}
+
+/* Adds what is free at a granule to a run. */
+static void absorb(struct sweep *sweep, struct jm_block *block, size_t granule)
+{
+    size_t granules = jm_state_granules[jm_load_relaxed(&block->map[granule])];
+    jm_store_relaxed(&block->map[granule], 0);
+    sweep->known += granules;
+    sweep->free_end = granule + granules;
+}
+
+/* A run starts or ends at a granule. `run` is where the one starts that is not ended yet, or no granule. Returns the same. */
+static size_t turn(struct sweep *sweep, struct jm_block *block, size_t granule, size_t run)
+{
+    if (run == JM_NO_GRANULE) {
+        return granule;
+    }
+    end_run(sweep, block, run, granule);
+    return JM_NO_GRANULE;
+}
+
+/* Joins what is free among the marks of AT_ONCE states. Likewise. */
+static size_t join(struct sweep *sweep, struct jm_block *block, size_t base, struct marks marks,
+                   size_t run)
+{
+    uint64_t next = next_marks(marks, run != JM_NO_GRANULE);
+    for (uint64_t left = marks.free; left != 0; left &= left - 1) {
+        absorb(sweep, block, base + (size_t)__builtin_ctzll(left));
+    }
+    for (uint64_t edges = marks.free ^ next; edges != 0; edges &= edges - 1) {
+        run = turn(sweep, block, base + (size_t)__builtin_ctzll(edges), run);
+    }
+    return run;
+}
+
+/* Looks at what is long. Returns where it ends. */
+static size_t sweep_long(struct sweep *sweep, struct jm_block *block, size_t granule, size_t *run)
+{
+    size_t end = pass_long(sweep->arena, block, granule);
+    bool is_free = jm_is_free(jm_load_relaxed(&block->map[granule]));
+    if (is_free) {
+        absorb(sweep, block, granule);
+    }
+    if (is_free == (*run == JM_NO_GRANULE)) {
+        *run = turn(sweep, block, granule, *run);
+    }
+    return end;
+}
+
+/* Looks at AT_ONCE states from `base` on. Returns where to go on: behind what covers them where all are 0. */
+static size_t sweep_many(struct sweep *sweep, struct jm_block *block, size_t base, size_t *run)
+{
+    struct marks marks = marks_from(block, base);
+    bool is_open = *run != JM_NO_GRANULE;
+    size_t next = base + AT_ONCE;
+    if (marks.any == 0) {
+        size_t end = is_open ? sweep->free_end : end_of_last(sweep->arena, block, base);
+        return end > next ? end : next;
+    }
+    if (is_open || marks.free != 0) {
+        *run = join(sweep, block, base, marks, *run);
+    }
+    return next;
 }
 
 static void sweep_block(struct sweep *sweep, struct jm_block *block)
 {
     size_t end = block->carved;
     size_t run = JM_NO_GRANULE;
-    bool is_behind = false; /* a hole lies in front of the run */
+    bool all_listed = block->unlisted == 0;
+    block->unlisted = 0;
+    sweep->known = sweep->joined = 0;
     for (size_t granule = block->first; granule < end;) {
-        unsigned state = jm_load_relaxed(&block->map[granule]);
-        size_t next = jm_arena_end_at(sweep->arena, block, granule);
-        JM_CHECK(state != 0);
-        if (jm_is_free(state)) {
-            jm_store_relaxed(&block->map[granule], 0);
-            run = run == JM_NO_GRANULE ? granule : run;
-        } else {
-            bool is_hole = state == JM_HOLE;
-            if (run != JM_NO_GRANULE) {
-                flush_run(sweep, block, run, granule, is_behind || is_hole);
-            }
-            run = JM_NO_GRANULE;
-            is_behind = is_hole;
-            if (next - granule <= SMALL && next < end) { /* no hole is so small */
-                next = skip_live(sweep->arena, block, next, end);
-            }
-        }
-        granule = next;
+        granule = is_long(block, granule)
+                      ? sweep_long(sweep, block, granule, &run)
+                      : sweep_many(sweep, block, granule & ~(AT_ONCE - 1), &run);
     }
     if (run != JM_NO_GRANULE || end < block->granules) {
-        flush_run(sweep, block, run == JM_NO_GRANULE ? end : run, end, is_behind);
+        end_run(sweep, block, run == JM_NO_GRANULE ? end : run, end);
+    }
+    JM_CHECK(!all_listed || sweep->known == sweep->joined); /* else what lives would be free */
+}
+
+static void note_unlisted(struct jm_arena *arena, const struct jm_block *block)
+{
+    if (block->unlisted > arena->longest_unlisted) {
+        arena->longest_unlisted = block->unlisted;
     }
 }
 
-size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough)
+/* True for a block of which all is joined and in no list, and nothing would go. */
+static bool has_nothing_long(const struct sweep *sweep, const struct jm_block *block)
+{
+    size_t rest = block->granules - block->carved;
+    size_t longest = rest > block->unlisted ? rest : block->unlisted;
+    return block->unlisted != 0 && longest < sweep->least && !jm_block_has_holes(block);
+}
+
+size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bool again)
 {
     struct sweep sweep = {.arena = arena, .least = least, .enough = enough};
     sweep.beside = jm_page_granules();
     jm_arena_retire_span(arena);
     jm_arena_clear_lists(arena);
     arena->longest_rest = arena->second_rest = 0;
+    arena->longest_unlisted = 0;
+    size_t passed = 0;
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        sweep_block(&sweep, block);
+        if (again && has_nothing_long(&sweep, block)) {
+            jm_arena_note_rest(arena, (uint32_t)block->granules - block->carved);
+        } else {
+            sweep.lists = sweep.listed <= LISTED_AT_ONCE + passed / GRANULES_A_LINK;
+            sweep_block(&sweep, block);
+            passed += block->granules;
+        }
+        note_unlisted(arena, block);
     }
     arena->has_short_runs = least > jm_page_granules() || sweep.given >= enough;
     arena->broken = false;
     arena->since_sweep = 0;
     arena->due_at = 0;
-    arena->left_free = (uint32_t)sweep.left;
+    arena->left_free = (uint32_t)((again ? arena->left_free - sweep.seen : 0) + sweep.left);
     struct jm_carved carved = jm_sweep_carved(arena->supply);
     arena->swept = (uint32_t)carved.objects;
     arena->swept_holes = (uint32_t)carved.holes;
@@ -160,7 +305,73 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough)
 
 void jm_sweep(struct jm_arena *arena)
 {
-    (void)jm_sweep_and_give(arena, JM_HOLE_MIN, 0);
+    (void)jm_sweep_and_give(arena, JM_HOLE_MIN, 0, false);
+}
+
+/* What is listed when something is needed. */
+struct listing {
+    struct jm_arena *arena;
+    size_t least;  /* granules, of one run at least, */
+    size_t listed; /* runs */
+    bool serves;   /* one of these */
+};
+
+/* Lists what is unlisted of what is free among AT_ONCE states. */
+static void list_many(struct listing *listing, struct jm_block *block, size_t base, uint64_t free)
+{
+    for (; free != 0; free &= free - 1) {
+        size_t start = base + (size_t)__builtin_ctzll(free);
+        if (jm_load_relaxed(&block->map[start]) == JM_UNLISTED) {
+            size_t end = jm_arena_find_end(listing->arena, block, start);
+            jm_arena_free_run(listing->arena, block, start, end);
+            listing->listed++;
+            listing->serves |= end - start >= listing->least;
+        }
+    }
+}
+
+static bool is_enough(const struct listing *listing)
+{
+    return listing->serves && listing->listed >= LISTED_AT_ONCE;
+}
+
+/* Lists what is free in a block, or as much as is enough. pre: the span lies elsewhere. */
+static void list_block(struct listing *listing, struct jm_block *block)
+{
+    size_t granule = block->first;
+    while (granule < block->carved && !is_enough(listing)) {
+        if (is_long(block, granule)) {
+            granule = pass_long(listing->arena, block, granule);
+            continue;
+        }
+        size_t base = granule & ~(AT_ONCE - 1);
+        struct marks marks = marks_from(block, base);
+        list_many(listing, block, base, marks.free);
+        size_t end = marks.any == 0 ? end_of_last(listing->arena, block, base) : 0;
+        granule = end > base ? end : base + AT_ONCE;
+    }
+    if (granule >= block->carved) {
+        block->unlisted = 0;
+    }
+}
+
+bool jm_sweep_list_some(struct jm_arena *arena, unsigned code)
+{
+    struct listing listing = {.arena = arena, .least = jm_class_granules[code]};
+    const uint32_t longest = arena->longest_unlisted;
+    jm_arena_retire_span(arena);
+    arena->longest_unlisted = 0;
+    struct jm_block *block = jm_load_relaxed(&arena->supply->small);
+    for (; block != NULL && !is_enough(&listing); block = jm_load_relaxed(&block->next)) {
+        if (block->unlisted >= listing.least) {
+            list_block(&listing, block);
+        }
+        note_unlisted(arena, block);
+    }
+    if (block != NULL) { /* more may follow */
+        arena->longest_unlisted = longest;
+    }
+    return listing.serves;
 }
 
 /* True where a page in front of which a hole lies is one too: where a hole ends, something starts, or nothing was cut

@@ -1,7 +1,7 @@
 /*
  * Layer 3: sweeping. Walks the state maps of a heap's small blocks, joins neighbouring free objects, and
- * makes all free lists anew. The map alone decides: it also mends lists that a stray write broke. What is
- * live or free, too, is read from the maps: the fast paths count nothing.
+ * makes all free lists anew; where there are many, most of it later, as it is needed. The map alone decides: it also mends
+ * lists that a stray write broke. What is live or free, too, is read from the maps: the fast paths count nothing.
  */
 #ifndef JM_SWEEP_H
 #define JM_SWEEP_H
@@ -9,12 +9,21 @@
 #include "arena.h"
 
 /* post: no free object could be larger by taking from the next one; the span is retired. Queued objects
- * stay as they are. */
+ * stay as they are. Of many free objects only those of some blocks are listed. */
 void jm_sweep(struct jm_arena *arena);
 
 /* The same, and gives back runs of free pages, of at least `least` granules, or of any length beside a hole, until they
- * have `enough` bytes: they become holes. Returns their bytes, which the quota is still charged for. */
-size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough);
+ * have `enough` bytes: they become holes. Returns their bytes, which the quota is still charged for. `again`: nothing has
+ * changed since the last sweep. */
+size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bool again);
+
+/* Lists what is free in some more blocks, where an object of class `code` fits. False: there are none. pre: no list has
+ * such an object. */
+bool jm_sweep_list_some(struct jm_arena *arena, unsigned code);
+static inline bool jm_sweep_list(struct jm_arena *arena, unsigned code)
+{
+    return jm_class_granules[code] <= arena->longest_unlisted && jm_sweep_list_some(arena, code);
+}
 
 /* Pages of a block, by granules. */
 struct jm_run {

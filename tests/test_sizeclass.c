@@ -108,9 +108,11 @@ static void a_state_byte_says_one_thing(void **state)
     for (unsigned value = 0; value < 256; value++) {
         bool is_queued = value >= JM_QUEUED && value <= JM_QUEUED + JM_QUEUED_CLASSES;
         require(jm_is_queued(value) == is_queued, "queued(%u)", value);
-        require(used[value] + is_queued + (value == JM_HOLE) == 1,
-                "%u means nothing, or two things", value);
+        bool is_other = value == JM_HOLE || value == JM_UNLISTED;
+        require(used[value] + is_queued + is_other == 1, "%u means nothing, or two things", value);
     }
+    assert_true(jm_is_free(JM_UNLISTED));
+    assert_false(jm_is_free(JM_HOLE));
 }
 
 static void a_queued_object_keeps_its_class_where_there_is_a_value_for_it(void **state)
@@ -131,7 +133,7 @@ static void states_tell_their_granules(void **state)
     for (unsigned value = 0; value <= UINT8_MAX; value++) {
         size_t granules = 0;
 
-        if (jm_is_live(value) || jm_is_free(value)) {
+        if (jm_is_live(value) || (jm_is_free(value) && value != JM_UNLISTED)) {
             granules = jm_class_granules[jm_state_class(value)];
         } else if (jm_is_queued(value) && value != JM_QUEUED) {
             granules = jm_class_granules[value - JM_QUEUED];

@@ -101,6 +101,20 @@ static const char *check_object(struct check *check, const struct jm_block *bloc
     return NULL;
 }
 
+/* What is free and in no list has no class: as much of it as there is counts as one object. */
+static const char *check_unlisted(struct check *check, const struct jm_block *block,
+                                  size_t granules, struct tiles *tiles)
+{
+    if (granules > block->unlisted || block->unlisted > check->heap->arena->longest_unlisted) {
+        return "more is in no list than the block says, or the arena";
+    }
+    check->walk.free_objects++;
+    check->walk.free_bytes += granules << JM_GRANULE_BITS;
+    check->walk.free_pairs += tiles->free_granules != 0;
+    tiles->free_granules = granules;
+    return NULL;
+}
+
 /* carved - first granule == live + free + queued + span, granule by granule. */
 static const char *check_tiles(struct check *check, const struct jm_block *block)
 {
@@ -136,6 +150,15 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
             continue;
         }
         tiles.hole_granules = 0;
+        if (jm_load_relaxed(&block->map[granule]) == JM_UNLISTED) {
+            size_t end = jm_arena_end_at(check->heap->arena, block, granule);
+            const char *fault = check_unlisted(check, block, end - granule, &tiles);
+            if (fault != NULL) {
+                return fault;
+            }
+            granule = end;
+            continue;
+        }
         const char *fault = check_object(check, block, granule, &tiles);
         if (fault != NULL) {
             return fault;
