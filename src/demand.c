@@ -66,10 +66,10 @@ static size_t guess_missing(struct jm_arena *arena, struct jm_carved carved, siz
                             size_t most)
 {
     size_t samples = SAMPLES_FIRST;
-    size_t free = jm_sweep_guess_free(arena, carved, samples);
+    size_t free = jm_survey_guess_free(arena, carved, samples);
     while (free >= least / 4 * 3 && samples < most && samples < carved.objects / SAMPLE) {
         samples *= 4;
-        free = jm_sweep_guess_free(arena, carved, samples);
+        free = jm_survey_guess_free(arena, carved, samples);
     }
     return free < least ? least - free : 0;
 }
@@ -174,7 +174,7 @@ bool jm_demand_makes_due(struct jm_arena *arena, unsigned code)
     if (arena->since_sweep < arena->due_at && !(arena->broken && may_be_small)) {
         return false;
     }
-    struct jm_carved carved = jm_sweep_carved(arena->supply);
+    struct jm_carved carved = jm_survey_carved(arena->supply);
     if (arena->broken && carved.objects <= SWEEP_BROKEN) {
         return true;
     }

@@ -450,7 +450,7 @@ static void give_short_runs(struct jm_heap *heap, size_t bytes)
     size_t missing = bytes <= room ? 0 : bytes - room;
     bool is_long = bytes > jm_small_block_min();
     if (missing != 0 && is_long && heap->arena != NULL &&
-        missing >> JM_GRANULE_BITS <= jm_sweep_free(heap->arena)) {
+        missing >> JM_GRANULE_BITS <= jm_survey_free(heap->arena)) {
         size_t swept = (size_t)heap->arena->swept << JM_GRANULE_BITS;
         size_t least = jm_demand_is_loose(heap->arena) ? swept / LOOSE_GOES_DIVISOR : 0;
         give_runs(heap, jm_page_granules(), missing < least ? least : missing);
@@ -476,7 +476,7 @@ void jm_heap_collect(struct jm_heap *heap)
 {
     struct jm_supply *supply = &heap->supply;
     jm_heap_mark_after_fork(heap);
-    bool is_small = jm_sweep_carved(supply).objects <= SMALL_HEAP;
+    bool is_small = jm_survey_carved(supply).objects <= SMALL_HEAP;
     collect(heap, is_small ? JM_HOLE_MIN : jm_page_granules());
     if (heap->arena != NULL && jm_demand_is_loose(heap->arena)) {
         give_runs(heap, jm_page_granules(), SIZE_MAX);

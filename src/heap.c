@@ -90,9 +90,9 @@ void jm_heap_forget(struct jm_heap *heap)
 
 struct jm_live jm_heap_live_any(const struct jm_heap *heap)
 {
-    struct jm_live live = jm_sweep_live(&heap->supply);
+    struct jm_live live = jm_survey_live(&heap->supply);
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
-    atomic_thread_fence(memory_order_seq_cst); /* as in jm_sweep_live */
+    atomic_thread_fence(memory_order_seq_cst); /* as in jm_survey_live */
     const struct jm_block *block = jm_load_acquire(&heap->supply.large);
     for (; block != NULL; block = jm_load_acquire(&block->next)) {
         if (jm_load_relaxed(&block->state) == JM_LARGE_LIVE) {

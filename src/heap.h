@@ -133,7 +133,7 @@ void jm_heap_note_answer(struct jm_heap *heap, size_t bytes, enum jm_verdict ver
  * again while nothing changes. */
 bool jm_heap_note_need(struct jm_heap *heap, size_t bytes);
 
-/* What is live now, see jm_sweep_live. Any thread. */
+/* What is live now, see jm_survey_live. Any thread. */
 struct jm_live jm_heap_live_any(const struct jm_heap *heap);
 
 /* Keeps the lists of blocks and the usage, which may count blocks that were on their way, and forgets all else: the

@@ -1,12 +1,12 @@
 /*
  * Layer 3: sweeping. Walks the state maps of a heap's small blocks, joins neighbouring free objects, and
  * makes all free lists anew; where there are many, most of it later, as it is needed. The map alone decides: it also mends
- * lists that a stray write broke. What is live or free, too, is read from the maps: the fast paths count nothing.
+ * lists that a stray write broke.
  */
 #ifndef JM_SWEEP_H
 #define JM_SWEEP_H
 
-#include "arena.h"
+#include "survey.h"
 
 /* post: no free object could be larger by taking from the next one; the span is retired. Queued objects
  * stay as they are. Of many free objects only those of some blocks are listed. */
@@ -41,25 +41,5 @@ struct jm_run jm_sweep_find_hole(struct jm_arena *arena, size_t least, size_t mo
 
 /* Makes a hole the span. pre: its pages were acquired. */
 void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run);
-
-/* What is carved of all small blocks, in granules: objects, live, free or queued, and holes. pre: no span, or its rest
- * counts as objects. */
-struct jm_carved {
-    size_t objects, holes;
-};
-struct jm_carved jm_sweep_carved(const struct jm_supply *supply);
-
-/* What is free in all small blocks, in granules. pre: they were swept, and nothing has changed. */
-size_t jm_sweep_free(const struct jm_arena *arena);
-
-/* Those of the objects' granules that are free, more or less: guessed from so many of them. */
-size_t jm_sweep_guess_free(struct jm_arena *arena, struct jm_carved carved, size_t samples);
-
-/* What is live in all small blocks, which is what no thread has freed. Any thread may call, but not between
- * jm_pagemap_enter and jm_pagemap_leave; where blocks come and go meanwhile, some count twice or not at all. */
-struct jm_live {
-    size_t bytes, objects;
-};
-struct jm_live jm_sweep_live(const struct jm_supply *supply);
 
 #endif

@@ -85,7 +85,7 @@ static jm_state *find(const void *object)
 /* In granules. */
 static uint64_t live_now(void)
 {
-    return jm_sweep_live(&HEAP->supply).bytes >> JM_GRANULE_BITS;
+    return jm_survey_live(&HEAP->supply).bytes >> JM_GRANULE_BITS;
 }
 
 static struct place place_of(const void *object)

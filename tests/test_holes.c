@@ -239,7 +239,7 @@ static size_t count_carved(void)
 {
     jm_arena_retire_span(HEAP->arena);
     struct heap_walk walk = check();
-    size_t carved = jm_sweep_carved(&HEAP->supply).objects;
+    size_t carved = jm_survey_carved(&HEAP->supply).objects;
     assert_int_equal(carved << JM_GRANULE_BITS, walk.live_bytes + walk.free_bytes);
     return carved;
 }
@@ -619,10 +619,10 @@ static void a_guess_that_meets_holes_only_finds_nothing(void **state)
     (void)state;
     thin_out();
     jm_heap_collect(HEAP);
-    struct jm_carved carved = jm_sweep_carved(&HEAP->supply);
+    struct jm_carved carved = jm_survey_carved(&HEAP->supply);
     size_t zeros = 0;
     for (int i = 0; i < 20; i++) {
-        size_t guess = jm_sweep_guess_free(HEAP->arena, carved, 1);
+        size_t guess = jm_survey_guess_free(HEAP->arena, carved, 1);
         assert_true(guess <= carved.objects);
         zeros += guess == 0;
     }

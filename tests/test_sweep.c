@@ -22,7 +22,7 @@ static struct heap_walk swept(void)
     assert_int_equal(walk.live_objects, before.live_objects);
     assert_int_equal(walk.live_bytes, before.live_bytes);
     assert_int_equal(walk.queued_objects, before.queued_objects);
-    assert_int_equal(jm_sweep_carved(&HEAP->supply).objects << JM_GRANULE_BITS,
+    assert_int_equal(jm_survey_carved(&HEAP->supply).objects << JM_GRANULE_BITS,
                      walk.live_bytes + walk.free_bytes);
     assert_ptr_equal(HEAP->arena->span.block, &jm_no_block);
     assert_false(HEAP->arena->broken);
@@ -649,8 +649,8 @@ static void guess(size_t *guessed, size_t *real)
 {
     jm_arena_retire_span(HEAP->arena);
     *real = assert_heap(HEAP, HEAP_LISTS).free_bytes;
-    struct jm_carved carved = jm_sweep_carved(&HEAP->supply);
-    *guessed = jm_sweep_guess_free(HEAP->arena, carved, 128) << JM_GRANULE_BITS;
+    struct jm_carved carved = jm_survey_carved(&HEAP->supply);
+    *guessed = jm_survey_guess_free(HEAP->arena, carved, 128) << JM_GRANULE_BITS;
 }
 
 static void what_is_free_is_guessed(void **state)
@@ -695,14 +695,14 @@ static void what_takes_turns_is_guessed(void **state)
         assert_true(jm_heap_free(HEAP, many[i]));
     }
     jm_arena_retire_span(HEAP->arena);
-    struct jm_carved carved = jm_sweep_carved(&HEAP->supply);
+    struct jm_carved carved = jm_survey_carved(&HEAP->supply);
     size_t real = assert_heap(HEAP, HEAP_LISTS).free_bytes >> JM_GRANULE_BITS;
     size_t samples = 200;
     while (carved.objects / samples % 4 != 3) { /* and one more makes the step */
         samples++;
     }
     for (int i = 0; i < 100; i++) {
-        size_t guessed = jm_sweep_guess_free(HEAP->arena, carved, samples);
+        size_t guessed = jm_survey_guess_free(HEAP->arena, carved, samples);
         assert_in_range(guessed, real / 4 * 3, real / 4 * 5);
     }
 }
@@ -819,13 +819,13 @@ static void a_heap_that_shrank_is_swept_as_one_of_its_size(void **state)
     while (HEAP->arena->due_at == 0) {
         (void)rig_alloc(&rig, KIB(20));
     }
-    uint32_t eighth = (uint32_t)(jm_sweep_carved(&HEAP->supply).objects / 8);
+    uint32_t eighth = (uint32_t)(jm_survey_carved(&HEAP->supply).objects / 8);
     assert_in_range(HEAP->arena->due_at, eighth / 2, eighth);
     for (size_t i = 0; i < count; i++) {
         assert_true(jm_heap_free(HEAP, many[i]));
         jm_heap_tidy(HEAP);
     }
-    assert_true(HEAP->arena->due_at <= jm_sweep_carved(&HEAP->supply).objects / 8);
+    assert_true(HEAP->arena->due_at <= jm_survey_carved(&HEAP->supply).objects / 8);
 }
 
 /* Asks for more than there is. True if the heap was swept for that. */
