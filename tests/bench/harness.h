@@ -136,6 +136,7 @@ void run_full_medium(void);
 void run_full_asked(void);
 void run_full_growing(void);
 void run_tide(void);
+void run_shift(void);
 void run_replay(void);
 void run_giving_back(void);
 void run_giving_back_groups(void);

@@ -1,5 +1,5 @@
 /*
- * pressure.c - a tenant that is full, and one whose memory rises and falls.
+ * pressure.c - a tenant that is full, one whose memory rises and falls, and one whose objects change their sizes.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -255,4 +255,73 @@ void run_tide(void)
         tenant_free(tenant, stays[i]);
     }
     close_tenant(tenant);
+}
+
+/* ---- W13: the sizes change ---------------------------------------------------------------------- */
+
+#define LIVE ((size_t)64 << 20) /* bytes */
+#define LITTLE_LOW 16
+#define LITTLE_HIGH 256
+#define MEDIUM_LOW 1024
+#define MEDIUM_HIGH 8192
+
+struct shift {
+    struct tenant tenant;
+    uint64_t seed;
+    struct cached *entries;
+    size_t count, bytes;
+    double longest; /* ns */
+};
+
+/* A call ends that began at a time. */
+static void note_call(struct shift *shift, double start)
+{
+    const double took = now_ns() - start;
+
+    shift->longest = took > shift->longest ? took : shift->longest;
+}
+
+static void fill_up(struct shift *shift, size_t low, size_t high)
+{
+    while (shift->bytes < LIVE) {
+        const size_t size = random_size(&shift->seed, low, high);
+        const double start = now_ns();
+        void *object = take(shift->tenant, size);
+
+        note_call(shift, start);
+        shift->entries[shift->count++] = (struct cached){object, size};
+        shift->bytes += size;
+    }
+}
+
+/* Frees any until so many bytes live. */
+static void thin_out(struct shift *shift, size_t bytes)
+{
+    while (shift->bytes > bytes) {
+        struct cached *any = &shift->entries[random_bits(&shift->seed) % shift->count];
+        const double start = now_ns();
+
+        tenant_free(shift->tenant, any->object);
+        note_call(shift, start);
+        shift->bytes -= any->size;
+        *any = shift->entries[--shift->count];
+    }
+}
+
+void run_shift(void)
+{
+    const size_t room = (LIVE / LITTLE_LOW + 1) * sizeof(struct cached);
+    struct shift shift = {.tenant = open_tenant(), .seed = 13};
+
+    shift.entries = harness_memory(room);
+    fill_up(&shift, LITTLE_LOW, LITTLE_HIGH);
+    shift.longest = 0;
+    thin_out(&shift, LIVE / 2);
+    fill_up(&shift, MEDIUM_LOW, MEDIUM_HIGH);
+    thin_out(&shift, LIVE / 2);
+    fill_up(&shift, LITTLE_LOW, LITTLE_HIGH);
+    emit("W13", shift.longest / 1e3);
+    thin_out(&shift, 0);
+    close_tenant(shift.tenant);
+    harness_memory_return(shift.entries, room);
 }

@@ -60,6 +60,8 @@ const struct row rows[] = {
     {"W11g", "W11g", "up to 64 MiB, the limit raised by 64 KiB where it refuses, and down", "ns",
      true, false},
     {"W12", "W12", "60 of 200 kB come and go beside 64 MiB of 64 B, a pair", "ns", true, true},
+    {"W13", "W13", "half of 64 MiB of 16..256 B goes for 1..8 KiB, and back: the longest call",
+     "us", false, true},
     {"usage", "usage", "read the usage, own thread", "ns", false, false},
     {"usage-other", "usage", "read the usage, another thread, owner at work", "ns", false, true},
     {"usage-owner", "usage", "the owner while it is read, against not", "x", false, false},
