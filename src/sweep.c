@@ -114,13 +114,13 @@ typedef uint8_t vector __attribute__((vector_size(16)));
 typedef char chars __attribute__((vector_size(16))); /* what the builtin takes */
 
 /* A bit for each element, which is 0 or 255. */
-static uint64_t bits_of(vector elements)
+static uint64_t bits_of(const vector *elements)
 {
 #if defined(__SSE2__)
-    return (unsigned)__builtin_ia32_pmovmskb128((chars)elements);
+    return (unsigned)__builtin_ia32_pmovmskb128((chars)*elements);
 #else
     uint64_t words[2];
-    memcpy(words, &elements, sizeof words);
+    memcpy(words, elements, sizeof words);
     return jm_gather_high(jm_in_order(words[0])) | jm_gather_high(jm_in_order(words[1])) << JM_WORD;
 #endif
 }
@@ -132,8 +132,9 @@ static struct marks marks_from(const struct jm_block *block, size_t granule)
         vector states;
         jm_copy_bytes((uint8_t *)&states, &block->map[granule + i], sizeof states);
         vector any = (vector)(states != 0);
-        marks.any |= bits_of(any) << i;
-        marks.free |= bits_of(any & (vector)(states <= JM_UNLISTED)) << i;
+        vector free = any & (vector)(states <= JM_UNLISTED);
+        marks.any |= bits_of(&any) << i;
+        marks.free |= bits_of(&free) << i;
     }
     return marks;
 }
