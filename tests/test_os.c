@@ -69,19 +69,25 @@ static void alignment_holds_in_a_crowd(void **state)
 
 #if defined(__linux__)
 /* Reserves so much again and again until it lies in a gap, which nothing else that is free is in front of then, and leaves
- * that. Returns how many others there are. */
+ * that. Returns how many others there are; `most`: nothing came to lie there. */
 static size_t fill_up_to(struct jm_os_extent gap, void *others[], size_t most)
 {
-    size_t count = 0;
-    for (;;) {
+    for (size_t count = 0; count < most; count++) {
         void *address = jm_os_reserve(gap.size);
         assert_non_null(address);
         if (address == gap.address) {
             assert_true(jm_os_unmap(&gap));
             return count;
         }
-        require(count < most, "%zu places, and none in the gap", count);
-        others[count++] = address;
+        others[count] = address;
+    }
+    return most;
+}
+
+static void drop_all(void *others[], size_t count, size_t size)
+{
+    for (size_t i = 0; i < count; i++) {
+        assert_true(jm_os_unmap(&(struct jm_os_extent){others[i], size}));
     }
 }
 
@@ -97,14 +103,18 @@ static void a_gap_without_an_aligned_place_is_passed(void **state)
     struct jm_os_extent gap = {start + alignment + page(), alignment / 2};
     assert_true(jm_os_unmap(&gap));
     size_t count = fill_up_to(gap, others, COUNT_OF(others));
+    if (count == COUNT_OF(others)) {
+        drop_all(others, count, gap.size);
+        assert_true(jm_os_unmap(&around));
+        print_message("this system goes on without filling gaps, as QEMU does\n");
+        skip();
+    }
     void *address = jm_os_map(gap.size, alignment, &extent);
     assert_non_null(address);
     assert_int_equal((uintptr_t)address & (alignment - 1), 0);
     assert_int_equal(extent.size, gap.size);
     assert_true(jm_os_unmap(&extent));
-    for (size_t i = 0; i < count; i++) {
-        assert_true(jm_os_unmap(&(struct jm_os_extent){others[i], gap.size}));
-    }
+    drop_all(others, count, gap.size);
     assert_true(jm_os_unmap(&around)); /* whatever is not there any more */
 }
 #endif
