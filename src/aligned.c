@@ -52,7 +52,7 @@ static void *pop_any_aligned(struct jm_heap *heap, unsigned code, size_t alignme
     return object;
 }
 
-/* Where memory is short, any that serves, in all blocks. */
+/* The same, of what is in no list yet, too. NULL: none was found. */
 static void *find_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
 {
     struct jm_arena *arena = heap->arena;
@@ -62,7 +62,7 @@ static void *find_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
     jm_arena_list_last(arena);
     const bool is_short = jm_heap_is_short(heap);
     void *object = pop_any_aligned(heap, code, alignment, is_short);
-    while (object == NULL && is_short && jm_sweep_list(arena, code)) {
+    if (object == NULL && jm_sweep_list(arena, code)) {
         object = pop_any_aligned(heap, code, alignment, is_short);
     }
     if (object != NULL) {

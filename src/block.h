@@ -94,6 +94,7 @@ struct jm_block {
     struct jm_block *previous;                /* in the list of `next` */
     struct jm_block *behind;                  /* in a chain, see chain.h */
     struct jm_os_extent extent;               /* the mapping; in the region, the stretch */
+    uint32_t left_free;                       /* of `arena->left_free`, see arena.h */
     /* No hole of `hole_searched_for` granules or more begins in front of `hole_searched_to`. */
     uint32_t hole_searched_for, hole_searched_to;
 

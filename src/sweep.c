@@ -9,11 +9,11 @@ struct sweep {
     size_t beside; /* or that go beside a hole, until */
     size_t enough; /* bytes have gone */
     size_t given;  /* bytes */
-    size_t seen;   /* granules of runs, but for rests, */
-    size_t left;   /* and of those of which nothing went */
     size_t listed; /* runs; the others are in no list */
     bool lists;    /* those of this block */
     /* Of a block: */
+    size_t
+        left; /* granules that are free still, but for the rest and what lies beside a hole that was made; */
     size_t known;    /* granules of its free objects, as their states tell, */
     size_t joined;   /* and of the runs that they were joined to; */
     size_t free_end; /* where the last of them ends */
@@ -90,7 +90,6 @@ static void end_run(struct sweep *sweep, struct jm_block *block, size_t start, s
     bool is_rest = end == block->carved;
     bool goes = give_run(sweep, block, start, is_rest ? block->granules : end);
     sweep->joined += end - start;
-    sweep->seen += is_rest ? 0 : end - start;
     if (goes) {
         block->carved = is_rest ? (uint32_t)block->granules : block->carved;
         block->touched = block->touched < block->carved ? block->carved : block->touched;
@@ -246,7 +245,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
     size_t run = JM_NO_GRANULE;
     bool all_listed = block->unlisted == 0;
     block->unlisted = 0;
-    sweep->known = sweep->joined = 0;
+    sweep->left = sweep->known = sweep->joined = 0;
     for (size_t granule = block->first; granule < end;) {
         granule = is_long(block, granule)
                       ? sweep_long(sweep, block, granule, &run)
@@ -256,6 +255,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
         end_run(sweep, block, run == JM_NO_GRANULE ? end : run, end);
     }
     JM_CHECK(!all_listed || sweep->known == sweep->joined); /* else what lives would be free */
+    block->left_free = (uint32_t)sweep->left;
 }
 
 static void note_unlisted(struct jm_arena *arena, const struct jm_block *block)
@@ -281,7 +281,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bo
     jm_arena_clear_lists(arena);
     arena->longest_rest = arena->second_rest = 0;
     arena->longest_unlisted = 0;
-    size_t passed = 0;
+    size_t passed = 0, left = 0;
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         if (again && has_nothing_long(&sweep, block)) {
@@ -292,12 +292,13 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bo
             passed += block->granules;
         }
         note_unlisted(arena, block);
+        left += block->left_free;
     }
     arena->has_short_runs = least > jm_page_granules() || sweep.given >= enough;
     arena->broken = false;
     arena->since_sweep = 0;
     arena->due_at = 0;
-    arena->left_free = (uint32_t)((again ? arena->left_free - sweep.seen : 0) + sweep.left);
+    arena->left_free = (uint32_t)left;
     struct jm_carved carved = jm_survey_carved(arena->supply);
     arena->swept = (uint32_t)carved.objects;
     arena->swept_holes = (uint32_t)carved.holes;
@@ -356,10 +357,13 @@ static void list_block(struct listing *listing, struct jm_block *block)
     }
 }
 
-bool jm_sweep_list_some(struct jm_arena *arena, unsigned code)
+bool jm_sweep_list(struct jm_arena *arena, unsigned code)
 {
     struct listing listing = {.arena = arena, .least = jm_class_granules[code]};
     const uint32_t longest = arena->longest_unlisted;
+    if (listing.least > longest || jm_arena_next_listed(arena, code) <= JM_CLASSES) {
+        return false;
+    }
     jm_arena_retire_span(arena);
     arena->longest_unlisted = 0;
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);

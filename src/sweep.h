@@ -17,13 +17,9 @@ void jm_sweep(struct jm_arena *arena);
  * changed since the last sweep. */
 size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bool again);
 
-/* Lists what is free in some more blocks, where an object of class `code` fits. False: there are none. pre: no list has
- * such an object. */
-bool jm_sweep_list_some(struct jm_arena *arena, unsigned code);
-static inline bool jm_sweep_list(struct jm_arena *arena, unsigned code)
-{
-    return jm_class_granules[code] <= arena->longest_unlisted && jm_sweep_list_some(arena, code);
-}
+/* Where nothing is listed that an object of class `code` fits into, lists what is free in some more blocks, in one of which it
+ * does; the span is retired. False: something is listed, or there is none. pre: what was freed last is listed. */
+bool jm_sweep_list(struct jm_arena *arena, unsigned code);
 
 /* Pages of a block, by granules. */
 struct jm_run {

@@ -41,6 +41,13 @@ static size_t count_listed(unsigned code)
     return count;
 }
 
+/* As if what is listed were used up. */
+static void forget_lists(void)
+{
+    jm_arena_clear_lists(HEAP->arena);
+    HEAP->arena->broken = true;
+}
+
 /* A block that has something in no list. */
 static struct jm_block *unlisted_block(void)
 {
@@ -98,6 +105,8 @@ static void what_is_too_short_stays_as_it_is(void **state)
     assert_int_equal(verdict, JM_REFUSED_LIMIT);
     assert_int_equal(HEAP->arena->longest_unlisted, CODE);
     assert_true(count_listed(CODE) < COUNT_OF(objects) / 4);
+    assert_false(jm_sweep_list(HEAP->arena, CODE)); /* there is enough of that */
+    forget_lists();
     assert_false(jm_sweep_list(HEAP->arena, CODE + 1));
     assert_true(jm_sweep_list(HEAP->arena, CODE));
     (void)assert_heap(HEAP, HEAP_LISTS);
@@ -126,12 +135,11 @@ static void a_step_ends_with_what_serves(void **state)
     }
     jm_sweep(HEAP->arena);
     assert_true(HEAP->arena->longest_unlisted >= jm_class_granules[code]);
-    jm_arena_clear_lists(HEAP->arena);
-    HEAP->arena->broken = true;
+    forget_lists();
     while (jm_sweep_list(HEAP->arena, code)) {
         bool serves = jm_arena_next_listed(HEAP->arena, code) <= JM_CLASSES;
         require(serves, "a step has listed %zu short ones only", count_listed(CODE));
-        jm_arena_clear_lists(HEAP->arena);
+        forget_lists();
         (void)assert_heap(HEAP, HEAP_LISTS);
     }
     assert_true(HEAP->arena->longest_unlisted < jm_class_granules[code]);
@@ -153,6 +161,7 @@ static void the_span_is_put_back_first(void **state)
     jm_store_relaxed(&block->map[start], JM_PLAIN + 2);
     jm_arena_open_span(HEAP->arena, block, start + 2, start + CODE);
     (void)assert_heap(HEAP, HEAP_MAPS);
+    forget_lists();
     assert_true(jm_sweep_list(HEAP->arena, CODE));
     assert_int_equal(jm_load_relaxed(&block->map[start + 2]), JM_FREE + CODE - 2);
     (void)assert_heap(HEAP, HEAP_LISTS);
@@ -255,6 +264,73 @@ static void what_goes_is_found_again(void **state)
     assert_in_range(left[1], left[0] / 8 * 7, left[0] / 8 * 9);
 }
 
+/* What goes with a block counts no more as free. */
+static void what_a_block_had_is_not_left(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        objects[i] = rig_alloc(&rig, SIZE);
+    }
+    thin_out(24, 56);
+    assert_true(give(false) > 0);
+    const struct jm_block *block = unlisted_block();
+    while (!jm_block_has_holes(block)) {
+        block = jm_load_relaxed(&block->next);
+        assert_non_null(block);
+    }
+    for (size_t i = 0; i < COUNT_OF(objects); i++) {
+        if (objects[i] != NULL && jm_block_of(objects[i]) == block) {
+            assert_true(jm_heap_free(HEAP, objects[i]));
+        }
+    }
+    jm_sweep(HEAP->arena);
+    jm_heap_note_done(HEAP, JM_DONE_SWEEP);
+    size_t left = HEAP->arena->left_free;
+    size_t blocks = assert_heap(HEAP, HEAP_LISTS).small_blocks;
+    rig_set_limit(&rig, rig_usage(&rig));
+    jm_heap_make_room(HEAP, MIB(1), true);
+    struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS);
+    assert_int_equal(walk.small_blocks, blocks - 1);
+    assert_true(HEAP->arena->left_free < left);
+    assert_true((size_t)HEAP->arena->left_free << JM_GRANULE_BITS <= walk.free_bytes);
+}
+
+/* One that is aligned is found although it is in no list, and longer than it there is nothing. */
+static void an_aligned_one_needs_no_new_block(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(objects) / 4; i++) {
+        objects[i] = jm_heap_alloc_aligned(HEAP, 128, 128, &verdict);
+    }
+    for (size_t i = 0; i < COUNT_OF(objects) / 4; i += 2) {
+        assert_true(jm_heap_free(HEAP, objects[i]));
+    }
+    jm_sweep(HEAP->arena);
+    assert_int_equal(HEAP->arena->longest_unlisted, 8);
+    size_t usage = rig_usage(&rig);
+    for (size_t i = 0; i < COUNT_OF(objects) / 4; i += 2) {
+        assert_non_null(jm_heap_alloc_aligned(HEAP, 128, 128, &verdict));
+    }
+    assert_int_equal(rig_usage(&rig), usage);
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
+/* Nothing is listed while something is that it can be cut from. */
+static void what_is_listed_serves_first(void **state)
+{
+    (void)state;
+    alternate();
+    size_t listed = count_listed(CODE);
+    assert_true(listed >= STEP);
+    for (size_t i = 1; i < STEP; i++) {
+        (void)rig_alloc(&rig, SIZE - 32); /* of another class, which nothing has */
+        assert_true(count_listed(CODE) <= listed && count_listed(CODE) + i + 1 >= listed);
+    }
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
 /* At the limit an aligned object is found wherever one may lie. */
 static void an_aligned_one_is_found(void **state)
 {
@@ -345,6 +421,9 @@ int main(void)
         LISTING_TEST(it_is_free_for_whoever_asks),
         LISTING_TEST(a_block_that_becomes_empty_goes),
         LISTING_TEST(what_goes_is_found_again),
+        LISTING_TEST(what_a_block_had_is_not_left),
+        LISTING_TEST(what_is_listed_serves_first),
+        LISTING_TEST(an_aligned_one_needs_no_new_block),
         LISTING_TEST(an_aligned_one_is_found),
         LISTING_TEST(sweeps_and_steps_keep_what_lives),
     };
