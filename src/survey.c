@@ -100,6 +100,28 @@ struct piece {
     unsigned state;
 };
 
+/* Goes on from one to the next: where they are long, the one that a granule belongs to is found so sooner than by looking
+ * back for where it starts. */
+#define HOPS 8
+static void hop(struct piece *piece, const struct jm_block *block, size_t granule)
+{
+    for (int i = 0; i < HOPS && piece->end <= granule; i++) {
+        unsigned state = jm_load_relaxed(&block->map[piece->end]);
+        if (jm_state_granules[state] == 0) {
+            return;
+        }
+        piece->state = state;
+        piece->end += jm_state_granules[state];
+    }
+}
+
+/* True where a few as long as the last one would reach a granule. */
+static bool may_hop(const struct piece *piece, const struct jm_block *block, size_t granule)
+{
+    return piece->block == block && piece->end > piece->granule &&
+           granule - piece->granule < HOPS * (piece->end - piece->granule);
+}
+
 /* The last eight states in front of a granule in whose word nothing starts; 0: nothing starts behind the sample before. So no
  * state is looked at twice, however long objects are. */
 static uint64_t find_start(const struct piece *piece, const struct jm_block *block, size_t *word)
@@ -120,6 +142,9 @@ static void find_piece(struct piece *piece, const struct jm_block *block, size_t
     uint64_t states = jm_load_states(block->map, word);
     states &= UINT64_MAX >> 8 * (JM_WORD - 1 - granule % JM_WORD);
     if (states == 0) {
+        if (may_hop(piece, block, granule)) {
+            hop(piece, block, granule);
+        }
         states = find_start(piece, block, &word);
     }
     if (states != 0) {
