@@ -106,12 +106,8 @@ struct piece {
 static void hop(struct piece *piece, const struct jm_block *block, size_t granule)
 {
     for (int i = 0; i < HOPS && piece->end <= granule; i++) {
-        unsigned state = jm_load_relaxed(&block->map[piece->end]);
-        if (jm_state_granules[state] == 0) {
-            return;
-        }
-        piece->state = state;
-        piece->end += jm_state_granules[state];
+        piece->state = jm_load_relaxed(&block->map[piece->end]);
+        piece->end += jm_state_granules[piece->state];
     }
 }
 

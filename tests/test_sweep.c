@@ -711,21 +711,26 @@ static void what_takes_turns_is_guessed(void **state)
 static void what_is_free_in_large_pieces_is_guessed(void **state)
 {
     enum { COUNT = 120 };
+    const size_t sizes[][2] = {{KIB(200), KIB(40)}, {KIB(100), KIB(100)}};
     size_t guessed;
     size_t real;
 
     (void)state;
-    for (size_t i = 0; i < COUNT; i++) {
-        many[i] = rig_alloc(&rig, i % 2 == 0 ? KIB(200) : KIB(40));
+    for (size_t k = 0; k < COUNT_OF(sizes); k++) {
+        for (size_t i = 0; i < COUNT; i++) {
+            many[i] = rig_alloc(&rig, sizes[k][i % 2]);
+        }
+        for (size_t i = 0; i < COUNT; i += 2) {
+            assert_true(jm_heap_free(HEAP, many[i]));
+        }
+        for (int i = 0; i < 100; i++) {
+            guess(&guessed, &real);
+            assert_true(guessed > real / 4 * 3 && guessed < real / 4 * 5);
+        }
+        assert_true(real > MIB(4)); /* most of it in blocks that are not empty */
+        rig_drop(&rig);
+        rig_make(&rig);
     }
-    for (size_t i = 0; i < COUNT; i += 2) {
-        assert_true(jm_heap_free(HEAP, many[i]));
-    }
-    for (int i = 0; i < 100; i++) {
-        guess(&guessed, &real);
-        assert_true(guessed > real / 4 * 3 && guessed < real / 4 * 5);
-    }
-    assert_true(real > MIB(5)); /* most of it in blocks that are not empty */
 }
 
 /* Where nothing was freed, no heap is walked. */
