@@ -40,16 +40,20 @@ static void leave_run(struct sweep *sweep, struct jm_block *block, size_t start,
     }
 }
 
-/* True where the last thing in front of a granule is a hole. */
-static bool is_behind_hole(const struct jm_block *block, size_t granule)
+/* What starts last in front of a granule. pre: something does. */
+static size_t last_before(const struct jm_block *block, size_t granule)
 {
-    if (granule % jm_page_granules() != 0 || !jm_block_has_holes(block)) {
-        return false;
-    }
     size_t word = jm_find_states_before(block->map, granule, block->first);
     uint64_t states = jm_load_states(block->map, word);
-    return word < granule && states != 0 &&
-           (uint8_t)(states >> 8 * jm_last_state(states)) == JM_HOLE;
+    JM_CHECK(states != 0);
+    return word + jm_last_state(states);
+}
+
+static bool is_behind_hole(const struct jm_block *block, size_t granule)
+{
+    bool may_be = granule % jm_page_granules() == 0 && granule > block->first;
+    return may_be && jm_block_has_holes(block) &&
+           jm_load_relaxed(&block->map[last_before(block, granule)]) == JM_HOLE;
 }
 
 static bool is_beside_hole(const struct jm_block *block, size_t start, size_t end)
@@ -138,16 +142,6 @@ static struct marks marks_from(const struct jm_block *block, size_t granule)
     return marks;
 }
 
-/* Where what starts last in front of a granule ends. */
-static size_t end_of_last(const struct jm_arena *arena, const struct jm_block *block,
-                          size_t granule)
-{
-    size_t word = jm_find_states_before(block->map, granule, block->first);
-    uint64_t states = jm_load_states(block->map, word);
-    JM_CHECK(states != 0);
-    return jm_arena_end_at(arena, block, word + jm_last_state(states));
-}
-
 /* What covers AT_ONCE states, or more, is passed without a look at them. */
 static bool is_long(const struct jm_block *block, size_t granule)
 {
@@ -230,7 +224,8 @@ static size_t sweep_many(struct sweep *sweep, struct jm_block *block, size_t bas
     bool is_open = *run != JM_NO_GRANULE;
     size_t next = base + AT_ONCE;
     if (marks.any == 0) {
-        size_t end = is_open ? sweep->free_end : end_of_last(sweep->arena, block, base);
+        size_t end = is_open ? sweep->free_end
+                             : jm_arena_end_at(sweep->arena, block, last_before(block, base));
         return end > next ? end : next;
     }
     if (is_open || marks.free != 0) {
@@ -349,7 +344,8 @@ static void list_block(struct listing *listing, struct jm_block *block)
         size_t base = granule & ~(AT_ONCE - 1);
         struct marks marks = marks_from(block, base);
         list_many(listing, block, base, marks.free);
-        size_t end = marks.any == 0 ? end_of_last(listing->arena, block, base) : 0;
+        size_t end =
+            marks.any == 0 ? jm_arena_end_at(listing->arena, block, last_before(block, base)) : 0;
         granule = end > base ? end : base + AT_ONCE;
     }
     if (granule >= block->carved) {
