@@ -52,7 +52,7 @@ static void *pop_any_aligned(struct jm_heap *heap, unsigned code, size_t alignme
     return object;
 }
 
-/* The same, of what is in no list yet, too. NULL: none was found. */
+/* The same; of any class where memory is short. */
 static void *find_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
 {
     struct jm_arena *arena = heap->arena;
@@ -62,9 +62,6 @@ static void *find_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
     jm_arena_list_last(arena);
     const bool is_short = jm_heap_is_short(heap);
     void *object = pop_any_aligned(heap, code, alignment, is_short);
-    if (object == NULL && jm_sweep_list(arena, code)) {
-        object = pop_any_aligned(heap, code, alignment, is_short);
-    }
     if (object != NULL) {
         trim(heap, object, code);
     }
@@ -123,6 +120,9 @@ static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     void *object = find_aligned(heap, code, alignment);
     if (object == NULL) {
         object = cut_aligned(heap, code, alignment);
+    }
+    if (object == NULL && heap->arena != NULL && jm_sweep_list(heap->arena, code)) {
+        object = find_aligned(heap, code, alignment);
     }
     if (object != NULL) {
         return object;

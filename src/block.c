@@ -189,6 +189,7 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     block->witness = 0;
     block->has_witness = false;
     block->far_count = 0;
+    block->partly_listed = false;
     block->unlisted = 0;
     block->granules = (size - JM_PAD) >> JM_GRANULE_BITS;
     return admit(supply, block, verdict);

@@ -85,21 +85,23 @@ struct jm_block {
     uint32_t touched; /* the rest was never written. Without the span: carved <= touched */
     uint32_t witness; /* the granule where it starts or, where there is none, the last one did */
     bool has_witness;
-    uint8_t far_count; /* of witnesses that were found far away, modulo 256; the last of them: */
-    bool resizable;    /* a large block whose extent is a mapping of it alone */
-    bool recycled;     /* a large block whose object is not zero, as new ones are */
-    uint32_t unlisted; /* no free run that is in no list has more granules */
+    uint8_t far_count;  /* of witnesses that were found far away, modulo 256; the last of them: */
+    bool partly_listed; /* some of its free runs were listed since it was swept, */
+    uint32_t
+        unlisted; /* and of those in no list the longest has so many granules, or less; 0: there are none */
 
     uint32_t far_witnesses[JM_FAR_WITNESSES]; /* granules, see witness.c */
     struct jm_block *previous;                /* in the list of `next` */
     struct jm_block *behind;                  /* in a chain, see chain.h */
     struct jm_os_extent extent;               /* the mapping; in the region, the stretch */
-    uint32_t left_free;                       /* of `arena->left_free`, see arena.h */
+    uint32_t left_free;                       /* its part of what `arena->left_free` says */
     /* No hole of `hole_searched_for` granules or more begins in front of `hole_searched_to`. */
     uint32_t hole_searched_for, hole_searched_to;
 
     /* Large blocks only. */
     _Atomic(unsigned) state; /* shared, queued by all: enum jm_large_state */
+    bool resizable;          /* its extent is a mapping of it alone */
+    bool recycled;           /* its object is not zero, as new ones are */
     _Atomic(size_t) bytes;   /* shared: == charge, which others must not read */
 
     /* Small blocks only. */

@@ -149,6 +149,7 @@ static void clear_map(struct jm_block *block)
         jm_store_relaxed(&block->map[granule], 0);
     }
     jm_zero_bytes(&block->map[granule], block->carved - granule); /* of many */
+    block->unlisted = block->left_free = 0;
 }
 
 #define FEW_OBJECTS 4

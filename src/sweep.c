@@ -240,6 +240,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
     size_t run = JM_NO_GRANULE;
     bool all_listed = block->unlisted == 0;
     block->unlisted = 0;
+    block->partly_listed = false;
     sweep->left = sweep->known = sweep->joined = 0;
     for (size_t granule = block->first; granule < end;) {
         granule = is_long(block, granule)
@@ -260,12 +261,14 @@ static void note_unlisted(struct jm_arena *arena, const struct jm_block *block)
     }
 }
 
-/* True for a block of which all is joined and in no list, and nothing would go. */
-static bool has_nothing_long(const struct sweep *sweep, const struct jm_block *block)
+/* True for a block where nothing has changed since it was swept, which left all that is free in no list, and nothing of it so
+ * long that it would go now. */
+static bool may_pass(const struct sweep *sweep, const struct jm_block *block)
 {
     size_t rest = block->granules - block->carved;
     size_t longest = rest > block->unlisted ? rest : block->unlisted;
-    return block->unlisted != 0 && longest < sweep->least && !jm_block_has_holes(block);
+    bool is_unlisted = block->unlisted != 0 && !block->partly_listed;
+    return is_unlisted && longest < sweep->least && !jm_block_has_holes(block);
 }
 
 size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bool again)
@@ -279,7 +282,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bo
     size_t passed = 0, left = 0;
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        if (again && has_nothing_long(&sweep, block)) {
+        if (again && may_pass(&sweep, block)) {
             jm_arena_note_rest(arena, (uint32_t)block->granules - block->carved);
         } else {
             sweep.lists = sweep.listed <= LISTED_AT_ONCE + passed / GRANULES_A_LINK;
@@ -336,6 +339,7 @@ static bool is_enough(const struct listing *listing)
 static void list_block(struct listing *listing, struct jm_block *block)
 {
     size_t granule = block->first;
+    block->partly_listed = true;
     while (granule < block->carved && !is_enough(listing)) {
         if (is_long(block, granule)) {
             granule = pass_long(listing->arena, block, granule);
@@ -353,11 +357,17 @@ static void list_block(struct listing *listing, struct jm_block *block)
     }
 }
 
+/* True where a listed object of class `next`, which is to be cut up, may be shorter than what is in no list. */
+static bool serves_better(const struct jm_arena *arena, unsigned next)
+{
+    return next <= JM_CLASSES && jm_class_granules[next] <= arena->longest_unlisted;
+}
+
 bool jm_sweep_list(struct jm_arena *arena, unsigned code)
 {
     struct listing listing = {.arena = arena, .least = jm_class_granules[code]};
     const uint32_t longest = arena->longest_unlisted;
-    if (listing.least > longest || jm_arena_next_listed(arena, code) <= JM_CLASSES) {
+    if (listing.least > longest || serves_better(arena, jm_arena_next_listed(arena, code))) {
         return false;
     }
     jm_arena_retire_span(arena);

@@ -17,8 +17,9 @@ void jm_sweep(struct jm_arena *arena);
  * changed since the last sweep. */
 size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bool again);
 
-/* Where nothing is listed that an object of class `code` fits into, lists what is free in some more blocks, in one of which it
- * does; the span is retired. False: something is listed, or there is none. pre: what was freed last is listed. */
+/* Lists more of what is free, from where there is room for an object of class `code`, and retires the span; but only where
+ * nothing listed has room for one, or nothing as short as all that is in no list: else each request would list some, or cut up
+ * what something large needs. False: it did not, or found no room. pre: what was freed last is listed. */
 bool jm_sweep_list(struct jm_arena *arena, unsigned code);
 
 /* Pages of a block, by granules. */

@@ -331,6 +331,61 @@ static void what_is_listed_serves_first(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
+/* What is long is not cut up for little objects that have places of their length. */
+static void what_is_long_is_spared(void **state)
+{
+    (void)state;
+    void *large = rig_alloc(&rig, KIB(200));
+    alternate();
+    size_t free = assert_heap(HEAP, HEAP_LISTS).free_objects;
+    size_t usage = rig_usage(&rig);
+    assert_true(jm_heap_free(HEAP, large));
+    for (size_t i = 0; i < free; i++) {
+        (void)rig_alloc(&rig, SIZE);
+    }
+    assert_ptr_equal(rig_alloc(&rig, KIB(200)), large);
+    assert_int_equal(rig_usage(&rig), usage);
+}
+
+/* A block of which some was listed since is swept again, or that would be in no list any more. */
+static void what_was_listed_since_is_not_lost(void **state)
+{
+    (void)state;
+    alternate();
+    while (count_listed(CODE) > 0) {
+        (void)rig_alloc(&rig, SIZE);
+    }
+    jm_arena_list_last(HEAP->arena);
+    assert_true(jm_sweep_list(HEAP->arena, CODE));
+    (void)jm_sweep_and_give(HEAP->arena, JM_HOLE_MIN, 0, true);
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
+/* The span's aligned place is taken before it is put away to list others. */
+static void an_aligned_place_in_the_span_is_taken(void **state)
+{
+    const size_t alignment = KIB(4);
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    alternate();
+    char *large = jm_heap_alloc_aligned(HEAP, alignment, 2 * alignment, &verdict);
+    assert_non_null(large);
+    jm_arena_retire_span(HEAP->arena);
+    forget_lists();
+    assert_true(jm_heap_free(HEAP, large));
+    jm_arena_list_last(HEAP->arena);
+    jm_arena_choose_span(HEAP->arena, 1);
+    while (HEAP->arena->span.next < large + alignment - 16) {
+        assert_true(jm_arena_has_room(HEAP->arena, 1));
+        (void)jm_arena_cut(HEAP->arena, 1);
+    }
+    rig_set_limit(&rig, rig_usage(&rig));
+    void *object = jm_heap_alloc_aligned(HEAP, alignment, SIZE, &verdict);
+    assert_ptr_equal(object, large + alignment);
+    (void)assert_heap(HEAP, HEAP_MAPS);
+}
+
 /* At the limit an aligned object is found wherever one may lie. */
 static void an_aligned_one_is_found(void **state)
 {
@@ -424,6 +479,9 @@ int main(void)
         LISTING_TEST(what_a_block_had_is_not_left),
         LISTING_TEST(what_is_listed_serves_first),
         LISTING_TEST(an_aligned_one_needs_no_new_block),
+        LISTING_TEST(what_is_long_is_spared),
+        LISTING_TEST(what_was_listed_since_is_not_lost),
+        LISTING_TEST(an_aligned_place_in_the_span_is_taken),
         LISTING_TEST(an_aligned_one_is_found),
         LISTING_TEST(sweeps_and_steps_keep_what_lives),
     };
