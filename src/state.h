@@ -6,7 +6,7 @@
  *      0                         no object starts at this granule
  *      c + JM_FREE               a free object of size class c starts here
  *      JM_UNLISTED               what is free and in no list starts here, see sweep.h; it ends where the next one starts,
- *                                or the arena's span
+ *                                or the arena's span, or at `carved`
  *      c + JM_PLAIN              a live one
  *      c + JM_WITNESS            a live one that shows that its block is not empty, see witness.h
  *      c + JM_QUEUED             one that another thread freed, and its heap has not taken in yet, where c is at

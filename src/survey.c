@@ -95,8 +95,8 @@ size_t jm_survey_free(const struct jm_arena *arena)
 /* The object or hole that the last sample, a granule of a block, belongs to. */
 struct piece {
     const struct jm_block *block;
-    size_t granule;
-    size_t end; /* or less, where the state does not tell */
+    size_t sample;
+    size_t end; /* or where it starts, if its state does not tell */
     unsigned state;
 };
 
@@ -114,8 +114,8 @@ static void hop(struct piece *piece, const struct jm_block *block, size_t granul
 /* True where a few as long as the last one would reach a granule. */
 static bool may_hop(const struct piece *piece, const struct jm_block *block, size_t granule)
 {
-    return piece->block == block && piece->end > piece->granule &&
-           granule - piece->granule < HOPS * (piece->end - piece->granule);
+    return piece->block == block && piece->end > piece->sample &&
+           granule - piece->sample < HOPS * (piece->end - piece->sample);
 }
 
 /* The last eight states in front of a granule in whose word nothing starts; 0: nothing starts behind the sample before. So no
@@ -123,7 +123,7 @@ static bool may_hop(const struct piece *piece, const struct jm_block *block, siz
 static uint64_t find_start(const struct piece *piece, const struct jm_block *block, size_t *word)
 {
     const bool is_next = piece->block == block;
-    const size_t least = is_next ? piece->granule & ~(JM_WORD - 1) : 0;
+    const size_t least = is_next ? piece->sample & ~(JM_WORD - 1) : 0;
     if (*word <= least || (is_next && *word < piece->end)) {
         return 0;
     }
@@ -149,7 +149,7 @@ static void find_piece(struct piece *piece, const struct jm_block *block, size_t
         piece->end = word + place + jm_state_granules[piece->state];
     }
     piece->block = block;
-    piece->granule = granule;
+    piece->sample = granule;
 }
 
 /* Samples that wait for their states, which are fetched meanwhile, and what the ones before showed. */

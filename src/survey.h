@@ -14,7 +14,8 @@ struct jm_carved {
 };
 struct jm_carved jm_survey_carved(const struct jm_supply *supply);
 
-/* What is free in all small blocks, in granules. pre: they were swept, and nothing has changed. */
+/* What is free in all small blocks, in granules, but for what lies beside holes that were made last. pre: they were swept, and
+ * nothing has changed. */
 size_t jm_survey_free(const struct jm_arena *arena);
 
 /* Those of the objects' granules that are free, more or less: guessed from so many of them. */

@@ -12,11 +12,10 @@ struct sweep {
     size_t listed; /* runs; the others are in no list */
     bool lists;    /* those of this block */
     /* Of a block: */
-    size_t
-        left; /* granules that are free still, but for the rest and what lies beside a hole that was made; */
-    size_t known;    /* granules of its free objects, as their states tell, */
-    size_t joined;   /* and of the runs that they were joined to; */
-    size_t free_end; /* where the last of them ends */
+    size_t still_free; /* granules, but for the rest and what lies beside a hole that was made; */
+    size_t known;      /* granules of its free objects, as their states tell, */
+    size_t joined;     /* and of the runs that they were joined to; */
+    size_t free_end;   /* where the last of them ends */
 };
 
 /* To list a run takes a link in memory that was not used lately. A sweep lists those of the first blocks, until they are so
@@ -100,13 +99,15 @@ static void end_run(struct sweep *sweep, struct jm_block *block, size_t start, s
     } else if (is_rest) {
         jm_arena_uncarve(sweep->arena, block, (uint32_t)start);
     } else {
-        sweep->left += end - start;
+        sweep->still_free += end - start;
         leave_run(sweep, block, start, end);
     }
 }
 
-/* What is free has to be found among what lives, which is most: so many states are looked at at once. */
+/* What is free has to be found among what lives, which is most: so many states are looked at at once. In front of a block's
+ * first object, and behind its last one, they are 0. */
 #define AT_ONCE JM_BLANK_STATES
+static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % AT_ONCE == 0, "so many go together");
 
 /* Which of AT_ONCE states, a bit for each, are any but 0, and which are of what is free. */
 struct marks {
@@ -116,7 +117,7 @@ struct marks {
 typedef uint8_t vector __attribute__((vector_size(16)));
 typedef char chars __attribute__((vector_size(16))); /* what the builtin takes */
 
-/* A bit for each element, which is 0 or 255. */
+/* A bit for each element, which is 0 or 255. By address: vectors as arguments are another ABI where there is no SSE. */
 static uint64_t bits_of(const vector *elements)
 {
 #if defined(__SSE2__)
@@ -161,8 +162,17 @@ static size_t pass_long(const struct jm_arena *arena, const struct jm_block *blo
     return end;
 }
 
-/* Those that come next behind something free; so does the first if `is_free` was what came before. A sum carries each over
- * the granules between. */
+/*
+ * Those that come next behind something free; so does the first if `is_free` was what came before. A sum carries each over
+ * the granules between; here with the first one at the right:
+ *
+ *      any             0 1 0 0 1 1 0 1
+ *      free            0 0 0 0 1 0 0 1
+ *      behind          0 0 0 1 0 0 1 0
+ *      blank           1 0 1 1 0 0 1 0
+ *      their sum       1 1 0 0 0 1 0 0
+ *      next            0 1 0 0 0 1 0 0
+ */
 static uint64_t next_marks(struct marks marks, bool is_free)
 {
     uint64_t blank = ~marks.any;
@@ -194,9 +204,10 @@ static size_t join(struct sweep *sweep, struct jm_block *block, size_t base, str
                    size_t run)
 {
     uint64_t next = next_marks(marks, run != JM_NO_GRANULE);
-    for (uint64_t left = marks.free; left != 0; left &= left - 1) {
-        absorb(sweep, block, base + (size_t)__builtin_ctzll(left));
+    for (uint64_t todo = marks.free; todo != 0; todo &= todo - 1) {
+        absorb(sweep, block, base + (size_t)__builtin_ctzll(todo));
     }
+    /* A run starts at what is free and not behind something free, and ends at the converse. */
     for (uint64_t edges = marks.free ^ next; edges != 0; edges &= edges - 1) {
         run = turn(sweep, block, base + (size_t)__builtin_ctzll(edges), run);
     }
@@ -241,7 +252,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
     bool all_listed = block->unlisted == 0;
     block->unlisted = 0;
     block->partly_listed = false;
-    sweep->left = sweep->known = sweep->joined = 0;
+    sweep->still_free = sweep->known = sweep->joined = 0;
     for (size_t granule = block->first; granule < end;) {
         granule = is_long(block, granule)
                       ? sweep_long(sweep, block, granule, &run)
@@ -251,7 +262,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
         end_run(sweep, block, run == JM_NO_GRANULE ? end : run, end);
     }
     JM_CHECK(!all_listed || sweep->known == sweep->joined); /* else what lives would be free */
-    block->left_free = (uint32_t)sweep->left;
+    block->left_free = (uint32_t)sweep->still_free;
 }
 
 static void note_unlisted(struct jm_arena *arena, const struct jm_block *block)
@@ -279,7 +290,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bo
     jm_arena_clear_lists(arena);
     arena->longest_rest = arena->second_rest = 0;
     arena->longest_unlisted = 0;
-    size_t passed = 0, left = 0;
+    size_t passed = 0, left_free = 0;
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         if (again && may_pass(&sweep, block)) {
@@ -290,13 +301,13 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bo
             passed += block->granules;
         }
         note_unlisted(arena, block);
-        left += block->left_free;
+        left_free += block->left_free;
     }
     arena->has_short_runs = least > jm_page_granules() || sweep.given >= enough;
     arena->broken = false;
     arena->since_sweep = 0;
     arena->due_at = 0;
-    arena->left_free = (uint32_t)left;
+    arena->left_free = (uint32_t)left_free;
     struct jm_carved carved = jm_survey_carved(arena->supply);
     arena->swept = (uint32_t)carved.objects;
     arena->swept_holes = (uint32_t)carved.holes;
@@ -346,11 +357,12 @@ static void list_block(struct listing *listing, struct jm_block *block)
             continue;
         }
         size_t base = granule & ~(AT_ONCE - 1);
+        size_t next = base + AT_ONCE;
         struct marks marks = marks_from(block, base);
         list_many(listing, block, base, marks.free);
         size_t end =
             marks.any == 0 ? jm_arena_end_at(listing->arena, block, last_before(block, base)) : 0;
-        granule = end > base ? end : base + AT_ONCE;
+        granule = end > next ? end : next;
     }
     if (granule >= block->carved) {
         block->unlisted = 0;
