@@ -1,6 +1,7 @@
 #include "heap.h"
 
 #include "demand.h"
+#include "hole.h"
 #include "large.h"
 
 JM_LOCAL struct jm_current_heap jm_current_local JM_TLS_MODEL = {0, &jm_no_arena, NULL};
@@ -205,7 +206,7 @@ static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
         return (struct jm_run){.block = NULL};
     }
     size_t most = least + (JM_SMALL_BLOCK_GROWTH >> JM_GRANULE_BITS);
-    struct jm_run run = jm_sweep_find_hole(heap->arena, least, most + JM_HOLE_MIN);
+    struct jm_run run = jm_hole_find(heap->arena, least, most + JM_HOLE_MIN);
     if (run.end - run.start == most + JM_HOLE_MIN) {
         run.end -= JM_HOLE_MIN;
     }
@@ -222,7 +223,7 @@ static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *
     if (!taken) {
         return false;
     }
-    jm_sweep_fill_hole(heap->arena, run);
+    jm_hole_fill(heap->arena, run);
     heap->arena->since_sweep += (uint32_t)(run.end - run.start);
     return true;
 }

@@ -22,21 +22,8 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bo
  * what something large needs. False: it did not, or found no room. pre: what was freed last is listed. */
 bool jm_sweep_list(struct jm_arena *arena, unsigned code);
 
-/* Pages of a block, by granules. */
-struct jm_run {
-    struct jm_block *block; /* null: none */
-    size_t start, end;
-};
-
 /* Shorter runs of free pages are kept, in granules: they serve again soon, and a host is not asked for each page. But
  * they go beside a hole, where something large has no room otherwise, and where a heap that is not small is collected. */
 #define JM_HOLE_MIN ((size_t)64 << 10 >> JM_GRANULE_BITS)
-
-/* The first hole of at least `least` granules, or so much of it as `most`; both are whole pages. Where there is one, the
- * span is retired. */
-struct jm_run jm_sweep_find_hole(struct jm_arena *arena, size_t least, size_t most);
-
-/* Makes a hole the span. pre: its pages were acquired. */
-void jm_sweep_fill_hole(struct jm_arena *arena, struct jm_run run);
 
 #endif

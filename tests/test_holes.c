@@ -11,6 +11,7 @@
 
 #include <errno.h>
 
+#include "hole.h"
 #include "large.h"
 #include "sweep.h"
 
@@ -76,7 +77,7 @@ static struct heap_walk check(void)
 /* The place of the first hole. */
 static char *hole(void)
 {
-    struct jm_run run = jm_sweep_find_hole(HEAP->arena, jm_page_granules(), jm_page_granules());
+    struct jm_run run = jm_hole_find(HEAP->arena, jm_page_granules(), jm_page_granules());
     return run.block == NULL ? NULL : jm_granule_address(run.block, run.start);
 }
 
@@ -184,7 +185,7 @@ static void the_first_hole_that_is_long_enough_is_found(void **state)
         }
         size_t pages = 1 + random_below(&random, 4);
         size_t granules = pages * jm_page_granules();
-        struct jm_run run = jm_sweep_find_hole(HEAP->arena, granules, granules);
+        struct jm_run run = jm_hole_find(HEAP->arena, granules, granules);
         char *place = run.block == NULL ? NULL : jm_granule_address(run.block, run.start);
         assert_ptr_equal(place, first_hole(pages));
         if (place != NULL && random_chance(&random, 50)) {
@@ -544,19 +545,19 @@ static void neighbouring_holes_serve_as_one(void **state)
         }
         jm_heap_collect(HEAP);
         (void)check();
-        assert_int_equal(jm_sweep_find_hole(HEAP->arena, wanted, wanted).block != NULL, later);
+        assert_int_equal(jm_hole_find(HEAP->arena, wanted, wanted).block != NULL, later);
     }
-    struct jm_run run = jm_sweep_find_hole(HEAP->arena, wanted, wanted);
+    struct jm_run run = jm_hole_find(HEAP->arena, wanted, wanted);
     assert_true(run.end - run.start >= wanted);
     assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
-    jm_sweep_fill_hole(HEAP->arena, run);
+    jm_hole_fill(HEAP->arena, run);
     (void)check();
     while (hole() != NULL) {
-        run = jm_sweep_find_hole(HEAP->arena, jm_page_granules(),
-                                 jm_page_granules()); /* a page at a time */
+        run = jm_hole_find(HEAP->arena, jm_page_granules(),
+                           jm_page_granules()); /* a page at a time */
         assert_int_equal(run.end - run.start, jm_page_granules());
         assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
-        jm_sweep_fill_hole(HEAP->arena, run);
+        jm_hole_fill(HEAP->arena, run);
     }
     (void)check();
     const struct jm_block *block = jm_load_relaxed(&HEAP->supply.small);
@@ -579,7 +580,7 @@ static void the_span_is_no_part_of_a_hole(void **state)
         assert_true(jm_heap_free(HEAP, rig_alloc(&rig, 16)));
     }
     jm_heap_collect(HEAP);
-    struct jm_run run = jm_sweep_find_hole(HEAP->arena, 1, JM_SMALL_GRANULES);
+    struct jm_run run = jm_hole_find(HEAP->arena, 1, JM_SMALL_GRANULES);
     struct jm_block *block = run.block;
     assert_non_null(block);
     assert_int_equal(run.end, block->carved);
@@ -587,7 +588,7 @@ static void the_span_is_no_part_of_a_hole(void **state)
     jm_arena_open_span(HEAP->arena, block, block->carved, block->granules);
     block->carved = (uint32_t)block->granules;
     size_t length = run.end - run.start;
-    run = jm_sweep_find_hole(HEAP->arena, 1, JM_SMALL_GRANULES);
+    run = jm_hole_find(HEAP->arena, 1, JM_SMALL_GRANULES);
     assert_int_equal(run.end - run.start, length);
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
@@ -823,10 +824,10 @@ static void what_comes_back_is_zero(void **state)
     thin_out();
     jm_heap_collect(HEAP);
     struct jm_run run =
-        jm_sweep_find_hole(HEAP->arena, KIB(64) >> JM_GRANULE_BITS, KIB(64) >> JM_GRANULE_BITS);
+        jm_hole_find(HEAP->arena, KIB(64) >> JM_GRANULE_BITS, KIB(64) >> JM_GRANULE_BITS);
     enum jm_verdict verdict = JM_GRANTED;
     assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
-    jm_sweep_fill_hole(HEAP->arena, run);
+    jm_hole_fill(HEAP->arena, run);
     assert_true(peek_is_zero(jm_granule_address(run.block, run.start), KIB(64)));
     (void)check();
 }
