@@ -35,7 +35,7 @@ static size_t count_listed(unsigned code)
 {
     size_t count = 0;
     for (const struct jm_link *link = HEAP->arena->free[code].next; link != NULL;
-         link = link->next) {
+         link = jm_link_next(link)) {
         count++;
     }
     return count;
