@@ -40,28 +40,20 @@ static void trim(struct jm_heap *heap, const void *object, unsigned code)
     }
 }
 
-/* The same of class `code`, or a larger one that serves; or any one if `is_short`. */
-static void *pop_any_aligned(struct jm_heap *heap, unsigned code, size_t alignment, bool is_short)
+/* The same of class `code`, or a larger one that serves; or any one where memory is short. */
+static void *find_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
 {
+    if (heap->arena == NULL) {
+        return NULL;
+    }
+    jm_arena_list_last(heap->arena);
+    const bool is_short = jm_heap_is_short(heap);
     void *object = NULL;
     unsigned larger = code;
     for (; object == NULL && larger <= JM_CLASSES && (is_short || jm_class_serves(larger, code));
          larger++) {
         object = pop_aligned(heap, larger, alignment);
     }
-    return object;
-}
-
-/* The same; of any class where memory is short. */
-static void *find_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
-{
-    struct jm_arena *arena = heap->arena;
-    if (arena == NULL) {
-        return NULL;
-    }
-    jm_arena_list_last(arena);
-    const bool is_short = jm_heap_is_short(heap);
-    void *object = pop_any_aligned(heap, code, alignment, is_short);
     if (object != NULL) {
         trim(heap, object, code);
     }

@@ -86,9 +86,8 @@ struct jm_block {
     uint32_t witness; /* the granule where it starts or, where there is none, the last one did */
     bool has_witness;
     uint8_t far_count;  /* of witnesses that were found far away, modulo 256; the last of them: */
-    bool partly_listed; /* some of its free runs were listed since it was swept, */
-    uint32_t
-        unlisted; /* and of those in no list the longest has so many granules, or less; 0: there are none */
+    bool partly_listed; /* free runs of it were listed since it was swept */
+    uint32_t unlisted;  /* none of the others has more granules; 0: all are listed */
 
     uint32_t far_witnesses[JM_FAR_WITNESSES]; /* granules, see witness.c */
     struct jm_block *previous;                /* in the list of `next` */
