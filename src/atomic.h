@@ -1,5 +1,5 @@
 /*
- * Layer 0: atomics whose names say their order. They work on _Atomic objects of any scalar type.
+ * Layer 0: atomics that name their memory order. They work on _Atomic objects of any scalar type.
  */
 #ifndef JM_ATOMIC_H
 #define JM_ATOMIC_H
@@ -18,14 +18,14 @@
 #define jm_store_release(object, value) \
     atomic_store_explicit((object), (value), memory_order_release)
 
-/* Adds without a locked instruction: for fields with one writer at a time. */
+/* Adds without a locked instruction. For fields with one writer at a time. */
 #define jm_add_owned(object, value) jm_store_relaxed((object), jm_load_relaxed(object) + (value))
 
 /*
- * For the fast paths, in one instruction where the processor has it:
- * jm_equals_*, jm_exceeds: a comparison with memory, of which compilers make two, with a register between.
- * jm_load_byte, jm_store_byte: a byte as an integer, which they extend once too often;
- * jm_subtract: a comparison, and how much of a byte is beyond, if any.
+ * For the fast paths: one instruction each on x86-64.
+ * jm_equals_*, jm_exceeds: compare with memory. Compilers load an atomic to a register first.
+ * jm_load_byte, jm_store_byte: access a byte as an integer. Compilers add a redundant extension.
+ * jm_subtract: compares a byte with a constant, and computes the difference.
  */
 #if defined(__SANITIZE_THREAD__)
 #define JM_THREAD_SANITIZER 1
@@ -47,7 +47,8 @@ static inline void jm_store_byte(_Atomic(uint8_t) *object, unsigned value)
     __asm__ volatile("movb %b1, %0" : "=m"(*object) : "q"(value));
 }
 
-/* Takes a constant off what jm_load_byte gave. True where more than 0 is left; else what is left is of no use. */
+/* Subtracts a constant from the result of jm_load_byte. True if the difference is above 0; else
+ * *value is useless. */
 static inline bool jm_subtract(size_t *value, unsigned constant)
 {
     size_t rest = *value;
@@ -111,7 +112,7 @@ static inline bool jm_equals_pointer(const _Atomic(const void *) *object, const 
 }
 #endif
 
-/* Makes shared bytes zero, in no order. */
+/* Zeroes shared bytes, in no particular order. */
 static inline void jm_zero_bytes(_Atomic(uint8_t) *bytes, size_t count)
 {
 #if defined(JM_THREAD_SANITIZER)
@@ -123,7 +124,7 @@ static inline void jm_zero_bytes(_Atomic(uint8_t) *bytes, size_t count)
 #endif
 }
 
-/* Copies shared bytes, in no order. */
+/* Copies shared bytes, in no particular order. */
 static inline void jm_copy_bytes(uint8_t *copy, const _Atomic(uint8_t) *bytes, size_t count)
 {
 #if defined(JM_THREAD_SANITIZER)
@@ -135,7 +136,8 @@ static inline void jm_copy_bytes(uint8_t *copy, const _Atomic(uint8_t) *bytes, s
 #endif
 }
 
-/* A sequentially consistent fence behind a locked instruction, which some processors have in it already. */
+/* A sequentially consistent fence after a locked instruction. On x86 that instruction is such a
+ * fence already. */
 #if (defined(__x86_64__) || defined(__i386__)) && !defined(JM_THREAD_SANITIZER)
 #define jm_fence_after_swap() atomic_signal_fence(memory_order_seq_cst)
 #else

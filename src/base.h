@@ -18,12 +18,12 @@
 #define JM_NOINLINE __attribute__((noinline))
 #define JM_INLINE static inline __attribute__((always_inline))
 #define JM_COLD __attribute__((noinline, cold))
-#define JM_HOT __attribute__((aligned(64))) /* where it begins decides over 4 % of a pair */
+#define JM_HOT __attribute__((aligned(64))) /* alignment is worth over 4 % of an alloc/free pair */
 
-/* What processors fetch, and take from each other, at once. */
+/* Bytes that processors fetch, and take from each other, in one step. */
 #define JM_CACHE_LINE 64
 
-/* A local variable that is not to be made zero, where a build does that with all. */
+/* Exempts a local variable from -ftrivial-auto-var-init, in builds that use it. */
 #define JM_LEFT_ALONE
 #if defined(__has_attribute)
 #if __has_attribute(uninitialized)
@@ -32,24 +32,25 @@
 #endif
 #endif
 
-/* Data that only the library's own files name: reached without a detour through the linker's tables. */
+/* Data that only the library itself uses: accessed directly, without the global offset table. */
 #if !defined(_WIN32)
 #define JM_HIDDEN __attribute__((visibility("hidden")))
 #else
 #define JM_HIDDEN
 #endif
 
-/* The convention of a host's callbacks; it differs from the default on 32-bit Windows only. */
+/* The calling convention of host callbacks. It differs from the default on 32-bit Windows only. */
 #if defined(_WIN32)
 #define JM_CALLBACK __stdcall
 #else
 #define JM_CALLBACK
 #endif
 
-/* Prints one line, what failed and where, and aborts. In line.c. */
+/* Prints one line that says what failed and where, and aborts. Defined in line.c. */
 _Noreturn void jm_check_failed(const char *what, const char *file, int number);
 
-/* JM_CHECK: what a caller or a broken OS could cause; always on. JM_ASSERT: what we believe. */
+/* JM_CHECK: conditions that a caller or a broken OS could violate; always on. JM_ASSERT: internal
+ * invariants; on in debug builds. */
 #define JM_CHECK(condition) \
     (JM_LIKELY(condition) ? (void)0 : jm_check_failed(#condition, __FILE__, __LINE__))
 #ifdef JM_DEBUG
@@ -58,12 +59,12 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int number);
 #define JM_ASSERT(condition) ((void)0)
 #endif
 
-/* Keeps a value in a register, and hides from the compiler how it came there. */
+/* Keeps a value in a register, and hides from the compiler how it was computed. */
 #define JM_PIN(value) __asm__("" : "+r"(value))
 
-/* Has a cache line fetched that will be written, wherever it may be: it is taken from the thread that wrote it last, at
- * once and not in two steps. GCC emits this instruction only where it is told of a processor that has it; all of 64 bits
- * have it or pass over it. */
+/* Prefetches a cache line for writing. If another core wrote the line last, one step takes it from
+ * there, instead of a shared fetch and a later upgrade. __builtin_prefetch emits prefetchw only if
+ * GCC targets a processor that has it; every x86-64 processor has it or ignores it. */
 #if defined(__x86_64__)
 #define JM_PREFETCH(address) \
     __asm__ volatile("prefetchw %0" : : "m"(*(const volatile char *)(address)))
@@ -71,7 +72,7 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int number);
 #define JM_PREFETCH(address) __builtin_prefetch((address), 1)
 #endif
 
-/* Rounds up to a multiple of a power of two; the caller has made sure that the sum does not wrap. */
+/* Rounds up to a multiple of a power of two. pre: value + alignment - 1 does not wrap. */
 static inline size_t jm_align_up(size_t value, size_t alignment)
 {
     return (value + (alignment - 1)) & ~(alignment - 1);
@@ -87,7 +88,7 @@ static inline bool jm_is_aligned(const void *pointer, size_t alignment)
     return ((uintptr_t)pointer & (alignment - 1)) == 0;
 }
 
-/* How often a size is to be doubled until it is at least `least`. */
+/* How many doublings bring a size to at least `least`. pre: size > 0. */
 static inline unsigned jm_doublings(size_t size, size_t least)
 {
     unsigned count = 0;

@@ -10,7 +10,7 @@
 #define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
 #define DIAGNOSTICS_VARIABLE "JSRTMEM_DIAGNOSTICS"
 
-/* Digits, and at most one of K, M and G behind them. False: something else, or too much. */
+/* Parses digits, optionally followed by one of K, M and G. False: malformed, or above SIZE_MAX. */
 static bool parse_size(const char *text, size_t *size)
 {
     static const char units[] = "KMG";
@@ -47,7 +47,7 @@ static const struct {
     {"stats", JM_DIAGNOSE_STATS},
 };
 
-/* The kind that the first `length` characters name; 0: none. */
+/* The kind that the first `length` characters of `name` name. 0: none. */
 static unsigned kind_of(const char *name, size_t length)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
@@ -58,7 +58,7 @@ static unsigned kind_of(const char *name, size_t length)
     return 0;
 }
 
-/* Names with commas between them, or nothing. False: something else. */
+/* Parses a comma-separated list of names, which may be empty. False: malformed. */
 static bool parse_kinds(const char *text, unsigned *flags)
 {
     *flags = 0;

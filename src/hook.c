@@ -20,7 +20,8 @@ static JM_COLD void read_contended(const struct jm_hook *hook, struct jm_pair *p
     } while (!try_read(hook, pair));
 }
 
-/* The phase first: in the child of a fork in between, an odd one has a thread that is known to be gone. */
+/* The phase ends first: if a fork comes in between, an odd phase in the child always has a thread
+ * that is known to be gone. */
 static void end_phase(struct jm_hook *hook, uint32_t phase)
 {
     jm_store_release(&hook->phase, phase + 1);
@@ -32,8 +33,8 @@ bool jm_hook_begin(struct jm_hook *hook, struct jm_pair *pair, uintptr_t mark)
     JM_ASSERT(jm_load_relaxed(&hook->call.thread) == 0);
     uint32_t phase = jm_load_relaxed(&hook->phase) + 1;
     jm_store_relaxed(&hook->call.thread, jm_thread.id);
-    jm_store_release(&hook->phase, phase);     /* with the thread, for a fork */
-    atomic_thread_fence(memory_order_seq_cst); /* the phase has begun before the pair is read */
+    jm_store_release(&hook->phase, phase);     /* publishes the thread, for a fork */
+    atomic_thread_fence(memory_order_seq_cst); /* begin the phase before reading the pair */
     if (JM_UNLIKELY(!try_read(hook, pair))) {
         read_contended(hook, pair);
     }
@@ -107,7 +108,7 @@ void jm_hook_quiesce(const struct jm_hook *hook, const _Atomic(uint32_t) *tag, u
          phase % 2 == 1 && jm_load_acquire(&hook->phase) == phase && jm_load_acquire(tag) == given;
          attempt++) {
         jm_thread_id thread = jm_load_relaxed(&hook->call.thread);
-        if (thread != 0 && jm_thread_is_gone(thread)) { /* untested: 0 where the phase just ended */
+        if (thread != 0 && jm_thread_is_gone(thread)) { /* untested: 0 if the phase just ended */
             return;
         }
         jm_os_pause(attempt);

@@ -4,7 +4,8 @@
 
 #include "thread.h"
 
-/* The tool has a lock of its own, which a forked child finds as it was. So nobody is in there then. */
+/* LeakSanitizer's own lock is inherited by a forked child as it is. This lock keeps threads out of
+ * it during a fork. */
 static struct jm_lock roots;
 
 void jm_inspect_add_root(const void *address, size_t size)
@@ -39,7 +40,7 @@ void jm_inspect_after_fork(void)
 
 _Atomic(bool) jm_inspect_memcheck;
 
-/* Other tools, which count or draw what a program does, are to see it as it is. */
+/* Only memcheck answers this request. Valgrind's profilers are to see the program unchanged. */
 void jm_inspect_init(void)
 {
     unsigned char byte = 0;
@@ -103,7 +104,7 @@ void jm_inspect_tell_change(const void *pool, const void *from, const void *to, 
     }
 }
 
-/* What may be used comes first. The answer 3 tells of a byte that may not. */
+/* Bisects: addressable bytes come first. The answer 3 means that a byte is not addressable. */
 size_t jm_inspect_size(const void *object, size_t usable)
 {
     size_t low = 0;

@@ -1,13 +1,15 @@
 /*
- * Layer 1: what tools that watch a process are told about the memory of objects.
+ * Layer 1: tells memory checkers about the memory of objects.
  *
- * AddressSanitizer, in a library that is built with it: what no object has is closed, that is poisoned.
- * The heap opens and closes objects by their class; jsrtmem.c closes what of them was not asked for.
+ * AddressSanitizer, in a library built with it: memory outside of objects is closed, that is,
+ * poisoned. The heap opens and closes objects by size class; jsrtmem.c closes the bytes beyond the
+ * requested size.
  *
- * Valgrind's memcheck, in any library that was built where its header lies (JM_VALGRIND): a runtime is a
- * pool, its objects are the pool's chunks. A request costs a few instructions even where nobody listens,
- * so there is none on the fast paths: a process that runs under memcheck does not take them. What the
- * allocator itself does to freed memory, between jm_inspect_begin and jm_inspect_end, is not reported.
+ * Valgrind's memcheck, in any library built with its header installed (JM_VALGRIND): a runtime is a
+ * pool, its objects are the pool's chunks. A client request costs a few instructions even without
+ * Valgrind, so the fast paths make none: a process under memcheck does not take them. The
+ * allocator's own accesses to freed memory, between jm_inspect_begin and jm_inspect_end, are not
+ * reported.
  */
 #ifndef JM_INSPECT_H
 #define JM_INSPECT_H
@@ -31,10 +33,10 @@
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/lsan_interface.h>
 
-/* Marks a function that reads or writes closed memory, for the allocator's own purposes. */
+/* Marks a function of the allocator that reads or writes closed memory. */
 #define JM_UNCHECKED static __attribute__((noinline, unused, no_sanitize_address))
 
-/* Byte by byte: the tool checks memset. */
+/* Byte by byte: AddressSanitizer checks memset. */
 JM_UNCHECKED void jm_inspect_overwrite(void *object, size_t size)
 {
     for (volatile unsigned char *byte = object; size > 0; size--) {
@@ -52,8 +54,8 @@ static inline void jm_inspect_close(const void *address, size_t size)
     __asan_poison_memory_region(address, size);
 }
 
-/* Objects may hold the only pointers to what libc's malloc gave: the search for leaks has to look there.
- * What is told here has to be taken back as it was told. */
+/* Objects may hold the only pointers to memory from libc's malloc, so the leak checker must scan
+ * them. Each added range must be removed with the same address and size. */
 void jm_inspect_add_root(const void *address, size_t size);
 void jm_inspect_remove_root(const void *address, size_t size);
 
@@ -64,7 +66,7 @@ void jm_inspect_after_fork(void);
 
 #define JM_UNCHECKED JM_INLINE
 
-/* Makes an object zero that somebody may free meanwhile, which a tool would report. */
+/* Zeroes an object that another thread may free meanwhile, which AddressSanitizer would report. */
 JM_INLINE void jm_inspect_overwrite(void *object, size_t size)
 {
     memset(object, 0, size);
@@ -104,11 +106,11 @@ JM_INLINE void jm_inspect_after_fork(void)
 
 #if defined(JM_VALGRIND)
 
-/* Process state: whether memcheck runs the process. Written before the first runtime exists. */
+/* Process state: true if memcheck runs the process. Written before the first runtime exists. */
 extern JM_HIDDEN _Atomic(bool) jm_inspect_memcheck;
 #define jm_inspect_watched jm_load_relaxed(&jm_inspect_memcheck)
 
-/* The requests themselves, out of the way of those who are not watched. */
+/* Make the client requests. Out of line, to keep them off the paths of unwatched processes. */
 JM_COLD void jm_inspect_tell_begin(void);
 JM_COLD void jm_inspect_tell_end(void);
 JM_COLD void jm_inspect_tell_create(const void *pool);
@@ -126,10 +128,10 @@ JM_COLD void jm_inspect_tell_change(const void *pool, const void *from, const vo
 #define JM_TELL(call) ((void)0)
 #endif
 
-/* Finds out who watches. */
+/* Finds out if memcheck runs the process. */
 void jm_inspect_init(void);
 
-/* Around what the allocator does, on one thread. They nest; host code runs outside of them. */
+/* Enclose the allocator's own work, per thread. They nest. Host code runs outside of them. */
 static inline void jm_inspect_begin(void)
 {
     JM_TELL(jm_inspect_tell_begin());
@@ -140,7 +142,7 @@ static inline void jm_inspect_end(void)
     JM_TELL(jm_inspect_tell_end());
 }
 
-/* A runtime begins, and ends with all its objects. */
+/* Begin a runtime, and end it with all its objects. */
 static inline void jm_inspect_create(const void *pool)
 {
     (void)pool;
@@ -153,14 +155,14 @@ static inline void jm_inspect_destroy(const void *pool)
     JM_TELL(jm_inspect_tell_destroy(pool));
 }
 
-/* New memory for objects, in which there are none yet. For both tools. */
+/* Announces memory for objects that holds none yet. For both tools. */
 static inline void jm_inspect_supply(const void *address, size_t size)
 {
     jm_inspect_close(address, size);
     JM_TELL(jm_inspect_tell_supply(address, size));
 }
 
-/* An object of `size` bytes, or NULL, is about to be handed out. Returns it. */
+/* Announces an object of `size` bytes, or NULL, that is about to be handed out. Returns it. */
 static inline void *jm_inspect_take(const void *pool, void *object, size_t size)
 {
     (void)pool, (void)size;
@@ -168,24 +170,27 @@ static inline void *jm_inspect_take(const void *pool, void *object, size_t size)
     return object;
 }
 
-/* An object is freed. */
+/* Announces that an object is freed. */
 static inline void jm_inspect_give(const void *pool, const void *object)
 {
     (void)pool, (void)object;
     JM_TELL(jm_inspect_tell_give(pool, object));
 }
 
-/* The first bytes of an object, or of NULL, are zeros: as the OS gave them, or overwritten. */
+/* Announces that the first `size` bytes of an object are zeros, from the OS or written. NULL: no
+ * effect. */
 static inline void jm_inspect_zero(const void *object, size_t size)
 {
     (void)object, (void)size;
     JM_TELL(jm_inspect_tell_zero(object, size));
 }
 
-/* What was asked for of a live object that has `usable` bytes. 0 where nobody watches. */
+/* The requested size of a live object that has `usable` bytes. 0 if memcheck does not run the
+ * process. */
 size_t jm_inspect_size(const void *object, size_t usable);
 
-/* An object of `old` bytes has `size` now, and has moved from one place to another, or not. */
+/* Announces that an object of `old` bytes now has `size`, at `to`. It moved there, unless `from` is
+ * the same address. */
 static inline void jm_inspect_change(const void *pool, const void *from, const void *to, size_t old,
                                      size_t size)
 {

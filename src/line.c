@@ -4,7 +4,7 @@
 
 #include "os.h"
 
-/* So much of a bad value is shown. */
+/* Characters of a bad value that are shown. */
 #define VALUE_SHOWN 40
 
 struct jm_line jm_line_begin(void)
@@ -30,7 +30,7 @@ void jm_line_text(struct jm_line *line, const char *text)
 
 static void append_number(struct jm_line *line, uint64_t number, unsigned base)
 {
-    char digits[20]; /* of 2^64 */
+    char digits[20]; /* enough for 2^64 */
     size_t count = 0;
     do {
         digits[count++] = "0123456789abcdef"[number % base];
@@ -82,7 +82,8 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int number)
     abort();
 }
 
-/* Whatever a variable holds, it is one line without surprises for a terminal. */
+/* Appends printable ASCII only: the value stays in its line, without control codes for a
+ * terminal. */
 static void append_value(struct jm_line *line, const char *value)
 {
     size_t shown = 0;

@@ -1,11 +1,11 @@
 /*
- * Layer 1: variables that each thread has for itself.
+ * Layer 1: thread-local variables.
  *
  *      JM_LOCAL struct thing thing_local JM_TLS_MODEL = {..};      in a source file
  *      extern JM_LOCAL struct thing thing_local JM_TLS_MODEL;      in its header
- *      #define thing JM_OWN(thing_local)                           the calling thread's, to be used
+ *      #define thing JM_OWN(thing_local)                           the calling thread's copy
  *
- * They have to outlive what runs at a thread's end, and cost next to nothing to reach.
+ * They must outlive the handlers that run at a thread's end, and must be cheap to access.
  */
 #ifndef JM_OS_LOCAL_H
 #define JM_OS_LOCAL_H
@@ -21,21 +21,22 @@
 #if defined(__MINGW32__) && !defined(__clang__)
 
 /*
- * GCC for Windows emulates _Thread_local by a call and a table that is freed when a thread's function
- * returns, before the system announces the thread's end. So we do what other compilers do there: the
- * variable is a template in the section that the loader copies for each thread (between _tls_start and
- * the section of the run-time library that ends it, in the order of their names), and a thread's copy
- * lies where the thread's environment block says. pre: no alignment above that of a pointer pair.
+ * GCC for Windows emulates _Thread_local by a call and a table. It frees the table when the thread
+ * function returns, before the system announces the thread's end. So this does what other compilers
+ * do there: the variable is a template in a section that the loader copies for each thread. Section
+ * names put it between _tls_start and the section of the run-time library that ends the template.
+ * The thread environment block points to a thread's copies. pre: no alignment above that of a pair
+ * of pointers.
  */
 #define JM_LOCAL __attribute__((section(".tls$JM")))
 #define JM_OWN(variable) (*(__typeof__(variable) *)jm_own_copy(&(variable)))
 
-extern unsigned long _tls_index; /* the run-time library's, filled in by the loader */
-extern char *_tls_start;         /* the template's first bytes */
+extern unsigned long _tls_index; /* defined by the run-time library, set by the loader */
+extern char *_tls_start;         /* the start of the template */
 
 JM_INLINE void *jm_own_copy(const void *variable)
 {
-    char **copies; /* the thread's, one for each module */
+    char **copies; /* the thread's copies, one for each module */
 #if defined(__x86_64__)
     __asm__("movq %%gs:0x58, %0" : "=r"(copies));
 #elif defined(__i386__)

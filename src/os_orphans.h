@@ -1,17 +1,17 @@
 /*
- * Layer 1: extents that the OS would not take back when they were discarded. It is asked again before
- * anything is mapped, and nothing is while half of the places are taken, so that no extent is lost: a mapping
- * discards a few extents at most.
+ * Layer 1: orphans: extents that the OS refused to take back when they were discarded. Each later
+ * call that maps or reserves retries them first. It fails while half of the table is in use: one
+ * mapping discards a few extents at most, so the table never overflows and no extent is lost.
  */
 #ifndef JM_OS_ORPHANS_H
 #define JM_OS_ORPHANS_H
 
 #include "os.h"
 
-/* Keeps an extent to be given back later. */
+/* Keeps an extent for a later jm_orphans_retry. */
 void jm_orphans_keep(const struct jm_os_extent *extent);
 
-/* Gives back what `unmap` takes now. False: too many are left to map more. */
+/* Gives back each extent that `unmap` accepts. False: too many are left to map anything. */
 bool jm_orphans_retry(bool (*unmap)(const struct jm_os_extent *));
 
 void jm_orphans_before_fork(void);

@@ -1,6 +1,6 @@
 /*
- * Layer 1: POSIX and Linux. Memory comes through the libc's mmap family. Where the system is not Linux,
- * nothing is needed that POSIX.1-2024 does not have; tests/check_posix.sh looks.
+ * Layer 1: POSIX and Linux. Memory comes through the libc's mmap family. Systems other than Linux
+ * need to provide POSIX.1-2024 only; tests/check_posix.sh checks that.
  */
 #if defined(__linux__)
 #if !defined(_GNU_SOURCE)
@@ -25,7 +25,7 @@
 #if defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(__APPLE__)
-#include <sys/random.h> /* getentropy, which POSIX has in unistd.h */
+#include <sys/random.h> /* getentropy; POSIX declares it in unistd.h */
 #endif
 
 #if !defined(MAP_ANONYMOUS)
@@ -35,21 +35,24 @@
 #define MAP_NORESERVE 0
 #endif
 
-/* How many mappings are tried, anywhere, just below that and where there is room, before address space is over-reserved. */
+/* Mappings tried before address space is over-reserved: anywhere, just below that one, and at an
+ * aligned place that has room. */
 #define ALIGN_ATTEMPTS 3
 
-/* How jm_os_pause sleeps. */
+/* How long jm_os_pause sleeps. */
 #define PAUSE_SLEEP_STEP_NS 20000L
 #define PAUSE_SLEEP_MAX_NS 1000000L
 
-/* Process state: written before the first runtime exists; the page size by whoever asks first. */
+/* Process state: written before the first runtime exists. The first caller that asks for the page
+ * size sets it. */
 static struct {
     void (*thread_exit)(void);
     pthread_key_t exit_key;
     _Atomic(size_t) page_size;
 } os;
 
-/* A thread that is cancelled inside the library would keep what it holds there. Returns what was. */
+/* A thread that is cancelled inside the library would never release what it holds there. Returns
+ * the previous state. */
 static int forbid_cancellation(void)
 {
     int state;
@@ -64,17 +67,17 @@ static void restore_cancellation(int state)
 
 void jm_os_complain(const char *line)
 {
-    /* In one piece, so that lines of several threads do not mix. */
+    /* One call, so that lines of several threads do not mix. */
     struct iovec pieces[] = {{(void *)(uintptr_t)line, strlen(line)}, {"\n", 1}};
     int error = errno;
     int state = forbid_cancellation();
     if (writev(STDERR_FILENO, pieces, 2) < 0) {
-        errno = error; /* nobody is left to tell */
+        errno = error; /* no way left to report it */
     }
     restore_cancellation(state);
 }
 
-/* True where the process has rights that whoever started it has not. */
+/* True if the process has privileges that its starter lacks. */
 static bool is_privileged(void)
 {
 #if defined(__linux__)
@@ -117,7 +120,7 @@ void jm_os_discard(const struct jm_os_extent *extent)
     }
 }
 
-/* Reserves more than is needed and opens the aligned part: nothing is ever trimmed. */
+/* Reserves more than is needed and opens the aligned part. The rest is never trimmed. */
 static void *map_within_reservation(size_t size, size_t alignment, struct jm_os_extent *extent)
 {
     if (size > SIZE_MAX - alignment) { /* untested: nobody asks for so much, */
@@ -136,7 +139,7 @@ static void *map_within_reservation(size_t size, size_t alignment, struct jm_os_
     return address;
 }
 
-/* A place with room at a multiple of the alignment, which anybody may take meanwhile. NULL: there is none. */
+/* An aligned address with room for `size` bytes, which another thread may take. NULL: none. */
 static void *find_place(size_t size, size_t alignment)
 {
     if (size > SIZE_MAX - alignment) { /* untested: as above */
@@ -150,8 +153,9 @@ static void *find_place(size_t size, size_t alignment)
     return (void *)jm_align_up((uintptr_t)address, alignment);
 }
 
-/* Where a gap is large enough, but has no aligned place, the OS may choose it each time. What is larger than asked for cannot
- * be resized, or serve another block: that is the last resort. */
+/* The OS may choose the same gap each time, although it has no aligned place of that size.
+ * Over-reserving is the last resort, because an extent larger than the request cannot be resized or
+ * serve another block. */
 void *jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent)
 {
     void *hint = NULL;
@@ -197,7 +201,7 @@ void jm_os_avoid_huge_pages(void *address, size_t size)
 void jm_os_prefer_huge_pages(void *address, size_t size)
 {
 #if defined(MADV_HUGEPAGE)
-    (void)madvise(address, size, MADV_HUGEPAGE); /* likewise */
+    (void)madvise(address, size, MADV_HUGEPAGE); /* as above */
 #else
     (void)address, (void)size;
 #endif
@@ -206,7 +210,7 @@ void jm_os_prefer_huge_pages(void *address, size_t size)
 void jm_os_split_huge_page(void *page)
 {
 #if defined(__linux__) && defined(MADV_FREE)
-    (void)madvise(page, jm_os_page_size(), MADV_FREE); /* of a part of it */
+    (void)madvise(page, jm_os_page_size(), MADV_FREE); /* advice on a part splits the whole */
 #else
     (void)page;
 #endif
@@ -234,15 +238,15 @@ bool jm_os_purge(void *address, size_t size)
 
 #if defined(__linux__)
 
-/* What was given back stays readable, as zeros: to protect it would cost another call and a mapping. */
+/* The pages stay readable, as zeros. To protect them would cost another call and a mapping. */
 static bool give_by_advice(void *address, size_t size)
 {
     if (madvise(address, size, MADV_DONTNEED) == 0) {
         return true;
     }
 #if defined(MADV_DONTNEED_LOCKED)
-    /* EINVAL: the pages are locked. In no other case: an emulator that does not know the advice does nothing, and says
-     * that it did. */
+    /* EINVAL: the pages are locked. Not tried after other errors: an emulator that does not know
+     * this advice ignores it and reports success. */
     if (errno == EINVAL &&
         madvise(address, size, MADV_DONTNEED_LOCKED) == 0) { /* untested: older kernels refuse */
         return true;
@@ -256,12 +260,12 @@ bool jm_os_decommit(void *address, size_t size)
     if (give_by_advice(address, size)) {
         return true;
     }
-    /* Older kernels do not take locked pages back by advice. */
+    /* Older kernels do not take back locked pages by advice. */
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
     return mmap(address, size, PROT_NONE, flags, -1, 0) == address;
 }
 
-/* Bytes that are worth a mapping of their own. */
+/* The smallest range, in bytes, that is worth a mapping of its own. */
 #define MAPPING_WORTH ((size_t)64 << 10)
 
 bool jm_os_decommit_part(void *address, size_t size)
@@ -274,8 +278,8 @@ bool jm_os_extend(void *address, size_t old_size, size_t new_size)
     return mremap(address, old_size, new_size, 0) != MAP_FAILED;
 }
 
-/* Not to an address of our own choice: the system unmaps what is there before it knows whether it can move, and
- * others may map something there meanwhile. */
+/* The kernel chooses the target. At a fixed target it would unmap what is there before it knows
+ * whether the move succeeds, and another thread could map something there meanwhile. */
 void *jm_os_move(void *address, size_t old_size, size_t new_size)
 {
     void *moved = mremap(address, old_size, new_size, MREMAP_MAYMOVE);
@@ -292,7 +296,7 @@ bool jm_os_decommit(void *address, size_t size)
 
 bool jm_os_decommit_part(void *address, size_t size)
 {
-    return jm_os_decommit(address, size); /* it is a mapping like those around it */
+    return jm_os_decommit(address, size); /* same attributes as its neighbours */
 }
 
 bool jm_os_extend(void *address, size_t old_size, size_t new_size)
@@ -319,7 +323,7 @@ void jm_os_random(void *buffer, size_t size)
     if (getentropy(buffer, size) == 0) {
         return;
     }
-    /* No random device here: clocks and addresses, mixed, are the best there is. */
+    /* No random source: mixed clocks and addresses are the best that is left. */
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
     uint64_t seed = (uint64_t)now.tv_nsec ^ ((uint64_t)now.tv_sec << 30) ^ (uint64_t)getpid() << 48;
@@ -359,7 +363,7 @@ bool jm_os_on_stack(uintptr_t first, uintptr_t second)
     }
     void *lowest = NULL;
     size_t size = 0;
-    (void)pthread_attr_getstack(&attributes, &lowest, &size); /* or the size stays 0 */
+    (void)pthread_attr_getstack(&attributes, &lowest, &size); /* on failure the size stays 0 */
     (void)pthread_attr_destroy(&attributes);
     uintptr_t low = (uintptr_t)lowest;
     return first - low < size && second - low < size;

@@ -1,12 +1,12 @@
 /*
- * Layer 1: Windows. A mapping is a reservation, of which a part is committed; what is reserved only is
- * addresses and costs the system next to nothing.
+ * Layer 1: Windows. A mapping is a reservation with a committed part. The rest is addresses only,
+ * and costs the system next to nothing.
  *
  *      | committed: `size` bytes | reserved: room to grow in place |
  *      reservation == extent.address
  *
- *      | reserved | committed, aligned | reserved |       where the alignment asks for more than a
- *      reservation == extent.address                      reservation has by itself
+ *      | reserved | committed, aligned | reserved |       if the alignment exceeds the system's
+ *      reservation == extent.address                      allocation granularity
  */
 #define _WIN32_WINNT 0x0602 /* Windows 8 */
 #define _CRT_RAND_S
@@ -22,27 +22,29 @@
 #include <string.h>
 #include <windows.h>
 
-/* Mappings from this size on can double where they are. Where addresses are few, none can. */
+/* Mappings of at least this size get room to double in place. On 32-bit systems addresses are
+ * scarce: none does. */
 #define ROOM_MIN ((size_t)128 << 10)
 #define HAS_ROOM (sizeof(void *) >= 8)
 
-/* How jm_os_pause sleeps. */
+/* How long jm_os_pause sleeps. */
 #define PAUSE_SLEEP_MS 1
 
-/* Lines that are written have no more than this. */
+/* The longest line written. The rest of a longer one is cut off. */
 #define LINE_MAX_SIZE 256
 
-/* More than this is no value of any variable that is asked for. */
+/* No variable that the library reads has a valid value of this length or more. */
 #define VALUE_MAX 128
 
-/* Process state: written before the first runtime exists; the sizes by whoever asks first. */
+/* Process state: written before the first runtime exists. The first caller that asks for a size
+ * sets both. */
 static struct {
     void (*thread_exit)(void);
     _Atomic(size_t) page_size, granularity;
     char value[VALUE_MAX];
 } os;
 
-/* The thread asked for thread_exit. */
+/* The thread has requested thread_exit. */
 static JM_LOCAL bool watched_local = false;
 #define watched JM_OWN(watched_local)
 
@@ -55,11 +57,12 @@ void jm_os_complain(const char *line)
     memcpy(text + length, "\r\n", 2);
     DWORD written;
     if (!WriteFile(GetStdHandle(STD_ERROR_HANDLE), text, (DWORD)length + 2, &written, NULL)) {
-        return; /* nobody is left to tell */
+        return; /* no way left to report it */
     }
 }
 
-/* The system's own copy: it knows what a host set without its run-time library. */
+/* Reads the system's own copy, which includes variables that a host set without its run-time
+ * library. */
 const char *jm_os_environment(const char *name)
 {
     SetLastError(ERROR_SUCCESS); /* an empty value is no error */
@@ -88,7 +91,7 @@ size_t jm_os_page_size(void)
     return size;
 }
 
-/* What reservations are aligned to, and in effect multiples of. */
+/* The alignment of reservations. Their sizes are in effect multiples of it, too. */
 static size_t granularity(void)
 {
     if (JM_UNLIKELY(jm_load_relaxed(&os.granularity) == 0)) {
@@ -120,7 +123,7 @@ bool jm_os_decommit(void *address, size_t size)
     return VirtualFree(address, size, MEM_DECOMMIT) != 0;
 }
 
-/* The whole reservation goes, whatever of it is committed. */
+/* Releases the whole reservation, whatever part is committed. */
 bool jm_os_unmap(const struct jm_os_extent *extent)
 {
     return VirtualFree(extent->address, 0, MEM_RELEASE) != 0;
@@ -133,7 +136,7 @@ void jm_os_discard(const struct jm_os_extent *extent)
     }
 }
 
-/* Reserves `size` bytes and room to grow, or without. */
+/* Reserves `size` bytes, with room to double if it may be had. NULL: refused. */
 static void *reserve_with_room(size_t size)
 {
     void *address = NULL;
@@ -141,12 +144,12 @@ static void *reserve_with_room(size_t size)
         address = jm_os_reserve(2 * size);
     }
     if (address == NULL && size <= SIZE_MAX - granularity()) {
-        address = jm_os_reserve(jm_align_up(size, granularity())); /* the last granule is whole */
+        address = jm_os_reserve(jm_align_up(size, granularity())); /* all of the last step */
     }
     return address;
 }
 
-/* Reserves more than is needed, so that something in it is aligned. */
+/* Reserves enough to contain an aligned range of `size` bytes. NULL: refused. */
 static void *reserve_around(size_t size, size_t alignment)
 {
     return size <= SIZE_MAX - alignment ? jm_os_reserve(size + alignment) : NULL;
@@ -182,7 +185,8 @@ bool jm_os_extend(void *address, size_t old_size, size_t new_size)
     return jm_os_commit(end, new_size - old_size);
 }
 
-/* There is no moving of pages; and a copy would hold both places, which nobody was asked for. */
+/* Windows cannot move pages. A copy would hold both places at once: the quota was not asked for
+ * that. */
 void *jm_os_move(void *address, size_t old_size, size_t new_size)
 {
     (void)address, (void)old_size, (void)new_size;
@@ -194,7 +198,7 @@ bool jm_os_shrink(void *address, size_t old_size, size_t new_size)
     return jm_os_decommit((char *)address + new_size, old_size - new_size);
 }
 
-/* There are none without asking. */
+/* Windows uses huge pages on request only. */
 void jm_os_avoid_huge_pages(void *address, size_t size)
 {
     (void)address, (void)size;
@@ -212,10 +216,11 @@ void jm_os_split_huge_page(void *page)
 
 void jm_os_populate(void *address, size_t size)
 {
-    (void)address, (void)size; /* nothing known does */
+    (void)address, (void)size; /* no known call does this */
 }
 
-/* There is no such call: pages are gone between a decommit and the next commit, and somebody may look. */
+/* Windows has no such call. Between a decommit and a commit the pages are inaccessible, and another
+ * thread may read them. */
 bool jm_os_purge(void *address, size_t size)
 {
     (void)address, (void)size;
@@ -254,7 +259,7 @@ void jm_os_pause(unsigned attempt)
 
 /* ---- Threads ---- */
 
-/* In a fiber, the fiber's stack. */
+/* In a fiber, this is the fiber's stack. */
 bool jm_os_on_stack(uintptr_t first, uintptr_t second)
 {
     ULONG_PTR low, high;
@@ -272,14 +277,15 @@ static void NTAPI on_loader_event(void *module, DWORD event, void *unused)
 }
 
 /*
- * The loader calls what lies between the run-time library's .CRT$XLA and .CRT$XLZ, in a program and in a
- * DLL, as each thread ends; a thread's copies of JM_LOCAL variables are still there. A slot with a
- * destructor (FlsAlloc) would be told of fibers, which may end on another thread, and long before it.
+ * The loader calls the functions between the run-time library's .CRT$XLA and .CRT$XLZ as a thread
+ * ends, in programs and DLLs. The thread's copies of JM_LOCAL variables still exist then. The
+ * destructor of an FlsAlloc slot would also run for fibers. A fiber may end on another thread, and
+ * long before its own thread does.
  */
 __attribute__((section(".CRT$XLJ"), used)) static const PIMAGE_TLS_CALLBACK loader_callback =
     on_loader_event;
 
-/* There are no forks. */
+/* Windows has no fork. */
 bool jm_os_watch_forks(void (*before)(void), void (*after_in_parent)(void),
                        void (*after_in_child)(void))
 {
@@ -291,7 +297,7 @@ bool jm_os_init(void (*thread_exit)(void))
 {
     HMODULE self;
     os.thread_exit = thread_exit;
-    /* Never unloaded: threads that exit run our code, and nobody else knows what runtimes hold. */
+    /* Pins the module: exiting threads run its code, and only it knows what the runtimes hold. */
     return GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS |
                                   GET_MODULE_HANDLE_EX_FLAG_PIN,
                               (const char *)&os, &self) != 0;

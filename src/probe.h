@@ -1,10 +1,10 @@
 /*
- * Layer 1: static probes for tracers (bpftrace, SystemTap, perf, GDB): a no-operation in the code and a
- * note in the file, where <sys/sdt.h> was there at build time (JM_SDT), else nothing.
+ * Layer 1: static probes for tracers (bpftrace, SystemTap, perf, GDB). Each is a no-op instruction
+ * and a note in the file if <sys/sdt.h> was present at build time (JM_SDT), else nothing.
  *
- *      jsrtmem:create(runtime)             jsrtmem:acquire(runtime, bytes)     a block, or a part of one
+ *      jsrtmem:create(runtime)             jsrtmem:acquire(runtime, bytes)   a block or part of one
  *      jsrtmem:dispose(runtime)            jsrtmem:release(runtime, bytes)
- *      jsrtmem:refuse(runtime, reason, requested)      the reason as in jsrtmem_refusal
+ *      jsrtmem:refuse(runtime, reason, requested)      reason: a jsrtmem_refusal
  */
 #ifndef JM_PROBE_H
 #define JM_PROBE_H

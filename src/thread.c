@@ -11,7 +11,7 @@
 
 JM_LOCAL struct jm_thread_record jm_thread_local JM_TLS_MODEL;
 
-/* Process state: the source of ids. `forks` and `survivor` change in a forked child only. */
+/* Process state: the source of ids. `forks` and `survivor` change only in a forked child. */
 static struct {
     _Atomic(uint64_t) count;
     _Atomic(uint64_t) forks;
@@ -54,7 +54,7 @@ void jm_thread_forked(void)
     jm_store_relaxed(&threads.survivor, jm_thread.id);
 }
 
-/* Gives back the mapping of frames that are not inline. */
+/* Gives back the frames' mapping, if they are not inline. */
 static void discard_frames(void)
 {
     if (jm_thread.frame_capacity > JM_INLINE_FRAMES) {
@@ -94,7 +94,7 @@ void jm_lock_contended(struct jm_lock *lock)
             return;
         }
         if (jm_thread_is_gone(owner)) {
-            if (jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) { /* untested: two do it */
+            if (jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) { /* untested: two race */
                 return;
             }
         }

@@ -1,5 +1,5 @@
 /*
- * Layer 1: what the library knows about the calling thread, and the waits that may happen on it.
+ * Layer 1: what the library knows about the calling thread, and the locks that it may wait for.
  */
 #ifndef JM_THREAD_H
 #define JM_THREAD_H
@@ -12,23 +12,24 @@ struct jm_call;
 struct jm_runtime;
 
 /*
- * A thread's id is never reused. Its upper bits count the forks that led to this process, so that a
- * forked child can tell the threads that did not come along. The highest bit is 0: who owns a runtime needs one more.
+ * A thread's id is never reused. Its upper bits count the forks that led to the process it began
+ * in, so a forked child can tell which threads did not come along. The highest bit is 0: a
+ * runtime's `owner` holds an id and one more bit.
  */
 typedef uint64_t jm_thread_id;
 #define JM_THREAD_ID_BITS 63
 
-/* Runtimes that the thread entered, innermost last; equal neighbours are counted, not repeated. */
+/* A runtime that the thread entered, `count` times in a row. The innermost frame is the last. */
 struct jm_frame {
     struct jm_runtime *runtime;
     uintptr_t handle;
     size_t count;
 };
 
-/* Nests this deep need no memory of their own. */
+/* Up to this nesting depth, frames need no memory outside the record. */
 #define JM_INLINE_FRAMES 4
 
-/* A refusal, see jsrtmem_last_refusal. */
+/* What jsrtmem_last_refusal tells about a refusal. */
 struct jm_refusal {
     unsigned reason;
     uintptr_t handle;
@@ -36,64 +37,65 @@ struct jm_refusal {
 };
 
 struct jm_thread_record {
-    jm_thread_id id;         /* 0: the thread has not been seen */
-    struct jm_call *calls;   /* host callbacks that the thread is inside of, innermost first */
-    struct jm_frame *frames; /* inline_frames, or a mapping of its own */
+    jm_thread_id id;         /* 0: the thread is not registered */
+    struct jm_call *calls;   /* host callbacks in progress on the thread, innermost first */
+    struct jm_frame *frames; /* inline_frames or a mapping */
     size_t frame_count, frame_capacity;
-    uintptr_t context; /* the current context's handle, 0: none */
+    uintptr_t context; /* the current context's handle; 0: none */
     struct jm_frame inline_frames[JM_INLINE_FRAMES];
 
-    size_t requested; /* bytes of the request for which a host may be asked */
-    bool unwound;     /* an exception left a callback that was asking */
+    size_t requested; /* bytes of the request that a host may be asked for */
+    bool unwound;     /* an exception left a callback that asked the host for memory */
 
     struct jm_refusal refusal; /* the latest */
-    struct jm_refusal told;    /* the latest that a host has been told of, */
-    struct jm_refusal before;  /* and what was the latest before that */
+    struct jm_refusal told;    /* the latest that a host was told of */
+    struct jm_refusal before;  /* the value of `refusal` just before `told` */
 };
 
 extern JM_LOCAL struct jm_thread_record jm_thread_local JM_TLS_MODEL;
 #define jm_thread JM_OWN(jm_thread_local)
 
-/* Gives the thread an id and has its exit watched. post: false: the OS has no room, or there is no id. */
+/* Gives the thread an id and watches its exit. post: false: the OS has no room, or no id is
+ * left. */
 JM_COLD bool jm_thread_register(void);
 
-/* Makes sure that the thread has an id. */
+/* Registers the thread if it has no id. post: false: as jm_thread_register. */
 JM_INLINE bool jm_thread_ready(void)
 {
     return JM_LIKELY(jm_thread.id != 0) || jm_thread_register();
 }
 
-/* True for a thread of the process that this one was forked from, other than the forking thread. */
+/* True for a thread of a process that this one descends from, other than the thread that forked. */
 bool jm_thread_is_gone(jm_thread_id id);
 
-/* In a forked child: all threads but the caller are gone. */
+/* Records, in a forked child, that all threads but the caller are gone. */
 void jm_thread_forked(void);
 
-/* How many forks lie between the first process and this one, modulo 65,536. */
+/* The number of forks from the first process to this one, modulo 65,536. */
 uint16_t jm_thread_forks(void);
 
-/* Makes room for one more frame. post: false: no memory. */
+/* Make room for one more frame. post: false: no memory. */
 bool jm_thread_grow_frames(void);
 static inline bool jm_thread_reserve_frame(void)
 {
     return jm_thread.frame_count < jm_thread.frame_capacity || jm_thread_grow_frames();
 }
 
-/* The frame of the runtime that the thread entered last; NULL: none. */
+/* The frame of the runtime that the thread entered last. NULL: none. */
 JM_INLINE struct jm_frame *jm_thread_innermost(void)
 {
     size_t count = jm_thread.frame_count;
     return count == 0 ? NULL : &jm_thread.frames[count - 1];
 }
 
-/* Gives back what the thread's record holds; the record may be used again. */
+/* Gives back the memory that the record holds, and clears the id. The thread may register again. */
 void jm_thread_reset(void);
 
 /*
- * A lock for sections in which no host code runs: most are a few steps; some call the OS: where tables grow, or
- * memory is given back.
- * The word holds the owner's id, so that a forked child takes over what a vanished thread held.
- * pre: the thread has an id, or the library is just being prepared.
+ * A lock for sections in which no host code runs. Most are a few steps. Some call the OS, to grow a
+ * table or to give memory back. The word holds the owner's id, so that a forked child can take over
+ * a lock from a thread that is gone.
+ * pre: the thread has an id, or the library is being initialised.
  */
 struct jm_lock {
     _Atomic(jm_thread_id) owner;
