@@ -4,18 +4,18 @@
 
 #include "chain.h"
 
-/* For what the OS refused it is asked again so many times in one look; after one in vain, so many looks are left out at
- * most. */
+/* The most refused blocks that one look offers to the OS again, and the most looks that are skipped
+ * after it took none. */
 #define TRIES_MAX 64
 #define PAUSE_MAX 1023
 
 static struct {
-    struct jm_block *read;    /* they wait for their readers, */
-    uint32_t looked_in;       /* as they did in this epoch */
-    struct jm_block *refused; /* they wait for the OS */
-    struct jm_block *round;   /* of those, the ones that are asked for again next */
-    uint32_t pause, paused;   /* so many looks at them are left out, and were */
-    _Atomic(bool) waits;      /* any block does */
+    struct jm_block *read;    /* wait for their readers */
+    uint32_t looked_in;       /* the epoch in which those were last looked at */
+    struct jm_block *refused; /* wait for the OS, but for those in `round` */
+    struct jm_block *round;   /* wait for the OS, to be offered again in this round */
+    uint32_t pause, paused;   /* looks to skip, and skipped so far */
+    _Atomic(bool) waits;      /* true if any block waits */
 } backlog;
 
 bool jm_backlog_is_empty(void)
@@ -45,7 +45,7 @@ void jm_backlog_await_os(struct jm_block *block)
     note();
 }
 
-/* Gives a block to the OS, or to what that refused. Returns the bytes that went. */
+/* Gives a block to the OS or, if it refuses, to `refused`. Returns the bytes that the OS took. */
 static size_t give(struct jm_block *block)
 {
     size_t bytes = block->charge;
@@ -56,13 +56,13 @@ static size_t give(struct jm_block *block)
     return 0;
 }
 
-/* Gives those that nobody reads any more. */
+/* Gives the blocks that nobody reads any more. */
 static size_t give_read(void)
 {
     size_t bytes = 0;
     uint32_t epoch = backlog.read == NULL ? backlog.looked_in : jm_pagemap_advance();
     if (epoch == backlog.looked_in) {
-        return 0; /* nothing has changed */
+        return 0; /* the epoch has not changed */
     }
     backlog.looked_in = epoch;
     struct jm_block *waiting = NULL;
@@ -79,8 +79,9 @@ static size_t give_read(void)
 }
 
 /*
- * Asks the OS so many times again for what it refused, as it does where a process has as many mappings as it may. Round
- * for round all come in the order of addresses, so that each is the end of a mapping where that can be.
+ * Offers the OS again at most `most` of the blocks that it refused, as it does if the process has
+ * as many mappings as it may. Each round offers all in the order of addresses, so that each block
+ * is at the end of a mapping if possible.
  */
 static size_t retry(unsigned most)
 {

@@ -38,7 +38,7 @@ static void unlink_block(struct jm_supply *supply, struct jm_block *block)
     jm_add_owned(&supply->block_count, (uint32_t)-1);
 }
 
-/* A small block registers all of itself, a large one where it starts. */
+/* A small block registers all its units, a large one only the unit that it starts in. */
 static size_t registered_size(const struct jm_block *block)
 {
     return jm_block_is_large(block) ? 1 : jm_block_size(block);
@@ -72,7 +72,7 @@ static struct jm_block *cut_block(size_t size, bool *has_room)
     if (start == NULL) {
         return NULL;
     }
-    jm_inspect_open(start, size); /* from whoever had it before */
+    jm_inspect_open(start, size); /* its former tenant may have closed it */
     struct jm_block *block = jm_region_head_of(start);
     const size_t own = offsetof(struct jm_block, first);
     memset(&block->first, 0, offsetof(struct jm_block, arena) - own);
@@ -84,7 +84,8 @@ static struct jm_block *cut_block(size_t size, bool *has_room)
     return block;
 }
 
-/* Maps the memory of a block, of which the first `registered` bytes are going to be. False: the OS refused. */
+/* Maps the memory of a block. The first `registered` bytes can be registered then. False: the OS
+ * refused. */
 static bool map_memory(struct jm_block *block, size_t size, size_t alignment, size_t registered)
 {
     struct jm_os_extent extent;
@@ -114,7 +115,8 @@ static struct jm_block *map_block(size_t size, size_t alignment, size_t register
     return block;
 }
 
-/* A block that can be registered, with what the reserve holds given up for it if need be. */
+/* Maps a block that can be registered, if need be after draining the reserve. NULL: the OS
+ * refused. */
 static struct jm_block *map_or_drain(size_t size, size_t alignment, size_t registered)
 {
     struct jm_block *block = map_block(size, alignment, registered);
@@ -125,7 +127,7 @@ static struct jm_block *map_or_drain(size_t size, size_t alignment, size_t regis
     return block;
 }
 
-/* A small block outside of the region, with its map in it. */
+/* Maps a small block outside of the region, with its map inside. NULL: the OS refused. */
 static struct jm_block *map_small_block(size_t size)
 {
     struct jm_block *block = map_or_drain(size, size, size);
@@ -147,7 +149,7 @@ static struct jm_block *new_small_block(size_t size)
     return has_room ? block : map_small_block(size);
 }
 
-/* The last step of an acquisition: charges, registers and links a block, or returns it. */
+/* The last step of an acquisition: charges, links and registers a block, or gives it back. */
 static struct jm_block *admit(struct jm_supply *supply, struct jm_block *block,
                               enum jm_verdict *verdict)
 {
@@ -177,7 +179,7 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     if (*verdict != JM_GRANTED) {
         return NULL;
     }
-    /* Where there is room in the region, the heap counts on all of a block. */
+    /* While the region has room, the heap counts on a block without a map inside. */
     struct jm_block *block = jm_reserve_take(size, supply, jm_region_has_room());
     if (block == NULL) {
         block = new_small_block(size);
@@ -202,12 +204,13 @@ static void set_extent(struct jm_block *block, struct jm_os_extent extent)
     jm_inspect_add_root(extent.address, extent.size);
 }
 
-/* Shortens the extent. False: it is as it was. */
+/* Shortens the extent. False: nothing changed. */
 static bool shrink_extent(struct jm_block *block, size_t size)
 {
     const struct jm_os_extent old = block->extent;
     jm_inspect_open(block->start + size, old.size - size);
-    set_extent(block, (struct jm_os_extent){old.address, size}); /* first: for a fork in between */
+    /* First: the child of a fork in between must not see an extent of which a part is gone. */
+    set_extent(block, (struct jm_os_extent){old.address, size});
     if (!jm_os_shrink(block->start, old.size, size)) {
         set_extent(block, old);
         return false;
@@ -215,7 +218,8 @@ static bool shrink_extent(struct jm_block *block, size_t size)
     return true;
 }
 
-/* Lengthens the extent of a block that nobody has, wherever that is then. False: it is of no use, moved or not. */
+/* Lengthens the extent of a block without tenant. It may move. False: the block cannot be used,
+ * moved or not. */
 static bool move_extent(struct jm_block *block, size_t size)
 {
     char *moved = jm_os_move(block->start, block->extent.size, size);
@@ -233,7 +237,7 @@ static bool fit_extent(struct jm_block *block, size_t size)
     return has == size || (has > size ? shrink_extent(block, size) : move_extent(block, size));
 }
 
-/* A large block of the reserve. NULL: none fits, or can be made to. */
+/* Takes a large block from the reserve. NULL: none fits or can be made to fit. */
 static struct jm_block *recycle_block(const struct jm_supply *supply, size_t size, size_t alignment)
 {
     struct jm_block *block = jm_reserve_take_large(size, alignment, supply);
@@ -274,11 +278,11 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
     return admit(supply, block, verdict);
 }
 
-/* Nothing in a block that nobody has is to be touched. */
+/* Tells tools that the objects of a block without tenant must not be touched. */
 static void close_block(const struct jm_block *block)
 {
     if (jm_block_is_large(block)) {
-        /* Where a fork came between, the header may still tell of an end that was cut off. */
+        /* After a fork amid a shrink, `bytes` may still count the end that was cut off. */
         size_t bytes = jm_load_relaxed(&block->bytes);
         jm_inspect_close(block->start, block->resizable ? block->extent.size : bytes);
     } else {
@@ -308,15 +312,15 @@ bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool for
     return true;
 }
 
-/* Gives back the pages of a map that tell about nothing else than granules in which nothing starts; the first
- * granule's stays. */
+/* Gives back the pages of a map that only describe granules of a hole. The page with the first
+ * granule's state stays: that state marks the hole. */
 static void purge_map(struct jm_block *block, size_t start, size_t end)
 {
     const size_t page = jm_os_page_size();
     uintptr_t first = jm_align_up((uintptr_t)&block->map[start + 1], page);
     uintptr_t last = (uintptr_t)&block->map[end] & ~(page - 1);
     if (first < last) {
-        (void)jm_os_purge((void *)first, last - first); /* if not: it is zero as it is */
+        (void)jm_os_purge((void *)first, last - first); /* if refused: it is zero already */
     }
 }
 
@@ -325,7 +329,7 @@ bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end)
     size_t bytes = (end - start) << JM_GRANULE_BITS;
     char *address = block->start + (start << JM_GRANULE_BITS);
     jm_region_split(address, address + bytes);
-    /* First: the child of a fork in between is not to take the block for whole. */
+    /* First: the child of a fork in between must not take the block for whole. */
     block->charge -= bytes;
     if (!jm_os_decommit_part(address, bytes)) {
         block->charge += bytes;
@@ -347,7 +351,7 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
     if (!jm_os_commit(address, bytes)) {
         *verdict = JM_REFUSED_OS;
     } else if (!jm_quota_charge(&supply->quota, bytes)) {
-        (void)jm_os_decommit(address, bytes); /* if not: a hole all the same */
+        (void)jm_os_decommit(address, bytes); /* if refused: a hole all the same */
         *verdict = JM_REFUSED_LIMIT;
     } else {
         block->charge += bytes;
@@ -357,8 +361,9 @@ bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_
     return false;
 }
 
-/* Readers of a block are waited for so long before it is moved, with some sleeps, and longer where there is more to copy:
- * a copy is made then. Where the limit has no room for one, until they have left. */
+/* Steps to wait for a block's readers before it is moved, some of them sleeps. A larger block,
+ * whose copy takes longer, waits longer. After that the object is copied instead. If the limit has
+ * no room for a copy, the wait lasts until the readers have left. */
 #define MOVE_PATIENCE (JM_PAUSE_AWAKE + 14)
 #define MOVE_PATIENCE_STEP ((size_t)16 << 20)
 static bool await_readers(const struct jm_supply *supply, size_t size)
@@ -372,15 +377,16 @@ static bool await_readers(const struct jm_supply *supply, size_t size)
     return have_left;
 }
 
-/* Moves a block to a larger place, and charges what it has more. False: it is where it was. */
+/* Moves a block to a larger place, and charges the difference. False: it is where it was. */
 static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t size)
 {
-    /* For wherever it will be: a move cannot be undone. */
+    /* In advance, for any new address: a move cannot be undone. */
     struct jm_leaf *leaf = jm_pagemap_new_leaf();
     if (leaf == NULL) {
         return false;
     }
-    unlink_block(supply, block); /* for a fork in between: its child cannot know where it is */
+    /* The child of a fork in between cannot know where the block is. */
+    unlink_block(supply, block);
     unregister_block(block);
     char *moved = NULL;
     size_t delta = size - block->charge;
@@ -399,7 +405,7 @@ static bool move_block(struct jm_supply *supply, struct jm_block *block, size_t 
     return moved != NULL;
 }
 
-/* What a block may have where it lies in a larger extent. */
+/* The bytes that a block can have inside its extent. */
 static size_t room_in_extent(const struct jm_block *block)
 {
     const char *end = (char *)block->extent.address + block->extent.size;
@@ -411,7 +417,7 @@ bool jm_block_can_grow(const struct jm_block *block, size_t bytes)
     return block->resizable || bytes <= room_in_extent(block);
 }
 
-/* Lengthens the block in its extent, or the extent in place. */
+/* Lengthens a block inside its extent or, if it is resizable, the extent in place. */
 static bool extend_extent(struct jm_block *block, size_t size)
 {
     if (!block->resizable) {
@@ -426,7 +432,8 @@ static bool extend_extent(struct jm_block *block, size_t size)
     return true;
 }
 
-/* Gives back what a block has beyond `bytes`, with the extent's end or, where that cannot be shortened, without. */
+/* Gives back what a block has beyond `bytes`: shortens the extent or, if the block is not
+ * resizable, only decommits. */
 static bool give_end(struct jm_block *block, size_t has, size_t bytes)
 {
     if (block->resizable) {
@@ -436,7 +443,7 @@ static bool give_end(struct jm_block *block, size_t has, size_t bytes)
     return jm_os_decommit(block->start + bytes, has - bytes);
 }
 
-/* Grows in place or, where that cannot be, by a move, which cannot be undone. */
+/* Grows a block in place or, if that fails, by a move, which cannot be undone. */
 static enum jm_verdict grow_granted(struct jm_supply *supply, struct jm_block *block, size_t delta)
 {
     struct jm_quota *quota = &supply->quota;
@@ -465,7 +472,7 @@ bool jm_block_grow(struct jm_supply *supply, struct jm_block *block, size_t byte
     if (*verdict != JM_GRANTED) {
         return false;
     }
-    bool is_live = jm_load_relaxed(&block->state) == JM_LARGE_LIVE; /* the host did not free it */
+    bool is_live = jm_load_relaxed(&block->state) == JM_LARGE_LIVE; /* the host has not freed it */
     *verdict = is_live ? grow_granted(supply, block, delta) : JM_REFUSED_ARGUMENT;
     if (*verdict != JM_GRANTED) {
         jm_quota_fail(&supply->quota, delta, *verdict);

@@ -26,11 +26,12 @@ void jm_chain_move_of(struct jm_block **from, struct jm_block **to, const struct
     }
 }
 
-/* Gives a block's own mapping to the OS, and its header to whoever needs one. False: it is untouched. */
+/* Gives a block's own mapping to the OS, and its header back. False: the block is untouched. */
 static bool unmap(struct jm_block *block)
 {
     const struct jm_os_extent *extent = &block->extent;
-    /* Others may get these addresses. What lies around an aligned object was never closed, and may be terabytes. */
+    /* Others may get these addresses, so they are opened. The space around an aligned object was
+     * never closed, and may be terabytes. */
     bool is_around = jm_block_is_large(block) && !block->resizable;
     jm_inspect_open(is_around ? block->start : extent->address,
                     is_around ? block->charge : extent->size);
@@ -43,8 +44,9 @@ static bool unmap(struct jm_block *block)
     return true;
 }
 
-/* Where the stretches of a chain's blocks do not follow each other any more: the block, and the address. No other
- * mapping follows a stretch: what lies behind the region is reserved with it. */
+/* The first block of a chain whose extent does not directly follow the one before, or NULL. `end`
+ * is where that one ends. No other mapping follows a stretch: the space behind the region is
+ * reserved with it. */
 static struct jm_block *find_gap(struct jm_block *block, char **end)
 {
     *end = block->extent.address;
@@ -55,8 +57,8 @@ static struct jm_block *find_gap(struct jm_block *block, char **end)
     return block;
 }
 
-/* Gives the stretches of the blocks before `gap` back to the region, such that those are far from each other that
- * will be taken one after the other. */
+/* Gives the stretches of the blocks before `gap` back to the region, in such an order that those
+ * taken one after the other will be far apart. */
 static void give_stretches(struct jm_block **chain, const struct jm_block *gap)
 {
     struct jm_block *rows[JM_REGION_APART] = {NULL};
@@ -66,13 +68,13 @@ static void give_stretches(struct jm_block **chain, const struct jm_block *gap)
     for (size_t row = 0; row < JM_REGION_APART; row++) {
         while (rows[row] != NULL) {
             struct jm_os_extent stretch = jm_chain_pop(&rows[row])->extent;
-            jm_region_give(stretch.address, stretch.size); /* now the header is anybody's */
+            jm_region_give(stretch.address, stretch.size); /* its header may be in use again */
         }
     }
 }
 
-/* Gives the stretches of a chain's first blocks to the OS, as many as it takes in one call, and takes the blocks off
- * the chain. Returns their bytes; 0: it took none. */
+/* Gives the stretches of a chain's first blocks to the OS, all in one call or else just the first,
+ * and takes the blocks off the chain. Returns their bytes; 0: the OS took none. */
 static size_t return_stretches(struct jm_block **chain)
 {
     struct jm_block *block = *chain;
@@ -80,7 +82,7 @@ static size_t return_stretches(struct jm_block **chain)
     char *end;
     const struct jm_block *gap = find_gap(block, &end);
     bool cleared = jm_region_clear(start, (size_t)(end - start));
-    if (!cleared && gap != block->behind) { /* one of them may be locked, or too much at once */
+    if (!cleared && gap != block->behind) { /* one may be locked, or all too much at once */
         gap = block->behind;
         end = start + block->extent.size;
         cleared = jm_region_clear(start, block->extent.size);
@@ -113,7 +115,7 @@ bool jm_chain_return_one(struct jm_block *block)
     return jm_chain_return(&block) != 0;
 }
 
-/* Merges two chains, each in the order of addresses. */
+/* Merges two chains that are in the order of addresses. */
 static struct jm_block *merge(struct jm_block *left, struct jm_block *right)
 {
     struct jm_block *merged = NULL;
@@ -131,7 +133,7 @@ static struct jm_block *merge(struct jm_block *left, struct jm_block *right)
 struct jm_block *jm_chain_sort(struct jm_block *chain)
 {
     enum { PILES = 32 };
-    struct jm_block *piles[PILES] = {NULL}; /* of 2^i blocks, or none */
+    struct jm_block *piles[PILES] = {NULL}; /* sorted, of 2^i blocks; or none */
     struct jm_block *sorted = NULL;
     while (chain != NULL) {
         struct jm_block *pile = jm_chain_pop(&chain);

@@ -1,8 +1,9 @@
 /*
- * Layer 2: chains of blocks that no tenant has, or wants any more, or that may be empty, and their way back to the OS.
+ * Layer 2: chains of blocks that have no tenant, that their tenant does not want any more, or that
+ * may be empty; and their way back to the OS.
  *
- * A chain is linked by `behind`: a reader that stands on a block may still follow its `next`, and its tenant links it
- * by that. It belongs to whoever calls.
+ * A chain is linked by `behind`, not `next`: a reader that has come to a block may still follow its
+ * `next`, and the block's tenant may still have it in a list. The caller owns the chain.
  */
 #ifndef JM_CHAIN_H
 #define JM_CHAIN_H
@@ -15,7 +16,7 @@ static inline void jm_chain_push(struct jm_block **chain, struct jm_block *block
     *chain = block;
 }
 
-/* pre: there is one. */
+/* pre: the chain is not empty. */
 static inline struct jm_block *jm_chain_pop(struct jm_block **chain)
 {
     struct jm_block *block = *chain;
@@ -23,19 +24,21 @@ static inline struct jm_block *jm_chain_pop(struct jm_block **chain)
     return block;
 }
 
-/* Moves first blocks to another chain, until they have `bytes` or none is left. Returns what they have. */
+/* Moves blocks from the front of a chain to another one until their charges reach `bytes` or none
+ * is left. Returns the sum. */
 size_t jm_chain_move(struct jm_block **from, struct jm_block **to, size_t bytes);
 
-/* Moves the large blocks that a tenant had, and the small ones that it had of `least` bytes and more. */
+/* Moves the large blocks that a tenant had, and its small ones of at least `least` bytes. */
 void jm_chain_move_of(struct jm_block **from, struct jm_block **to, const struct jm_supply *tenant,
                       size_t least);
 
-/* The same blocks in the order of addresses. */
+/* Returns the same blocks in the order of addresses. */
 struct jm_block *jm_chain_sort(struct jm_block *chain);
 
-/* Gives the first block of a chain to the OS, together with those behind it that follow it in the region, and takes
- * them off. pre: nobody reads them; where there are several, they have no holes. post: what was given, which is what
- * they were charged where there are no holes; 0: the OS refused, and what they held may be lost. */
+/* Gives the first block of a chain to the OS, together with those behind it whose memory directly
+ * follows it in the region, and takes them off the chain. pre: nobody reads them; if they are
+ * several, they have no holes. post: the bytes given, which equal the charge unless there are
+ * holes. 0: the OS refused, and the content may be lost. */
 size_t jm_chain_return(struct jm_block **chain);
 
 /* The same for one block. False: the OS refused. */

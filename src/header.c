@@ -5,10 +5,10 @@
 #include "chain.h"
 #include "guard.h"
 
-/* Of a stretch that is no part of the region, what lies between its guards. A multiple of a page. */
+/* Bytes between the guards of a stretch outside of the region. A multiple of every page size. */
 #define STRETCH_SIZE ((size_t)256 << 10)
 
-/* What is opened at once, or a page. */
+/* Bytes opened at once; a page, if that is larger. */
 #define STEP_MIN ((size_t)16 << 10)
 
 /* Process state, under the lock. */

@@ -59,7 +59,7 @@ bool jm_pagemap_prepare(const void *address, size_t size)
     uintptr_t first = (uintptr_t)address >> leaf_shift;
     uintptr_t last = ((uintptr_t)address + (size - 1)) >> leaf_shift;
     if (last >> JM_ROOT_BITS != 0) {
-        return false; /* the OS gave an address beyond those that the map covers */
+        return false; /* an address beyond those that the map covers */
     }
     for (uintptr_t root = first; root <= last; root++) {
         if (jm_load_acquire(&jm_pagemap_root[root]) == NULL && !add_leaf(&jm_pagemap_root[root])) {
@@ -110,7 +110,7 @@ static bool has_readers(uint32_t epoch)
 bool jm_pagemap_is_quiet(void)
 {
     uint32_t readers = 0;
-    jm_fence_after_swap(); /* who begins after finds nothing */
+    jm_fence_after_swap(); /* a reader that begins after this finds nothing */
     for (int stripe = 0; stripe < JM_READER_STRIPES; stripe++) {
         readers |= jm_load_seq_cst(&jm_pagemap_stripes[stripe].readers[0]);
         readers |= jm_load_seq_cst(&jm_pagemap_stripes[stripe].readers[1]);
@@ -120,7 +120,7 @@ bool jm_pagemap_is_quiet(void)
 
 uint32_t jm_pagemap_since(void)
 {
-    atomic_thread_fence(memory_order_seq_cst); /* who begins after finds nothing */
+    atomic_thread_fence(memory_order_seq_cst); /* a reader that begins after this finds nothing */
     return jm_load_seq_cst(&jm_pagemap_epoch);
 }
 

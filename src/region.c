@@ -6,56 +6,61 @@
 
 #define LARGEST_BITS (JM_UNIT_BITS + JM_STRETCH_SIZES - 1)
 
-#define NO_ORDER JM_STRETCH_SIZES /* that of what is in between, while halves are joined */
+/* In join_halves: the mark of an upper half that was joined to its lower one, and the list of all
+ * halves meanwhile. */
+#define NO_ORDER JM_STRETCH_SIZES
 
-/* Halves are joined where this part of what is listed was given back since the last time. */
+/* Halves are joined if this part of the listed stretches was given back since the last time. */
 #define JOIN_DIVISOR 8
 
-/* Stretches of fewer units than have two pages of heads, and of the map, are cut so far from each other. */
+/* log2 of JM_REGION_APART, the number of units whose heads, and whose maps, fill two pages. Smaller
+ * stretches are cut at this distance from each other. */
 #define APART_BITS 3
 static_assert(JM_REGION_APART == 1 << APART_BITS, "a power of two");
 static_assert(JM_HEAD_SIZE << APART_BITS == 8192 &&
                   JM_UNIT >> JM_GRANULE_BITS << APART_BITS == 8192,
               "two pages");
 
-/* From here on, lots, which are largest stretches that are cut up for many, lie in huge pages where so much of them is in
- * use: where thousands of tenants take turns, the processor has fewer pages to look up. What nobody uses of the last lot is
- * an eighth of what all hold, at most, and as much again what tables have for others. */
+/* A lot is a largest stretch that is cut up for many. Lots at this offset and beyond lie in huge
+ * pages if this many bytes of lots are in use: when thousands of tenants take turns, that saves TLB
+ * misses. The cost: the unused part of the last lot, at most an eighth of what all hold, and as
+ * much again in tables that are not used yet. */
 #define HUGE_FROM ((size_t)8 << LARGEST_BITS)
 #define HUGE_BITS 21
 #define HUGE_PAGE ((size_t)1 << HUGE_BITS)
 
-/* Less of the map is cleared faster than it is given back. */
+/* A map of fewer bytes is zeroed faster than it is given back to the OS. */
 #define PURGE_MIN ((size_t)64 << 10)
 
-/* What HUGE_PAGE bytes may be: a huge page until it is split; or one that comes to be huge again, however often it is. */
+/* HUGE_PAGE bytes may be a huge page: never; until it is split; or again after each split. */
 enum { HUGE_NOT, HUGE_ONCE, HUGE_AGAIN };
 
 struct jm_region jm_region = {.base = JM_NO_REGION};
 
 /*
- * Process state, under the lock: what was given back lies in one list per order. A stretch is split where a smaller one
- * is needed. Where no list has one, halves are joined before more of the region is used, which stays committed, and its
- * tables resident; but not again before enough came back: that is a walk over all that is listed.
+ * Process state, under the lock. Free stretches lie in one list per order. A stretch is split if a
+ * smaller one is needed. If no list serves, halves are joined before more of the region is used,
+ * because that would stay committed and its tables resident. Joining walks over all lists, so it
+ * waits until enough was given back.
  */
 static struct {
     struct jm_lock lock;
-    char *free[JM_STRETCH_SIZES + 1]; /* by order; the last list: NO_ORDER's */
-    size_t listed;                    /* stretches, in all lists */
-    size_t given;                     /* stretches, since halves were joined */
-    char *last_lot[APART_BITS]; /* by order: the one that was cut up last since then, or null */
-    size_t used;                /* bytes from `base` on that were taken once */
-    size_t crowd;               /* bytes of stretches in use that lots are cut up for */
-    _Atomic(bool) forked; /* others may share pages, which cannot be split before they are gone */
+    char *free[JM_STRETCH_SIZES + 1]; /* by order; the last is NO_ORDER's */
+    size_t listed;                    /* stretches in all lists */
+    size_t given;                     /* stretches given back since the last join */
+    char *last_lot[APART_BITS];       /* by order: the lot cut up last; null if none since a join */
+    size_t used;                      /* bytes from `base` on that were ever taken */
+    size_t crowd;                     /* bytes in use of orders that lots are cut up for */
+    _Atomic(bool) forked;             /* a child may share huge pages, which prevents a split */
     _Atomic(size_t) metadata;
-    _Atomic(bool) is_short; /* there was none when one was asked for last */
+    _Atomic(bool) is_short; /* the last jm_region_take found none */
     _Atomic(uint8_t) huge[(size_t)1 << (JM_REGION_BITS - HUGE_BITS)]; /* shared, by page: HUGE_* */
 } stretches;
 
 /*
- * The first token of a stretch that is listed is the address of the next one, and in the bits that no stretch's address
- * has set, its order << 1 | 1. No other token is odd: that of what is in use leads to an arena or a supply, and all
- * others are null.
+ * The first token of a listed stretch is the address of the next one, which is a multiple of
+ * JM_UNIT; the low bits hold order << 1 | 1. No other token is odd: those of units in use point to
+ * an arena or a supply, all others are null.
  */
 static void mark(char *address, const char *next, unsigned order)
 {
@@ -90,7 +95,8 @@ static char *pop(unsigned order)
     return address;
 }
 
-/* Joins halves of an order: notes on each what it becomes, and then lists it there. */
+/* Joins the free halves of an order. First marks each with the order that it gets, then moves it to
+ * that list. */
 static void join_halves(unsigned order)
 {
     const size_t size = JM_UNIT << order;
@@ -125,7 +131,8 @@ static void note_huge(const char *lot, uint8_t huge)
     }
 }
 
-/* In a lot that is in use huge pages would only make up again what was given back. */
+/* Asks for no more huge pages in the last lot of an order. It is used up, so the OS would only form
+ * them again over what is given back. */
 static void end_lot(unsigned order)
 {
     if (stretches.last_lot[order] != NULL) {
@@ -137,7 +144,7 @@ static void end_lot(unsigned order)
     }
 }
 
-/* Joins what lies side by side. False: nothing does, or it is too soon to look. */
+/* Joins neighbouring halves in all lists. False if there are none, or if it is too soon to look. */
 static bool join(void)
 {
     const size_t listed = stretches.listed;
@@ -150,7 +157,7 @@ static bool join(void)
     }
     bool has_joined = stretches.listed < listed;
     for (unsigned order = 0; has_joined && order < APART_BITS; order++) {
-        end_lot(order); /* it may be whole again */
+        end_lot(order); /* its lot may be whole again */
     }
     return has_joined;
 }
@@ -168,8 +175,9 @@ void jm_region_init(void)
     }
 }
 
-/* The least that the tables cover more when they grow: a page of the smallest entries. What is committed may cost memory at
- * once, as where a process has locked its pages (mlockall). */
+/* The tables grow to cover at least this many bytes more: as many as a page of the smallest entries
+ * describes. It is not more because committed pages may cost memory at once, as in a process that
+ * has locked its pages (mlockall). */
 static size_t least_growth(void)
 {
     static_assert(sizeof(struct jm_block *) == sizeof(jm_token), "the smallest entries");
@@ -197,7 +205,8 @@ static bool cover_to(size_t end)
     return true;
 }
 
-/* The same, in steps: behind HUGE_FROM, of so much that heads and map fill a huge page each, if the OS allows that. */
+/* Makes the tables cover at least [0, end). They grow in steps of least_growth(). Beyond HUGE_FROM,
+ * steps of HUGE_FROM are tried first: their heads and their map fill a huge page each. */
 static bool cover(size_t end)
 {
     size_t covered = jm_load_relaxed(&jm_region.granules) << JM_GRANULE_BITS;
@@ -207,7 +216,7 @@ static bool cover(size_t end)
            cover_to(jm_align_up(end, least));
 }
 
-/* Cuts a stretch off what was never used. What aligns it goes into the lists. */
+/* Cuts a stretch from the unused part of the region. What is skipped for alignment is listed. */
 static char *cut(unsigned order)
 {
     const size_t size = JM_UNIT << order;
@@ -226,10 +235,10 @@ static char *cut(unsigned order)
     return base + start;
 }
 
-/* At least so many stretches are handed out between two neighbours, where so many can be had. */
+/* At least this many stretches are handed out between two neighbours, if there are enough. */
 #define ROW_LEAST ((size_t)32)
 
-/* Has a lot lie in huge pages, and what the tables tell about it and its neighbours. */
+/* Asks for huge pages for a lot, and for the heads and the map of the HUGE_FROM bytes around it. */
 static void prefer_huge_pages(char *lot)
 {
     const size_t offset = offset_of(lot);
@@ -240,9 +249,10 @@ static void prefer_huge_pages(char *lot)
     jm_os_prefer_huge_pages((void *)jm_region_state_of(first), HUGE_FROM >> JM_GRANULE_BITS);
 }
 
-/* The first lot of an order is committed as it is used; each later one at once, if the OS allows that: else each stretch in
- * use would cost a mapping, of which Linux gives a process some 65,000. What nobody uses of it costs memory only where all
- * does that is committed, as in a process that has locked its pages. */
+/* Begins to use a lot for an order. The first lot of an order is committed stretch by stretch. Each
+ * later one is committed at once, if the OS allows that: else each stretch in use would cost a
+ * mapping, and Linux gives a process some 65,000. Its unused part costs memory only if all
+ * committed memory does, as in a process that has locked its pages. */
 static void open_lot(char *lot, unsigned order)
 {
     const size_t size = (size_t)1 << LARGEST_BITS;
@@ -260,12 +270,13 @@ static void open_lot(char *lot, unsigned order)
 }
 
 /*
- * Cuts a lot, which is a larger stretch, and others of its list if it is small, into stretches of an order below
- * APART_BITS, and lists all but the first so that neighbours are far apart: threads that use neighbours would wait for
- * each other, as processors fetch the cache lines of heads and maps ahead, into the next page, too.
+ * Cuts a lot, here any larger stretch, into stretches of an order below APART_BITS; if it is small,
+ * others of its list, too. Lists all stretches but the first, such that neighbours are far apart in
+ * the list. Threads that used neighbours would contend, because processors prefetch the cache lines
+ * of heads and maps, even into the next page.
  *
- *      row       places of a lot that are APART units from each other
- *      columns   stretches from one such place to the next
+ *      row       number of places in a lot that are JM_REGION_APART units from each other
+ *      columns   number of stretches from one such place to the next
  */
 static void spread(char *lot, unsigned lot_order, unsigned order)
 {
@@ -276,7 +287,7 @@ static void spread(char *lot, unsigned lot_order, unsigned order)
     while (count * row < ROW_LEAST && stretches.free[lot_order] != NULL) {
         lots[count++] = pop(lot_order);
     }
-    if (lot_order == JM_STRETCH_SIZES - 1) { /* it is alone */
+    if (lot_order == JM_STRETCH_SIZES - 1) { /* it is the only one */
         open_lot(lot, order);
     }
     for (size_t i = columns * row * count; i-- > 1;) {
@@ -287,8 +298,9 @@ static void spread(char *lot, unsigned lot_order, unsigned order)
     }
 }
 
-/* The list that an order is to be taken from: its own; or of larger ones the smallest or, where it is to be spread, the
- * largest. JM_STRETCH_SIZES: none has a stretch. */
+/* The order of the list to take a stretch from: `order` itself, if that list has one; else the
+ * smallest larger one or, for stretches that are spread, the largest one. JM_STRETCH_SIZES if none
+ * has a stretch. */
 static unsigned listed_for(unsigned order)
 {
     if (stretches.free[order] != NULL) {
@@ -302,7 +314,7 @@ static unsigned listed_for(unsigned order)
     return found;
 }
 
-/* A stretch of an order or more; `found` is its order. NULL: there is none. */
+/* Takes a stretch of `order` or a larger one; `found` is its order. NULL if there is none. */
 static char *take_any(unsigned order, unsigned *found)
 {
     *found = listed_for(order);
@@ -314,20 +326,20 @@ static char *take_any(unsigned order, unsigned *found)
     }
     *found = order < APART_BITS ? JM_STRETCH_SIZES - 1 : order;
     char *address = cut(*found);
-    if (address == NULL && *found != order) { /* at the end of the region */
+    if (address == NULL && *found != order) { /* there is no room for a lot */
         *found = order;
         address = cut(order);
     }
     return address;
 }
 
-/* A stretch of an order. NULL: there is none. pre: the lock is held. */
+/* Takes a stretch of `order`. NULL if there is none. pre: the lock is held. */
 static char *take(unsigned order)
 {
     unsigned larger;
     char *address = take_any(order, &larger);
     if (address != NULL && order < APART_BITS && larger > order) {
-        spread(address, larger, order); /* it is the first of them */
+        spread(address, larger, order); /* `address` is the first of them */
         return address;
     }
     while (address != NULL && larger > order) {
@@ -337,7 +349,7 @@ static char *take(unsigned order)
     return address;
 }
 
-/* What the tables hold for a stretch. */
+/* Bytes of a stretch's entries in the tables. */
 static size_t metadata_of(size_t size)
 {
     size_t unit = sizeof(struct jm_block *) + sizeof(jm_token);
@@ -375,8 +387,8 @@ bool jm_region_has_room(void)
     return jm_region_exists() && !jm_load_relaxed(&stretches.is_short);
 }
 
-/* Splits the huge page that a page is in, where it goes on behind an end of what is given back. A child that shares it
- * keeps it whole: then it is tried again the next time. */
+/* Splits the huge page around `page` if it extends beyond `end`, an end of the range that is given
+ * back. A forked child that shares the huge page keeps it whole: then the next call tries again. */
 static void split_at(const char *end, char *page)
 {
     _Atomic(uint8_t) *place = &stretches.huge[offset_of(page) >> HUGE_BITS];
@@ -420,7 +432,7 @@ size_t jm_region_metadata(void)
 void jm_region_before_fork(void)
 {
     jm_lock_take(&stretches.lock);
-    jm_store_relaxed(&stretches.forked, true); /* before there is a child */
+    jm_store_relaxed(&stretches.forked, true); /* before there is a child to share pages */
 }
 
 void jm_region_after_fork(void)
