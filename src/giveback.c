@@ -1,16 +1,19 @@
 /*
- * Layer 3: giving blocks back. A large block goes when its object does. A small one is not empty while it has
- * a witness (see witness.h). Those without are in doubt, in a chain of the arena's:
+ * Layer 3: giving blocks back. A large block goes when its object is freed. A small block is not
+ * empty while it has a witness (see witness.h). Small blocks without one are in doubt, in a chain
+ * of the arena:
  *
- *      a block is new, or its witness was freed and no other is found    it is in doubt
- *      another one is in doubt already                                   a witness is looked for there;
- *                                                                        where there is none, the next tidy
- *                                                                        gives one of them back
+ *      a block is new, or its witness was freed       the block is in doubt
+ *      and no other was found
+ *      another block is in doubt already              a witness is looked for there; if there is
+ *                                                     none, the next tidy gives one of the two back
  *
- * Objects may be allocated in a block that is in doubt: whoever is to give it back looks for a witness once more.
+ * Objects may be allocated in a block in doubt: before it is given back, a witness is looked for
+ * once more.
  *
- * One empty block is kept, and those that the OS refuses to take. The others go at the end of the free or, where that was
- * inside the host's callback, or on the way to an object that an event could lose, at the beginning of the next operation.
+ * One empty block is kept, and those that the OS refuses. The others go at the end of the free.
+ * They go at the beginning of the next operation if the free was inside the host's callback, or if
+ * an event could lose an object not yet returned.
  */
 #include "chain.h"
 #include "demand.h"
@@ -19,8 +22,8 @@
 #include "sweep.h"
 #include "witness.h"
 
-/* A heap with no more granules in objects keeps short runs of free pages at a collect, unless it is loose: its blocks stay
- * whole, so that the next runtime has them warm. */
+/* With at most this many granules cut into objects, a heap keeps short runs of free pages at a
+ * collect, unless it is loose: its blocks stay whole, so that the next runtime gets them warm. */
 #define SMALL_HEAP ((size_t)4 << 20 >> JM_GRANULE_BITS)
 
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
@@ -30,7 +33,7 @@ void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
     jm_heap_set_tidy_due(heap, true);
 }
 
-/* True where a small block is not empty: it has a witness from now on. */
+/* True if a small block is not empty; it then has a witness. */
 static bool ensure_witness(struct jm_heap *heap, struct jm_block *block)
 {
     return block->has_witness || jm_witness_find(heap->arena, block);
@@ -42,7 +45,8 @@ static struct jm_block *find_other_small(const struct jm_heap *heap, const struc
     return block == but ? jm_load_relaxed(&block->next) : block;
 }
 
-/* Takes an empty small block out of the arena, which moves out of it. */
+/* Takes an empty small block out of the arena. An arena that lies in this block moves to another;
+ * without another, the heap has no arena. */
 static void abandon_small(struct jm_heap *heap, struct jm_block *block)
 {
     if (block == jm_arena_home(heap->arena)) {
@@ -57,12 +61,13 @@ static void abandon_small(struct jm_heap *heap, struct jm_block *block)
     jm_arena_retire_span(heap->arena);
 }
 
-/* While a block's objects are taken off the lists, so many others are passed: this part of its granules, and some. Where there
- * can be no new block, a broken list has all blocks swept; else it costs little, and none is passed. */
+/* While a block's objects are taken off the lists, this many objects of other blocks may be passed:
+ * this part of the block's granules, and some. None are passed unless there can be no new block:
+ * only then is a broken list costly, as it has all blocks swept. */
 #define PASSED_DIVISOR 32
 #define PASSED_LEAST 16
 
-/* Where a link leads that is to be followed: into the block, elsewhere, or nowhere. */
+/* Where a link leads: into the block, to a free object elsewhere, or to none. */
 enum place { NOWHERE, INSIDE, ELSEWHERE };
 
 static enum place place_of(struct jm_arena *arena, const struct jm_block *block,
@@ -79,7 +84,7 @@ static enum place place_of(struct jm_arena *arena, const struct jm_block *block,
     return is_inside ? INSIDE : ELSEWHERE;
 }
 
-/* Takes a block's objects off a list, as long as `left` has any of each place left. */
+/* Takes a block's objects off a list. Ends at a link whose place has nothing left in `left`. */
 static void drop_from_list(struct jm_arena *arena, unsigned code, const struct jm_block *block,
                            size_t left[])
 {
@@ -96,9 +101,9 @@ static void drop_from_list(struct jm_arena *arena, unsigned code, const struct j
     }
 }
 
-/* A block goes: takes its objects off the lists, where they are at the beginnings after a rise and a fall, or not far
- * behind: a list that they are left in is broken. Each was put there by a free; or leads in a circle, which the tenant has
- * made. */
+/* Takes the objects of a block that goes off the lists. After usage has risen and fallen they are
+ * at the heads of the lists or not far behind. A list in which some remain is broken. Each link was
+ * put there by a free, or is part of a cycle that the tenant made. */
 static void drop_links(struct jm_heap *heap, const struct jm_block *block)
 {
     size_t passed = block->granules / PASSED_DIVISOR + PASSED_LEAST;
@@ -113,7 +118,8 @@ static void drop_links(struct jm_heap *heap, const struct jm_block *block)
     }
 }
 
-/* What comes and goes with a block makes no sweep due, which would find nothing in all others. */
+/* Takes a block's granules out of the counts that make a sweep due: it would find nothing in the
+ * other blocks. */
 static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
 {
     uint32_t granules = (uint32_t)block->granules - block->first;
@@ -122,7 +128,7 @@ static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
     arena->due_at -= granules < arena->due_at ? granules : arena->due_at;
 }
 
-/* What is free in a block is in no list any more, so far as drop_links sees to that. */
+/* Takes a block's free objects off the lists, as far as drop_links does. */
 static void unlist_objects(struct jm_heap *heap, const struct jm_block *block)
 {
     if (block->carved != block->first) {
@@ -131,11 +137,12 @@ static void unlist_objects(struct jm_heap *heap, const struct jm_block *block)
     }
 }
 
-/* Of a block that has no more objects than this part of its granules the map is cleared object by object. */
+/* A map is cleared object by object, for this part of the block's granules in objects at most, and
+ * from there on as a whole. */
 #define CLEAR_DIVISOR 1024
 
-/* Clears the map of an empty block without holes, of which all is to be its rest: to find it empty again takes no look at the
- * map, and whoever takes it next need not clear that. */
+/* Clears the map of an empty block without holes, so that all of the block can become its rest. To
+ * find it empty again takes no look at the map then, and its next tenant need not clear it. */
 static void clear_map(struct jm_block *block)
 {
     size_t granule = block->first;
@@ -143,18 +150,18 @@ static void clear_map(struct jm_block *block)
     size_t granules;
     for (; granule < block->carved && steps > 0; granule += granules, steps--) {
         granules = jm_state_granules[jm_load_relaxed(&block->map[granule])];
-        if (granules == 0) { /* it is in no list */
+        if (granules == 0) { /* it is unlisted */
             break;
         }
         jm_store_relaxed(&block->map[granule], 0);
     }
-    jm_zero_bytes(&block->map[granule], block->carved - granule); /* of many */
+    jm_zero_bytes(&block->map[granule], block->carved - granule); /* if there were many */
     block->unlisted = block->left_free = 0;
 }
 
 #define FEW_OBJECTS 4
 
-/* pre: the span lies elsewhere. */
+/* pre: the span lies in another block. */
 static bool has_few_objects(const struct jm_arena *arena, const struct jm_block *block)
 {
     size_t granule = block->first;
@@ -164,8 +171,9 @@ static bool has_few_objects(const struct jm_arena *arena, const struct jm_block 
     return granule >= block->carved;
 }
 
-/* Does so, if that is possible, where the block stays for now. Of few objects it takes no time to see that none lives: they
- * stay, so that what comes next finds its place where the last one was, and not behind it. */
+/* Clears an empty block that stays for now, if possible. Few objects are left alone: it takes no
+ * time to see that none lives, and the next object takes the place of the last one, not the place
+ * behind it. */
 static void forget_objects(struct jm_heap *heap, struct jm_block *block)
 {
     if (block != heap->arena->span.block && !jm_block_has_holes(block) &&
@@ -176,7 +184,8 @@ static void forget_objects(struct jm_heap *heap, struct jm_block *block)
     }
 }
 
-/* Takes blocks off the beginning of a chain of those in doubt until one is empty. Returns where that is; or null is. */
+/* Takes blocks with a witness off the head of a chain of blocks in doubt. Returns `chain`, which
+ * then holds an empty block or NULL. */
 static struct jm_block **first_empty(struct jm_heap *heap, struct jm_block **chain)
 {
     while (*chain != NULL && ensure_witness(heap, *chain)) {
@@ -185,7 +194,7 @@ static struct jm_block **first_empty(struct jm_heap *heap, struct jm_block **cha
     return chain;
 }
 
-/* True where blocks are in doubt beside the one that is kept if it is empty. */
+/* True if blocks are in doubt besides the one that is kept if it is empty. */
 static bool doubts_many(const struct jm_heap *heap)
 {
     const struct jm_block *first = heap->arena == NULL ? NULL : heap->arena->doubtful;
@@ -212,7 +221,7 @@ void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
 {
     block->has_witness = false;
     if (!ensure_witness(heap, block) && !jm_heap_doubt(heap, block)) {
-        /* In this order: what was freed last is listed first. */
+        /* In this order: the objects freed last, those of `block`, come first in the lists. */
         struct jm_block *other = *first_empty(heap, &block->behind);
         forget_objects(heap, block);
         if (other != NULL) {
@@ -221,7 +230,8 @@ void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
     }
 }
 
-/* Puts a block that the OS did not take behind all others in doubt. `among`: one of the last of them; or null. */
+/* Puts a block that the OS refused behind all others in doubt. `among`: one of the last of those,
+ * or NULL. */
 static void push_last(struct jm_arena *arena, struct jm_block *among, struct jm_block *block)
 {
     struct jm_block **end = among == NULL ? &arena->doubtful : &among->behind;
@@ -231,7 +241,7 @@ static void push_last(struct jm_arena *arena, struct jm_block *among, struct jm_
     jm_chain_push(end, block);
 }
 
-/* Gives one empty small block back, which is in doubt no more. False: the OS does not take it now. */
+/* Gives back an empty small block that was taken out of doubt. False if the OS refuses it now. */
 static bool release_small(struct jm_heap *heap, struct jm_block *block)
 {
     abandon_small(heap, block);
@@ -248,8 +258,8 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
     if (heap->arena == NULL) {
         jm_heap_set_arena(heap, jm_arena_create(&heap->supply, block));
     }
-    heap->arena->broken = true;                  /* its objects are in no list, */
-    jm_arena_note_rest(heap->arena, UINT32_MAX); /* or it has none */
+    heap->arena->broken = true;                  /* the block's objects are in no list, */
+    jm_arena_note_rest(heap->arena, UINT32_MAX); /* or it has none and is all rest */
     heap->arena->longest_unlisted = UINT32_MAX;
     return false;
 }
@@ -269,8 +279,8 @@ bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer)
     return *first_empty(heap, &arena->doubtful) != NULL;
 }
 
-/* Takes the empty small block that goes next out of doubt. Of two, one of which may stay, that is the smaller, or newer.
- * NULL: there is none, or only the one that stays if `keep_one`. */
+/* Takes the empty small block that goes next out of doubt. With `keep_one`, of two that is the
+ * smaller, or the newer if they are equal, and a single one stays. NULL if none is to go. */
 static struct jm_block *choose_going(struct jm_heap *heap, bool keep_one)
 {
     if (heap->arena == NULL || (keep_one && !doubts_many(heap))) {
@@ -287,7 +297,7 @@ static struct jm_block *choose_going(struct jm_heap *heap, bool keep_one)
 void jm_heap_release_kept(struct jm_heap *heap)
 {
     struct jm_block *going = choose_going(heap, true);
-    if (going == NULL) { /* there is one alone */
+    if (going == NULL) { /* only one is empty */
         going = choose_going(heap, false);
     }
     if (!release_small(heap, going)) {
@@ -305,12 +315,13 @@ static size_t count_doubtful(const struct jm_heap *heap)
     return count;
 }
 
-/* Gives the empty small blocks back, but for one if `keep_one`. False: the OS did not take them all. A collect tries each once,
- * and all else none after one that was refused, which comes after all others then. */
+/* Gives back the empty small blocks, except one if `keep_one`. False if the OS refused any. A
+ * collect tries each block once; any other caller stops at the first refusal. A refused block goes
+ * behind all others. */
 static bool release_all_small(struct jm_heap *heap, bool keep_one)
 {
     struct jm_block *going;
-    struct jm_block *refused = NULL; /* the last; null: who knows what the host did since */
+    struct jm_block *refused = NULL; /* the last in doubt; NULL: the host ran since */
     bool all = true;
     size_t tries = count_doubtful(heap);
     while ((all || !keep_one) && tries-- > 0 && (going = choose_going(heap, keep_one)) != NULL) {
@@ -325,8 +336,8 @@ static bool release_all_small(struct jm_heap *heap, bool keep_one)
     return all;
 }
 
-/* What the OS refused lies in a circle, of which the heap has the last: who is tried again in vain comes after all
- * others. */
+/* The large blocks that the OS refused form a circular list; the heap holds the last. A block that
+ * is refused again goes behind all others. */
 static void push_refused(struct jm_heap *heap, struct jm_block *block)
 {
     struct jm_block *last = heap->refused_large;
@@ -337,7 +348,7 @@ static void push_refused(struct jm_heap *heap, struct jm_block *block)
     heap->refused_large = block;
 }
 
-/* Has the first of them tried again. False: there is none. */
+/* Puts the first of them back to be tried again. False if there is none. */
 static bool retry_one(struct jm_heap *heap)
 {
     struct jm_block *last = heap->refused_large;
@@ -351,7 +362,8 @@ static bool retry_one(struct jm_heap *heap)
     return true;
 }
 
-/* Gives the empty large blocks back, and has one tried again for each that goes. Returns how many went. */
+/* Gives back the empty large blocks. Retries a refused one for each that goes. Returns the number
+ * that went. */
 static size_t release_large(struct jm_heap *heap)
 {
     size_t gone = 0;
@@ -367,23 +379,25 @@ static size_t release_large(struct jm_heap *heap)
     return gone;
 }
 
-/* A collect goes on while so much of what it tries goes: what goes makes room for the others. */
+/* A collect repeats while more than this part of the retried blocks go: each that goes makes room
+ * for others. */
 #define GOES_DIVISOR 8
 
 /*
- * Gives the empty large blocks back. False: the OS did not take them all. Of those a collect tries all again, and all else
- * one: where a process has as many mappings as it may, each use would try them all in vain.
+ * Gives back the empty large blocks. False if the OS refused any. Of the refused blocks, a collect
+ * retries all and any other caller one: in a process at its mapping limit, every operation would
+ * retry all of them in vain.
  */
 static bool release_all_large(struct jm_heap *heap, bool retries_all)
 {
     size_t tried, gone;
     do {
         tried = 0;
-        while (retry_one(heap) && retries_all) { /* or one */
+        while (retry_one(heap) && retries_all) { /* else one */
             tried++;
         }
         if (retries_all && heap->empty_large != NULL) {
-            /* Neighbours in a mapping: each is the end of it once the one before went. */
+            /* Neighbours in one mapping: each is at its end once the one before has gone. */
             heap->empty_large = jm_chain_sort(heap->empty_large);
         }
         gone = release_large(heap);
@@ -391,11 +405,11 @@ static bool release_all_large(struct jm_heap *heap, bool retries_all)
     return heap->refused_large == NULL;
 }
 
-/* Until nothing more becomes empty: the host may free inside its callback. */
+/* Gives back empty blocks until no more become empty: the host may free inside its callback. */
 static void release_empties(struct jm_heap *heap, bool keep_one)
 {
     bool small, large;
-    heap->untidy = true; /* should the host leave its callback by a jump */
+    heap->untidy = true; /* in case the host jumps out of its callback */
     do {
         heap->doubted = false;
         small = release_all_small(heap, keep_one);
@@ -416,7 +430,7 @@ void jm_heap_tidy(struct jm_heap *heap)
     }
 }
 
-/* Gives runs of free pages back, see jm_sweep_and_give, if there may be any. */
+/* Gives back runs of free pages, if there may be any; see jm_sweep_and_give. */
 static void give_runs(struct jm_heap *heap, size_t least, size_t enough)
 {
     uint8_t goal = least < JM_HOLE_MIN ? JM_DONE_ALL_RUNS : JM_DONE_LONG_RUNS;
@@ -430,7 +444,8 @@ static void give_runs(struct jm_heap *heap, size_t least, size_t enough)
     }
 }
 
-/* Gives back what is empty, and runs of at least `least` granules of free pages; 0: no runs. */
+/* Takes in queued frees. Gives back empty blocks, and runs of at least `least` granules of free
+ * pages; 0: no runs. */
 static void collect(struct jm_heap *heap, size_t least)
 {
     (void)jm_heap_drain_all(heap);
@@ -441,10 +456,12 @@ static void collect(struct jm_heap *heap, size_t least)
     jm_reserve_drop_waiting();
 }
 
-/* Of a loose heap this part goes at once: who asks for something long will ask for more. */
+/* At least this part of a loose heap goes at once: a runtime that asks for something long will ask
+ * for more. */
 #define LOOSE_GOES_DIVISOR 16
 
-/* What is too long for the runs that are kept may have room once they go, if so much is free at all. */
+/* Gives back short runs of free pages, if enough is free at all, to make room for a request too
+ * long for any of them. */
 static void give_short_runs(struct jm_heap *heap, size_t bytes)
 {
     size_t room = jm_heap_room(heap);
@@ -463,7 +480,7 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool search_all)
     bool fits = jm_heap_has_room(heap, bytes);
     if (!fits && !jm_quota_in_callback(&heap->supply.quota)) {
         collect(heap, search_all || heap->done == JM_DONE_SWEEP ? JM_HOLE_MIN : 0);
-        if (heap->done != 0) { /* swept, and nothing has changed */
+        if (heap->done != 0) { /* swept, and nothing has changed since */
             give_short_runs(heap, bytes);
         }
     }
@@ -497,7 +514,7 @@ void jm_heap_release_all(struct jm_heap *heap)
         jm_arena_retire_span(heap->arena);
     }
     jm_heap_set_arena(heap, NULL);
-    /* Now: the arena's place may be another heap's arena before all of these blocks went. */
+    /* First: the arena's place may hold another heap's arena before all these blocks are gone. */
     jm_block_set_small_token(&heap->supply, NULL);
     heap->empty_large = heap->refused_large = NULL;
     struct jm_block *block;
@@ -509,7 +526,7 @@ void jm_heap_release_all(struct jm_heap *heap)
         jm_reserve_leave_large(&heap->supply);
     }
     size_t lost = jm_load_relaxed(&heap->supply.quota.usage);
-    if (lost != 0) { /* on its way when a fork left its user behind */
+    if (lost != 0) { /* in transit when a fork left the runtime's user behind */
         jm_quota_refund(&heap->supply.quota, lost);
     }
 }

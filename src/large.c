@@ -2,11 +2,11 @@
 
 #include "reserve.h"
 
-/* Large objects have at least this much, so that no two of them start in one unit of the map. */
+/* The least bytes of a large object: no two of them start in the same unit of the pointer map. */
 #define LARGE_MIN JM_UNIT
 
-/* Where the limit leaves room, sizes come in so many steps to the next power of two: a block that an object leaves behind
- * serves the next one that is nearly as large. */
+/* If the limit leaves room, sizes are rounded up to one of this many steps per power of two: the
+ * block that an object leaves then serves the next object of nearly the same size. */
 #define STEPS ((size_t)8)
 
 size_t jm_large_bytes(size_t size)
@@ -14,7 +14,7 @@ size_t jm_large_bytes(size_t size)
     return jm_align_up((size < LARGE_MIN ? LARGE_MIN : size) + JM_PAD, jm_os_page_size());
 }
 
-/* The same for the largest object of the step that `size` is in; not beyond PTRDIFF_MAX. */
+/* The same for the largest object in the step of `size`, within PTRDIFF_MAX. */
 static size_t bytes_of_step(size_t size)
 {
     const size_t page = jm_os_page_size();
@@ -26,7 +26,8 @@ static size_t bytes_of_step(size_t size)
     return jm_large_bytes(jm_large_is_possible(largest, JM_GRANULE) ? largest : size);
 }
 
-/* What a block that has `has` bytes is to have for an object: those of its step, if the limit allows what is missing. */
+/* The bytes that a block of `has` bytes should have for an object: those of the object's step if
+ * the limit has room for the difference, else the least. */
 static size_t bytes_to_have(const struct jm_heap *heap, size_t size, size_t has)
 {
     size_t bytes = bytes_of_step(size);
@@ -39,7 +40,7 @@ bool jm_large_is_possible(size_t size, size_t alignment)
     return size <= room && alignment <= room - size;
 }
 
-/* An object of which what lies from `from` on is new. */
+/* The object of a block. Tells memory checkers that its bytes from `from` on are new. */
 static void *expose(const struct jm_block *block, size_t from)
 {
     char *object = block->start;
@@ -59,7 +60,8 @@ static void make_room(struct jm_heap *heap, size_t bytes)
     }
 }
 
-/* An object that gets all of a new block of `least` bytes, or of one that its tenant had before, where there is much room. */
+/* Allocates an object that gets all of a new block of `least` bytes or, if there is much room, all
+ * of a spare of this tenant. */
 static void *acquire(struct jm_heap *heap, size_t least, size_t alignment, enum jm_verdict *verdict)
 {
     size_t spare = jm_block_spare(&heap->supply, least, alignment);
@@ -106,18 +108,19 @@ void jm_large_clear(const struct jm_block *block, size_t bytes)
         return;
     }
     if (bytes <= JM_RESERVE_ZEROED_MAX || !jm_os_purge(object, jm_load_relaxed(&block->bytes))) {
-        jm_inspect_overwrite(object, bytes); /* who guesses the pointer may free it already */
+        jm_inspect_overwrite(object, bytes); /* a thread may guess the pointer and free it */
     }
 }
 
-/* True while the object is live; else the host, when it ran, freed it. */
+/* True while the object is live. False: the host freed it when it ran, or another thread did. */
 static bool is_live(const struct jm_heap *heap, const struct jm_block *block, const void *pointer)
 {
     return jm_large_find(heap, pointer) == block;
 }
 
-/* An object of this part of its block at most, and of the largest small one, moves among the small ones, if that can be:
- * else a tenant could have a mapping of the process for each small object. */
+/* An object that shrinks to at most this part of its block, and of the largest small object,
+ * becomes small if possible. Otherwise a tenant could use up a mapping of the process for each
+ * small object. */
 #define MOVES_DIVISOR 4
 
 static bool is_too_small(const struct jm_block *block, size_t size)
@@ -125,8 +128,8 @@ static bool is_too_small(const struct jm_block *block, size_t size)
     return size <= JM_SMALL_MAX / MOVES_DIVISOR && size <= jm_large_usable(block) / MOVES_DIVISOR;
 }
 
-/* A request that was served is no refusal, though a part of it was: what the thread remembers is as before, unless the
- * host met another one after it. */
+/* Restores the thread's refusal from before a request of which one step was refused but which was
+ * served after all. Keeps a refusal that the host met after that step. */
 static void forget_refusal(const struct jm_quota *quota)
 {
     if (jm_thread.refusal.handle == quota->handle &&
@@ -135,7 +138,7 @@ static void forget_refusal(const struct jm_quota *quota)
     }
 }
 
-/* NULL: it stays, unless the host freed it. */
+/* Moves the object among the small ones. NULL: it stays, unless the host freed it. */
 static void *become_small(struct jm_heap *heap, const struct jm_block *block, size_t size,
                           enum jm_verdict *verdict)
 {
@@ -148,18 +151,20 @@ static void *become_small(struct jm_heap *heap, const struct jm_block *block, si
     return object;
 }
 
-/* A block of no more than this is given back whole, by the next call, where an object becomes small and a place for it is free:
- * it serves when that grows again. */
+/* If an object becomes small and a place for it is free, a block of at most this size is given back
+ * whole by the next operation. It serves again when the object grows. */
 #define WHOLE_MAX ((size_t)4 << 20)
 
-/* NULL: it stays, unless another thread freed it. */
+/* Moves the object into a free place, if its block is to be given back whole. NULL: it stays,
+ * unless another thread freed it. */
 static void *leave_whole(struct jm_heap *heap, const struct jm_block *block, size_t size)
 {
     bool goes = block->charge <= WHOLE_MAX && !jm_quota_in_callback(&heap->supply.quota);
     return goes ? jm_heap_move_here(heap, block->start, size) : NULL;
 }
 
-/* An end of this part of a block, or less, is kept: it may be what a spare had too much, and the object grow again. */
+/* A block keeps an unused end of this part of it or less: the end may be a spare's surplus, and the
+ * object may grow again. */
 #define KEPT_DIVISOR 5
 
 static void give_end(struct jm_heap *heap, struct jm_block *block, size_t size)
@@ -172,7 +177,8 @@ static void give_end(struct jm_heap *heap, struct jm_block *block, size_t size)
     }
 }
 
-/* Not refused: the object may stay in its block, which gives back its end first. */
+/* Never refused: the object can stay in its block, which gives back its end first. NULL if it was
+ * freed meanwhile. */
 static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
                     enum jm_verdict *verdict)
 {

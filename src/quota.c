@@ -19,15 +19,15 @@ void jm_quota_reset(struct jm_quota *quota)
     quota->operations = 0;
 }
 
-/* What a delivery leaves to be undone where the host throws an exception through it. */
+/* What has to be undone if the host throws an exception through a delivery. */
 struct delivery {
     struct jm_hook *hook;
     struct jm_pair pair;
     bool ended;
-    size_t requested; /* by the call that delivers, whatever is requested inside */
+    size_t requested; /* by the call that delivers; requests inside overwrite it */
 };
 
-/* The host is out. False: its call was abandoned. */
+/* Ends the call of the host. False if it was abandoned meanwhile. */
 static bool end_delivery(struct delivery *delivery)
 {
     jm_inspect_begin();
@@ -49,8 +49,8 @@ static JM_NOINLINE bool call_host(const struct jm_pair *pair, enum jm_event even
     return ((jm_event_function)pair->function)(pair->state, (unsigned)event, bytes);
 }
 
-/* Counts an event and calls the host. Returns its answer: true without a callback, false from a call
- * that was abandoned. */
+/* Counts an event and calls the host. Returns its answer; true without a callback; false if the
+ * call was abandoned. */
 static JM_MARKS bool deliver(struct jm_quota *quota, enum jm_event event, size_t bytes)
 {
     jm_add_owned(&quota->events[event], 1);
@@ -84,7 +84,7 @@ void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict
 {
     const struct jm_refusal before = jm_thread.refusal;
     jm_quota_note_refusal(quota, quota->handle, verdict,
-                          jm_thread.requested); /* now: the host may ask, or jump */
+                          jm_thread.requested); /* first: the host may read it, or jump */
     const struct jm_refusal noted = jm_thread.refusal;
     (void)deliver(quota, JM_EVENT_FAILURE, bytes);
     jm_thread.told = noted;
@@ -105,7 +105,7 @@ enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes)
         return JM_REFUSED_HOST;
     }
     if (!jm_quota_allows(quota, bytes)) {
-        jm_quota_fail(quota, bytes, JM_REFUSED_LIMIT); /* it was lowered while the host was asked */
+        jm_quota_fail(quota, bytes, JM_REFUSED_LIMIT); /* lowered while the host was asked */
         return JM_REFUSED_LIMIT;
     }
     return JM_GRANTED;
@@ -121,7 +121,8 @@ void jm_quota_forget(struct jm_quota *quota)
 bool jm_quota_begin_charge(struct jm_quota *quota, size_t bytes)
 {
     (void)atomic_exchange(&quota->charging, jm_load_relaxed(&quota->charging) | 1);
-    jm_fence_after_swap(); /* the limit is as it was lowered, or who lowers it sees that this goes on */
+    /* Either this sees a lowered limit, or the thread that lowered it sees this charge going on. */
+    jm_fence_after_swap();
     if (!jm_quota_allows(quota, bytes)) {
         jm_quota_end_charge(quota, 0);
         return false;
@@ -132,9 +133,10 @@ bool jm_quota_begin_charge(struct jm_quota *quota, size_t bytes)
 static void charge(struct jm_quota *quota, size_t bytes)
 {
     size_t usage = jm_load_relaxed(&quota->usage) + bytes;
-    jm_store_release(&quota->usage, usage); /* as in jm_quota_refund */
+    jm_store_release(&quota->usage, usage); /* see jm_quota_refund */
     if (usage <= jm_load_relaxed(&quota->peak)) {
-        /* With the one in jm_quota_reset_peak: the reset sees this charge, or this the peak that it set. */
+        /* Pairs with the fence in jm_quota_reset_peak: either the reset sees this charge, or this
+         * sees the peak that it set. */
         atomic_thread_fence(memory_order_seq_cst);
     }
     if (usage > jm_load_relaxed(&quota->peak)) {
@@ -160,11 +162,12 @@ bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
     return allowed;
 }
 
-/* The peak is never left below the usage: who charged meanwhile saw the new peak, or is seen at the second look. */
+/* The peak is never left below the usage: a concurrent charge saw the new peak, or the second load
+ * of the usage sees it. */
 void jm_quota_reset_peak(struct jm_quota *quota)
 {
     (void)atomic_exchange(&quota->peak, jm_load_relaxed(&quota->usage));
-    jm_fence_after_swap(); /* as in charge */
+    jm_fence_after_swap(); /* pairs with the fence in charge */
     size_t peak = jm_load_relaxed(&quota->peak);
     size_t usage = jm_load_relaxed(&quota->usage);
     while (usage > peak && !atomic_compare_exchange_weak(&quota->peak, &peak, usage)) {
@@ -174,7 +177,7 @@ void jm_quota_reset_peak(struct jm_quota *quota)
 
 void jm_quota_refund(struct jm_quota *quota, size_t bytes)
 {
-    /* Who sees it sees the peak that was before. */
+    /* Release: whoever sees this usage also sees the peak that was before. */
     jm_store_release(&quota->usage, jm_load_relaxed(&quota->usage) - bytes);
     jm_probe_release(quota->handle, bytes);
     (void)deliver(quota, JM_EVENT_FREE, bytes);

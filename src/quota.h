@@ -1,19 +1,20 @@
 /*
- * Layer 2: what one runtime may hold, what it holds, and what its host is told.
+ * Layer 2: what a runtime may hold, what it holds, and what its host is told.
  *
- *      usage <= peak  after every charge, and after a reset of the peak
- *      usage <= limit  after every charge, for the limit that was set last by a setter that has returned
+ *      usage <= peak   after every charge and every reset of the peak
+ *      usage <= limit  after every charge, for the limit of the last setter that has returned
  *      usage == bytes granted - bytes released, as the events report them
  *
- * Written by the thread that uses the runtime, one at a time (the limit, the pair and a reset of the
- * peak: by any thread, under the runtime's lock); read by any thread at any time.
+ * Written by the thread that uses the runtime, one at a time. Any thread may set the limit or the
+ * callback pair, or reset the peak, under the runtime's lock. Any thread may read at any time.
  *
  *      granted      jm_quota_ask -> JM_GRANTED, supply found, jm_quota_charge -> true
- *      refused      jm_quota_ask -> anything else: the host has been told, but of JM_REFUSED_CALLBACK
+ *      refused      jm_quota_ask -> anything else; the host knows, except of JM_REFUSED_CALLBACK
  *      no supply    jm_quota_ask -> JM_GRANTED, jm_quota_fail
- *      overtaken    jm_quota_ask -> JM_GRANTED, jm_quota_charge -> false, supply returned, jm_quota_fail
- *      not returnable   jm_quota_ask -> JM_GRANTED, jm_quota_begin_charge -> true, supply found or not,
- *                       jm_quota_end_charge
+ *      overtaken    jm_quota_ask -> JM_GRANTED, jm_quota_charge -> false, supply returned,
+ *                   jm_quota_fail
+ *      not returnable   jm_quota_ask -> JM_GRANTED, jm_quota_begin_charge -> true,
+ *                       supply found or not, jm_quota_end_charge
  *      released     supply returned, jm_quota_refund
  */
 #ifndef JM_QUOTA_H
@@ -41,54 +42,57 @@ typedef bool(JM_CALLBACK *jm_event_function)(void *state, unsigned event, size_t
 
 struct jm_quota {
     uint32_t operations;        /* in progress on the runtime; written by the thread that uses it */
-    _Atomic(uint32_t) charging; /* odd from the last look at the limit until the charge */
-    uintptr_t handle;           /* of the runtime, for those who watch; constant while live */
+    _Atomic(uint32_t) charging; /* odd from the last check of the limit until the charge */
+    uintptr_t handle;           /* the runtime's, for refusals and probes; constant while live */
     struct jm_hook hook;
     _Atomic(size_t) usage, limit, peak;
     _Atomic(uint64_t) events[JM_EVENTS];
 };
 
-/* Makes a quota new: nothing used, no limit, no callback. pre: nobody uses the runtime. */
+/* Resets a quota: nothing used, no limit, no callback. pre: no thread uses the runtime. */
 void jm_quota_reset(struct jm_quota *quota);
 
 /*
- * Asks for `bytes`: first the limit, then the host. A refusal has been reported to the host, except
- * inside the host's own callback, where it is asked nothing and JM_REFUSED_CALLBACK is the answer.
+ * Asks for `bytes`: checks the limit, then asks the host. A refusal has been reported to the host.
+ * Inside the host's own callback the host is neither asked nor told, and the answer is
+ * JM_REFUSED_CALLBACK.
  */
 enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes);
 
-/* Charges what was granted. False where the limit does not allow it any more: nothing was charged. */
+/* Charges granted bytes. False if the limit no longer allows them: nothing was charged. */
 bool jm_quota_charge(struct jm_quota *quota, size_t bytes);
 
-/* The same for a supply that cannot be returned, which is asked for in between: no host code runs there, for who lowers
- * the limit waits for the end. 0 bytes: there was none. */
+/* The same in two steps, for a supply that cannot be returned: the caller asks for it in between.
+ * No host code may run there, because a thread that lowers the limit waits for the end. End with 0
+ * bytes if the supply was refused. */
 bool jm_quota_begin_charge(struct jm_quota *quota, size_t bytes);
 void jm_quota_end_charge(struct jm_quota *quota, size_t bytes);
 
-/* Forgets what a thread was doing that a fork left behind. */
+/* Forgets what was in progress on a thread that a fork left behind. */
 void jm_quota_forget(struct jm_quota *quota);
 
 /* Sets the peak to the usage. Any thread, under the runtime's lock. */
 void jm_quota_reset_peak(struct jm_quota *quota);
 
-/* Remembers a refusal for the thread and tells the host. */
+/* Records a refusal for the thread and tells the host. */
 void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict);
 
-/* Remembers a refusal for the thread. NULL: of no runtime. The handle is not taken from the quota, which may become
- * another runtime's meanwhile. */
+/* Records a refusal for the thread. `quota` is NULL if no runtime is concerned. The handle is
+ * passed because the quota may have become another runtime's by now. */
 void jm_quota_note_refusal(const struct jm_quota *quota, uintptr_t handle, enum jm_verdict verdict,
                            size_t requested);
 
-/* True of refusals that the host is told of: jm_thread.told has the figures of that moment. */
+/* True for a refusal that the host is told of: jm_thread.told has the figures of that moment. */
 static inline bool jm_verdict_is_reported(enum jm_verdict verdict)
 {
     return verdict == JM_REFUSED_LIMIT || verdict == JM_REFUSED_HOST || verdict == JM_REFUSED_OS;
 }
 
-/* Takes what was released off the usage and tells the host. */
+/* Subtracts released bytes from the usage, then tells the host. */
 void jm_quota_refund(struct jm_quota *quota, size_t bytes);
 
-/* The usage, and a peak that is not below it, though it is charged a few steps later. Any thread. */
+/* Reads the usage, and a peak that is not below it, although a charge raises the peak a few steps
+ * later. Any thread. */
 static inline void jm_quota_read(const struct jm_quota *quota, size_t *usage, size_t *peak)
 {
     *usage = jm_load_acquire(&quota->usage); /* before the peak */
@@ -96,7 +100,7 @@ static inline void jm_quota_read(const struct jm_quota *quota, size_t *usage, si
     *peak = *peak < *usage ? *usage : *peak;
 }
 
-/* The bytes up to the limit; none, too, where it was lowered below the usage. */
+/* The bytes left below the limit; 0 if it was lowered below the usage. */
 static inline size_t jm_quota_room(const struct jm_quota *quota)
 {
     size_t usage = jm_load_relaxed(&quota->usage);
@@ -104,20 +108,20 @@ static inline size_t jm_quota_room(const struct jm_quota *quota)
     return usage <= limit ? limit - usage : 0;
 }
 
-/* True where `bytes` more, which are not 0, are within the limit. */
+/* True if `bytes` more are within the limit. pre: `bytes` is not 0. */
 static inline bool jm_quota_allows(const struct jm_quota *quota, size_t bytes)
 {
     return bytes <= jm_quota_room(quota);
 }
 
-/* True while the calling thread is inside this quota's callback: no event may be delivered. */
+/* True if the calling thread is inside this quota's callback, where no event may be delivered. */
 static inline bool jm_quota_in_callback(const struct jm_quota *quota)
 {
     return jm_hook_is_mine(&quota->hook);
 }
 
-/* True once in each callback of this quota: a request made there cannot have a new block, so the first is worth a
- * search of all that is held. */
+/* True once in each callback of this quota. A request made there cannot get a new block, so the
+ * first one is worth a search of everything the heap holds. */
 static inline bool jm_quota_claim_search(struct jm_quota *quota)
 {
     bool is_first = jm_quota_in_callback(quota) && !quota->hook.call.looked;

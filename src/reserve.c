@@ -12,41 +12,44 @@ static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin 
 /*
  * Process state.
  *
- *      bytes == sum of charge over bins, spares, backlog and going, what is just given to the OS included
+ *      bytes == sum of charge over bins, spares, backlog and going
  *
- * They change under `lock`, but for `going`, which does under `trimming`; that is taken first, and held while the OS takes
- * what goes: others take and keep blocks meanwhile.
+ * A block counts until the OS has taken it.
+ *
+ * All of it changes under `lock`, except `going`, which changes under `trimming`. `trimming` is
+ * taken before `lock`. It is held while the OS takes blocks, so other threads can take and keep
+ * blocks meanwhile.
  */
 static struct {
     struct jm_lock lock, trimming;
-    struct jm_block *bins[JM_STRETCH_SIZES]; /* small ones, as their tenants left them */
-    struct jm_block *going; /* chosen to go to the OS next: in the order of addresses */
+    struct jm_block *bins[JM_STRETCH_SIZES]; /* small blocks, as their tenants left them */
+    struct jm_block *going;                  /* chosen to go to the OS next, in address order */
     _Atomic(size_t) bytes, limit;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
 
-/* Where the bound is reached, this part of it is chosen at once to go; */
+/* When the bound is reached, blocks of this part of it are chosen to go at once. */
 #define TRIM_DIVISOR 8
 
-/* but none go for a block that is itself a larger part than this. */
+/* None go to make room for a block that is itself larger than this part of the bound. */
 #define LARGE_DIVISOR 2
 
-/* Steps that a released block waits for its readers before it is put aside. */
+/* Steps to wait for a released block's readers before the block is put aside. */
 #define PATIENCE JM_PAUSE_SPINS
 
-/* The list that a block lies in while it can be used again. */
+/* The list for a block that can be used again. */
 static struct jm_block **home_of(const struct jm_block *block)
 {
     return jm_block_is_large(block) ? jm_spares_list(block)
                                     : &reserve.bins[jm_stretch_order(block->charge)];
 }
 
-/* True for a block that can be used again as it is. */
+/* True if a block can be used again as it is. */
 static bool is_of_use(const struct jm_block *block)
 {
     return jm_block_is_large(block) ? block->resizable : block->charge == jm_block_size(block);
 }
 
-/* Without the count of bytes. pre: the lock is held. */
+/* Lists a block. Does not count its bytes. pre: the lock is held. */
 static void put(struct jm_block *block)
 {
     jm_chain_push(home_of(block), block);
@@ -62,7 +65,7 @@ static void count_off(size_t bytes)
     jm_add_owned(&reserve.bytes, 0 - bytes);
 }
 
-/* With the count. pre: the lock is held. */
+/* Takes the block at `place` off its list and off the count of bytes. pre: the lock is held. */
 static struct jm_block *pop(struct jm_block **place)
 {
     struct jm_block *block = jm_chain_pop(place);
@@ -70,7 +73,8 @@ static struct jm_block *pop(struct jm_block **place)
     return block;
 }
 
-/* Chooses what goes, of so many bytes or a little more: large blocks first, or nothing but orphans. pre: nothing is chosen. */
+/* Chooses blocks of `bytes` or slightly more to go: large ones first, or only orphans. pre: no
+ * block is chosen. */
 static void choose_going(size_t bytes, bool only_orphans)
 {
     struct jm_block *chosen = NULL;
@@ -87,7 +91,7 @@ static void choose_going(size_t bytes, bool only_orphans)
     reserve.going = jm_chain_sort(chosen);
 }
 
-/* Has some chosen to go. False: there are none. */
+/* Chooses blocks to go unless some are chosen already. False if there are none. */
 static bool ensure_going(size_t bytes, bool only_orphans)
 {
     if (reserve.going == NULL) {
@@ -96,7 +100,8 @@ static bool ensure_going(size_t bytes, bool only_orphans)
     return reserve.going != NULL;
 }
 
-/* Gives a list's first blocks to the OS, neighbours together. They count until then. False: it refused the first. */
+/* Gives the first block of a list to the OS, together with adjacent ones behind it, and then
+ * uncounts them. False if the OS refused the first. */
 static bool give_first(struct jm_block **list)
 {
     size_t bytes = jm_chain_return(list);
@@ -106,7 +111,7 @@ static bool give_first(struct jm_block **list)
     return bytes != 0;
 }
 
-/* Puts blocks back into the lists that they came from: they are of use as they are. */
+/* Puts blocks back into the lists that they came from; they can still be used as they are. */
 static void put_back(struct jm_block **blocks)
 {
     jm_lock_take(&reserve.lock);
@@ -116,7 +121,7 @@ static void put_back(struct jm_block **blocks)
     jm_lock_drop(&reserve.lock);
 }
 
-/* Gives blocks to the OS until `limit` bytes are left, but for those that it refuses. */
+/* Gives blocks to the OS until at most `limit` bytes are left, except those that it refuses. */
 static void trim_lists(size_t limit)
 {
     struct jm_block *refused = NULL;
@@ -137,8 +142,9 @@ static void trim_lists(size_t limit)
     jm_lock_drop(&reserve.trimming);
 }
 
-/* Clears a block for its next tenant: the map for anybody, and what was handed out, unless the tenant is the
- * one that had it. The rest of the header is the same for every tenant, or is written before it is read. */
+/* Clears a small block for its next tenant: always the map, and the memory that was handed out
+ * unless the same tenant had it. The rest of the header is the same for every tenant or is written
+ * before it is read. */
 static void clear(struct jm_block *block, const struct jm_supply *tenant)
 {
     jm_inspect_open(block->extent.address, block->extent.size);
@@ -153,7 +159,7 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
         }
     }
     if (block->first != 0) {
-        /* The map lies in the block, where a tenant may have written to any of it. */
+        /* The map lies in the block: a tenant may have written to any part of it. */
         jm_zero_bytes(block->map, (size_t)block->first << JM_GRANULE_BITS);
     } else if (block->carved > 0) {
         jm_zero_bytes(block->map, block->touched);
@@ -162,7 +168,7 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
     block->touched = is_same ? block->touched : 0;
 }
 
-/* The same for a large one, of which `size` bytes are to be used. */
+/* The same for a large block of which `size` bytes will be used. */
 static void clear_large(struct jm_block *block, size_t size, const struct jm_supply *tenant)
 {
     jm_inspect_open(block->extent.address, block->extent.size);
@@ -197,7 +203,7 @@ static bool fits(size_t size)
     return bytes <= limit && size <= limit - bytes;
 }
 
-/* Takes a block in, past the bound if need be, and has others go for it. */
+/* Keeps a block, past the bound if need be, and lets others go instead. */
 static void keep(struct jm_block *block, void (*add)(struct jm_block *))
 {
     jm_lock_take(&reserve.lock);
@@ -239,7 +245,7 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
     return block;
 }
 
-/* Leaves a block for the OS, which refused it. It counts already. */
+/* Puts a block that the OS refused into the backlog. Its bytes are counted already. */
 static void put_aside(struct jm_block *block)
 {
     jm_lock_take(&reserve.lock);
@@ -297,10 +303,11 @@ void jm_reserve_drop_waiting(void)
 }
 
 /*
- * Where the bound does not allow a block, others go, unless it is so large a part of it that most would; or only orphans do.
- * What is chosen at once is a part of the bound, or as much as is missing: of many, some are neighbours, and to give those in
- * one call takes a fraction of the time that one by one does. Those that are chosen go one call after the other, as room is
- * needed.
+ * If the bound does not allow a block, others go: only orphans if `only_orphans`, and none if the
+ * block is so large that most would have to. The blocks chosen at once have a part of the bound, or
+ * the bytes missing if that is more: among many blocks some are adjacent, and to give those in one
+ * call takes a fraction of the time that one by one does. The chosen blocks go call by call, as
+ * room is needed.
  */
 static void make_room(size_t size, bool only_orphans)
 {
@@ -310,7 +317,7 @@ static void make_room(size_t size, bool only_orphans)
         return;
     }
     jm_lock_take(&reserve.trimming);
-    if (only_orphans) { /* others may have been chosen before */
+    if (only_orphans) { /* other blocks may be chosen already */
         put_back(&reserve.going);
     }
     bool taken = true;
@@ -326,7 +333,7 @@ static void make_room(size_t size, bool only_orphans)
     jm_lock_drop(&reserve.trimming);
 }
 
-/* Keeps a block, unless somebody may read it or the bound does not allow it. */
+/* Keeps a block unless it may have readers or the bound does not allow it. */
 static bool keep_within_limit(struct jm_block *block)
 {
     jm_lock_take(&reserve.lock);
@@ -339,7 +346,7 @@ static bool keep_within_limit(struct jm_block *block)
     return kept;
 }
 
-/* True once nobody reads a block any more that was unregistered; false if others take longer than a few steps. */
+/* Waits until an unregistered block has no readers. False if they take more than a few steps. */
 static bool wait_for_readers(struct jm_block *block)
 {
     block->retired = jm_pagemap_since();
@@ -353,8 +360,8 @@ static bool too_much_waits(void)
     return bytes > limit && bytes - limit > JM_RESERVE_WAITING_MAX;
 }
 
-/* Puts a block aside that somebody may read. Where too many wait already, first waits until older ones have gone, or
- * until it could go itself. */
+/* Puts aside a block that may have readers. If too much waits already, first waits until older
+ * blocks have gone or until this one could go itself. */
 static void put_off(struct jm_block *block)
 {
     for (unsigned attempt = 0; too_much_waits(); attempt++) {
@@ -369,7 +376,8 @@ static void put_off(struct jm_block *block)
 
 bool jm_reserve_give(struct jm_block *block, bool for_good)
 {
-    /* A large block that its tenant does not want back is of use to nobody, but see jm_reserve_leave. */
+    /* A large block that its tenant does not want back is of no use here; jm_reserve_leave offers
+     * it to others first. */
     bool of_use = is_of_use(block) && !(for_good && jm_block_is_large(block));
     jm_reserve_drop_waiting();
     if (of_use) {
@@ -394,7 +402,7 @@ bool jm_reserve_give(struct jm_block *block, bool for_good)
     return true;
 }
 
-/* False: it cannot be one, or does not take the place of others. */
+/* Keeps a large block as an orphan; only other orphans make room for it. False: it is not kept. */
 static bool keep_orphan(struct jm_block *block)
 {
     if (!is_of_use(block) || !jm_spares_may_be_orphan(block)) {
@@ -413,7 +421,7 @@ void jm_reserve_leave(struct jm_block *block)
     }
 }
 
-/* At once, whatever was refused before. */
+/* Gives blocks to the OS at once, including all that it refused before. */
 static void trim(size_t limit)
 {
     jm_lock_take(&reserve.lock);

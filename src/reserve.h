@@ -1,10 +1,14 @@
 /*
- * Layer 2: the process reserve. It keeps released blocks warm, up to a bound, so that runtimes that come
- * and go do not pay for mappings and page faults. What one tenant left in a block is zeroed for another. A large block
- * waits for the tenant that had it, as it is; for any, if it is not too large to be zeroed, when that ends, or when the
- * reserve is full. Who collects means to give to the OS: so its large blocks go then, and the small ones that it grew by.
+ * Layer 2: the process reserve. It caches released blocks, up to a bound, so that creating and
+ * disposing runtimes does not pay for mappings and page faults. A block that changes tenants is
+ * zeroed wherever it had been handed out.
  *
- * Any thread may call; the reserve has a lock of its own. It knows no runtime and no host.
+ * A large block is kept unchanged for its former tenant. Any tenant may take it if it is small
+ * enough to be zeroed, and its former tenant has ended or the reserve is full. A collect means
+ * "give memory back to the OS": it drops the runtime's large blocks and the small blocks it grew
+ * by.
+ *
+ * Any thread may call; the reserve has its own lock. It knows no runtime and no host.
  */
 #ifndef JM_RESERVE_H
 #define JM_RESERVE_H
@@ -13,45 +17,51 @@
 
 #define JM_RESERVE_DEFAULT_LIMIT ((size_t)32 << 20)
 
-/* More than this of a block is not worth the zeroing, for another tenant or a calloc, which may touch little of it: the OS
- * takes and clears it in one step. */
+/* At most this many bytes of a block are zeroed with memset, for another tenant or a calloc. More
+ * is purged: the OS takes the pages and clears them in one step, and the new owner may touch few of
+ * them. */
 #define JM_RESERVE_ZEROED_MAX ((size_t)1 << 20)
 
-/* Blocks may wait past the bound for readers to leave them; with more than this, whoever gives waits. */
+/* Blocks waiting for their readers may exceed the bound by this many bytes. Beyond that, a thread
+ * that gives a block waits. */
 #define JM_RESERVE_WAITING_MAX ((size_t)32 << 20)
 
-/* A block of exactly `size` bytes whose map is clear, and its memory, unless the tenant had it last; `whole`: and that has
- * no map in it. Or NULL. */
+/* Takes a small block of exactly `size` bytes. Its map is clear. Its memory is zero unless `tenant`
+ * had it last. `whole`: only a block without its map inside. NULL if there is none. */
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bool whole);
 
-/* A large block of `size` bytes or up to a quarter more, whose object is aligned, zero so far as `size` unless it is
- * `recycled`; or, where too many that the tenant had are kept, one of these of any size; to be made to fit. Or NULL. */
+/* Takes a large block of `size` bytes or up to a quarter more whose object is aligned; or, if too
+ * many of the tenant's former blocks are kept, one of those of any size. The caller makes it fit.
+ * Its first `size` bytes are zero unless it is `recycled`. NULL if there is none. */
 struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant);
 
-/* What a block has that the tenant had and that would be taken as it is; 0: there is none. What others left is not told. */
+/* The bytes of the tenant's former block that jm_reserve_take_large would take as it is. 0 if there
+ * is none. Blocks that other tenants left are not reported. */
 size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant);
 
-/* Leaves the large blocks that a tenant had to others, which is how it ends. */
+/* Leaves an ending tenant's former large blocks to other tenants. Those too large to be zeroed go
+ * to the OS. */
 void jm_reserve_leave_large(const struct jm_supply *tenant);
 
-/* Gives the large blocks that a tenant had to the OS; or those, and the small ones that it grew by, which are of
- * JM_SMALL_BLOCK_GROWTH and more. */
+/* Gives a tenant's former large blocks to the OS; _grown also gives the small blocks it grew by,
+ * those of JM_SMALL_BLOCK_GROWTH bytes or more. */
 void jm_reserve_drop_large(const struct jm_supply *tenant);
 void jm_reserve_drop_grown(const struct jm_supply *tenant);
 
 /*
- * Takes an unregistered block: keeps it, where it is of use and the bound allows, or unmaps it. False: the OS would not
- * take it, and it is the tenant's still. `for_good`, as when the tenant ends: what the OS would not take is kept then,
- * past the bound if need be.
+ * Takes an unregistered block. Keeps it if it is of use and the bound allows, otherwise unmaps it.
+ * False if the OS refuses it: the block is still the tenant's. `for_good`, as when the tenant ends:
+ * always takes it, and keeps what the OS refuses past the bound if need be.
  */
 bool jm_reserve_give(struct jm_block *block, bool for_good);
 
-/* The same of a tenant that ends, always: a large block is kept for any tenant where there is room. */
+/* Takes a block of an ending tenant; cannot fail. A large block is kept for any tenant if it is
+ * small enough to be zeroed and there is room. */
 void jm_reserve_leave(struct jm_block *block);
 
-/* Unmaps what waited for its readers and has none any more; and now and then asks the OS again for what it refused. Cheap
- * where nothing waits. */
+/* Unmaps blocks that waited for their readers and have none left. Now and then retries those that
+ * the OS refused. Cheap if nothing waits. */
 void jm_reserve_drop_waiting(void);
 
 /* Unmaps everything that the OS will take. */

@@ -2,26 +2,27 @@
 
 #include "chain.h"
 
-/* Tenants share so many lists, by their addresses; behind those is the one of orphans. */
+/* The number of lists of tenants; an address selects one. The list of orphans follows them. */
 #define LISTS 32
 #define ORPHANS LISTS
 
-/* So many blocks are looked at, those that came last. */
+/* A search looks at no more blocks than this, the newest first. */
 #define STEPS 128
 
-/* A block that fits is no larger than by this part of what is asked for. */
+/* A block fits if its surplus is at most this part of the requested size. */
 #define SURPLUS_DIVISOR 4
 
-/* More than this of a block is not zeroed for another tenant: where all of it is used, that takes a seventh of the time that
- * new pages take, but ten times as long where little is. An object of 1 MiB, with what it has more. */
+/* Larger blocks are not zeroed for another tenant. Zeroing takes a seventh of the time of new pages
+ * if the object uses all of them, but ten times as long if it uses few. This is an object of 1 MiB
+ * with its surplus. */
 #define ORPHAN_MAX ((size_t)9 << 17)
 
-/* So many of one tenant are many. */
+/* From this number on, a tenant's spares are many. */
 #define MANY 48
 
 static struct {
     struct jm_block *lists[LISTS + 1];
-    unsigned next; /* the list that the oldest is taken from next */
+    unsigned next; /* the list whose oldest blocks go next */
 } spares;
 
 static struct jm_block **list_of(const struct jm_supply *tenant)
@@ -36,7 +37,7 @@ struct jm_block **jm_spares_list(const struct jm_block *block)
 
 bool jm_spares_may_be_orphan(const struct jm_block *block)
 {
-    /* What a fork came upon in the middle of a change is charged otherwise. */
+    /* The charge differs if a fork came in the middle of a change of size. */
     return block->charge <= ORPHAN_MAX && block->charge == block->extent.size;
 }
 
@@ -51,8 +52,8 @@ static bool fits(const struct jm_block *block, size_t size, size_t alignment)
     return is_close && jm_is_aligned(block->start, alignment);
 }
 
-/* The place of the smallest block of a list that fits, and that a tenant had, or, without one, that may be an orphan. NULL:
- * there is none, as far as the steps last. */
+/* The place of the smallest block in a list that fits and that `tenant` had or, if `tenant` is
+ * NULL, that may be an orphan. NULL if there is none within the steps left. */
 static struct jm_block **find(struct jm_block **place, size_t size, size_t alignment,
                               const struct jm_supply *tenant, unsigned *steps)
 {

@@ -3,37 +3,39 @@
 /* The states of a block are a whole number of words. */
 static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % JM_WORD == 0, "objects begin at a word");
 
-/* Small objects are found near any place; large ones by going from one to the next, of which a large block has more: to
- * look at all of its map takes longer. */
+/* Among small objects a witness is found near any place of the map, in this many words. Among large
+ * ones it is found by stepping from object to object. A large block gets more steps, because
+ * scanning all of its map takes longer. */
 #define WORDS_NEAR 8
 #define STEPS_NEAR 16
-#define STEPS_DIVISOR 1024 /* of its granules */
+#define STEPS_DIVISOR 1024 /* of the block's granules */
 
-/* True for the state of an object that holds its block, but for the witness that there may be. */
+/* True for the state of an object that proves its block not empty, except a live witness. */
 static bool holds(unsigned state)
 {
     return state >= JM_QUEUED;
 }
 
+/* Makes an object its block's witness. */
 static void take(struct jm_block *block, size_t granule)
 {
     uint8_t state = jm_load_relaxed(&block->map[granule]);
     if (jm_is_plain(state)) {
         uint8_t marked = (uint8_t)(state - JM_PLAIN + JM_WITNESS);
-        /* Where another thread queues it just now, it is queued: it still holds the block. */
+        /* If another thread queues it just now, the swap fails: a queued object holds the block. */
         (void)jm_swap_acquire(&block->map[granule], &state, marked);
     }
     block->witness = (uint32_t)granule;
     block->has_witness = true;
 }
 
-/* The states of a word whose highest bit is set. */
+/* The highest bit of each state of a word. */
 static uint64_t high_states(const struct jm_block *block, size_t word)
 {
     return jm_load_states(block->map, word * JM_WORD) & JM_HIGH_BITS;
 }
 
-/* Goes on over words without high states, many at a time. */
+/* Skips words in which no state has its highest bit set, many at a time. */
 static size_t skip(const struct jm_block *block, size_t word, size_t end)
 {
     const size_t many = JM_BLANK_STATES / JM_WORD;
@@ -43,7 +45,7 @@ static size_t skip(const struct jm_block *block, size_t word, size_t end)
     return word;
 }
 
-/* Takes the first object from word to word that holds the block. False: there is none. */
+/* Takes the first object that holds the block in words [word, end). False if there is none. */
 static bool take_from(struct jm_block *block, size_t word, size_t end)
 {
     for (word = skip(block, word, end); word < end; word++) {
@@ -59,7 +61,7 @@ static bool take_from(struct jm_block *block, size_t word, size_t end)
     return false;
 }
 
-/* Where the next object, hole or span starts behind what starts at a granule. */
+/* The granule where the object, hole or span that starts at `granule` ends. */
 static size_t next_place(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
 {
     unsigned state = jm_load_relaxed(&block->map[granule]);
@@ -71,7 +73,8 @@ static size_t next_place(const struct jm_arena *arena, const struct jm_block *bl
 
 enum finding { FOUND, NONE, UNCLEAR };
 
-/* Goes from object to object, as far as the steps last, and takes the first that holds the block. */
+/* Steps from object to object in [start, end) and takes the first that holds the block. UNCLEAR if
+ * the steps run out. */
 static enum finding take_between(const struct jm_arena *arena, struct jm_block *block, size_t start,
                                  size_t end, unsigned *steps)
 {
@@ -88,7 +91,7 @@ static enum finding take_between(const struct jm_arena *arena, struct jm_block *
     return NONE;
 }
 
-/* Looks at a few objects, from the last witness on if an object starts there still. */
+/* Looks at a few objects, beginning at the last witness if something still starts there. */
 static enum finding look_at_few(const struct jm_arena *arena, struct jm_block *block)
 {
     size_t last = block->witness;
@@ -99,8 +102,8 @@ static enum finding look_at_few(const struct jm_arena *arena, struct jm_block *b
     return finding != NONE ? finding : take_between(arena, block, block->first, middle, &steps);
 }
 
-/* Takes an object that lies where one was found by looking at all of the map: where a few, far apart, come and go in turn,
- * that would be done again and again. */
+/* Takes an object at a place where scanning the whole map found one before. If a few objects, far
+ * apart, come and go in turn, each change would need that scan again. */
 static bool take_known(struct jm_block *block)
 {
     for (unsigned i = 0; i < block->far_count && i < JM_FAR_WITNESSES; i++) {
@@ -113,7 +116,7 @@ static bool take_known(struct jm_block *block)
     return false;
 }
 
-/* Takes any but those from word to word, and remembers where it is. */
+/* Takes an object from anywhere but words [from, to), and remembers its place. */
 static bool take_far(struct jm_block *block, size_t from, size_t to, size_t end)
 {
     bool taken = take_from(block, to, end) || take_from(block, block->first / JM_WORD, from);
@@ -123,8 +126,8 @@ static bool take_far(struct jm_block *block, size_t from, size_t to, size_t end)
     return taken;
 }
 
-/* The search begins anywhere: objects are often freed in the order of their addresses, and a neighbour of the last
- * witness would be the next to go. */
+/* The search begins at a random place: objects are often freed in the order of their addresses, so
+ * a neighbour of the last witness would be freed next. */
 bool jm_witness_find(struct jm_arena *arena, struct jm_block *block)
 {
     size_t first = block->first / JM_WORD;
@@ -145,7 +148,7 @@ bool jm_witness_pass_on(struct jm_arena *arena, struct jm_block *block)
         return false;
     }
     uint8_t marked = jm_load_relaxed(state);
-    if (jm_is_witness(marked)) { /* or queued, as it may be any time */
+    if (jm_is_witness(marked)) { /* else it is queued, as it may be at any time */
         (void)jm_swap_acquire(state, &marked, (uint8_t)(marked - JM_WITNESS + JM_PLAIN));
     }
     return true;
