@@ -1,5 +1,5 @@
 /*
- * jsrt.h - the memory side of the JavaScript Runtime (JSRT) hosting API, as libjsrtmem keeps it.
+ * jsrt.h - the memory side of the JavaScript Runtime (JSRT) hosting API, as provided by libjsrtmem.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -9,53 +9,56 @@
  * @file
  * @brief Runtimes as accounts for memory: usage, limit, allocation events, contexts.
  *
- * Names, values, signatures and calling convention are those of the Chakra hosting API, so that a
- * host written for it compiles unchanged, with or without USE_EDGEMODE_JSRT. The older jsrt9.h,
- * whose JsCreateRuntime takes a runtime version as well, is not supported. Objects are allocated
- * with jsrtmem.h.
+ * Names, values, signatures and calling convention are those of the Chakra hosting API. A host
+ * written for that API compiles unchanged, with or without USE_EDGEMODE_JSRT. The older jsrt9.h,
+ * whose JsCreateRuntime takes an additional runtime version, is not supported. Objects are
+ * allocated with jsrtmem.h.
  *
- * Rules for the whole API; a function's comment states only what differs or adds to them.
+ * The rules below hold for the whole API. A function's comment states only what differs or adds to
+ * them.
  *
  * Results. Every function returns a JsErrorCode; JsNoError (0) is success. A call that fails
- * changes nothing and writes to no out-parameter, but that JsCreateRuntime sets it to null.
+ * changes nothing and writes to no out-parameter, except that JsCreateRuntime sets its own to null.
  *
- * A thread's first call asks the OS to tell the library when the thread exits. Where the OS has no
- * room for that, calls on the thread that need to know when it ends give JsErrorOutOfMemory: those that use
- * or change a runtime or a context. What only reads works, and so does jsrtmem_free.
+ * A thread's first call asks the OS to notify the library when the thread exits. If the OS has no
+ * room for that, calls on the thread that use or change a runtime or a context return
+ * JsErrorOutOfMemory, because they depend on the notification. Calls that only read work, and so
+ * does jsrtmem_free.
  *
- * Handles. A runtime or context handle is an opaque value, not an address. A null, forged, stale or
- * disposed one gives JsErrorInvalidArgument from every function, for ever, and is never followed.
- * The handle is checked first, the out-pointer after it; JsCreateRuntime and JsCreateContext alone
- * check the out-pointer first.
+ * Handles. A runtime or context handle is an opaque value, not an address. For a null, forged,
+ * stale or disposed handle every function returns JsErrorInvalidArgument, for ever; such a handle
+ * is never followed. The handle is checked first, the out-pointer after it. Only JsCreateRuntime
+ * and JsCreateContext check the out-pointer first.
  *
  * Null. An out-pointer must not be null (JsErrorNullArgument), unless its parameter says otherwise.
- * A callback may be null, which unsets it. A callback's state may be anything and is handed back
- * as it is.
+ * A callback may be null, which unsets it. A callback's state may be any value and is passed back
+ * unchanged.
  *
- * Ownership. The host owns what it passes in; the library keeps callbacks and their states only
+ * Ownership. The host owns what it passes in. The library keeps callbacks and their states only
  * until they are replaced or the runtime is disposed, and context data only to hand it back.
  * Disposing a runtime ends its contexts and gives back all its memory.
  *
- * Sizes are in bytes. Usage is what a runtime holds from the operating system (OS), the sum of its
- * blocks; it is not the sum of its objects. (size_t)-1 is the limit that means no limit.
+ * Sizes are in bytes. Usage is the memory that a runtime holds from the operating system (OS): the
+ * sum of its blocks, not of its objects. The limit (size_t)-1 means no limit.
  *
- * Threads. Any thread may use a runtime, one at a time. A runtime is current on a thread after
- * JsSetCurrentContext or jsrtmem_enter, until it is left; a call on a runtime that is current
- * nowhere holds it for the length of the call, and other such calls wait for it. A thread that exits
- * leaves what it had current (not what a destructor of its own keys enters again in the last of the
- * rounds that POSIX promises). Waiting threads take turns. Reads of usage and limit take no lock and
- * work on every thread, at any time, even in signal handlers, which must call no other function here,
- * nor fork where they may have interrupted the library.
+ * Threads. Any thread may use a runtime, but only one at a time. After JsSetCurrentContext or
+ * jsrtmem_enter a runtime is current on a thread, until the thread leaves it. A call on a runtime
+ * that is current nowhere holds it for the length of the call, and other such calls wait for it. A
+ * thread that exits leaves the runtimes that it had current, except one that a destructor of its
+ * thread-specific data enters again in the last of the rounds that POSIX guarantees. Waiting
+ * threads take turns. Reads of usage and limit take no lock and work on every thread, at any time,
+ * even in signal handlers. A signal handler must call no other function here, and must not fork if
+ * it may have interrupted the library.
  *
  * Callbacks run on the thread that uses the runtime, with no lock of the library held. Inside a
  * callback every get, limit change and callback change works, and other runtimes can be used as
- * usual, except that no call waits there for one of another thread: it returns JsErrorWrongThread, or
- * NULL (JSRTMEM_REFUSAL_THREAD), and a callback is changed at once, though the old one may still run.
- * Inside the allocation callback of a runtime these return JsErrorRuntimeInUse for that runtime and
- * change nothing: JsDisposeRuntime, JsCollectGarbage, JsCreateContext, JsSetCurrentContext (to or
- * from one of its contexts), JsIdle, jsrtmem_enter and jsrtmem_leave. Inside a before-collect
- * callback JsDisposeRuntime alone does. A callback may be left by a C++ exception, or by longjmp
- * (see jsrtmem_abandon).
+ * usual, except that no call there waits for another thread. A call that would have to wait returns
+ * JsErrorWrongThread, or NULL (JSRTMEM_REFUSAL_THREAD); a change of callback takes effect at once,
+ * though the old one may still be running. Inside the allocation callback of a runtime the
+ * following calls return JsErrorRuntimeInUse for that runtime and change nothing: JsDisposeRuntime,
+ * JsCollectGarbage, JsCreateContext, JsSetCurrentContext (to or from one of its contexts), JsIdle,
+ * jsrtmem_enter and jsrtmem_leave. Inside a before-collect callback only JsDisposeRuntime does. A
+ * callback may be left by a C++ exception, or by longjmp (see jsrtmem_abandon).
  */
 
 #ifndef JSRT_H
@@ -68,15 +71,15 @@
 #endif
 
 /*
- * Linkage. Callbacks and functions are __stdcall on Windows, which matters on 32-bit x86 only. There,
- * JSRTMEM_DLL is optional, for hosts that link the DLL: it saves an indirect jump.
+ * Linkage. Callbacks and functions are __stdcall on Windows, which matters on 32-bit x86 only.
+ * Hosts that link the DLL may define JSRTMEM_DLL, which saves an indirect jump.
  */
 /**
  * @def CHAKRA_CALLBACK
  * @brief Calling convention of a host's callbacks; stands before the name of the function.
  *
  * @def JSRT_CALL
- * @brief Calling convention of the functions of this header; for function pointers to them.
+ * @brief Calling convention of the functions of this header, for function pointers to them.
  *
  * @def JSRT_EXPORT
  * @brief Linkage of every function of the library; hosts do not need it.
@@ -99,7 +102,8 @@
 #endif
 #endif
 
-/* Edge-mode hosts spell their callbacks with CALLBACK, which Windows headers define as __stdcall. */
+/* Edge-mode hosts declare their callbacks with CALLBACK, which Windows headers define as
+ * __stdcall. */
 #if defined(USE_EDGEMODE_JSRT) && !defined(CALLBACK)
 #if defined(_WIN32)
 #define CALLBACK __stdcall
@@ -108,7 +112,7 @@
 #endif
 #endif
 
-/** @brief Begins the declaration of a function of this header: its linkage, result and convention. */
+/** @brief Begins the declaration of a function of this header: linkage, result and convention. */
 #define CHAKRA_API JSRT_EXPORT JsErrorCode JSRT_CALL
 
 #if defined(__cplusplus)
@@ -118,8 +122,8 @@ extern "C" {
 /**
  * @brief Result of a call.
  *
- * All codes of the hosting API are here for hosts that switch over them. This library returns the
- * ones that the functions below name.
+ * All codes of the hosting API are listed, for hosts that switch over them. This library returns
+ * only those that the functions below name.
  */
 typedef enum _JsErrorCode {
     JsNoError = 0, /**< Success. */
@@ -185,13 +189,13 @@ typedef enum _JsErrorCode {
 /** @brief Handle of a runtime: opaque, valid until JsDisposeRuntime, never valid again after. */
 typedef void *JsRuntimeHandle;
 
-/** @brief Reference to something that a runtime owns. In this library that is a context. */
+/** @brief Reference to something that a runtime owns; in this library, a context. */
 typedef void *JsRef;
 
 /** @brief Reference to a context of a runtime. */
 typedef JsRef JsContextRef;
 
-/** @brief Reference to a script value; for hosts that name the type, the library makes none. */
+/** @brief Reference to a script value. For hosts that name the type; the library creates none. */
 typedef JsRef JsValueRef;
 
 /**
@@ -212,8 +216,8 @@ const JsRef JS_INVALID_REFERENCE = JsRef();
 /**
  * @brief Attributes of a runtime, a set of bits.
  *
- * AllowScriptInterrupt and EnableIdleProcessing decide what JsDisableRuntimeExecution and JsIdle
- * do. The others are instructions to a script engine: they are accepted and have no effect here.
+ * AllowScriptInterrupt and EnableIdleProcessing control JsDisableRuntimeExecution and JsIdle. The
+ * other attributes are instructions to a script engine: they are accepted and have no effect here.
  */
 typedef enum _JsRuntimeAttributes {
     JsRuntimeAttributeNone = 0x00000000,                        /**< No attribute. */
@@ -229,13 +233,14 @@ typedef enum _JsRuntimeAttributes {
 } JsRuntimeAttributes;
 
 /**
- * @brief What an allocation event reports: one block taken from, or given back to, the OS.
+ * @brief The kinds of allocation events. Each is about one block, to be taken from or given back to
+ *        the OS.
  *
  * A block that grows or shrinks in place reports the difference. Inside JsMemoryAllocate the usage
- * does not yet hold the block; inside JsMemoryFree it no longer does. A JsMemoryFailure has the
- * size of the request that failed and leaves the usage as it was; it comes alone where the limit
- * refused, and after a JsMemoryAllocate where the host refused, the OS refused, the limit was lowered
- * or used up meanwhile, or the callback freed the object that was to grow.
+ * does not yet include the block; inside JsMemoryFree it no longer does. JsMemoryFailure has the
+ * size of the request that failed and leaves the usage unchanged. It comes alone if the limit
+ * refused. It comes after a JsMemoryAllocate if the host refused, the OS refused, the limit was
+ * lowered or used up meanwhile, or the callback freed the object that was to grow.
  */
 typedef enum _JsMemoryEventType {
     JsMemoryAllocate = 0, /**< The runtime asks whether it may take a block. */
@@ -247,15 +252,17 @@ typedef enum _JsMemoryEventType {
  * @brief Answers for every block that a runtime wants to take, has given back, or did not get.
  *
  * No event comes from inside an event of the same runtime: an allocation made there is served from
- * blocks that the runtime holds already, or refused. The callback finds some 3 KiB more of the stack in
- * use than whoever made the call.
+ * blocks that the runtime already holds, or refused. The library uses some 3 KiB of stack between
+ * the host's call and the callback.
  *
  * @param callbackState the state given to JsSetRuntimeMemoryAllocationCallback; may be null.
- * @param allocationEvent what happens.
- * @param allocationSize size of the block, or of the difference, in bytes; a multiple of the page size.
- * @return for JsMemoryAllocate, true to allow and false to refuse. The next request asks again; as at
- *         a limit, it looks first whether what the runtime holds serves, and asks for no more than it
- *         needs. (The first after a change may ask for more than there is.) Ignored for the other events.
+ * @param allocationEvent the kind of event.
+ * @param allocationSize size of the block, or of the difference, in bytes; a multiple of the page
+ *        size.
+ * @return for JsMemoryAllocate, true to allow and false to refuse; ignored for the other events.
+ *         After a refusal the next request asks again. As at a limit, it first tries what the
+ *         runtime already holds, and asks for no more than it needs. (The first request after the
+ *         host's policy changes may ask for more than the host allows.)
  *
  * Threads: called on the thread that uses the runtime, or that frees or disposes.
  */
@@ -264,7 +271,7 @@ typedef bool(CHAKRA_CALLBACK *JsMemoryAllocationCallback)(void *callbackState,
                                                           size_t allocationSize);
 
 /**
- * @brief Prepares for JsCollectGarbage, which calls it before it gives memory back.
+ * @brief Prepares for JsCollectGarbage, which calls it before giving memory back.
  *
  * @param callbackState the state given to JsSetRuntimeBeforeCollectCallback; may be null.
  *
@@ -273,11 +280,11 @@ typedef bool(CHAKRA_CALLBACK *JsMemoryAllocationCallback)(void *callbackState,
 typedef void(CHAKRA_CALLBACK *JsBeforeCollectCallback)(void *callbackState);
 
 /**
- * @brief Does a piece of background work, as a thread service would be given it.
+ * @brief Does a piece of background work, as passed to a thread service.
  *
- * This library has no background work and makes none.
+ * This library has no background work and creates none.
  *
- * @param callbackState the state that came with it; may be null.
+ * @param callbackState the state that came with the work; may be null.
  *
  * Threads: any that the host chooses.
  */
@@ -306,10 +313,10 @@ typedef bool(CHAKRA_CALLBACK *JsThreadServiceCallback)(JsBackgroundWorkItemCallb
  *
  * @param attributes a set of JsRuntimeAttributes bits.
  * @param threadService accepted for compatibility and never called; may be null.
- * @param runtime receives the handle; set to null before the attributes are looked at.
- * @return JsErrorNullArgument if runtime is null; JsErrorInvalidArgument for an attribute bit that
- *         is not listed (*runtime is null then); JsErrorOutOfMemory if no handle or no memory for
- *         its record is left.
+ * @param runtime receives the handle; set to null before the attributes are checked.
+ * @return JsErrorNullArgument if runtime is null; JsErrorInvalidArgument for an unknown attribute
+ *         bit (*runtime is then null); JsErrorOutOfMemory if no handle or no memory for its record
+ *         is left.
  *
  * Threads: any.
  */
@@ -319,16 +326,16 @@ CHAKRA_API JsCreateRuntime(JsRuntimeAttributes attributes, JsThreadServiceCallba
 /**
  * @brief Disposes a runtime: ends its contexts, gives back every block, frees its handle.
  *
- * Each block is reported by a JsMemoryFree event, during which gets and sets still work with the
- * handle. Once the call has returned JsNoError, every byte that was granted has been reported as
- * freed and no event ever comes again. It waits for no user of the runtime longer than a few yields.
- * A dispose that a callback left, by longjmp or by an exception, is finished by the next dispose;
- * until then other calls that use the runtime return JsErrorWrongThread.
+ * A JsMemoryFree event reports each block. Inside these events gets and sets still work with the
+ * handle. Once the call has returned JsNoError, every granted byte has been reported as freed and
+ * no event ever comes again. The call never waits longer than a few yields for a user of the
+ * runtime. If a callback leaves a dispose by longjmp or by an exception, the next dispose finishes
+ * it; until then, other calls that use the runtime return JsErrorWrongThread.
  *
  * @param runtime the runtime.
  * @return JsErrorInvalidArgument; JsErrorRuntimeInUse while the runtime is current on any thread,
- *         this one included, while any thread is in one of its callbacks, or while another thread is
- *         inside a call that holds it.
+ *         this one included, while any thread is in one of its callbacks, or while another thread
+ *         is inside a call that holds it.
  *
  * Threads: any; need not be the thread that created the runtime.
  */
@@ -337,18 +344,18 @@ CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime);
 /**
  * @brief Gives memory back, after a call of the before-collect callback.
  *
- * Takes in the frees that other threads queued, and gives back every empty block, and in blocks that
- * are in use every page in which nothing lives, but for a block's last. Such pages are asked for again
- * when needed; where small objects take no more than 4 MiB, and no more than a quarter is free, runs
- * of less than 64 KiB of them stay.
- * Of the runtime's blocks the process reserve keeps those of less than 128 KiB, the OS gets the rest.
+ * Takes in the frees that other threads queued. Gives back every empty block and, in blocks that
+ * are in use, every page in which nothing lives, except a block's last page. Such pages are asked
+ * for again when needed. If small objects take no more than 4 MiB, and no more than a quarter of
+ * that is free, runs of less than 64 KiB of such pages stay. Of the runtime's blocks, the process
+ * reserve keeps those of less than 128 KiB; the OS gets the rest.
  *
- * Live objects stay where they are. Inside the runtime's before-collect callback it does nothing and
+ * Live objects do not move. Inside the runtime's before-collect callback the call does nothing and
  * succeeds. Needs no context.
  *
  * @param runtime the runtime.
- * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another thread;
- *         JsErrorRuntimeInUse inside its allocation callback.
+ * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another
+ *         thread; JsErrorRuntimeInUse inside its allocation callback.
  *
  * Threads: any on which the runtime may be used; waits for calls that hold the runtime.
  */
@@ -381,31 +388,31 @@ CHAKRA_API JsGetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t *memoryLimit)
 /**
  * @brief Sets the limit of a runtime.
  *
- * A block is refused where usage + block > limit; equal is allowed. A limit below the usage is
- * accepted: what is held stays, and new blocks are refused until the usage has fallen. A block has
- * 16 KiB or a page, if that is more, at least: with a lower limit nothing can be held. Once this
- * returns, no block is taken that the new limit does not allow.
+ * A block is refused if usage + block > limit; equal is allowed. A limit below the usage is
+ * accepted: the runtime keeps what it holds, and new blocks are refused until the usage has fallen.
+ * A block takes at least 16 KiB, or one page if that is more; with a lower limit nothing can be
+ * held. Once this call has returned, no block is taken that the new limit does not allow.
  *
  * @param runtime the runtime.
  * @param memoryLimit the limit, in bytes; any value, 0 included; (size_t)-1 means no limit.
  * @return JsErrorInvalidArgument.
  *
- * Threads: any, at any time, in callbacks too. Waits while the runtime's user takes a block that an
- * older limit allowed: no host code runs meanwhile, and it lasts no longer than the OS takes to move
- * a block, unless the host has stopped that thread.
+ * Threads: any, at any time, in callbacks too. Waits while the thread that uses the runtime takes a
+ * block that an older limit allowed. No host code runs meanwhile, and the wait is no longer than
+ * the OS takes to move a block, unless the host has stopped that thread.
  */
 CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit);
 
 /**
  * @brief Sets or unsets the allocation callback of a runtime, together with its state.
  *
- * The pair changes as one, from the next event on. When the call returns, and was made from outside
- * any callback, the old callback is running on no other thread and will not run again, so that its
- * state may be freed. For that it may wait, and the caller must hold nothing that the old callback
- * may wait for. Inside a callback it does not wait.
+ * The pair changes as one, from the next event on. If the call was made from outside any callback,
+ * then when it returns, the old callback is running on no other thread and will not run again, so
+ * its state may be freed. To guarantee that, the call may wait; the caller must hold nothing that
+ * the old callback may wait for. Inside a callback the call does not wait.
  *
  * @param runtime the runtime.
- * @param callbackState passed to the callback; may be null. Forgotten when the callback is null.
+ * @param callbackState passed to the callback; may be null. Forgotten if the callback is null.
  * @param allocationCallback the callback, or null for none.
  * @return JsErrorInvalidArgument.
  *
@@ -420,10 +427,10 @@ CHAKRA_API JsSetRuntimeMemoryAllocationCallback(JsRuntimeHandle runtime, void *c
  * As with the allocation callback, the pair changes as one, and the call may wait.
  *
  * @param runtime the runtime.
- * @param callbackState passed to the callback; may be null. Forgotten when the callback is null.
+ * @param callbackState passed to the callback; may be null. Forgotten if the callback is null.
  * @param beforeCollectCallback the callback, or null for none.
- * @return JsErrorInvalidArgument; JsErrorOutOfMemory if no memory for the record of a runtime's first
- *         callback is left.
+ * @return JsErrorInvalidArgument; JsErrorOutOfMemory if no memory is left for the record of a
+ *         runtime's first callback.
  *
  * Threads: any, at any time, in callbacks too.
  */
@@ -436,8 +443,8 @@ CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *call
  * @brief Creates a context in a runtime.
  *
  * Its count is 0, its data null. It lives until the runtime is disposed, or until its count, once
- * raised, is back at 0; being current counts as one reference. It is a small record beside the
- * handle, does not count towards the runtime's usage, and is created at limit 0 too.
+ * raised, is back at 0; being current counts as one reference. A context is a small record beside
+ * the handle. It does not count towards the runtime's usage, and can be created at limit 0.
  *
  * @param runtime the runtime.
  * @param newContext receives the context.
@@ -451,16 +458,17 @@ CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *call
 CHAKRA_API JsCreateContext(JsRuntimeHandle runtime, JsContextRef *newContext);
 
 /**
- * @brief Makes a context, and so its runtime, current on this thread, in place of the one before.
+ * @brief Makes a context, and so its runtime, current on this thread, replacing the previous one.
  *
- * The thread then uses the runtime alone, on the fast path, until it makes something else current.
+ * The thread then has exclusive use of the runtime, on the fast path, until it makes something else
+ * current.
  *
- * @param context the context; JS_INVALID_REFERENCE leaves the current one, and succeeds when there
- *        is none.
- * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another thread;
- *         JsErrorRuntimeInUse while a jsrtmem_enter is open on this thread, and inside an allocation
- *         callback of the runtime to enter or to leave; JsErrorOutOfMemory if the OS has no room for
- *         the thread's record.
+ * @param context the context; JS_INVALID_REFERENCE leaves the current one, and succeeds also if
+ *        there is none.
+ * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another
+ *         thread; JsErrorRuntimeInUse while a jsrtmem_enter is open on this thread, and inside an
+ *         allocation callback of the runtime to enter or to leave; JsErrorOutOfMemory if the OS has
+ *         no room for the thread's record.
  *
  * Threads: any; concerns the calling thread.
  */
@@ -491,7 +499,7 @@ CHAKRA_API JsGetRuntime(JsContextRef context, JsRuntimeHandle *runtime);
  * @brief Reads the host's data of a context.
  *
  * @param context the context.
- * @param data receives what JsSetContextData stored last, null before that.
+ * @param data receives the value that JsSetContextData stored last, null before that.
  * @return JsErrorInvalidArgument; JsErrorNullArgument.
  *
  * Threads: any, even while the context is current elsewhere.
@@ -523,22 +531,22 @@ CHAKRA_API JsAddRef(JsRef ref, unsigned int *count);
 /**
  * @brief Takes one from the count of a context; at 0 the context ends, unless it is current.
  *
- * The reference that being current counts for is never taken.
+ * The reference that stands for being current is never taken.
  *
  * @param ref the context.
  * @param count receives the new count; may be null.
- * @return JsErrorInvalidArgument, also where there is nothing to take.
+ * @return JsErrorInvalidArgument, also if there is nothing to take.
  *
  * Threads: any, even while the context is current elsewhere.
  */
 CHAKRA_API JsRelease(JsRef ref, unsigned int *count);
 
 /**
- * @brief Does the idle work of the current context's runtime: what JsCollectGarbage does, without the
- *        before-collect callback.
+ * @brief Does the idle work of the current context's runtime: the work of JsCollectGarbage, without
+ *        the before-collect callback.
  *
- * @param nextIdleTick receives 0xffffffff when nothing is left to do, 0 where there is more to do
- *        at once.
+ * @param nextIdleTick receives 0xffffffff if nothing is left to do, 0 if there is more to do at
+ *        once.
  * @return JsErrorNullArgument; JsErrorNoCurrentContext; JsErrorRuntimeInUse inside the runtime's
  *         allocation callback; JsErrorIdleNotEnabled if it was created without
  *         JsRuntimeAttributeEnableIdleProcessing.
@@ -552,14 +560,14 @@ CHAKRA_API JsIdle(unsigned int *nextIdleTick);
 /**
  * @brief Disables script execution in a runtime.
  *
- * It is a flag that engines poll (JsIsRuntimeExecutionDisabled). It stops JsCreateContext, and does
- * not stop the allocator.
+ * This sets a flag that engines poll (JsIsRuntimeExecutionDisabled). The flag stops
+ * JsCreateContext, but not the allocator.
  *
  * @param runtime the runtime.
  * @return JsErrorInvalidArgument; JsErrorCannotDisableExecution if the runtime was created without
  *         JsRuntimeAttributeAllowScriptInterrupt.
  *
- * Threads: any, at any time; never waits for who uses the runtime.
+ * Threads: any, at any time; never waits for the thread that uses the runtime.
  */
 CHAKRA_API JsDisableRuntimeExecution(JsRuntimeHandle runtime);
 
@@ -569,7 +577,8 @@ CHAKRA_API JsDisableRuntimeExecution(JsRuntimeHandle runtime);
  * Succeeds and does nothing for a runtime created without JsRuntimeAttributeAllowScriptInterrupt.
  *
  * @param runtime the runtime.
- * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another thread.
+ * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another
+ *         thread.
  *
  * Threads: any on which the runtime may be used.
  */
@@ -579,7 +588,7 @@ CHAKRA_API JsEnableRuntimeExecution(JsRuntimeHandle runtime);
  * @brief Reads whether script execution is disabled in a runtime.
  *
  * @param runtime the runtime.
- * @param isDisabled receives true if it is.
+ * @param isDisabled receives true if it is disabled, else false.
  * @return JsErrorInvalidArgument; JsErrorNullArgument.
  *
  * Threads: any, at any time; takes no lock.

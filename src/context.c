@@ -9,7 +9,7 @@ static void unlock_runtime(const struct jm_runtime *runtime)
     jm_lock_drop(jm_runtime_lock_of(runtime));
 }
 
-/* Locks the runtime of a live context. NULL: the handle is stale. */
+/* Locks the runtime of a live context. NULL if the handle is stale. */
 static struct jm_runtime *lock_runtime(struct jm_ref ref)
 {
     if (ref.slot == NULL) {
@@ -91,12 +91,12 @@ struct jm_ref jm_context_current(void)
     return jm_context_find((const void *)jm_thread.context);
 }
 
-/* Ends the current context's turn on this thread. pre: there is one. */
+/* Makes the thread's current context no longer current. pre: there is one. */
 static void leave_current(struct jm_ref ref)
 {
     struct jm_context *context = jm_context_at(ref);
     struct jm_runtime *runtime = lock_runtime(ref);
-    JM_CHECK(runtime != NULL); /* untested: who disposes a runtime has no context current */
+    JM_CHECK(runtime != NULL); /* untested: no context is current when its runtime is disposed */
     context->current = false;
     destroy_if_unused(runtime, context);
     unlock_runtime(runtime);
@@ -145,7 +145,7 @@ enum jm_access jm_context_set_current(struct jm_ref ref)
     return JM_ACCESS_GRANTED;
 }
 
-/* What JsAddRef and JsRelease report. */
+/* Writes the count that JsAddRef and JsRelease report. */
 static void report(const struct jm_context *context, unsigned *count)
 {
     if (count != NULL) {
@@ -203,7 +203,7 @@ bool jm_context_set_data(struct jm_ref ref, void *data)
     if (runtime == NULL) {
         return false;
     }
-    jm_store_release(&jm_context_at(ref)->data, data); /* with what it points to */
+    jm_store_release(&jm_context_at(ref)->data, data); /* publishes what it points to */
     unlock_runtime(runtime);
     return true;
 }

@@ -1,8 +1,8 @@
 /*
  * Layer 4: contexts, records beside the registry that belong to a runtime.
  *
- * A context lives until its runtime is disposed, or until its count, once raised, is back at 0 while
- * it is not current. Once it has a handle, all fields are written under the runtime's lock.
+ * A context lives until its runtime is disposed, or until its count, once raised, is back at 0
+ * while it is not current. Once it has a handle, all fields are written under the runtime's lock.
  */
 #ifndef JM_CONTEXT_H
 #define JM_CONTEXT_H
@@ -10,13 +10,13 @@
 #include "runtime.h"
 
 struct jm_context {
-    struct jm_slot slot; /* first: the registry knows nothing more */
-    uint32_t references; /* beside being current */
+    struct jm_slot slot; /* first: the registry knows only this */
+    uint32_t references; /* without the one for being current */
     _Atomic(struct jm_runtime *) runtime;
     _Atomic(void *) data;
-    uint32_t next, previous; /* of the runtime's contexts: index + 1 */
+    uint32_t next, previous; /* list of the runtime's contexts: index + 1 */
     bool current;            /* on the thread that uses the runtime */
-    bool raised;             /* its count was above 0 */
+    bool raised;             /* its count has been above 0 */
 };
 
 JM_INLINE struct jm_ref jm_context_find(const void *handle)
@@ -29,25 +29,26 @@ static inline struct jm_context *jm_context_at(struct jm_ref ref)
     return (struct jm_context *)(void *)ref.slot;
 }
 
-/* A new context of a runtime that the calling thread uses; 0: no memory, or no handles. */
+/* Creates a context of a runtime that the calling thread uses. 0 if there is no memory or no handle
+ * left. */
 uintptr_t jm_context_create(struct jm_runtime *runtime);
 
 /* Makes all contexts of a runtime stale. pre: none is current; the calling thread uses the runtime
  * and holds its lock. */
 void jm_context_dispose_all(struct jm_runtime *runtime);
 
-/* Makes a context current on this thread, or none (a null slot), in place of the one that was. */
+/* Makes a context, or none (a null slot), current on this thread, replacing the previous one. */
 enum jm_access jm_context_set_current(struct jm_ref ref);
 
-/* The context that is current on this thread; a null slot: none. */
+/* Returns the context that is current on this thread; a null slot if there is none. */
 struct jm_ref jm_context_current(void);
 
-/* Changes the count. `count`: what it is after, being current included; may be null. */
+/* Changes the count. `count` receives the new count, being current included; may be null. */
 enum jm_count { JM_COUNTED, JM_COUNT_STALE, JM_COUNT_LIMIT };
 enum jm_count jm_context_add_reference(struct jm_ref ref, unsigned *count);
 enum jm_count jm_context_release(struct jm_ref ref, unsigned *count);
 
-/* Reads or writes the data. False: the handle is stale. */
+/* Reads or writes the data. False if the handle is stale. */
 bool jm_context_get_data(struct jm_ref ref, void **data);
 bool jm_context_set_data(struct jm_ref ref, void *data);
 

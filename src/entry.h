@@ -1,33 +1,35 @@
 /*
- * Layer 4: who uses a runtime. The fast ways of entering and leaving are here; what is rare is in runtime.c.
+ * Layer 4: which thread uses a runtime. The fast paths of entering and leaving are here, rare cases
+ * in runtime.c.
  *
- *      entries == pushes that were not popped + current contexts, of the thread that `owner` names
+ *      entries == pushes not yet popped + current contexts, of the thread that `owner` names
  */
 #ifndef JM_ENTRY_H
 #define JM_ENTRY_H
 
 #include "runtime.h"
 
-/* What `owner` is while the calling thread uses a runtime. */
+/* The value of `owner` while the calling thread uses a runtime. */
 static inline uint64_t jm_runtime_my_owner(bool entered)
 {
     return jm_thread.id << 1 | entered;
 }
 
-/* True where a thread waits for the runtime: who comes later lets it go first. */
+/* True if a thread waits for the runtime. Threads that come later let it go first. */
 static inline bool jm_runtime_is_wanted(const struct jm_runtime *runtime)
 {
     return jm_load_relaxed(&runtime->next_turn) != 0;
 }
 
-/* Takes a runtime that nobody uses. False: somebody does. */
+/* Takes a runtime that no thread uses. False if one does. */
 static inline bool jm_runtime_try_take(struct jm_runtime *runtime)
 {
     uint64_t nobody = 0;
     return jm_swap_acquire(&runtime->owner, &nobody, jm_runtime_my_owner(false));
 }
 
-/* What a thread that has just taken a runtime may do: where not GRANTED, it is nobody's again. */
+/* Tells whether the thread that has just taken a runtime may use it. If not GRANTED, releases
+ * it. */
 static inline enum jm_access jm_runtime_admit(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
@@ -40,8 +42,9 @@ static inline enum jm_access jm_runtime_admit(struct jm_ref ref)
 }
 
 /*
- * Takes a runtime that nobody uses, for a few steps in which no host code runs and nothing can fail: a small
- * operation. False: somebody uses it, or there is more to do. It may be another one than was looked up.
+ * Takes a runtime that no thread uses, for a small operation: a few steps in which no host code
+ * runs and nothing can fail. False if a thread uses it, or there is more to do. The runtime may be
+ * another one than was looked up.
  */
 JM_INLINE bool jm_runtime_visit(struct jm_runtime *runtime)
 {
@@ -61,8 +64,8 @@ static inline void jm_runtime_end_visit(struct jm_runtime *runtime)
     jm_store_release(&runtime->owner, 0);
 }
 
-/* Makes `owner` agree with what the calling thread has left in the runtime: outside of callbacks, no operation, whose
- * count lies in another cache line. */
+/* Sets `owner` by what the calling thread still has in the runtime. Outside callbacks it has no
+ * operation, so the count of operations, which lies in another cache line, is not read. */
 static inline void jm_runtime_update_owner(struct jm_runtime *runtime)
 {
     JM_ASSERT(jm_thread.calls != NULL || jm_runtime_quota(runtime)->operations == 0);
@@ -75,9 +78,11 @@ static inline void jm_runtime_update_owner(struct jm_runtime *runtime)
     }
 }
 
-/* Adds an entry: the runtime is the calling thread's until as many were dropped. There may be UINT32_MAX at once. */
+/* Adds an entry. The runtime is the calling thread's until all its entries are dropped. UINT32_MAX
+ * entries may exist at once. */
 enum jm_access jm_runtime_take_entry(struct jm_ref ref);
-static inline enum jm_access jm_runtime_add_entry(struct jm_runtime *runtime) /* pre: it is taken */
+static inline enum jm_access jm_runtime_add_entry(struct jm_runtime *runtime) /* pre: the runtime is
+                                                                                 taken */
 {
     if (JM_UNLIKELY(runtime->entries == UINT32_MAX)) {
         return JM_ACCESS_NO_ROOM;
@@ -93,13 +98,15 @@ static inline void jm_runtime_drop_entry(struct jm_runtime *runtime)
     jm_runtime_update_owner(runtime);
 }
 
-/* What the thread entered last, or whose context is current; all null: nothing. */
+/* The runtime that the thread entered last, or whose context is current; all null if there is
+ * none. */
 struct jm_frame jm_runtime_current(void);
 
-/* Points the fast paths at it. */
+/* Points the fast paths at the current runtime. */
 void jm_runtime_refresh_current(void);
 
-/* Notes on the thread that it entered a runtime, or returns why it may not. pre: there is room for a frame. */
+/* Records on the thread that it entered a runtime, or returns why it may not. pre: there is room
+ * for a frame. */
 JM_INLINE enum jm_access jm_runtime_add_frame(struct jm_ref ref, uintptr_t handle,
                                               enum jm_access access)
 {
@@ -121,7 +128,8 @@ JM_INLINE enum jm_access jm_runtime_add_frame(struct jm_ref ref, uintptr_t handl
     return JM_ACCESS_GRANTED;
 }
 
-/* Has the lists of small objects fetched, while others wait for the stores of the runtime that was left before. */
+/* Prefetches the lists of small objects, while other instructions wait for the stores to the
+ * runtime left before. */
 static inline void jm_runtime_prefetch(const struct jm_runtime *runtime)
 {
     uintptr_t arena = (uintptr_t)jm_load_relaxed(&runtime->heap.supply.small_token); /* or null */
@@ -131,8 +139,9 @@ static inline void jm_runtime_prefetch(const struct jm_runtime *runtime)
 }
 
 /*
- * Enters for jsrtmem_enter, by a handle and what it was found as: a frame on the thread. What is written just before
- * the locked step, it waits for: so nothing is saved on the stack here, and what needs that is done elsewhere.
+ * Enters for jsrtmem_enter, by a handle and its ref, which puts a frame on the thread. The locked
+ * step waits for stores made just before it. So this function saves nothing on the stack; work that
+ * would need that is in other functions.
  */
 enum jm_access jm_runtime_push_slowly(struct jm_ref ref, uintptr_t handle);
 JM_INLINE enum jm_access jm_runtime_push(struct jm_ref ref, uintptr_t handle)
@@ -146,7 +155,7 @@ JM_INLINE enum jm_access jm_runtime_push(struct jm_ref ref, uintptr_t handle)
                             : jm_runtime_push_slowly(ref, handle);
 }
 
-/* Undoes the thread's last push, which made `top`, its innermost frame. */
+/* Undoes the thread's last push. `top` is the innermost frame, which that push made. */
 void jm_runtime_pop_to_other(struct jm_runtime *runtime);
 JM_INLINE void jm_runtime_pop(struct jm_frame *top)
 {

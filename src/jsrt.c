@@ -52,7 +52,7 @@ CHAKRA_API JsDisposeRuntime(JsRuntimeHandle runtime)
     }
 }
 
-/* Begins an operation on behalf of a Js call that is not allowed inside the allocation callback. */
+/* Begins an operation for a Js call that is not allowed inside the allocation callback. */
 static JsErrorCode begin(struct jm_operation *operation, JsRuntimeHandle runtime, uintptr_t here)
 {
     struct jm_ref ref;
@@ -125,7 +125,7 @@ CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit)
     return JsNoError;
 }
 
-/* Changes a pair, and, outside of callbacks, waits until the old one is out of use. */
+/* Changes a hook's pair. Outside callbacks, waits until the old pair is no longer in use. */
 static JsErrorCode set_hook(struct jm_ref ref, struct jm_hook *hook, jm_hook_function function,
                             void *state)
 {
@@ -194,7 +194,7 @@ CHAKRA_API JsCreateContext(JsRuntimeHandle runtime, JsContextRef *newContext)
     return JsNoError;
 }
 
-/* True inside the allocation callback of a context's runtime; a null slot has none. */
+/* True inside the allocation callback of the context's runtime. False for a null slot. */
 static bool context_in_event(struct jm_ref ref)
 {
     return ref.slot != NULL && jm_runtime_in_event(jm_load_relaxed(&jm_context_at(ref)->runtime));
@@ -312,14 +312,14 @@ CHAKRA_API JsIdle(unsigned int *nextIdleTick)
         return JsErrorIdleNotEnabled;
     }
     JM_OPERATION(operation);
-    (void)jm_operation_try(&operation, current); /* a current context's runtime is ours */
+    (void)jm_operation_try(&operation, current); /* granted: this thread uses the runtime */
     jm_heap_collect(&current->heap);
     *nextIdleTick = current->heap.untidy ? 0 : NEVER_AGAIN;
     jm_operation_end(&operation);
     return JsNoError;
 }
 
-/* Reads what a live runtime's attributes are. */
+/* Reads a runtime's attributes. False if the handle is stale. */
 static bool attributes_of(struct jm_ref ref, uint32_t *attributes)
 {
     *attributes = jm_load_relaxed(&jm_runtime_at(ref)->attributes);

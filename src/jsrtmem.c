@@ -1,6 +1,6 @@
 /*
- * Layer 5: objects, the largest part of jsrtmem.h. Checks arguments, takes the fast path where the runtime is entered, and
- * delegates.
+ * Layer 5: objects, the largest part of jsrtmem.h. Checks arguments, takes the fast path if the
+ * runtime is entered, and delegates.
  */
 #include "jsrtmem.h"
 
@@ -14,7 +14,8 @@
 /* ---- What tools see of an object ---- */
 
 #if defined(JM_ASAN)
-/* Opens what was asked for of an object, or of NULL, and closes what it has beyond. Returns it. */
+/* Unpoisons the requested bytes of an object and poisons the rest. Returns the object, which may be
+ * NULL. */
 static void *close_slack(void *object, size_t size)
 {
     size_t asked = size == 0 ? 1 : size;
@@ -37,15 +38,15 @@ JM_INLINE void *close_slack(void *object, size_t size)
 
 /* ---- Operations on objects, by handle ---- */
 
-/* What an allocating call asks for. */
+/* The arguments of an allocating call. */
 struct request {
-    void *pointer;    /* to be resized; null: a new object */
+    void *pointer;    /* to be resized; null: allocate a new object */
     size_t alignment; /* of a new object */
     size_t size;
-    bool zero; /* a new object, which is a large one */
+    bool zero; /* clear the new object, which is a large one */
 };
 
-/* Finds the runtime of a request. False: refused, as remembered. */
+/* Finds the runtime of a request. False if refused, which is recorded. */
 static bool find(JsRuntimeHandle handle, size_t requested, uintptr_t here, struct jm_ref *ref)
 {
     JsErrorCode error = jm_abi_find(handle, here, ref);
@@ -56,7 +57,7 @@ static bool find(JsRuntimeHandle handle, size_t requested, uintptr_t here, struc
     return error == JsNoError;
 }
 
-/* Finds it, and begins an operation on it. */
+/* Finds the runtime and begins an operation on it. False if refused, which is recorded. */
 static bool begin(struct jm_operation *operation, JsRuntimeHandle handle, size_t requested,
                   uintptr_t here)
 {
@@ -93,14 +94,14 @@ static void *serve(struct jm_heap *heap, const struct request *request, enum jm_
         return NULL;
     }
     void *object = jm_heap_alloc_aligned(heap, request->alignment, request->size, verdict);
-    if (object != NULL && request->zero) { /* now: its block stays while the runtime is ours */
+    if (object != NULL && request->zero) { /* now: the block stays while the runtime is ours */
         jm_large_clear(jm_block_of(object), request->size);
         jm_inspect_zero(object, request->size);
     }
     return object;
 }
 
-/* Ends a request that was not served. */
+/* Records why a request was not served. */
 static void note_failure(const struct jm_runtime *runtime, const struct request *request,
                          enum jm_verdict verdict)
 {
@@ -109,7 +110,7 @@ static void note_failure(const struct jm_runtime *runtime, const struct request 
         note_misuse("jsrtmem_realloc", request->pointer);
     }
     if (jm_verdict_is_reported(verdict)) {
-        jm_thread.refusal = jm_thread.told; /* it comes after what the host was refused meanwhile */
+        jm_thread.refusal = jm_thread.told; /* later than refusals inside the callback */
         jm_runtime_tell_refusal(verdict, jm_runtime_handle(runtime), request->size);
     } else {
         jm_runtime_refuse(verdict, is_bad_pointer ? NULL : runtime, request->size);
@@ -122,7 +123,7 @@ static JM_NOINLINE void *run(JsRuntimeHandle handle, const struct request *reque
     if (!begin(&operation, handle, request->size, here)) {
         return NULL;
     }
-    jm_operation_tidy(&operation); /* now: once there is an object, no event may lose it */
+    jm_operation_tidy(&operation); /* now: once there is an object, an event could lose it */
     jm_thread.requested = request->size;
     enum jm_verdict verdict = JM_GRANTED;
     void *object = serve(&operation.runtime->heap, request, &verdict);
@@ -139,24 +140,25 @@ static JM_NOINLINE void *alloc_slow(JsRuntimeHandle runtime, size_t size)
     return run(runtime, &request, JM_HERE);
 }
 
-/* There may be room without asking anybody. */
+/* Serves a request from memory that the heap has, if possible. */
 static inline void *refill(struct jm_heap *heap, unsigned code)
 {
     void *object = jm_heap_refill(heap, code);
     if (object != NULL && JM_UNLIKELY(heap->untidy)) {
-        (void)jm_heap_free(heap, object); /* what a drain emptied goes while no event can lose it */
+        (void)jm_heap_free(heap, object); /* else events of emptied blocks could lose it */
         object = NULL;
     }
     return object;
 }
 
-/* The arena of a heap whose next allocation or free nobody has to notice. NULL: there is none. */
+/* The arena of a heap whose next allocation or free need not be noted (see JM_DONE_*). NULL if
+ * there is none. */
 static inline struct jm_arena *quiet_arena(const struct jm_heap *heap)
 {
     return heap->done == 0 ? heap->arena : NULL;
 }
 
-/* What is free, on a visit. */
+/* Serves a request during a visit. */
 static inline void *take_visiting(struct jm_heap *heap, unsigned code)
 {
     struct jm_arena *arena = quiet_arena(heap);
@@ -167,7 +169,7 @@ static inline void *take_visiting(struct jm_heap *heap, unsigned code)
     return object != NULL ? object : refill(heap, code);
 }
 
-/* In a runtime that the thread has not entered, and that nobody uses. */
+/* Allocates in a runtime that the thread has not entered. Fast if no thread uses it. */
 static JM_NOINLINE void *alloc_visiting(JsRuntimeHandle handle, size_t size)
 {
     void *object = NULL;
@@ -181,7 +183,7 @@ static JM_NOINLINE void *alloc_visiting(JsRuntimeHandle handle, size_t size)
     return object != NULL ? object : alloc_slow(handle, size);
 }
 
-/* In the current runtime. */
+/* Allocates in the current runtime, after its lists failed. */
 static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
 {
     struct jm_heap *heap = jm_current.heap;
@@ -189,7 +191,7 @@ static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
     return object != NULL ? object : alloc_slow((JsRuntimeHandle)jm_current.handle, size);
 }
 
-/* A larger object that is free, rather than new memory. */
+/* Prefers a free object of a slightly larger class (jm_class_near) to new memory. */
 static JM_NOINLINE void *alloc_near(size_t code, size_t size)
 {
     struct jm_arena *arena = jm_current.arena;
@@ -201,7 +203,7 @@ static JM_NOINLINE void *alloc_near(size_t code, size_t size)
     return JM_LIKELY(object != NULL) ? object : alloc_refill(code, size);
 }
 
-/* The list of the class is of no use: most often, it is empty. */
+/* Allocates when the list of the class serves nothing, most often because it is empty. */
 static JM_NOINLINE void *alloc_new(size_t code, size_t size, struct jm_arena *arena)
 {
     if (JM_LIKELY(jm_arena_has_room(arena, code) && jm_arena_lists_neither(arena, code))) {
@@ -211,7 +213,7 @@ static JM_NOINLINE void *alloc_new(size_t code, size_t size, struct jm_arena *ar
     return object != NULL ? object : alloc_near(code, size);
 }
 
-/* A size beyond the table. */
+/* Allocates a size beyond the table, or in a runtime that is not current. */
 static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
 {
     if (size > JM_SMALL_MAX || jm_current.handle != (uintptr_t)runtime) {
@@ -244,7 +246,7 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
 {
     size_t bytes = count * size;
     if (size != 0 && bytes / size != count) {
-        bytes = SIZE_MAX; /* refused like any size that no block can have */
+        bytes = SIZE_MAX; /* refused like any size that fits no block */
     }
     if (bytes > JM_SMALL_MAX) {
         return calloc_large(runtime, bytes);
@@ -253,8 +255,8 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
     return object == NULL ? NULL : memset(object, 0, bytes);
 }
 
-/* What was freed last or is listed first, where that is as it has to be: so it is where objects of one alignment come
- * and go. */
+/* Pops the object that is listed first or was freed last, if it is aligned as requested. That is
+ * likely where objects of one alignment come and go. */
 static void *pop_aligned(JsRuntimeHandle runtime, size_t alignment, size_t size)
 {
     if (size > JM_SMALL_MAX || jm_current.handle != (uintptr_t)runtime) {
@@ -299,7 +301,7 @@ static bool is_used_elsewhere(struct jm_heap *heap)
     return jm_runtime_is_used_elsewhere(jm_runtime_of_heap(heap));
 }
 
-/* Leaves an object to the thread that uses its runtime; if `always`, even where none does. */
+/* Queues a free for the thread that uses the runtime; if `always`, even if no thread does. */
 static bool queue_free(void *pointer, bool always)
 {
     _Atomic(uint32_t) *readers;
@@ -310,7 +312,7 @@ static bool queue_free(void *pointer, bool always)
     return queued;
 }
 
-/* Frees an object of a heap that may be in use elsewhere. */
+/* Frees an object of a heap that another thread may be using. */
 static bool free_in(struct jm_heap *heap, void *pointer)
 {
     JM_OPERATION(operation);
@@ -325,24 +327,24 @@ static bool free_in(struct jm_heap *heap, void *pointer)
     return freed;
 }
 
-/* Gives back what became empty in a heap whose runtime the thread uses. */
+/* Gives back blocks that became empty in a heap whose runtime the thread uses. */
 static JM_COLD void tidy(struct jm_heap *heap)
 {
     (void)jm_runtime_settle(JM_HERE);
     JM_OPERATION(operation);
-    (void)jm_operation_try(&operation, jm_runtime_of_heap(heap)); /* it is ours */
+    (void)jm_operation_try(&operation, jm_runtime_of_heap(heap)); /* granted: the runtime is ours */
     jm_operation_tidy(&operation);
     jm_operation_end(&operation);
 }
 
-/* Refuses to free what is no live object. */
+/* Refuses to free a pointer that is no live object. */
 static JM_COLD JsErrorCode refuse_free(const void *pointer)
 {
     note_misuse("jsrtmem_free", pointer);
     return JsErrorInvalidArgument;
 }
 
-/* Frees a witness of the current heap; or refuses to, where there is no live object. */
+/* Frees a witness of the current heap. Refuses if there is no live object. */
 static JM_NOINLINE JsErrorCode free_witness(struct jm_arena *arena, jm_state *state, void *pointer)
 {
     unsigned value = jm_load_relaxed(state);
@@ -358,7 +360,7 @@ static JM_NOINLINE JsErrorCode free_witness(struct jm_arena *arena, jm_state *st
     return JsNoError;
 }
 
-/* Frees what starts at a granule of the current heap. */
+/* Frees the object that starts at a granule of the current heap. */
 JM_INLINE JsErrorCode free_small(struct jm_arena *arena, jm_state *state, void *pointer)
 {
     size_t code = jm_load_byte(state);
@@ -369,8 +371,8 @@ JM_INLINE JsErrorCode free_small(struct jm_arena *arena, jm_state *state, void *
     return JsNoError;
 }
 
-/* What the ways above have not freed: a pointer outside of the region, of a runtime that cannot be visited now, or to
- * no object. */
+/* Frees a pointer that the paths above did not: outside the region, of a runtime that cannot be
+ * visited now, or to no object. */
 static JM_NOINLINE JsErrorCode free_rest(void *pointer)
 {
     if (pointer == NULL) {
@@ -391,7 +393,7 @@ static JM_NOINLINE JsErrorCode free_rest(void *pointer)
     return heap != NULL && free_in(heap, pointer) ? JsNoError : refuse_free(pointer);
 }
 
-/* Frees a small object that is no witness, as where the runtime is entered. False: it is none. */
+/* Frees a small object that is no witness, as the fast path does. False if it is none. */
 static inline bool free_plain(struct jm_heap *heap, void *pointer)
 {
     struct jm_arena *arena = quiet_arena(heap);
@@ -407,23 +409,23 @@ static inline bool free_plain(struct jm_heap *heap, void *pointer)
     return true;
 }
 
-/* Frees an object of a runtime that nobody uses. False: it is none, or somebody does. */
+/* Frees an object of a runtime that no thread uses. False if it is none, or a thread does. */
 static inline bool free_visiting(struct jm_heap *heap, void *pointer)
 {
     if (!jm_runtime_visit(jm_runtime_of_heap(heap))) {
         return false;
     }
-    /* The heap may have become another's. */
+    /* The heap may have become another runtime's; both check the pointer. */
     bool freed = free_plain(heap, pointer) || jm_heap_free(heap, pointer);
     if (JM_UNLIKELY(heap->untidy)) {
-        tidy(heap); /* which ends the visit, too */
+        tidy(heap); /* which also ends the visit */
     } else {
         jm_runtime_end_visit(jm_runtime_of_heap(heap));
     }
     return freed;
 }
 
-/* A pointer that is not the current heap's, or lies outside of the region. */
+/* Frees a pointer that is not the current heap's, or lies outside the region. */
 static JM_NOINLINE JsErrorCode free_slow(void *pointer)
 {
     if (!jm_region_holds(pointer)) {
@@ -447,7 +449,7 @@ JM_HOT JSRTMEM_API(JsErrorCode) jsrtmem_free(void *ptr)
 
 /* ---- Resizing and asking ---- */
 
-/* realloc to nothing: a free that insists on the runtime. */
+/* Frees for realloc to size 0, only if the object belongs to the given runtime. */
 static JM_NOINLINE void free_of(JsRuntimeHandle handle, void *pointer, uintptr_t here)
 {
     struct jm_ref ref;
@@ -471,17 +473,18 @@ static JM_NOINLINE void *realloc_slow(JsRuntimeHandle runtime, void *pointer, si
     return run(runtime, &request, JM_HERE);
 }
 
-/* Another size that blocks at hand may have room for. */
+/* Resizes an object within the blocks at hand, if possible. */
 static JM_NOINLINE void *realloc_here(JsRuntimeHandle runtime, void *pointer, size_t size)
 {
     struct jm_heap *heap = jm_current.heap;
-    /* What a drain empties has to go, and the host may run then: not here. */
+    /* Blocks that a drain empties must be given back, which may run host code: not here. */
     bool is_ready = heap != NULL && !heap->untidy && jm_load_relaxed(&heap->queued) == 0;
     void *object = is_ready ? jm_heap_resize_here(heap, pointer, size) : NULL;
     return object != NULL ? object : realloc_slow(runtime, pointer, size);
 }
 
-/* A plain object of the current heap, of class `old`, that could not grow where it lies: it moves to what is at hand. */
+/* Resizes a plain object of the current heap, of class `old`, that could not grow in place: shrinks
+ * it there, or moves it to memory at hand. */
 static JM_NOINLINE void *realloc_plain(void *pointer, size_t size, jm_state *state, unsigned old,
                                        unsigned code)
 {
@@ -518,7 +521,7 @@ JM_HOT JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, s
     if (jm_arena_peek(arena, ptr, &state)) {
         unsigned old = jm_load_relaxed(state);
         if (old == code + JM_PLAIN) {
-            return close_slack(ptr, size); /* as it is */
+            return close_slack(ptr, size); /* unchanged */
         }
         bool grows = jm_is_plain(old) && old < code + JM_PLAIN;
         if (grows && jm_arena_extend(arena, state, ptr, JM_PLAIN, old - JM_PLAIN, code)) {
@@ -543,7 +546,7 @@ JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
     _Atomic(uint32_t) *readers;
     const struct jm_block *block = jm_pagemap_find(ptr, &readers);
     size_t size = block == NULL ? 0 : jm_heap_usable_in(block, ptr);
-    if (jm_inspect_watched && size != 0) { /* who asks may use all of it */
+    if (jm_inspect_watched && size != 0) { /* the caller may use all of it from now on */
         jm_inspect_change(jm_heap_of_block(block), ptr, ptr, jm_inspect_size(ptr, size), size);
     }
     jm_pagemap_leave(readers);
@@ -557,7 +560,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_runtime_of(const void *ptr, JsRuntimeHandle *ru
     struct jm_heap *heap = jm_heap_of_any(ptr);
     uintptr_t handle = heap == NULL ? 0 : jm_runtime_handle(jm_runtime_of_heap(heap));
     bool is_owner =
-        handle != 0 && jm_heap_of_any(ptr) == heap; /* not another one in the same slot */
+        handle != 0 && jm_heap_of_any(ptr) == heap; /* not another runtime in the same slot */
     jm_pagemap_leave(readers);
     if (!is_owner) {
         return JsErrorInvalidArgument;

@@ -1,5 +1,5 @@
 /*
- * Layer 5: the part of jsrtmem.h by which a thread enters runtimes and leaves them.
+ * Layer 5: the part of jsrtmem.h by which a thread enters and leaves runtimes.
  */
 #include "jsrtmem.h"
 
@@ -27,7 +27,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime)
     return is_fast ? enter(ref, runtime) : enter_slow(runtime);
 }
 
-/* Inside a callback, or where the innermost runtime that the thread entered is another one. */
+/* Handles the rare cases: inside a callback, or the innermost entered runtime is another one. */
 static JM_NOINLINE JsErrorCode leave_slow(JsRuntimeHandle runtime)
 {
     (void)jm_runtime_settle(JM_HERE);

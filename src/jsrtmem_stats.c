@@ -1,6 +1,6 @@
 /*
- * Layer 5: the part of jsrtmem.h that tells what was refused, what is held and by whom, and sets what the process
- * keeps and says.
+ * Layer 5: the part of jsrtmem.h that reports refusals and statistics, and sets the reserve's bound
+ * and the diagnostics.
  */
 #include "jsrtmem.h"
 
@@ -26,13 +26,13 @@ static_assert((int)JSRTMEM_DIAGNOSTICS_MISUSE == JM_DIAGNOSE_MISUSE &&
                   (int)JSRTMEM_DIAGNOSTICS_STATS == JM_DIAGNOSE_STATS,
               "diagnostics are switched as they are named");
 
-/* What each struct had in the first version, which every caller knows. They grow at their end. */
+/* The size of each struct's first version, which every caller has. Structs grow at their end. */
 #define UP_TO(type, field) (offsetof(type, field) + sizeof((type){0}.field))
 #define FIRST_REFUSAL_INFO UP_TO(jsrtmem_refusal_info, limit)
 #define FIRST_STATS UP_TO(jsrtmem_stats, misuses)
 #define FIRST_PROCESS_STATS UP_TO(jsrtmem_process_stats, metadata)
 
-/* Copies a filled struct of `known` bytes to a caller who knows `asked` of it. */
+/* Copies a filled struct of `known` bytes to a caller that knows `asked` bytes of it. */
 static JsErrorCode hand_out(void *to, size_t asked, const void *from, size_t known)
 {
     size_t size = asked < known ? asked : known;
@@ -49,7 +49,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info)
     if (info->struct_size < FIRST_REFUSAL_INFO) {
         return JsErrorInvalidArgument;
     }
-    (void)jm_runtime_settle(JM_HERE); /* what was left by a jump is a refusal too */
+    (void)jm_runtime_settle(JM_HERE); /* a callback left by a jump may count as a refusal */
     jsrtmem_refusal_info told = {
         .reason = (jsrtmem_refusal)jm_thread.refusal.reason,
         .runtime = (JsRuntimeHandle)jm_thread.refusal.handle,
@@ -87,7 +87,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stat
         .allocate_events = jm_load_relaxed(&quota->events[JM_EVENT_ALLOCATE]),
         .free_events = jm_load_relaxed(&quota->events[JM_EVENT_FREE]),
         .failure_events = jm_load_relaxed(&quota->events[JM_EVENT_FAILURE]),
-        .misuses = 0, /* the state map leaves none to be recognised late */
+        .misuses = 0, /* the state map recognises none late */
     };
     if (!jm_registry_holds(ref)) {
         return JsErrorInvalidArgument;

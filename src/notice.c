@@ -2,7 +2,7 @@
 
 #include "inspect.h"
 
-/* A notice that nobody has; NULL: no memory. */
+/* Takes a notice that no runtime has. NULL if there is no memory. */
 static struct jm_notice *take_notice(struct jm_runtime *runtime)
 {
     struct jm_notice *notice = (struct jm_notice *)(void *)jm_registry_take(JM_KIND_NOTICE);
@@ -10,7 +10,7 @@ static struct jm_notice *take_notice(struct jm_runtime *runtime)
         notice->runtime = runtime;
         notice->hook.call.site = JM_SITE_BEFORE_COLLECT;
         jm_hook_reset(&notice->hook);
-        (void)jm_registry_publish(JM_KIND_NOTICE, &notice->slot); /* which counts its uses */
+        (void)jm_registry_publish(JM_KIND_NOTICE, &notice->slot); /* the registry counts its uses */
     }
     return notice;
 }

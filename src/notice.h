@@ -1,5 +1,6 @@
 /*
- * Layer 4: notices, the callbacks that JsCollectGarbage calls first. Few hosts set one: each lies apart from its runtime.
+ * Layer 4: notices, the callbacks that JsCollectGarbage calls first. Few hosts set one, so a notice
+ * lies apart from its runtime.
  */
 #ifndef JM_NOTICE_H
 #define JM_NOTICE_H
@@ -7,15 +8,16 @@
 #include "runtime.h"
 
 struct jm_notice {
-    struct jm_slot slot; /* first: the registry knows nothing more */
+    struct jm_slot slot; /* first: the registry knows only this */
     struct jm_hook hook;
     struct jm_runtime *runtime;
 };
 
-/* Makes room for a runtime's before-collect callback, which it keeps. pre: its lock is not held. False: no memory. */
+/* Ensures that a runtime has a notice, which it keeps. pre: the runtime's lock is not held. False
+ * if there is no memory. */
 bool jm_notice_add(struct jm_ref ref);
 
-/* Takes back one that no runtime has any more; or NULL. */
+/* Takes back a notice that no runtime has any more. NULL does nothing. */
 void jm_notice_give(struct jm_notice *notice);
 
 /* Calls the host, which may leave by an exception or a jump. */

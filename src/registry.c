@@ -11,15 +11,17 @@
 struct jm_table jm_tables[JM_KINDS];
 struct jm_secret jm_secret;
 
-/* Process state beside the tables. A free list's head is: changes << 32 | index + 1 of its first slot. */
+/* Process state beside the tables. The head of a free list is changes << 32 | index + 1 of its
+ * first slot. */
 static struct {
-    struct jm_lock lock; /* for growth */
+    struct jm_lock lock; /* held while a table grows */
     uint64_t seed, mixer;
     _Atomic(uint64_t) free[JM_KINDS];
     _Atomic(size_t) metadata;
 } registry;
 
-/* The inverse of an odd number: each step doubles the number of right bits, from 3 on. */
+/* Returns the inverse of an odd number. The first guess has 3 correct bits; each step doubles
+ * them. */
 static uintptr_t invert(uintptr_t odd)
 {
     uintptr_t inverse = odd;
@@ -39,15 +41,16 @@ void jm_registry_init(void)
     uintptr_t multiplier = random.multiplier | 1; /* odd numbers have an inverse */
     jm_store_relaxed(&jm_secret.multiplier, multiplier);
     jm_store_relaxed(&jm_secret.inverse, invert(multiplier));
-    /* Of all values, 0 stands for an index that does not exist. */
+    /* Value 0 decodes to an index that does not exist. */
     uintptr_t nowhere = random.nowhere | (((uintptr_t)1 << JM_INDEX_BITS) - 1);
     jm_store_relaxed(&jm_secret.mask, nowhere * multiplier);
     registry.seed = random.seed;
     registry.mixer = random.mixer | 1;
 }
 
-/* Where a slot's generations begin, and end: an even tag that cannot be guessed. Handles are linear in index
- * and tag; so that sums of handles are none, tags are not linear in the index. */
+/* Returns the tag with which a slot's generations begin and end: even, and impossible to guess.
+ * Handles are linear in index and tag. Tags are not linear in the index, so that no sum of handles
+ * is a handle. */
 static uint32_t first_tag(uint32_t index)
 {
     uint64_t x = (registry.seed + index) * registry.mixer;
@@ -66,7 +69,7 @@ struct jm_slot *jm_registry_slot(enum jm_kind kind, size_t index)
     return index < jm_load_acquire(&jm_tables[kind].count) ? slot_at(kind, index) : NULL;
 }
 
-/* The head that comes after `head`, with another first slot. */
+/* Returns the head that follows `head`, with another first slot. */
 static uint64_t next_head(uint64_t head, uint32_t first)
 {
     return ((head >> 32) + 1) << 32 | first;
@@ -76,7 +79,7 @@ void jm_registry_give(enum jm_kind kind, struct jm_slot *slot)
 {
     uint32_t tag = jm_load_relaxed(&slot->tag);
     if (tag == first_tag(slot->index)) {
-        return; /* its generations have come round: retired */
+        return; /* its generations have come full circle: retired */
     }
     uint64_t head = jm_load_relaxed(&registry.free[kind]);
     uint64_t next;
@@ -103,7 +106,7 @@ static struct jm_slot *pop_free(enum jm_kind kind)
     return slot;
 }
 
-/* Memory for some chunks. NULL: the OS refused. */
+/* Maps memory for some chunks. NULL if the OS refused. */
 static char *map_chunks(size_t size)
 {
     const size_t alignment = size % HUGE_PAGE == 0 ? HUGE_PAGE : jm_os_page_size();
@@ -120,7 +123,8 @@ static char *map_chunks(size_t size)
     return chunks;
 }
 
-/* Adds so many chunks; `added` is their memory. False: the OS refused. */
+/* Adds `count` chunks from index `chunk` on; `added` receives their memory. False if the OS
+ * refused. */
 static bool add_chunks(enum jm_kind kind, size_t chunk, size_t count, struct jm_os_extent *added)
 {
     const size_t stride = CHUNK_SLOTS * jm_slot_sizes[kind];
@@ -137,8 +141,8 @@ static bool add_chunks(enum jm_kind kind, size_t chunk, size_t count, struct jm_
     return true;
 }
 
-/* Makes sure that a chunk is there. Of many slots, so many chunks come at once, if they can, that those of runtimes fill a
- * huge page. False: the OS refused. */
+/* Ensures that a chunk exists. Once there are many slots, adds GROUP chunks at once if possible:
+ * those of runtimes fill a huge page. False if the OS refused. */
 static bool ensure_chunk(enum jm_kind kind, size_t chunk, struct jm_os_extent *added)
 {
     if (jm_load_relaxed(&jm_tables[kind].chunks[chunk]) != NULL) {
@@ -168,7 +172,7 @@ static struct jm_slot *add_slot(enum jm_kind kind, struct jm_os_extent *added)
 struct jm_slot *jm_registry_take(enum jm_kind kind)
 {
     struct jm_slot *slot = pop_free(kind);
-    /* Who reads what is written to the slot from now on sees the tag that was retracted, too. */
+    /* Whoever reads what is written to the slot from now on also sees the retracted tag. */
     atomic_thread_fence(memory_order_release);
     if (slot == NULL) {
         struct jm_os_extent added = {NULL, 0};
@@ -176,7 +180,7 @@ struct jm_slot *jm_registry_take(enum jm_kind kind)
         slot = add_slot(kind, &added);
         jm_lock_drop(&registry.lock);
         if (added.size != 0 &&
-            slot->index != 0) { /* hosts of a few do not need all of the first chunk */
+            slot->index != 0) { /* a host of a few runtimes does not need all of the first chunk */
             jm_os_populate(added.address, added.size);
         }
     }
@@ -200,7 +204,8 @@ uintptr_t jm_registry_publish(enum jm_kind kind, struct jm_slot *slot)
 void jm_registry_retract(struct jm_slot *slot)
 {
     jm_store_relaxed(&slot->tag, (jm_load_relaxed(&slot->tag) + 1) & TAG_MASK);
-    /* Before anything that this thread writes to it from now on; for the slot's next user, see jm_registry_take. */
+    /* Orders the retraction before anything that this thread writes to the slot from now on. For
+     * the slot's next user, see jm_registry_take. */
     atomic_thread_fence(memory_order_release);
 }
 

@@ -4,16 +4,16 @@
  *      plain   | generation | kind | index |      most significant bits first
  *      handle == (plain * odd secret) ^ secret   (mod 2^width)
  *
- * The map between them is one to one, so of all values exactly the live handles are valid. Generations
- * start at random; a flipped or guessed bit that reaches the index must hit another live slot's
- * generation, and one that does not leaves the wrong generation.
+ * The mapping is one to one, so of all values exactly the live handles are valid. Generations start
+ * at random. A flipped or guessed bit either reaches the index, and must then hit the generation of
+ * another live slot, or leaves the wrong generation for the same slot.
  *
- * Slots are type-stable: they lie in chunks that are never unmapped, so that a reader may look at a slot
- * first and ask after whether it was still the one it wanted:
+ * Slots are type-stable: they lie in chunks that are never unmapped. So a reader may read a slot
+ * first and check afterwards that it was still the right one:
  *
  *      tag odd: live, tag == 2 * generation + 1        tag even: dead
  *
- * A slot whose generations are used up is retired: a stale handle is never accepted again.
+ * A slot that has used up its generations is retired, so a stale handle is never accepted again.
  */
 #ifndef JM_REGISTRY_H
 #define JM_REGISTRY_H
@@ -32,49 +32,51 @@
 static_assert(JM_INDEX_BITS + 1 + JM_GENERATION_BITS == sizeof(uintptr_t) * 8, "all bits count");
 
 #define JM_CHUNK_BITS 10
-/* Slots of a kind: 16 million, or, where an index has few bits, all indexes but the last chunk's. */
+/* Slots per kind: 16 million. If an index has fewer bits, all indexes except those of the last
+ * chunk. */
 #define JM_MAX_CHUNKS (JM_INDEX_BITS > 24 ? 1 << 14 : (1 << (JM_INDEX_BITS - JM_CHUNK_BITS)) - 1)
 
 enum jm_kind {
     JM_KIND_RUNTIME = 0,
     JM_KIND_CONTEXT = 1,
-    JM_HANDLE_KINDS,                  /* the others have no handles */
+    JM_HANDLE_KINDS,                  /* kinds from here on have no handles */
     JM_KIND_NOTICE = JM_HANDLE_KINDS, /* see notice.h */
     JM_KINDS
 };
 
 /* The head of every slot. */
 struct jm_slot {
-    _Atomic(uint32_t) tag;  /* see above. Written by whoever creates or disposes */
+    _Atomic(uint32_t) tag;  /* see above; written by the thread that creates or disposes */
     _Atomic(uint32_t) next; /* free slots: index + 1 of the next one */
     uint32_t index;
 };
 
-/* A slot that was found, and what its tag must still be. */
+/* A slot that was found, and the value its tag must still have. */
 struct jm_ref {
     struct jm_slot *slot; /* null: the handle is not valid */
     uint32_t tag;
 };
 
-/* Prepares the secret. pre: called before any other function, once. */
+/* Initialises the secret. pre: called once, before any other function. */
 void jm_registry_init(void);
 
-/* A dead slot, zero where it was never used, that nobody else has; NULL: no memory, or no handles. */
+/* Takes a dead slot that nobody else has. A slot that was never used is zero. NULL if there is no
+ * memory or no handle left. */
 struct jm_slot *jm_registry_take(enum jm_kind kind);
 
 /* Makes a taken slot live and returns its handle. */
 uintptr_t jm_registry_publish(enum jm_kind kind, struct jm_slot *slot);
 
-/* Makes a live slot dead. From here on its handle is stale. */
+/* Makes a live slot dead. From then on its handle is stale. */
 void jm_registry_retract(struct jm_slot *slot);
 
-/* Lets a dead slot be used again. pre: its taker is done with it. */
+/* Lets a dead slot be used again. pre: the thread that took it is done with it. */
 void jm_registry_give(enum jm_kind kind, struct jm_slot *slot);
 
 /* The handle of a live slot; 0 if it is dead. */
 uintptr_t jm_registry_handle(enum jm_kind kind, const struct jm_slot *slot);
 
-/* Slots by index, live or not; NULL beyond the last one. */
+/* Returns the slot at an index, live or not. NULL beyond the last one. */
 struct jm_slot *jm_registry_slot(enum jm_kind kind, size_t index);
 
 /* Bytes mapped for all slots. */
@@ -88,7 +90,8 @@ struct jm_table {
     _Atomic(size_t) count; /* slots that exist */
 };
 
-/* Who has no handle yet may ask while it is made: no value is a handle then. */
+/* Atomic, because a thread that has no handle yet may look one up while the secret is being set. No
+ * value is a valid handle at that time. */
 struct jm_secret {
     _Atomic(uintptr_t) multiplier, inverse, mask;
 };
@@ -118,14 +121,14 @@ JM_INLINE struct jm_ref jm_registry_find(enum jm_kind kind, uintptr_t handle)
     return (struct jm_ref){slot, tag};
 }
 
-/* A slot's ref by the handle that it has now; without a slot where it has none. */
+/* Returns a slot's ref by its current handle; a null slot if it has none. */
 static inline struct jm_ref jm_registry_look(struct jm_slot *slot)
 {
     uint32_t tag = jm_load_acquire(&slot->tag);
     return (struct jm_ref){tag % 2 == 1 ? slot : NULL, tag};
 }
 
-/* True where everything read from the slot before belongs to the handle it was found by. */
+/* True if everything read from the slot so far belongs to the handle by which it was found. */
 JM_INLINE bool jm_registry_holds(struct jm_ref ref)
 {
     atomic_thread_fence(memory_order_acquire);

@@ -23,23 +23,23 @@ const size_t jm_slot_sizes[JM_KINDS] = {
 
 /* ---- Ownership ---- */
 
-/* After so many attempts a thread takes the next turn away from whoever has it, who may have come later, or vanished.
- * Whoever has the turn pauses no longer than at this attempt. */
+/* After this many attempts a thread takes the next turn from the thread that has it, which may have
+ * come later, or vanished. A thread that has the turn pauses no longer than at this attempt. */
 #define TURN_ATTEMPTS (JM_PAUSE_AWAKE + 4)
 
-/* True where the next turn is the thread's now. */
+/* Claims the next turn. True if the calling thread has it now. */
 static bool take_turn(struct jm_runtime *runtime, unsigned attempt)
 {
     jm_thread_id next = jm_load_relaxed(&runtime->next_turn);
     bool is_free = next == 0 || attempt > TURN_ATTEMPTS || jm_thread_is_gone(next);
     if (is_free && jm_swap_acquire(&runtime->next_turn, &next,
-                                   jm_thread.id)) { /* untested: another one just did */
+                                   jm_thread.id)) { /* untested: another thread just did */
         return true;
     }
     return next == jm_thread.id;
 }
 
-/* Looks once whether the thread can have a runtime. False: it is to wait. */
+/* Tries once to take a runtime. False if the thread has to wait; else `access` is the outcome. */
 static bool try_once(struct jm_ref ref, unsigned attempt, enum jm_access *access)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
@@ -60,8 +60,8 @@ static bool try_once(struct jm_ref ref, unsigned attempt, enum jm_access *access
     return true;
 }
 
-/* Takes a runtime that somebody else uses or waits for, or did a moment ago. A thread that uses it call after call would
- * keep the others out for ever: so they take turns. */
+/* Takes a runtime that another thread uses or waits for, or did a moment ago. Threads take turns:
+ * one that uses the runtime call after call would otherwise keep the others out for ever. */
 static JM_NOINLINE enum jm_access take_contended(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
@@ -76,7 +76,8 @@ static JM_NOINLINE enum jm_access take_contended(struct jm_ref ref)
     return access;
 }
 
-/* Makes the runtime the calling thread's, where it is not yet. GRANTED: see jm_runtime_update_owner. */
+/* Makes the calling thread use the runtime, if it does not yet. If GRANTED, `owner` stays set until
+ * jm_runtime_update_owner. */
 static enum jm_access take(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
@@ -95,7 +96,7 @@ static void start(struct jm_operation *operation, struct jm_runtime *runtime)
     operation->runtime = runtime;
     operation->index = ++jm_runtime_quota(runtime)->operations;
     jm_inspect_begin();
-    jm_reserve_drop_waiting(); /* blocks that waited for their readers go when anybody comes by */
+    jm_reserve_drop_waiting(); /* blocks that waited for readers to leave them */
 }
 
 enum jm_access jm_operation_begin(struct jm_operation *operation, struct jm_ref ref)
@@ -124,7 +125,7 @@ enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtim
     return JM_ACCESS_GRANTED;
 }
 
-/* False where the operation was ended from inside a callback. */
+/* False if the operation was ended from inside a callback. */
 static bool goes_on(const struct jm_operation *operation)
 {
     const struct jm_runtime *runtime = operation->runtime;
@@ -232,7 +233,7 @@ void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requeste
     if (jm_registry_holds(ref)) {
         jm_runtime_tell_refusal(JM_REFUSED_THREAD, handle, requested);
     } else {
-        jm_runtime_refuse(JM_REFUSED_ARGUMENT, NULL, requested); /* it was disposed just now */
+        jm_runtime_refuse(JM_REFUSED_ARGUMENT, NULL, requested); /* disposed just now */
     }
 }
 
@@ -240,10 +241,10 @@ void jm_runtime_await_charge(struct jm_ref ref)
 {
     const struct jm_runtime *runtime = jm_runtime_at(ref);
     const struct jm_quota *quota = &runtime->heap.supply.quota;
-    atomic_thread_fence(memory_order_seq_cst); /* with the one in jm_quota_begin_charge */
+    atomic_thread_fence(memory_order_seq_cst); /* pairs with the one in jm_quota_begin_charge */
     uint32_t charging = jm_load_seq_cst(&quota->charging);
     for (unsigned attempt = 0; charging % 2 == 1; attempt++) {
-        uint64_t owner = jm_load_relaxed(&runtime->owner); /* of a disposed one, nobody's, too */
+        uint64_t owner = jm_load_relaxed(&runtime->owner);          /* JM_NEVER if disposed */
         bool is_gone = owner != 0 && jm_thread_is_gone(owner >> 1); /* untested: 0: it just left */
         if (is_gone || jm_runtime_is_mine(runtime) || /* untested: in a signal handler */
             jm_load_acquire(&quota->charging) != charging) {
@@ -253,7 +254,7 @@ void jm_runtime_await_charge(struct jm_ref ref)
     }
 }
 
-/* Process state: few locks rather than one a runtime, so that a fork can wait for all of them. */
+/* Process state. Few locks rather than one per runtime, so that a fork can take all of them. */
 #define LOCKS 64
 static struct jm_lock locks[LOCKS];
 
@@ -287,7 +288,8 @@ void jm_runtime_before_fork(void)
 bool jm_runtime_holds_locks(void)
 {
     uint64_t id = jm_thread.id;
-    return id != 0 && jm_load_relaxed(&locks[0].owner) == id; /* untested: since then watched */
+    return id != 0 && jm_load_relaxed(&locks[0].owner) == id; /* untested: watched only since
+                                                                 before_fork */
 }
 
 void jm_runtime_after_fork(void)
@@ -362,7 +364,7 @@ static void reset(struct jm_runtime *runtime, uint32_t attributes)
     jm_store_relaxed(&runtime->notice, NULL);
     jm_runtime_quota(runtime)->hook.call.site = JM_SITE_EVENT;
     runtime->entries = 0;
-    jm_store_relaxed(&runtime->next_turn, 0); /* who waited for another one in this slot */
+    jm_store_relaxed(&runtime->next_turn, 0); /* left by a waiter for an earlier runtime */
     runtime->contexts = 0;
     runtime->disposing = false;
     jm_store_relaxed(&runtime->disabled, false);
@@ -375,7 +377,7 @@ uintptr_t jm_runtime_create(uint32_t attributes)
         return 0;
     }
     struct jm_runtime *runtime = (struct jm_runtime *)(void *)slot;
-    jm_store_relaxed(&runtime->owner, JM_NEVER); /* or 0, where it was never used */
+    jm_store_relaxed(&runtime->owner, JM_NEVER); /* was 0 if the slot was never used */
     reset(runtime, attributes);
     jm_inspect_create(&runtime->heap);
     uintptr_t handle = jm_registry_publish(JM_KIND_RUNTIME, slot);
@@ -385,16 +387,16 @@ uintptr_t jm_runtime_create(uint32_t attributes)
     return handle;
 }
 
-/* Takes a runtime from a thread that a fork left behind. Where that was, nobody knows. */
+/* Takes a runtime from a thread that a fork left behind, at an unknown point. */
 static bool take_from_gone(struct jm_runtime *runtime)
 {
     uint64_t owner = jm_load_acquire(&runtime->owner);
     bool used = owner != 0 && owner != JM_NEVER;   /* untested: changed since it was tried */
-    if (!used || !jm_thread_is_gone(owner >> 1)) { /* untested: the first */
+    if (!used || !jm_thread_is_gone(owner >> 1)) { /* untested: !used */
         return false;
     }
     uint64_t mine = jm_runtime_my_owner(false);
-    if (!jm_swap_acquire(&runtime->owner, &owner, mine)) { /* untested: two do it */
+    if (!jm_swap_acquire(&runtime->owner, &owner, mine)) { /* untested: two threads do it */
         return false; /* untested: two threads of a child that dispose the same runtime */
     }
     runtime->entries = 0;
@@ -407,7 +409,7 @@ static bool take_from_gone(struct jm_runtime *runtime)
     return true;
 }
 
-/* Where the host leaves a callback, the runtime stays, for another dispose to go on with. */
+/* If the host leaves a callback, the runtime stays, and the next dispose goes on with it. */
 static void dispose(struct jm_ref ref)
 {
     struct jm_runtime *runtime = jm_runtime_at(ref);
@@ -430,12 +432,12 @@ static void dispose(struct jm_ref ref)
     jm_probe_dispose(jm_runtime_quota(runtime)->handle);
     jm_inspect_end();
     operation.runtime = NULL;
-    jm_store_release(&runtime->owner, JM_NEVER); /* a free that comes too late finds it in use */
+    jm_store_release(&runtime->owner, JM_NEVER); /* a late free finds it in use */
     jm_registry_give(JM_KIND_RUNTIME, &runtime->slot);
 }
 
-/* Steps that a dispose waits for a runtime in use: its user may be a call by a stale handle, which holds the slot only
- * until it sees that. */
+/* Steps that a dispose waits for a runtime in use. Its user may be a call by a stale handle, which
+ * holds the slot only until it notices that. */
 #define STRANGER_PATIENCE (JM_PAUSE_AWAKE - 32)
 
 static bool take_to_dispose(struct jm_runtime *runtime)

@@ -1,18 +1,19 @@
 /*
  * Layer 4: runtimes. A runtime is a quota and a heap, used by one thread at a time.
  *
- * A thread uses a runtime because it entered it (jm_runtime_push, or a current context), or for the
- * length of an operation (any call that may take or give back blocks, or that came without entering), or of a
- * visit, which is a small operation that nobody counts (see entry.h):
+ * A thread uses a runtime while it has entered it (jm_runtime_push, or a current context), for the
+ * length of an operation (any call that may take or give back blocks, or that came without
+ * entering), or for the length of a visit, a small operation that is not counted (see entry.h):
  *
- *      owner == 0                            nobody uses it: entries == operations == 0
- *      owner == thread id << 1 | 1           entries > 0
- *      owner == thread id << 1               entries == 0, operations > 0, or a visit
- *      owner == JM_NEVER                     it is not live, or not yet: nobody can use it. (A slot that never was
- *                                            in use has 0.)
+ *      owner == 0                    no thread uses it: entries == operations == 0
+ *      owner == thread id << 1 | 1   entries > 0
+ *      owner == thread id << 1       entries == 0, operations > 0, or a visit
+ *      owner == JM_NEVER             not live, or not yet: no thread can use it
+ *                                    (but 0 in a slot that was never used)
  *
- * Whoever changes `owner` from 0 owns everything in the runtime but what is marked as shared. An
- * operation of another thread waits for the end of an operation, never for an entry.
+ * The thread that changes `owner` from 0 owns everything in the runtime except fields marked as
+ * shared. An operation of another thread waits for the end of an operation, never for the end of an
+ * entry.
  */
 #ifndef JM_RUNTIME_H
 #define JM_RUNTIME_H
@@ -24,21 +25,21 @@
 
 struct jm_notice; /* see notice.h */
 
-/* Which hook of its runtime a call belongs to. */
+/* The hook of its runtime that a call belongs to. */
 enum jm_site { JM_SITE_EVENT, JM_SITE_BEFORE_COLLECT };
 
-/* What entering and leaving touch lies in the first cache line. */
+/* The first cache line has everything that entering and leaving touch. */
 struct jm_runtime {
-    struct jm_slot slot; /* first: the registry knows nothing more */
+    struct jm_slot slot; /* first: the registry knows only this */
     uint32_t entries;
     _Atomic(uint64_t) owner;
-    _Atomic(jm_thread_id) next_turn; /* the thread that waits and has the next turn; 0: none */
+    _Atomic(jm_thread_id) next_turn; /* the waiting thread that has the next turn; 0: none */
     uint32_t contexts;               /* under the lock: index + 1 of the first */
     _Atomic(uint16_t) attributes;    /* shared: constant while live */
-    bool disposing;                  /* a dispose began, and may have been left by a jump */
+    bool disposing;                  /* a dispose began; a jump may have left it */
     _Atomic(bool) disabled;          /* shared, written by all */
     struct jm_heap heap;
-    _Atomic(struct jm_notice *) notice; /* shared: null until the first callback, constant then */
+    _Atomic(struct jm_notice *) notice; /* shared: null until the first callback, then constant */
 };
 static_assert(sizeof(struct jm_runtime) <= 256, "what an idle runtime costs");
 
@@ -47,19 +48,19 @@ JM_INLINE struct jm_quota *jm_runtime_quota(struct jm_runtime *runtime)
     return &runtime->heap.supply.quota;
 }
 
-/* BUSY: another thread keeps this one out, or a dispose began; STALE: the handle is not valid; NO_ROOM: no memory for a
- * frame, or too many entries. */
+/* BUSY: another thread keeps this one out, or a dispose began. STALE: the handle is not valid.
+ * NO_ROOM: no memory for a frame, or too many entries. */
 enum jm_access { JM_ACCESS_GRANTED, JM_ACCESS_STALE, JM_ACCESS_BUSY, JM_ACCESS_NO_ROOM };
 
 /*
- * What every call that may run host code, or depends on whether it does, begins with: gives the thread
- * an id, and undoes the callbacks that the stack shows were left by a jump. `here` is a frame of the
- * library's entry. post: false: the OS has no room for the thread.
+ * Begins every call that may run host code, or depends on whether the thread is inside it. Gives
+ * the thread an id, and ends the callbacks that the stack shows were left by a jump. `here` is a
+ * frame of the library's entry. post: false if the OS has no room for the thread.
  */
 bool jm_runtime_settle_slowly(uintptr_t here);
-JM_INLINE bool jm_runtime_is_settled(void) /* is inside no callback, and has nothing to do */
+JM_INLINE bool jm_runtime_is_settled(void) /* true: inside no callback, nothing to do */
 {
-    /* A thread with an id has prepared the library. */
+    /* A thread has an id only once the library is prepared. */
     return JM_LIKELY(jm_thread.id != 0 && jm_thread.calls == NULL);
 }
 JM_INLINE bool jm_runtime_settle(uintptr_t here)
@@ -87,7 +88,8 @@ static inline uintptr_t jm_runtime_handle(const struct jm_runtime *runtime)
     return jm_registry_handle(JM_KIND_RUNTIME, &runtime->slot);
 }
 
-/* True while the calling thread uses the runtime. pre: the thread has an id, or somebody uses it. */
+/* True while the calling thread uses the runtime. pre: the thread has an id, or some thread uses
+ * the runtime. */
 static inline bool jm_runtime_is_mine(const struct jm_runtime *runtime)
 {
     return jm_load_relaxed(&runtime->owner) >> 1 == jm_thread.id;
@@ -111,75 +113,82 @@ static inline bool jm_runtime_in_event(const struct jm_runtime *runtime)
     return jm_quota_in_callback(&runtime->heap.supply.quota);
 }
 
-/* A new runtime's handle; 0: no memory, or no handles. */
+/* Creates a runtime and returns its handle. 0 if there is no memory or no handle left. */
 uintptr_t jm_runtime_create(uint32_t attributes);
 
 enum jm_disposal { JM_DISPOSED, JM_DISPOSE_STALE, JM_DISPOSE_IN_USE };
 enum jm_disposal jm_runtime_dispose(struct jm_ref ref);
 
 /*
- * An operation in progress. Host code may run inside it, and leave it by an exception, which ends it, or
- * by a jump, after which it is ended by jm_runtime_settle or jm_runtime_abandon.
+ * An operation in progress. Host code may run inside it. If the host leaves it by an exception,
+ * that ends the operation; if by a jump, jm_runtime_settle or jm_runtime_abandon ends it.
  */
 struct jm_operation {
     struct jm_runtime *runtime; /* null: none */
-    uint32_t index;             /* which of the runtime's operations in progress, from 1 */
+    uint32_t index;             /* its number among the runtime's operations in progress, from 1 */
 };
 
-/* Declares an operation, not begun, that ends where its scope is left by an exception. */
+/* Declares an operation, not begun, that ends if its scope is left by an exception. */
 #define JM_OPERATION(name) \
     __attribute__((cleanup(jm_operation_unwind))) struct jm_operation name = {NULL, 0}
 
 /*
- * Begins an operation; waits while another thread's operation runs, unless the thread is inside a
- * callback. BUSY: another thread has entered the runtime, or is inside of it and must not be waited
- * for; or it is being disposed.
+ * Begins an operation. Waits while another thread's operation runs, unless the thread is inside a
+ * callback. BUSY: another thread has entered the runtime; or is inside it and must not be waited
+ * for; or the runtime is being disposed.
  */
 enum jm_access jm_operation_begin(struct jm_operation *operation, struct jm_ref ref);
 
-/* The same without waiting, for a runtime in any state; granted only if it is live. */
+/* The same without waiting, for a runtime in any state. Granted only if it is live. */
 enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtime *runtime);
 
-/* Gives back what waits for it. The host may run: before there is a result that it could lose. */
+/* Gives back the blocks that wait for it. Host code may run and jump out, so call this while there
+ * is no result to lose. */
 void jm_operation_tidy(const struct jm_operation *operation);
 
 /* Ends an operation, unless the host has ended it from inside a callback. */
 void jm_operation_end(struct jm_operation *operation);
 void jm_operation_unwind(struct jm_operation *operation);
 
-/* Runs the before-collect callback and then, unless the host ended the operation, collects. */
+/* Runs the before-collect callback, then collects unless the host ended the operation. */
 void jm_runtime_collect(const struct jm_operation *operation);
 
-/* Undoes the innermost callback of this runtime that the thread is inside of, unless the stack, seen
- * from `here`, showed by itself what was left. */
+/* Ends the innermost callback of this runtime that the thread is inside of, unless
+ * jm_runtime_settle from `here` already does. */
 void jm_runtime_abandon(struct jm_runtime *runtime, uintptr_t here);
 
-/* The lock that guards what any thread may change: limit, pairs, contexts. Runtimes share a few. */
+/* The lock that guards what any thread may change: limit, pairs, contexts. Several runtimes share
+ * one. */
 struct jm_lock *jm_runtime_lock_of(const struct jm_runtime *runtime);
 
-/* Takes it. False: the handle is stale. */
+/* Takes that lock. False if the handle is stale. */
 bool jm_runtime_lock(struct jm_ref ref);
 void jm_runtime_unlock(struct jm_ref ref);
 
-/* Tells those who watch of a refusal that the thread remembers. */
+/* Reports a refusal that the thread has recorded to probes and diagnostics. */
 void jm_runtime_tell_refusal(enum jm_verdict verdict, uintptr_t handle, size_t requested);
 
-/* Remembers a refusal for the thread, too. pre: the runtime, or NULL, is the thread's. */
+/* Records a refusal as the thread's last, and reports it. pre: the calling thread uses the runtime,
+ * or it is NULL. */
 void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested);
 
-/* The same, as THREAD, where another thread has it; as ARGUMENT, of no runtime, where it was disposed meanwhile. */
+/* The same for a runtime that another thread uses: THREAD; or ARGUMENT without a runtime, if it was
+ * disposed meanwhile. */
 void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requested);
 
-/* Waits for a charge in progress that an older limit than the one just set may have allowed. */
+/* Waits for the end of a charge in progress that an older limit than the one just set may have
+ * allowed. */
 void jm_runtime_await_charge(struct jm_ref ref);
 
-/* Undoes the thread's innermost call: its operation and those that began inside it are over. */
+/* Ends the thread's innermost callback, with the operation that called it and those that began
+ * inside it. */
 void jm_runtime_abandon_innermost(void);
 
-/* Leaves whatever the thread uses, as it ends. */
+/* Leaves everything that the exiting thread uses. */
 void jm_runtime_thread_exit(void);
 
-/* Takes the locks of all runtimes, for a fork; whether the calling thread has done that; and drops them. */
+/* For a fork: takes the locks of all runtimes; tells whether the calling thread has done so; drops
+ * them. */
 void jm_runtime_before_fork(void);
 bool jm_runtime_holds_locks(void);
 void jm_runtime_after_fork(void);

@@ -9,9 +9,10 @@
  * @file
  * @brief Forwards to jsrt.h, for hosts that were written for ChakraCore and keep to its memory API.
  *
- * Of what the engine's header has besides, hosts find stdint.h and the annotations of parameters, which
- * mean nothing to other compilers than Microsoft's; not its names for types, such as BYTE. The functions
- * that run scripts are not there: a host that calls one does not compile, and does not link.
+ * From the engine's header this one also provides stdint.h and the parameter annotations, which
+ * mean nothing to compilers other than Microsoft's. It does not provide the engine's type names,
+ * such as BYTE, nor the functions that run scripts: a host that calls one does not compile, and
+ * does not link.
  */
 
 #ifndef JSRTMEM_COMPAT_CHAKRACOMMON_H
