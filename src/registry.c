@@ -20,6 +20,11 @@ static struct {
     _Atomic(size_t) metadata;
 } registry;
 
+/* For each kind, a slot that the thread gave. It serves the thread's next take without a locked
+ * instruction. Null: none. */
+static JM_LOCAL struct jm_slot *spares_local[JM_KINDS] JM_TLS_MODEL;
+#define spares JM_OWN(spares_local)
+
 /* Returns the inverse of an odd number. The first guess has 3 correct bits; each step doubles
  * them. */
 static uintptr_t invert(uintptr_t odd)
@@ -75,12 +80,8 @@ static uint64_t next_head(uint64_t head, uint32_t first)
     return ((head >> 32) + 1) << 32 | first;
 }
 
-void jm_registry_give(enum jm_kind kind, struct jm_slot *slot)
+static void push_free(enum jm_kind kind, struct jm_slot *slot)
 {
-    uint32_t tag = jm_load_relaxed(&slot->tag);
-    if (tag == first_tag(slot->index)) {
-        return; /* its generations have come full circle: retired */
-    }
     uint64_t head = jm_load_relaxed(&registry.free[kind]);
     uint64_t next;
     do {
@@ -88,6 +89,29 @@ void jm_registry_give(enum jm_kind kind, struct jm_slot *slot)
         next = next_head(head, slot->index + 1);
     } while (!atomic_compare_exchange_weak_explicit(&registry.free[kind], &head, next,
                                                     memory_order_release, memory_order_relaxed));
+}
+
+void jm_registry_give(enum jm_kind kind, struct jm_slot *slot)
+{
+    uint32_t tag = jm_load_relaxed(&slot->tag);
+    if (tag == first_tag(slot->index)) {
+        return; /* its generations have come full circle: retired */
+    }
+    if (spares[kind] == NULL) {
+        spares[kind] = slot;
+    } else {
+        push_free(kind, slot);
+    }
+}
+
+void jm_registry_thread_exit(void)
+{
+    for (int kind = 0; kind < JM_KINDS; kind++) {
+        if (spares[kind] != NULL) {
+            push_free((enum jm_kind)kind, spares[kind]);
+            spares[kind] = NULL;
+        }
+    }
 }
 
 static struct jm_slot *pop_free(enum jm_kind kind)
@@ -171,7 +195,12 @@ static struct jm_slot *add_slot(enum jm_kind kind, struct jm_os_extent *added)
 
 struct jm_slot *jm_registry_take(enum jm_kind kind)
 {
-    struct jm_slot *slot = pop_free(kind);
+    struct jm_slot *slot = spares[kind];
+    if (slot != NULL) {
+        spares[kind] = NULL;
+        return slot;
+    }
+    slot = pop_free(kind);
     /* Whoever reads what is written to the slot from now on also sees the retracted tag. */
     atomic_thread_fence(memory_order_release);
     if (slot == NULL) {

@@ -73,6 +73,9 @@ void jm_registry_retract(struct jm_slot *slot);
 /* Lets a dead slot be used again. pre: the thread that took it is done with it. */
 void jm_registry_give(enum jm_kind kind, struct jm_slot *slot);
 
+/* Gives other threads the dead slots that the calling thread keeps for its own next takes. */
+void jm_registry_thread_exit(void);
+
 /* The handle of a live slot; 0 if it is dead. */
 uintptr_t jm_registry_handle(enum jm_kind kind, const struct jm_slot *slot);
 

@@ -1,6 +1,6 @@
 /*
- * Handles: one to one with live slots, of one kind, stale for ever once retracted; slots that are worn
- * out stay out of use; threads take, find and give at the same time.
+ * Handles: one to one with live slots, of one kind, stale for ever once retracted. Worn-out slots
+ * stay out of use. Threads take, find and give slots at the same time.
  */
 #include "support/child.h"
 #include "support/fake_os.h"
@@ -89,7 +89,8 @@ void __wrap_jm_os_pause(unsigned attempt)
     __real_jm_os_pause(attempt);
 }
 
-/* Who came by a stale handle is in the slot's next runtime for a moment, which does not keep it from its end. */
+/* Who came by a stale handle is in the slot's next runtime for a moment, which does not keep it
+ * from its end. */
 static void a_stranger_is_waited_for_by_a_dispose(void **state)
 {
     (void)state;
@@ -118,8 +119,8 @@ static size_t populated_until(enum jm_kind kind, size_t count)
     return populated;
 }
 
-/* What a host of a few runtimes takes is had as it is touched, what more need chunk by chunk, and of many eight at a time,
- * where those of runtimes fill a huge page. */
+/* What a host of a few runtimes takes is had as it is touched, what more need chunk by chunk,
+ * and of many eight at a time, where those of runtimes fill a huge page. */
 static void what_many_need_is_had_at_once(void **state)
 {
     (void)state;
@@ -165,7 +166,8 @@ static void each_process_has_secrets_of_its_own(void **state)
     }
 }
 
-/* In a process of its own: some bits of the generation that its first slot begins with, and 255 never. */
+/* In a process of its own: some bits of the generation that its first slot begins with, and 255
+ * never. */
 static int show_generation(void)
 {
     if (!jm_process_init() || !jm_thread_ready()) {
@@ -280,8 +282,8 @@ static void kinds_are_never_confused(void **state)
     }
 }
 
-/* Holds the registry to its word: what it accepts is the handle of a live slot. On 64-bit none of the
- * few forgeries of a test is; on 32-bit one may be. */
+/* Holds the registry to its word: what it accepts is the handle of a live slot. On 64-bit none
+ * of the few forgeries of a test is; on 32-bit one may be. */
 static size_t accepted;
 static void forge(uintptr_t handle)
 {
@@ -592,6 +594,9 @@ static void *take_and_give(void *argument)
         fault_if(finds(JM_KIND_CONTEXT, handle));
         fault_if(atomic_exchange(&shared.owned[slot->index], 0) != 1);
         jm_registry_give(JM_KIND_CONTEXT, slot);
+        if (random_below(&random, 2) == 0) {
+            jm_registry_thread_exit(); /* else the thread takes it again itself */
+        }
         read_somebody(&random);
     }
     return NULL;
@@ -622,6 +627,46 @@ static void threads_share_the_slots(void **state)
         assert_true(jm_load_relaxed(&jm_tables[JM_KIND_CONTEXT].count) <= count + THREADS);
     }
     free(shared.owned);
+}
+
+static void *take_one(void *unused)
+{
+    (void)unused;
+    return jm_thread_ready() ? jm_registry_take(JM_KIND_RUNTIME) : NULL;
+}
+
+static void *give_one(void *slot)
+{
+    if (jm_thread_ready()) {
+        jm_registry_give(JM_KIND_RUNTIME, slot);
+    }
+    return NULL;
+}
+
+static void *on_another_thread(void *(*job)(void *), void *argument)
+{
+    pthread_t thread;
+    void *result;
+
+    assert_int_equal(pthread_create(&thread, NULL, job, argument), 0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    return result;
+}
+
+static void a_thread_keeps_what_it_gave_last_until_it_ends(void **state)
+{
+    (void)state;
+    struct jm_slot *slot = take_fresh(JM_KIND_RUNTIME); /* no other one is free */
+    (void)jm_registry_publish(JM_KIND_RUNTIME, slot);   /* of an unused one the tag says worn out */
+    jm_registry_retract(slot);
+    jm_registry_give(JM_KIND_RUNTIME, slot);
+    assert_true(on_another_thread(take_one, NULL) != slot);
+    assert_ptr_equal(take(JM_KIND_RUNTIME), slot);
+    (void)on_another_thread(give_one, slot);
+    assert_ptr_equal(take(JM_KIND_RUNTIME), slot);
+    jm_registry_give(JM_KIND_RUNTIME, slot);
+    jm_registry_thread_exit();
+    assert_ptr_equal(on_another_thread(take_one, NULL), slot);
 }
 
 /* Threads that need new slots at the same time. */
@@ -668,7 +713,8 @@ static void no_two_threads_get_one_new_slot(void **state)
     free(growth.taken);
 }
 
-/* The record of a callback that few hosts set is had when it is, kept to the dispose, and used again. */
+/* The record of a callback that few hosts set is had when it is, kept to the dispose, and used
+ * again. */
 static void the_record_of_a_callback_comes_and_goes_with_it(void **state)
 {
     enum { TIMES = 5000 };
@@ -733,6 +779,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_chunk_that_cannot_be_had_is_a_refusal),
         cmocka_unit_test(where_handles_run_out_nothing_is_handed_out),
         cmocka_unit_test(threads_share_the_slots),
+        cmocka_unit_test(a_thread_keeps_what_it_gave_last_until_it_ends),
         cmocka_unit_test(no_two_threads_get_one_new_slot),
     };
     return argc > 1 ? show_generation() : cmocka_run_group_tests(tests, start, NULL);
