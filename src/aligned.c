@@ -1,14 +1,16 @@
 /*
- * Layer 3: objects at a multiple of more than a granule. A free object may lie as it has to; the span has room behind the
- * next multiple; or a larger object holds one wherever it lies, and what is left of it becomes free.
+ * Layer 3: objects aligned to more than a granule. Three sources are tried: a free object that
+ * happens to be aligned; the span, from the next multiple on; a larger object, which holds an
+ * aligned one wherever it lies. What is left over becomes free.
  */
 #include "heap.h"
 #include "large.h"
 
-/* So many free objects of a class are looked at for one that is aligned. */
+/* Free objects of a class that are searched for an aligned one. */
 #define ALIGNED_STEPS 16
 
-/* A free object of class `code` that lies as it has to, of those that are listed first. NULL: none of them does. */
+/* Takes an aligned object from the first few in the list of class `code`. NULL if none of them is
+ * aligned. */
 static void *pop_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
 {
     struct jm_arena *arena = heap->arena;
@@ -21,7 +23,7 @@ static void *pop_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
         }
         if (jm_is_aligned(link, alignment)) {
             jm_heap_note_change(heap);
-            (void)jm_arena_take(before, link, state, code); /* it is free, as was just seen */
+            (void)jm_arena_take(before, link, state, code); /* the state was just checked */
             return link;
         }
         before = link;
@@ -29,7 +31,7 @@ static void *pop_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
     return NULL;
 }
 
-/* Makes a live object, which is no witness, one of class `code` where it is too large to serve as that. */
+/* Shrinks a plain live object to class `code`, if it is too large to serve as it is. */
 static void trim(struct jm_heap *heap, const void *object, unsigned code)
 {
     struct jm_block *block = jm_block_of(object);
@@ -40,7 +42,8 @@ static void trim(struct jm_heap *heap, const void *object, unsigned code)
     }
 }
 
-/* The same of class `code`, or a larger one that serves; or any one where memory is short. */
+/* Takes an aligned free object of class `code`, or of a larger one that serves; of any larger one
+ * if memory is short. */
 static void *find_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
 {
     if (heap->arena == NULL) {
@@ -60,8 +63,8 @@ static void *find_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
     return object;
 }
 
-/* An object of class `code` cut off the span behind the next multiple of the alignment; what lies in front of it becomes
- * free. NULL: it has no room. */
+/* Cuts an object of class `code` off the span at the next multiple of the alignment. What lies
+ * before it becomes free. NULL if the span has no room. */
 static void *cut_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
 {
     struct jm_arena *arena = heap->arena;
@@ -82,7 +85,8 @@ static void *cut_aligned(struct jm_heap *heap, unsigned code, size_t alignment)
     return jm_arena_cut(arena, code);
 }
 
-/* An object of class `code` cut out of a new one that holds it, if that shares its block: else it is aligned. */
+/* Cuts an aligned object of class `code` out of `object`, a new one that is wide enough. If that
+ * has a block of its own, it is aligned already. */
 static void *carve_aligned(struct jm_heap *heap, void *object, size_t alignment, unsigned code)
 {
     struct jm_block *block = jm_block_of(object);
@@ -104,7 +108,7 @@ static void *alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     }
     size_t granules = (size + JM_GRANULE - 1) >> JM_GRANULE_BITS;
     unsigned code = jm_class_of(granules);
-    /* What holds an aligned one wherever it lies. */
+    /* A piece of this many granules holds an aligned object wherever it lies. */
     size_t wide = jm_class_granules[code] + (alignment >> JM_GRANULE_BITS) - 1;
     if (wide > JM_SMALL_GRANULES) {
         return jm_large_alloc(heap, size, alignment, verdict);

@@ -16,7 +16,7 @@ static struct jm_arena *copy_into(struct jm_block *block, const struct jm_arena 
 {
     struct jm_arena *copy = (struct jm_arena *)(void *)block->arena;
     size_t size = sizeof *arena;
-    JM_PIN(size); /* compilers make one instruction of a known size, which takes longer to begin */
+    JM_PIN(size); /* of a known size compilers make one instruction, which is slow to start */
     memcpy(copy, arena, size);
     copy->supply = supply;
     jm_arena_forget_last(copy);
@@ -61,7 +61,7 @@ void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
     if (link == NULL || (state != NULL && jm_arena_take(list, link, state, code))) {
         return link;
     }
-    list->next = NULL; /* what followed is still in the map */
+    list->next = NULL; /* the map still has what followed */
     arena->broken = true;
     return NULL;
 }
@@ -94,7 +94,8 @@ void jm_arena_open_span(struct jm_arena *arena, struct jm_block *block, size_t s
     };
 }
 
-/* Notes what of the span was handed out. Returns the granule where the rest begins. */
+/* Raises the block's `touched` to what was cut off the span. Returns the granule where the span
+ * begins now. */
 static uint32_t note_touched(const struct jm_span *span)
 {
     uint32_t next = (uint32_t)jm_granule_of(span->block, span->next);
@@ -167,7 +168,8 @@ bool jm_arena_lists_nothing(const struct jm_arena *arena)
     return jm_arena_next_listed(arena, 1) > JM_CLASSES;
 }
 
-/* Makes the smallest free object of a class greater than `code` the span. */
+/* Makes the smallest listed object of a class greater than `code` the span. False if there is
+ * none. */
 static bool span_from_free(struct jm_arena *arena, unsigned code)
 {
     unsigned larger = code;
@@ -184,7 +186,7 @@ static bool span_from_free(struct jm_arena *arena, unsigned code)
     return false;
 }
 
-/* Makes what lies behind some block's objects the span, where an object of class `code` fits. */
+/* Makes the rest of some block the span, if an object of class `code` fits into one. */
 static void span_from_rest(struct jm_arena *arena, unsigned code)
 {
     if (jm_class_granules[code] > arena->longest_rest) {
@@ -209,7 +211,7 @@ static void span_from_rest(struct jm_arena *arena, unsigned code)
 void jm_arena_choose_span(struct jm_arena *arena, unsigned code)
 {
     jm_arena_retire_span(arena);
-    /* Rather one with room for two: the next object will probably be like this one. */
+    /* Prefer one with room for two: the next object will probably be of this class too. */
     unsigned twice = jm_class_within(2 * (size_t)jm_class_granules[code]);
     if (!span_from_free(arena, twice) && !span_from_free(arena, code)) {
         span_from_rest(arena, code);
@@ -233,7 +235,8 @@ size_t jm_arena_end(const struct jm_arena *arena, const struct jm_block *block)
     return is_rest ? jm_granule_of(block, arena->span.next) : block->carved;
 }
 
-/* Where objects and holes end that lie at a granule and behind it: the span, or what was not cut yet. */
+/* The granule where the unbroken row of objects and holes around `granule` ends: at the span, or at
+ * `carved`. */
 static size_t end_of_objects(const struct jm_arena *arena, const struct jm_block *block,
                              size_t granule)
 {
@@ -241,7 +244,7 @@ static size_t end_of_objects(const struct jm_arena *arena, const struct jm_block
     return span > granule ? span : block->carved;
 }
 
-/* Where the next object or hole starts, or the objects end. */
+/* The granule behind `granule` where the next object or hole starts, or where the row ends. */
 static size_t next_start(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
 {
     size_t most = end_of_objects(arena, block, granule);
@@ -261,7 +264,7 @@ static size_t next_start(const struct jm_arena *arena, const struct jm_block *bl
     return end;
 }
 
-/* Likewise, behind a hole: that is whole pages. */
+/* The same behind a hole, which is whole pages. */
 static size_t end_of_hole(const struct jm_arena *arena, const struct jm_block *block,
                           size_t granule)
 {

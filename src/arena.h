@@ -1,35 +1,41 @@
 /*
  * Layer 3: an arena hands out the objects of one heap's small blocks. The fast paths are here.
  *
- * A block's objects lie side by side from its first granule to `carved`, live, free or queued, and among them holes,
- * pages that were given back (see state.h). One stretch of them, or what lies behind them, may be the arena's
- * span, from which objects are cut:
+ * The carved part of a block, from its first granule to `carved`, is filled without gaps by objects
+ * (live, free or queued) and by holes (pages that were given back, see state.h). The arena has at
+ * most one span, from which new objects are cut. The span is either a gap among a block's objects,
+ * or the rest of a block, which counts as carved then:
  *
- *      | live | free | live | span.next ...... span.end | live | free | carved ..... granules |
+ *      | live | free | live | span.next ... span.end | live | free | carved ... rest ... granules |
  *
- *      sum over blocks of carved - first granule == live + free + queued + holes + (span.end - span.next)
+ *      in granules, over all blocks:
+ *      sum of carved - first == live + free + queued + holes + (span.end - span.next)
  *
- * Nothing is counted: what is live and which blocks are empty, the state map tells whoever asks.
+ * No counters are kept: which objects are live and which blocks are empty is read from the state
+ * map when needed.
  *
- * There is one list of free objects per class, linked through the objects themselves. Where it is empty, an object of
- * the near class serves (see sizeclass.h), then the span, then any object that is little larger, and then a part of one
- * that is much larger. A link is a hint: whoever follows one asks the state map first whether it leads to a free
- * object of this class. Where it does not, the list ends there, and what it may have led to is found again by a sweep
- * (see sweep.h). So a tenant that writes into freed memory costs itself a sweep and nothing else, a block can be
- * given back without looking for the links that lead to it, and a sweep of a large heap touches little but the maps: most
- * of what it joins is in no list until it is needed.
+ * Each class has one free list, linked through the objects themselves. If it is empty, a request is
+ * served by an object of the near class (see sizeclass.h), else from the span, else by any object
+ * that is only a little larger, else by a part of a much larger one. A link is only a hint: before
+ * it is followed, the state map must say that it leads to a free object of this class. If it does
+ * not, the list ends there, and a sweep finds the lost objects again (see sweep.h). Three things
+ * follow. A tenant that writes into freed memory costs itself a sweep and nothing else. A block can
+ * be given back without a search for the links into it. A sweep of a large heap touches little but
+ * the maps, as most of the free runs it makes stay unlisted until they are needed.
  *
- * What was freed last is in no list yet; the next free lists it:
+ * The object freed last is in no list yet; the next free lists it:
  *
  *      free(a)  ->  last: a      free[..]: b ...
  *      free(c)  ->  last: c      free[class of a]: a, b ...
  *
- * Which list it belongs to, only the map tells, and while a processor waits for that, it does not know where it will
- * write, so that what it reads after that waits too. One free later the list is known. Whoever looks for
- * free objects elsewhere looks at the last one too, or has it listed first.
+ * The class of an object is known only from the map. If the free itself listed the object, the
+ * processor would not know where to write until that load is done, and loads that follow the write
+ * would wait too. One free later the list is known. Code that looks for free objects must check the
+ * last one too, or list it first.
  *
- * An arena lies in the block that was its heap's first, or another after that one was given back.
- * Only the thread that uses the heap touches it; the maps it shares with freeing threads.
+ * An arena lies in the header of its heap's first block. When that block is given back, it moves to
+ * another one. Only the thread that uses the heap touches the arena; it shares the maps with
+ * threads that free.
  */
 #ifndef JM_ARENA_H
 #define JM_ARENA_H
@@ -42,55 +48,59 @@ struct jm_link {
     struct jm_link *next;
 };
 
-/* Objects are cut off its beginning. The state of the granule at an address in it is found without a look-up,
- * at states + (address >> JM_GRANULE_BITS). */
+/* Objects are cut off its beginning. The state of the granule at an address in the span lies at
+ * states + (address >> JM_GRANULE_BITS): no look-up is needed. */
 struct jm_span {
     char *next, *end;
     struct jm_block *block;
     uintptr_t states;
 };
 
-/* The object that was freed last, and the list that it belongs to. None: both are the list of no class; in jm_no_arena,
- * where nobody frees, null. */
+/* The object freed last, and the list that it belongs to. If there is none, both point at free[0],
+ * the list of no class; in jm_no_arena, where nobody frees, both are null. */
 struct jm_last {
     struct jm_link *object, *list;
 };
 
-#define JM_MAGNITUDES 4 /* of requests: up to 4 KiB, 64 KiB, 1 MiB, and beyond */
+#define JM_MAGNITUDES 4 /* of request sizes: up to 4 KiB, 64 KiB, 1 MiB, and beyond */
 
 struct jm_arena {
     struct jm_span span;
     struct jm_last last;
-    struct jm_link free[JM_CLASSES + 2]; /* by code; `next` is the first object. The last: null */
+    struct jm_link free[JM_CLASSES + 2]; /* by code; `next`: the first object. Last list: empty */
     struct jm_supply *supply;
-    struct jm_block *doubtful; /* a chain: blocks without a witness; see giveback.c */
-    uintptr_t listed_sum;      /* of all lists' first objects, see demand.c; */
-    uint32_t listed;           /* granules that jm_arena_list_last has listed since; */
-    uint32_t missing; /* and those to be freed before it is guessed anew how much is free */
-    /* Since the last sweep: granules of spans chosen, holes filled and blocks opened, and the weight of what was refused. */
+    struct jm_block *doubtful; /* chain of blocks without a witness; see giveback.c */
+    /* For the guess of what is free, see demand.c: */
+    uintptr_t listed_sum; /* of the lists' first addresses, kept by jm_arena_list_last only */
+    uint32_t listed;      /* granules that it has listed since demand.c asked last */
+    uint32_t missing;     /* granules to be freed before the next guess */
+    /* Since the last sweep: granules of spans chosen, holes filled and blocks opened, and the
+     * weight of requests that the limit had no room for. */
     uint32_t since_sweep;
-    uint32_t due_at; /* before it is that, no sweep is due that spares a block; */
-    uint32_t swept;  /* what the last one left, but for blocks that went: granules of objects, */
-    uint32_t swept_holes;      /* and of holes, before more were made; */
-    uint32_t left_free;        /* and those of objects that were free */
-    uint32_t longest_rest;     /* no block has more granules behind its objects, */
-    uint32_t second_rest;      /* and but for one of them none has more than that, */
-    uint32_t longest_hole;     /* nor any more than these in holes side by side, */
-    uint32_t longest_unlisted; /* nor any in a free run that is in no list */
+    uint32_t due_at; /* below this since_sweep, no sweep is due in place of a new block */
+    uint32_t swept;  /* granules of objects after the last sweep, less the blocks released since */
+    uint32_t swept_holes; /* granules of holes after the last sweep */
+    uint32_t left_free;   /* granules of free objects after the last sweep */
+    /* Upper bounds, in granules: */
+    uint32_t longest_rest;     /* of the rest of any block */
+    uint32_t second_rest;      /* of the rest of any block but one */
+    uint32_t longest_hole;     /* of adjacent holes */
+    uint32_t longest_unlisted; /* of an unlisted run */
     uint32_t random;           /* see jm_arena_draw */
-    bool has_short_runs;       /* of free pages, which the last sweep may have kept */
-    bool broken; /* free objects may be missing from the lists: to be swept before it grows much */
-    /* Sweeps in vain, by size: how many, for what the limit has no room for; was the last one, for what it has. */
-    uint8_t vain_at_limit[JM_MAGNITUDES];
-    uint8_t vain_growing; /* a bit for each size */
+    bool has_short_runs;       /* the last sweep may have kept short runs of free pages */
+    bool broken; /* free objects may be missing from the lists: sweep before the heap grows much */
+    /* Sweeps in vain, by magnitude of the requests that they were to serve: */
+    uint8_t vain_at_limit[JM_MAGNITUDES]; /* requests without room: how many since one helped */
+    uint8_t vain_growing; /* requests with room: a bit for each magnitude, set if the last was */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 
-/* A block without granules, and an arena without blocks: they refuse every question. */
+/* A block without granules and an arena without blocks, in place of null: every look-up in them
+ * fails. */
 extern JM_HIDDEN struct jm_block jm_no_block;
 extern JM_HIDDEN struct jm_arena jm_no_arena;
 
-/* The block that an arena lies in. */
+/* The block whose header holds an arena. */
 static inline struct jm_block *jm_arena_home(const struct jm_arena *arena)
 {
     return JM_CONTAINER((uintptr_t)arena, struct jm_block, arena);
@@ -98,7 +108,7 @@ static inline struct jm_block *jm_arena_home(const struct jm_arena *arena)
 
 #define JM_NO_GRANULE SIZE_MAX
 
-/* The granule that starts at `pointer`, or one beyond every block where none does. */
+/* The granule that starts at `pointer`; if none does, a number beyond every block. */
 JM_INLINE size_t jm_granule_of(const struct jm_block *block, const void *pointer)
 {
     return jm_region_granule(block->start, pointer);
@@ -109,8 +119,8 @@ static inline void *jm_granule_address(const struct jm_block *block, size_t gran
     return block->start + (granule << JM_GRANULE_BITS);
 }
 
-/* Finds the state of the granule that starts at a pointer into the region. False: it does not lie there, or
- * no granule of the arena's starts at it. */
+/* Finds the state of the granule that starts at `pointer`. False if `pointer` is outside of the
+ * region, or no granule of this arena's blocks starts there. */
 JM_INLINE bool jm_arena_peek(const struct jm_arena *arena, const void *pointer, jm_state **state)
 {
     char *base = jm_load_relaxed(&jm_region.base);
@@ -122,7 +132,7 @@ JM_INLINE bool jm_arena_peek(const struct jm_arena *arena, const void *pointer, 
     return JM_LIKELY(jm_equals_pointer(jm_region_token(base, granule), arena));
 }
 
-/* Links lie in memory that is free: tools would report whoever else reads or writes there. */
+/* Links lie in freed memory, where tools report any other access. */
 JM_UNCHECKED struct jm_link *jm_link_next(const struct jm_link *link)
 {
     return link->next;
@@ -133,7 +143,8 @@ JM_UNCHECKED void jm_link_set(struct jm_link *link, struct jm_link *next)
     link->next = next;
 }
 
-/* Takes an object off its list, where it follows `before`. False: it is no free object of this class. */
+/* Takes an object, which follows `before`, off its list. False if it is no free object of this
+ * class. */
 JM_INLINE bool jm_arena_take(struct jm_link *before, struct jm_link *link, jm_state *state,
                              size_t code)
 {
@@ -148,29 +159,30 @@ JM_INLINE bool jm_arena_take(struct jm_link *before, struct jm_link *link, jm_st
     return true;
 }
 
-/* Takes the first object of a list. NULL: there is none, or it does not lie in the region; or it is what was freed last,
- * which is in no list yet: the tenant made that link, or it is left of a block that came back. */
+/* Takes the first object of a list. NULL if there is none or it lies outside of the region. NULL,
+ * too, if it is the object freed last: that is in no list yet, so the tenant forged the link, or it
+ * dates from before its block was released and acquired again. */
 JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
 {
     struct jm_link *list = &arena->free[code];
     JM_PIN(list);
     struct jm_link *link = list->next;
-    JM_PIN(link); /* where it is returned */
+    JM_PIN(link); /* in the register that returns it */
     jm_state *state;
     bool taken = JM_LIKELY(link != arena->last.object) && jm_arena_peek(arena, link, &state) &&
                  jm_arena_take(list, link, state, code);
     return taken ? link : NULL;
 }
 
-/* True where neither class `code` nor the one near it has a list. */
+/* True if the free lists of class `code` and of the class near it are both empty. */
 JM_INLINE bool jm_arena_lists_neither(const struct jm_arena *arena, size_t code)
 {
     uintptr_t own = (uintptr_t)arena->free[code].next;
     return (own | (uintptr_t)arena->free[jm_class_near(code)].next) == 0;
 }
 
-/* Some processors forward what was stored here to the next pop at once, but only where neither adds an index
- * to an address: hence the pins. */
+/* Pushes an object onto a list. Some processors forward these stores to the next pop without delay,
+ * but only if neither uses an indexed address: hence the pins, here and in jm_arena_pop. */
 JM_INLINE void jm_arena_list(struct jm_link *list, struct jm_link *link)
 {
     JM_PIN(list);
@@ -178,12 +190,12 @@ JM_INLINE void jm_arena_list(struct jm_link *list, struct jm_link *link)
     list->next = link;
 }
 
-/* Frees an object of class `code`. Who frees a witness looks for another one. */
+/* Frees an object of class `code`. If it was a witness, the caller must look for another one. */
 JM_INLINE void jm_arena_push(struct jm_arena *arena, jm_state *state, void *object, size_t code)
 {
     jm_store_byte(state, (unsigned)(code + JM_FREE));
     jm_inspect_close(object, jm_class_bytes(code));
-    /* As jm_arena_list does, but for the pin, which costs W2 3 % here. */
+    /* The same as jm_arena_list, without the pin, which costs W2 3 % here. */
     struct jm_link *list = arena->last.list, *link = arena->last.object;
     arena->last.object = object;
     arena->last.list = &arena->free[code];
@@ -191,13 +203,14 @@ JM_INLINE void jm_arena_push(struct jm_arena *arena, jm_state *state, void *obje
     list->next = link;
 }
 
-/* Forgets what was freed last. */
+/* Forgets the object freed last. */
 static inline void jm_arena_forget_last(struct jm_arena *arena)
 {
     arena->last = (struct jm_last){&arena->free[0], &arena->free[0]};
 }
 
-/* Lists it. pre: nobody was given it since, as the fast path sees to. */
+/* Lists the object freed last. pre: it was not handed out again; jm_arena_pop_last forgets an
+ * object that it takes. */
 static inline void jm_arena_list_last(struct jm_arena *arena)
 {
     struct jm_link *list = arena->last.list, *object = arena->last.object;
@@ -207,7 +220,7 @@ static inline void jm_arena_list_last(struct jm_arena *arena)
     jm_arena_forget_last(arena);
 }
 
-/* Takes what was freed last, if it is of class `code`. NULL: it is not, or does not lie in the region. */
+/* Takes the object freed last. NULL if it is not of class `code`, or lies outside of the region. */
 static inline void *jm_arena_pop_last(struct jm_arena *arena, size_t code)
 {
     void *object = arena->last.object;
@@ -221,16 +234,16 @@ static inline void *jm_arena_pop_last(struct jm_arena *arena, size_t code)
     return object;
 }
 
-/* True where the span has room for an object of class `code`. */
+/* True if the span has room for an object of class `code`. */
 JM_INLINE bool jm_arena_has_room(const struct jm_arena *arena, size_t code)
 {
     return (uintptr_t)arena->span.next + jm_class_bytes(code) <= (uintptr_t)arena->span.end;
 }
 
-/* Who gets an object writes to it: what will be cut off a span a few objects later is fetched meanwhile. */
+/* Bytes to prefetch ahead of a cut, for writing: the tenant will write to the objects cut next. */
 #define JM_FETCH_AHEAD 512
 
-/* Cuts an object off the span. pre: it has room. */
+/* Cuts an object off the span. pre: the span has room. */
 JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
 {
     size_t bytes = jm_class_bytes(code);
@@ -244,11 +257,12 @@ JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
 }
 
 /*
- * A live object changes its class from `old` to `code`; `kind` is JM_PLAIN, or JM_WITNESS, as it was when it was
- * seen live: where another thread frees it meanwhile, it is live again, and the map as it should be.
+ * The next three change a live object's class from `old` to `code`. `kind`, JM_PLAIN or JM_WITNESS,
+ * is what its state was when it was last read. If another thread frees the object meanwhile, that
+ * free is lost: the object is live again, and the map stays consistent.
  */
 
-/* Grows it into the span behind it. False: it is not there, or is too short. */
+/* Grows the object into the span behind it. False if the span is elsewhere or too short. */
 JM_INLINE bool jm_arena_extend(struct jm_arena *arena, jm_state *state, void *object, unsigned kind,
                                unsigned old, unsigned code)
 {
@@ -263,46 +277,50 @@ JM_INLINE bool jm_arena_extend(struct jm_arena *arena, jm_state *state, void *ob
     return true;
 }
 
-/* Shrinks it in front of the span, which gets the rest. False: it lies elsewhere. */
+/* Shrinks the object in front of the span, which gets the remainder. False if the span is
+ * elsewhere. */
 bool jm_arena_retract(struct jm_arena *arena, jm_state *state, void *object, unsigned kind,
                       unsigned old, unsigned code);
 
-/* Splits it in place, where it starts at `start` and its state was `live`, so that what is left starts at `granule`; the
- * rest becomes free. */
+/* Shrinks the object at granule `start`, whose state was `live`, to class `code` at `granule`,
+ * which lies inside it. What it had before and behind becomes free. */
 void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned live,
                     size_t granule, unsigned code);
 
-/* The same as jm_arena_peek for any pointer into a small block of this arena's heap, in the region or not.
- * NULL: it is none. */
+/* Returns the state of the granule that starts at `pointer`, in the region or not. NULL if no
+ * granule of this arena's blocks starts there. */
 jm_state *jm_arena_find(struct jm_arena *arena, const void *pointer);
 
-/* Makes an arena in `block`, which is its first. */
+/* Creates an arena in the header of `block`, the heap's first. */
 struct jm_arena *jm_arena_create(struct jm_supply *supply, struct jm_block *block);
 
-/* Moves an arena into another block of its heap. */
+/* Moves an arena into the header of another block of its heap. */
 struct jm_arena *jm_arena_move(struct jm_arena *arena, struct jm_block *block);
 
-/* Pops where jm_arena_pop could not because of the place. A link that leads nowhere ends its list. pre: what was freed
- * last is listed; so too for jm_arena_pop_larger, jm_arena_lists_nothing and jm_arena_choose_span. */
+/* Pops as jm_arena_pop does, but outside of the region too. A bad link ends its list. pre: the
+ * object freed last is listed; so too for jm_arena_pop_larger, jm_arena_lists_nothing and
+ * jm_arena_choose_span. */
 void *jm_arena_pop_found(struct jm_arena *arena, unsigned code);
 
-/* Pops an object of a greater class that serves (see sizeclass.h): to split it takes longer. NULL: none is listed. */
+/* Pops an object of a greater class that serves as it is (see sizeclass.h), without a split. NULL
+ * if none is listed. */
 void *jm_arena_pop_larger(struct jm_arena *arena, unsigned code);
 
-/* The first class from `code` on whose list is not empty; beyond the last one if all are. */
+/* The first class from `code` on whose list is not empty; JM_CLASSES + 1 if all are empty. */
 unsigned jm_arena_next_listed(const struct jm_arena *arena, unsigned code);
 
-/* True where no list has an object. */
+/* True if all lists are empty. */
 bool jm_arena_lists_nothing(const struct jm_arena *arena);
 
-/* Forgets all free objects; the map still knows them. */
+/* Empties all lists. The objects stay free in the map. */
 void jm_arena_clear_lists(struct jm_arena *arena);
 
-/* Chooses a span that an object of class `code` fits into, out of a larger free object or the rest of a
- * block; none where there is none. An object is to be cut off it at once. */
+/* Makes a larger free object, or the rest of a block, the span, if an object of class `code` fits
+ * into one; else there is no span. An object must be cut off at once: until then the state at
+ * span.next may be that of a live object. */
 void jm_arena_choose_span(struct jm_arena *arena, unsigned code);
 
-/* Notes that a block has so many granules behind its objects. */
+/* Notes that some block has a rest of `rest` granules. */
 static inline void jm_arena_note_rest(struct jm_arena *arena, uint32_t rest)
 {
     if (rest > arena->longest_rest) {
@@ -313,7 +331,7 @@ static inline void jm_arena_note_rest(struct jm_arena *arena, uint32_t rest)
     }
 }
 
-/* Makes the granules of a block from one on its rest. pre: no object and no hole lies there. */
+/* Makes everything from `granule` on the rest of a block. pre: no object and no hole lies there. */
 static inline void jm_arena_uncarve(struct jm_arena *arena, struct jm_block *block,
                                     uint32_t granule)
 {
@@ -321,16 +339,17 @@ static inline void jm_arena_uncarve(struct jm_arena *arena, struct jm_block *blo
     jm_arena_note_rest(arena, (uint32_t)block->granules - granule);
 }
 
-/* Puts the span's rest back: behind a block's objects, or among its free ones. */
+/* Ends the span. What is left of it becomes the block's rest again, if it ends where the block
+ * does, else free objects. */
 void jm_arena_retire_span(struct jm_arena *arena);
 
-/* Makes a stretch of granules free objects, as large as they can be, and lists them. */
+/* Turns the granules [start, end) into free objects, each as large as possible, and lists them. */
 void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end);
 
-/* Makes granules that hold nothing the span. pre: the last one was retired. */
+/* Makes the granules [start, end), which hold nothing, the span. pre: the last span was retired. */
 void jm_arena_open_span(struct jm_arena *arena, struct jm_block *block, size_t start, size_t end);
 
-/* A number below `end`; they are evenly spread, no more. */
+/* A pseudo-random number below `end`: evenly spread, but predictable. */
 static inline size_t jm_arena_draw(struct jm_arena *arena, size_t end)
 {
     arena->random = arena->random * 1664525u + 1013904223u;
@@ -343,12 +362,12 @@ static inline uint32_t jm_arena_span_granules(const struct jm_arena *arena)
     return (uint32_t)((size_t)(arena->span.end - arena->span.next) >> JM_GRANULE_BITS);
 }
 
-/* Makes a new block the span. */
+/* Makes all of a new block the span. */
 void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block);
 
-/* The granule where the object or the hole ends that starts at a granule of the arena's. */
+/* The granule where the object, unlisted run or hole that starts at `granule` ends. */
 size_t jm_arena_find_end(const struct jm_arena *arena, const struct jm_block *block,
-                         size_t granule); /* where its state does not tell */
+                         size_t granule); /* if its state does not tell */
 JM_INLINE size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_block *block,
                                  size_t granule)
 {
@@ -356,11 +375,11 @@ JM_INLINE size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_b
     return JM_LIKELY(granules != 0) ? granule + granules : jm_arena_find_end(arena, block, granule);
 }
 
-/* The class of such an object, whatever its state. */
+/* The class of the object that starts at `granule`: live, queued, or free and not unlisted. */
 unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *block,
                            size_t granule);
 
-/* The granule of a block behind all objects. */
+/* The granule behind the last object or hole of a block. */
 size_t jm_arena_end(const struct jm_arena *arena, const struct jm_block *block);
 
 #endif

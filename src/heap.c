@@ -58,7 +58,8 @@ void jm_heap_set_tidy_due(struct jm_heap *heap, bool tidy_due)
     refresh_current(heap);
 }
 
-/* Makes a list whole again, of which `next` can be trusted. Returns what its blocks are charged. */
+/* Rebuilds a list of blocks, in which only `next` can be trusted. Returns the sum of their
+ * charges. */
 static size_t mend_list(struct jm_heap *heap, struct jm_block *block)
 {
     size_t charge = 0;
@@ -82,7 +83,7 @@ void jm_heap_forget(struct jm_heap *heap)
     size_t charge = mend_list(heap, jm_load_relaxed(&heap->supply.small));
     charge += mend_list(heap, jm_load_relaxed(&heap->supply.large));
     struct jm_quota *quota = &heap->supply.quota;
-    if (jm_load_relaxed(&quota->usage) < charge) { /* else a block was on its way, charged still */
+    if (jm_load_relaxed(&quota->usage) < charge) { /* else a block in transit is still charged */
         jm_store_relaxed(&quota->usage, charge);
     }
 }
@@ -108,8 +109,9 @@ struct jm_live jm_heap_live_any(const struct jm_heap *heap)
 /* ---- Growing ---- */
 
 /*
- * A host may keep a limit of its own, in its callback. What it refuses is taken for one, the bound, until it grants more:
- * what is at hand is looked for first, and less is asked for. Whatever there is no room for is put to it all the same.
+ * A host may enforce a limit of its own in its callback. The bound is that limit as inferred from
+ * its refusals, until it grants more. Near the bound the heap first looks for memory that it has,
+ * and asks for less. The host is still asked for what has no room below the bound.
  */
 static size_t bound_of(const struct jm_heap *heap)
 {
@@ -131,7 +133,7 @@ size_t jm_heap_room(const struct jm_heap *heap)
     return room < below ? room : below;
 }
 
-/* The room there may be where so many bytes were granted beyond what was refused before. */
+/* The room to expect after the host granted `bytes` beyond the bound. */
 static size_t room_beyond(size_t bytes)
 {
     size_t twice = bytes < SIZE_MAX / 2 ? 2 * bytes : SIZE_MAX;
@@ -154,7 +156,8 @@ void jm_heap_note_answer(struct jm_heap *heap, size_t bytes, enum jm_verdict ver
     }
 }
 
-/* The smallest block that an object of class `code` fits into, with a map in it if `has_map`. */
+/* The bytes of the smallest block that holds an object of class `code`, and its own map if
+ * `has_map`. */
 static size_t smallest_block(unsigned code, bool has_map)
 {
     size_t bytes = jm_class_bytes(code) + JM_PAD;
@@ -165,20 +168,21 @@ static size_t smallest_block(unsigned code, bool has_map)
     return size;
 }
 
-/* A new block has at most this part of what the heap holds, or JM_SMALL_BLOCK_GROWTH: the slack stays small. But up to
- * half of it where less would be poorly filled, see fills_little. */
+/* A new block is at most this part of what the heap holds, or JM_SMALL_BLOCK_GROWTH, so the slack
+ * stays small. It may be up to half of what the heap holds if a smaller one would be poorly filled,
+ * see fills_little. */
 #define GROWTH_DIVISOR 8
 
-/* True where objects of class `code` fill less than 5/8 of a block: 128 KiB have room for one of 64, as the pad leaves
- * none for a second. */
+/* True if objects of class `code` fill less than 5/8 of a block. A block of 128 KiB, for example,
+ * holds one object of 64 KiB: the pad leaves no room for a second. */
 static bool fills_little(unsigned code, size_t size)
 {
     size_t bytes = jm_class_bytes(code);
     return (size - JM_PAD) / bytes * bytes < size / 8 * 5;
 }
 
-/* The block to ask for: it grows with the heap, as far as the limit allows. Where that has no room for one of
- * JM_SMALL_BLOCK_GROWTH, the smallest one that serves. */
+/* The bytes of the block to ask for. They grow with the heap, as far as the limit allows. If it has
+ * no room even for JM_SMALL_BLOCK_GROWTH, this is the smallest block that serves. */
 static size_t next_block(const struct jm_heap *heap, unsigned code, size_t smallest)
 {
     size_t usage = jm_load_relaxed(&heap->supply.quota.usage);
@@ -197,8 +201,9 @@ static size_t next_block(const struct jm_heap *heap, unsigned code, size_t small
     return jm_heap_has_room(heap, size) ? size : smallest;
 }
 
-/* The hole to ask for: of a long one about as much as a new block would have, so that the rest is worth asking for
- * too; or as little as is in need, where the limit allows no more. None where it does not allow that. */
+/* The hole to ask for. Of a long hole this is about as much as a new block would have, and leaves a
+ * remainder that is worth asking for too. If the limit allows no more, it is just what the object
+ * needs; none if not even that. */
 static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 {
     size_t least = jm_align_up(jm_class_granules[code], jm_page_granules());
@@ -251,19 +256,19 @@ static bool add_block(struct jm_heap *heap, unsigned code, size_t smallest,
 bool jm_heap_note_need(struct jm_heap *heap, size_t bytes)
 {
     size_t limit = jm_load_relaxed(&heap->supply.quota.limit);
-    bool is_hopeless = bytes > limit && bytes > JM_SMALL_MAX; /* else what is held may serve */
+    bool is_hopeless = bytes > limit && bytes > JM_SMALL_MAX; /* else held memory may serve */
     return heap->arena != NULL && heap->done == 0 && !is_hopeless &&
            jm_demand_note_need(heap->arena, bytes);
 }
 
-/* Takes what is free in class `code`, and what was freed last if that is of it. NULL: there is none. */
+/* Takes a free object of class `code`, the one freed last included. NULL if there is none. */
 static void *pop(struct jm_arena *arena, unsigned code)
 {
     jm_arena_list_last(arena);
     return jm_arena_pop_found(arena, code);
 }
 
-/* NULL: the span is too short. */
+/* NULL if the span is too short. */
 static void *cut(struct jm_arena *arena, unsigned code)
 {
     return jm_arena_has_room(arena, code) ? jm_arena_cut(arena, code) : NULL;
@@ -301,7 +306,7 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
         jm_arena_choose_span(arena, code);
         arena->since_sweep += jm_arena_span_granules(arena);
         object = cut(arena, code);
-        JM_PREFETCH(arena->span.next); /* the next one will probably be cut off here too */
+        JM_PREFETCH(arena->span.next); /* the next object will probably be cut here too */
     }
     if (object != NULL) {
         jm_heap_note_change(heap);
@@ -309,8 +314,9 @@ void *jm_heap_refill(struct jm_heap *heap, unsigned code)
     return object;
 }
 
-/* An object without a new block, and without calling the host. NULL: there is none; `search_all`: nor does the limit allow
- * a block, and it is time to look everywhere, which is done once until something changes. */
+/* Allocates without a new block and without calling the host, after a sweep if one is due. NULL if
+ * that is not possible. `search_all` is set then if the limit allows no new block either and it is
+ * time to search everything, which is not repeated until something changes. */
 static void *find_free(struct jm_heap *heap, unsigned code, size_t smallest, bool *search_all)
 {
     void *object = jm_heap_refill(heap, code);
@@ -335,7 +341,8 @@ static void *find_free(struct jm_heap *heap, unsigned code, size_t smallest, boo
     return object;
 }
 
-/* True where the limit allows no block that objects could share, and one for `size` bytes alone is smaller. */
+/* True if the limit has no room for that small block, and a large one for `size` bytes is
+ * smaller. */
 static bool is_better_alone(const struct jm_heap *heap, size_t size, size_t smallest)
 {
     return jm_large_bytes(size) < smallest && !jm_heap_has_room(heap, smallest);
@@ -358,7 +365,8 @@ void *jm_heap_alloc_small(struct jm_heap *heap, unsigned code, size_t alignment,
         if (!grown) {
             return NULL;
         }
-        /* Where another thread took the region's last stretch, the new block has a map in it, and may be too small. */
+        /* If another thread took the region's last stretch, the new block holds its own map, and
+         * may be too small. */
         smallest = smallest_block(code, true);
     }
     return object;
@@ -384,7 +392,7 @@ size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
     return block == NULL ? 0 : jm_large_usable(block);
 }
 
-/* Frees what was a live small object a moment ago. False: it is that no more: another thread was first. */
+/* Frees a small object that was live a moment ago. False if another thread has freed it since. */
 static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state)
 {
     uint8_t live = jm_load_relaxed(state);

@@ -1,29 +1,33 @@
 /*
- * Layer 3: frees from threads that do not use the heap.
+ * Layer 3: remote frees, by threads that do not use the heap.
  *
- * A thread that frees marks the object in the state map, then the part of the map that it lies in, then
- * the heap. The heap's user clears the same marks in the opposite order, each before it reads the next:
+ * A thread that frees marks first the object in the state map, then the segment of the map that it
+ * lies in, then the heap. The heap's user clears these marks in the opposite order, each before it
+ * reads the next:
  *
  *      freeing thread   map[granule]: live -> queued   block's queued |= segment   heap's |= list
  *      heap's user      heap's queued -> 0             block's queued -> 0         map -> free
  *
- * A large object is marked in its block, then its bytes are counted in the heap, which is marked once they are much.
+ * A large object is marked in its block. Its bytes are then counted in the heap, which is marked
+ * once the count is large.
  *
- * In a forked child, a thread that did not come along may have left out marks: the first collect makes all of them.
+ * In a forked child, marks may be missing: a thread that the fork left behind stopped halfway. The
+ * first collect sets all of them.
  *
- * All steps are sequentially consistent, so a mark that is found set already will still be followed.
- * Nothing is written into the object. A queued object holds its block as a live one does.
+ * All steps are sequentially consistent, so a mark that is already set will still be followed.
+ * Nothing is written into the object. Until it is taken in, a queued object keeps its block as a
+ * live one does.
  *
- * Once the first step is made, somebody else's marks may have the object taken in, and its block may be
- * released and become another runtime's, before the thread goes on. Outside of the region readers are
- * waited for before that. In it headers, maps and runtimes stay where they are, so nobody waits: the marks
- * are made for nothing then, in whatever block and heap are there, and cost those a look. All that the
- * thread reads and writes there is atomic.
+ * After the first step, another thread's marks may have the object taken in, and its block may be
+ * released and become another runtime's, before the freeing thread goes on. Outside of the region,
+ * a release waits for readers. Inside, headers, maps and runtimes stay where they are, so nobody
+ * waits: the late marks go to whatever block and heap are there by then, which costs those a look
+ * for nothing. All that the freeing thread reads and writes there is atomic.
  */
 #include "heap.h"
 
-/* Where the state of a small block's granule is; NULL: none starts there, or the block is a large one. What
- * lies in the region is in a small one: its header need not be read. */
+/* Returns the place of the state of the granule that starts at `pointer`. NULL if none does, or the
+ * block is large. In the region all blocks are small, so the header is not read. */
 JM_INLINE jm_state *find_state(const struct jm_block *block, const void *pointer)
 {
     char *base = jm_load_relaxed(&jm_region.base);
@@ -38,7 +42,7 @@ JM_INLINE jm_state *find_state(const struct jm_block *block, const void *pointer
     return granule < block->granules ? &block->map[granule] : NULL;
 }
 
-/* True where a pointer that is no granule's is a large block's object. */
+/* True if `pointer`, at which no granule starts, is the object of a large block. */
 static bool is_large_object(const struct jm_block *block, const void *pointer)
 {
     return !jm_region_holds(pointer) && jm_block_is_large(block) && block->start == pointer;
@@ -94,8 +98,9 @@ static void tell_heap(struct jm_heap *heap, uint8_t kind)
     }
 }
 
-/* To find the large blocks that are queued, all are looked at. They wait until they have a page for each block that the heap
- * has, or somebody asks for all: what is given back and taken again page by page costs more than that look. */
+/* To find the queued large blocks, a drain must look at all large ones. They wait until they have a
+ * page for each block of the heap, or somebody asks for all: to give that much back and take it
+ * again page by page costs more than the look. */
 static bool is_much(const struct jm_heap *heap, uint32_t queued_pages)
 {
     return queued_pages >= jm_load_relaxed(&heap->supply.block_count);
@@ -107,7 +112,7 @@ static bool queue_large(struct jm_block *block, const void *pointer)
     if (!is_large_object(block, pointer) || jm_load_relaxed(&block->state) != live) {
         return false;
     }
-    jm_inspect_close(pointer, jm_large_usable(block)); /* before anybody can have it again */
+    jm_inspect_close(pointer, jm_large_usable(block)); /* before it can be allocated again */
     if (!atomic_compare_exchange_strong(&block->state, &live, JM_LARGE_QUEUED)) {
         return false;
     }
@@ -121,18 +126,19 @@ static bool queue_large(struct jm_block *block, const void *pointer)
 
 static bool queue_small(struct jm_block *block, jm_state *place, const void *pointer)
 {
-    JM_PREFETCH(place); /* else it is fetched to be read, and then again to be written */
+    JM_PREFETCH(place); /* for writing: else the line is fetched twice, to read and to write */
     uint8_t state = jm_load_relaxed(place);
     unsigned code;
-    do { /* the heap's user may make it its block's witness meanwhile */
+    do { /* again if the heap's user has made it a witness meanwhile */
         if (!jm_is_live(state)) {
             return false;
         }
         code = jm_state_class(state);
-        jm_inspect_close(pointer, jm_class_bytes(code)); /* before anybody can have it again */
+        jm_inspect_close(pointer, jm_class_bytes(code)); /* before it can be allocated again */
     } while (!atomic_compare_exchange_weak(place, &state, jm_queued_state(code)));
-    /* From here on the object keeps its block. Where two threads freed it, that may be another one than was
-     * looked up before; and none, where the object has been taken in already. */
+    /* From here on the object keeps its block. Look it up again: if two threads freed the object,
+     * the block found before may have been released, and another one may lie here. There is none if
+     * the object was taken in already. */
     block = jm_pagemap_block(pointer);
     if (JM_UNLIKELY(block == NULL)) {
         return true;
@@ -151,13 +157,13 @@ static bool queue_small(struct jm_block *block, jm_state *place, const void *poi
 bool jm_heap_queue_free(struct jm_block *block, void *pointer)
 {
     if (JM_UNLIKELY(jm_inspect_watched) && jm_heap_usable_in(block, pointer) != 0) {
-        jm_inspect_give(jm_heap_of_block(block), pointer); /* before anybody can have it again */
+        jm_inspect_give(jm_heap_of_block(block), pointer); /* before it can be allocated again */
     }
     jm_state *place = find_state(block, pointer);
     return place != NULL ? queue_small(block, place, pointer) : queue_large(block, pointer);
 }
 
-/* Takes in an object that is queued. */
+/* Takes in a queued object. */
 static void take_in(struct jm_heap *heap, struct jm_block *block, size_t granule, unsigned code)
 {
     jm_arena_push(heap->arena, &block->map[granule], jm_granule_address(block, granule), code);
@@ -167,8 +173,9 @@ static void take_in(struct jm_heap *heap, struct jm_block *block, size_t granule
     }
 }
 
-/* 0x80 in each of eight states that is from JM_QUEUED to JM_PLAIN, else 0. Both of these have the highest bit, so that the
- * lower seven are compared by adding, which carries nothing into the next byte. */
+/* 0x80 in each of eight bytes whose state is from JM_QUEUED to JM_PLAIN, else 0. Both bounds have
+ * the highest bit set, so the lower seven bits are compared by additions, which never carry into
+ * the next byte. */
 static uint64_t queued_states(uint64_t states)
 {
     const uint64_t ones = UINT64_MAX / 255;
@@ -178,7 +185,7 @@ static uint64_t queued_states(uint64_t states)
     return states & least & ~beyond & JM_HIGH_BITS;
 }
 
-/* The class of a queued object, with all that was done before the free. */
+/* The class of a queued object. Acquires what the freeing thread did before the free. */
 static unsigned queued_class(const struct jm_arena *arena, const struct jm_block *block,
                              size_t granule)
 {
@@ -186,8 +193,8 @@ static unsigned queued_class(const struct jm_arena *arena, const struct jm_block
     return state != JM_QUEUED ? state - JM_QUEUED : jm_arena_class_at(arena, block, granule);
 }
 
-/* Which of up to 64 granules are where queued objects start, the first one's bit lowest. Without branches: no processor
- * predicts which of a few they are. */
+/* A bit for each of up to 64 granules: set if a queued object starts there; the first granule is
+ * bit 0. Without branches, as no processor would predict them. */
 static uint64_t queued_among(const jm_state *map, size_t granule, size_t count)
 {
     uint64_t found = 0;
@@ -214,7 +221,8 @@ static void drain_segment(struct jm_heap *heap, struct jm_block *block, unsigned
     }
 }
 
-/* Has some segments of a block's map fetched from those who wrote there, all at once. */
+/* Prefetches some segments of a block's map, all at once, from the processors that wrote to
+ * them. */
 static void fetch_segments(const struct jm_block *block, uint64_t segments)
 {
     const unsigned bits = jm_load_relaxed(&block->segment_bits);
@@ -239,7 +247,7 @@ static void drain_small(struct jm_heap *heap, struct jm_block *block)
         drain_segment(heap, block, (unsigned)__builtin_ctzll(segments));
     }
     if (had_witness && !block->has_witness) {
-        jm_heap_lose_witness(heap, block); /* once for all that came */
+        jm_heap_lose_witness(heap, block); /* once for all objects */
     }
 }
 
@@ -293,7 +301,7 @@ void jm_heap_mark_after_fork(struct jm_heap *heap)
 bool jm_heap_drain_much(struct jm_heap *heap)
 {
     uint32_t pages = jm_load_relaxed(&heap->queued_pages);
-    if (pages != 0 && is_much(heap, pages)) { /* by now: the heap may be smaller than it was */
+    if (pages != 0 && is_much(heap, pages)) { /* the heap may have shrunk since */
         tell_heap(heap, JM_TAKE_IN_LARGE);
     }
     return jm_heap_drain(heap);

@@ -1,5 +1,5 @@
 /*
- * Layer 3: changing the size of objects: where they lie, or by a move.
+ * Layer 3: changing the size of objects, in place or by a move.
  */
 #include "heap.h"
 
@@ -8,14 +8,15 @@
 #include "large.h"
 
 /*
- * An object to move another one to. If that is the last one in its block, the block that is kept empty goes
- * first, while there is no new object that an event could lose.
+ * Allocates an object to move `pointer` to. If the move would leave a second empty block, the one
+ * that is kept empty is released first: that calls the host, which may jump out of its callback,
+ * and an object just allocated would be lost.
  */
 static void *alloc_to_move(struct jm_heap *heap, const void *pointer, size_t size,
                            enum jm_verdict *verdict)
 {
     if (size <= JM_SMALL_MAX) {
-        void *object = jm_heap_alloc(heap, size, verdict); /* perhaps in the empty one */
+        void *object = jm_heap_alloc(heap, size, verdict); /* perhaps in the empty block */
         if (object == NULL || !jm_heap_leaves_empty(heap, pointer)) {
             return object;
         }
@@ -27,7 +28,8 @@ static void *alloc_to_move(struct jm_heap *heap, const void *pointer, size_t siz
     return jm_heap_alloc(heap, size, verdict);
 }
 
-/* Moves an object's content into a new one, `moved`. NULL: the host or another thread has freed it meanwhile. */
+/* Moves an object's content into a new one, `moved`. NULL if the host or another thread has freed
+ * the old one meanwhile. */
 static void *move_into(struct jm_heap *heap, void *moved, void *pointer, size_t size)
 {
     size_t old = jm_heap_usable(heap, pointer);
@@ -61,8 +63,8 @@ void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size)
     return move_into(heap, moved, pointer, size);
 }
 
-/* True where an object of class `old` may move to become one of `code`: where memory is short, only if that cuts up no
- * free object larger than the one it leaves. */
+/* True if an object of class `old` may move when it shrinks to class `code`. If memory is short,
+ * the move must not cut up a free object larger than the one it leaves. */
 static bool has_place(struct jm_heap *heap, unsigned code, unsigned old)
 {
     unsigned twice =
@@ -72,8 +74,9 @@ static bool has_place(struct jm_heap *heap, unsigned code, unsigned old)
            jm_arena_next_listed(heap->arena, twice + 1) <= old;
 }
 
-/* Makes a small object one of a smaller class. It is split only where there is no other place: if all were, the heap
- * would soon be full of remnants between shrunken objects. NULL: another thread has freed it meanwhile. */
+/* Shrinks a small object to a smaller class. It is split only if it cannot move: if all were split,
+ * the heap would soon be full of remnants between shrunken objects. NULL if another thread has
+ * freed it meanwhile. */
 static void *shrink(struct jm_heap *heap, jm_state *state, unsigned live, void *pointer,
                     size_t size)
 {
@@ -135,16 +138,16 @@ void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_v
 {
     size_t old = jm_inspect_watched ? jm_inspect_size(pointer, jm_heap_usable(heap, pointer)) : 0;
     if (jm_inspect_watched && size < old) {
-        jm_inspect_supply((char *)pointer + size, old - size); /* now: later it may be another's */
+        jm_inspect_supply((char *)pointer + size, old - size); /* now: later another may own it */
     }
     void *object = resize(heap, pointer, size, verdict);
     size_t usable = object == NULL || (jm_inspect_watched && object == pointer)
                         ? jm_heap_usable(heap, pointer)
                         : 0;
     if (object == NULL && usable == 0) {
-        *verdict = JM_REFUSED_ARGUMENT; /* it never was live, or the host freed it meanwhile */
+        *verdict = JM_REFUSED_ARGUMENT; /* never live, or the host freed it meanwhile */
     }
-    if (jm_inspect_watched && object == pointer) { /* what lies behind may be another's now */
+    if (jm_inspect_watched && object == pointer) { /* another may own what lies behind */
         jm_inspect_change(heap, pointer, pointer, old < usable ? old : usable, size);
     }
     return object;

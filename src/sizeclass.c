@@ -2,7 +2,7 @@
 
 #include "state.h"
 
-/* The step that fits 1, 2, ... 64 units. */
+/* The smallest steps that fit 1, 2, ... 64 units. */
 /* clang-format off */
 #define FOR_STEPS(X)                                                                               \
     X(1)  X(2)  X(3)  X(4)  X(5)  X(6)  X(7)  X(8)  X(9)  X(10) X(11) X(12) X(13) X(14) X(15) X(15) \
@@ -15,7 +15,7 @@
 
 const uint8_t jm_step_by_units[65] = {1, FOR_STEPS(ONCE)};
 
-#define GRANULE(step) /* of sizes */ \
+#define GRANULE(step) /* 16 sizes */ \
     step, step, step, step, step, step, step, step, step, step, step, step, step, step, step, step,
 
 const uint8_t jm_class_by_bytes[JM_STEP_MAX + 1] = {1, FOR_STEPS(GRANULE)};
@@ -31,8 +31,8 @@ static_assert(JM_FREE == 0 && JM_UNLISTED == JM_CLASSES + 1 && JM_HOLE == JM_UNL
 /* clang-format off */
 const uint16_t jm_state_granules[UINT8_MAX + 1] = {
     0, JM_FOR_CLASSES(COUNT)        /* free */
-    0, 0, JM_FOR_CLASSES(COUNT)     /* what is unlisted; a hole; witnesses */
-    0, JM_FOR_QUEUED_CLASSES(COUNT) /* queued, of a larger class; of one that is told */
-    JM_FOR_CLASSES(COUNT)           /* live */
+    0, 0, JM_FOR_CLASSES(COUNT)     /* unlisted; hole; witnesses */
+    0, JM_FOR_QUEUED_CLASSES(COUNT) /* queued, of a larger class; of each smaller one */
+    JM_FOR_CLASSES(COUNT)           /* plain */
 };
 /* clang-format on */

@@ -1,10 +1,12 @@
 /*
  * Layer 3: size classes, in granules of 16 bytes.
  *
- * Up to 8 granules every count is a class. From there on 19 steps multiply by eight, and the class of a
- * size wastes at most an eighth of it:  (size - previous size) / size <= 1/8.  A free object of a greater
- * class may serve, see below.
- * The steps from 8 to 64 repeat in units of 1, 8, 64 and 512 granules.
+ * Up to 8 granules, each count is a class. Above, every 19 classes multiply the size by eight: the
+ * steps from 8 to 64 repeat in units of 1, 8, 64 and 512 granules. At most an eighth is wasted:
+ *
+ *      (size - previous size) / size <= 1/8
+ *
+ * A free object of a greater class may serve too, see jm_class_serves.
  */
 #ifndef JM_SIZECLASS_H
 #define JM_SIZECLASS_H
@@ -14,14 +16,15 @@
 /* Codes run from 1 to JM_CLASSES; 0 is no class. */
 #define JM_CLASSES 78
 
-/* The largest object that shares a block: 256 KiB. */
+/* The largest object that shares a block, a small one: 256 KiB. */
 #define JM_SMALL_GRANULES ((size_t)16384)
 #define JM_SMALL_MAX (JM_SMALL_GRANULES << JM_GRANULE_BITS)
 
-/* The largest object whose class is its step: 1 KiB. Its class is found by one look into a table. */
+/* The largest size whose class is its step: 1 KiB. One table look-up finds its class. */
 #define JM_STEP_MAX ((size_t)64 << JM_GRANULE_BITS)
 
-/* The classes' granules, in the order of their codes; first those that the state of a queued object tells. */
+/* The granules of each class, in the order of the codes. For the classes of the first list, the
+ * state of a queued object tells the class. */
 /* clang-format off */
 #define JM_FOR_QUEUED_CLASSES(X)                                                                   \
     X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)                                                        \
@@ -37,26 +40,26 @@
     X(14336) X(16384)
 /* clang-format on */
 
-extern JM_HIDDEN const uint8_t jm_class_by_bytes[JM_STEP_MAX + 1]; /* the class that fits */
-extern JM_HIDDEN const uint8_t jm_step_by_units[65];               /* the step that fits */
+extern JM_HIDDEN const uint8_t jm_class_by_bytes[JM_STEP_MAX + 1]; /* the smallest that fits */
+extern JM_HIDDEN const uint8_t jm_step_by_units[65];               /* the smallest that fits */
 extern JM_HIDDEN const uint16_t jm_class_granules[JM_CLASSES + 1]; /* by code */
 
-/* True where an object of class `larger` is a quarter larger than one of `code` at most: it may serve a request for
- * `code`, as it is, and stays what it is where it is to become one of `code`. */
+/* True if an object of class `larger` is at most a quarter larger than one of class `code`. Then it
+ * serves a request for `code` as it is, and keeps its class when it is shrunk to `code`. */
 static inline bool jm_class_serves(unsigned larger, unsigned code)
 {
     return larger >= code && jm_class_granules[larger] * 4u <= jm_class_granules[code] * 5u;
 }
 
-/* Of those, the class that is looked at at once: the next one where it is a seventh larger at most, or else `code`
- * itself. Of the last class it is one beyond, which no object has. */
+/* The one other class that fast paths try for `code`: the next one, if it is at most a seventh
+ * larger, else `code` itself. For the last class it is JM_CLASSES + 1, which no object has. */
 #define JM_NEAR_MIN 7
 JM_INLINE size_t jm_class_near(size_t code)
 {
     return code + 1 - (code < JM_NEAR_MIN);
 }
 
-/* The smallest class of at least `granules`, at most JM_SMALL_GRANULES; 0 counts as 1. */
+/* The smallest class of at least `granules`; 0 counts as 1. pre: at most JM_SMALL_GRANULES. */
 JM_INLINE unsigned jm_class_of(size_t granules)
 {
     if (JM_LIKELY(granules <= 64)) {
@@ -71,13 +74,13 @@ JM_INLINE unsigned jm_class_of(size_t granules)
     return jm_step_by_units[(granules + 511) >> 9] + 57u;
 }
 
-/* The smallest class of at least `size` bytes, at most JM_SMALL_MAX. */
+/* The smallest class of at least `size` bytes. pre: `size` <= JM_SMALL_MAX. */
 JM_INLINE unsigned jm_class_of_size(size_t size)
 {
     return jm_class_of((size + JM_GRANULE - 1) >> JM_GRANULE_BITS);
 }
 
-/* The largest class of at most `granules`, which is 1 or more. */
+/* The largest class of at most `granules`. pre: `granules` >= 1. */
 static inline unsigned jm_class_within(size_t granules)
 {
     if (granules >= JM_SMALL_GRANULES) {
