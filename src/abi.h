@@ -1,5 +1,5 @@
 /*
- * Layer 5: what the functions of both headers share: how access to a runtime becomes a result.
+ * Layer 5: shared by the functions of both public headers: finding a runtime, and error codes.
  */
 #ifndef JM_ABI_H
 #define JM_ABI_H
@@ -19,10 +19,10 @@ JM_INLINE JsErrorCode jm_abi_error(enum jm_access access)
     return errors[access];
 }
 
-/* A frame of the library's entry, which shows what callbacks were left. */
+/* The frame of a function that the host called. It shows which callbacks were left by a jump. */
 #define JM_HERE ((uintptr_t)__builtin_frame_address(0))
 
-/* Finds a runtime for a call that may use or change it. */
+/* Finds a runtime for a call that may use or change it. pre: `here` is JM_HERE. */
 static inline JsErrorCode jm_abi_find(JsRuntimeHandle runtime, uintptr_t here, struct jm_ref *ref)
 {
     bool ready = jm_runtime_settle(here); /* first: it may change what is found */
@@ -33,7 +33,8 @@ static inline JsErrorCode jm_abi_find(JsRuntimeHandle runtime, uintptr_t here, s
     return ready ? JsNoError : JsErrorOutOfMemory;
 }
 
-/* Locks a runtime for a change that any thread may make at any time; jm_runtime_unlock ends it. */
+/* Finds and locks a runtime for a change that any thread may make at any time. jm_runtime_unlock
+ * ends it. */
 static inline JsErrorCode jm_abi_lock(JsRuntimeHandle runtime, uintptr_t here, struct jm_ref *ref)
 {
     JsErrorCode error = jm_abi_find(runtime, here, ref);

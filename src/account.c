@@ -44,12 +44,12 @@ void jm_account_tell(struct jm_ref ref)
     jm_line_field(&line, ", allocate", jm_load_relaxed(&quota->events[JM_EVENT_ALLOCATE]));
     jm_line_field(&line, ", free", jm_load_relaxed(&quota->events[JM_EVENT_FREE]));
     jm_line_field(&line, ", failure", jm_load_relaxed(&quota->events[JM_EVENT_FAILURE]));
-    if (jm_registry_holds(ref)) { /* untested: else the figures may be another's */
+    if (jm_registry_holds(ref)) { /* untested: else they may be another runtime's */
         jm_line_end(&line);
     }
 }
 
-/* As the process ends, or the library is unloaded. */
+/* Runs when the process ends or the library is unloaded. */
 __attribute__((destructor)) static void tell_all(void)
 {
     if (!jm_diagnoses(JM_DIAGNOSE_STATS)) {

@@ -1,6 +1,7 @@
 /*
- * Layer 4: what runtimes and the process hold, added up; and, where the stats diagnostic is on, told: a line
- * for each runtime as it ends, and for the process and what is left as that ends.
+ * Layer 4: totals of what runtimes and the process hold. If the stats diagnostic is on, they are
+ * printed: a line for each runtime when it is disposed, and when the process ends, one for each
+ * that is left and one for the process.
  */
 #ifndef JM_ACCOUNT_H
 #define JM_ACCOUNT_H
@@ -8,9 +9,9 @@
 #include "runtime.h"
 
 struct jm_totals {
-    size_t runtimes, usage;        /* live; the usage of each at some moment of the call */
+    size_t runtimes, usage;        /* live ones; bytes, of each at some moment during the call */
     size_t reserve, reserve_limit; /* bytes */
-    size_t metadata;               /* bytes of tables of the process */
+    size_t metadata;               /* bytes of the process's tables */
 };
 
 /* Any thread may call. */

@@ -1,44 +1,52 @@
 #include "demand.h"
 
-/* A sweep is worth its walk when this part of the small blocks is free, and this part of them was cut
- * into objects since the last one. Where less is free, what it joins is soon in pieces again: a heap of little objects
- * that is swept more often grows larger. An object of MEDIUM bytes and more finds no place by itself so soon. */
-#define SWEEP_FREE_DIVISOR 3
-#define SWEEP_FREE_DIVISOR_MEDIUM 8
-#define SWEEP_CUT_DIVISOR 8
-#define SWEEP_MORE_DIVISOR 8 /* of the blocks, or */
-#define SWEEP_LIVE_DIVISOR 4 /* of what lived in them, has to be freed after a sweep in vain */
-#define MEDIUM ((size_t)4 << 10)
-#define SWEEP_SAMPLES 64      /* that what is free is guessed from; */
-#define SWEEP_AGAIN_DIVISOR 8 /* again when this part of what made it due was cut since */
+/* Below the limit, a sweep pays if enough of the carved granules seems to be free, and enough of
+ * them was cut into objects since the last sweep. If less is free, what a sweep joins is soon in
+ * pieces again: a heap of little objects that is swept more often grows larger. For an object of
+ * MEDIUM bytes or more less has to be free: it rarely finds a place without a sweep. */
+#define SWEEP_FREE_DIVISOR 3        /* this part has to be free, */
+#define SWEEP_FREE_DIVISOR_MEDIUM 8 /* or this, for a request of MEDIUM bytes or more, */
+#define SWEEP_CUT_DIVISOR 8         /* and this part cut */
+/* After a failed sweep, one that did not serve its request, this part of all carved granules has to
+ * be freed, too, or this part of those that lived if that is less. */
+#define SWEEP_MORE_DIVISOR 8
+#define SWEEP_LIVE_DIVISOR 4
+#define MEDIUM ((size_t)4 << 10) /* bytes */
+#define SWEEP_SAMPLES 64         /* of a guess, at most */
+#define SWEEP_AGAIN_DIVISOR 8    /* guess again when this part of what made it due was cut since */
 
-/* To ask how much is free takes as long as a sweep where there is no more than this. */
+/* Granules. A heap with no more is swept without a guess, which would take as long as the sweep. */
 #define SWEEP_ANYWAY ((size_t)32 << 10 >> JM_GRANULE_BITS)
 
-/* A heap that has no more is swept as soon as lists are broken. */
+/* Granules. A heap with no more is swept as soon as lists are broken. */
 #define SWEEP_BROKEN ((size_t)1 << 20 >> JM_GRANULE_BITS)
 
 /*
- * Where the limit leaves nothing else, a small heap is swept for each request that it refuses, and any one as soon as lists
- * are broken. A host that makes room object by object would have all of a larger one walked over for each: there a refused
- * request counts as if so much had been cut, and the heap is swept when that is as much as without a limit, or when much
- * seems to have become free since the last sweep.
+ * At the limit, a small heap is swept for each request that there is no room for, and any heap as
+ * soon as lists are broken. A host that makes room object by object would have a larger heap walked
+ * over for each object. So there each request adds a weight to since_sweep, as if so many granules
+ * had been cut. The heap is swept once since_sweep makes a sweep due as below the limit (see
+ * SWEEP_CUT_DIVISOR), or much seems to have become free since the last sweep.
  */
-#define NEED_AT_ONCE ((size_t)64 << 10 >> JM_GRANULE_BITS) /* a small heap has no more */
-#define NEED_DIVISOR 2                                     /* this part of what is asked for, */
-#define NEED_MIN ((size_t)1 << 10 >> JM_GRANULE_BITS)      /* but so much at least, */
-#define NEED_MOST_DIVISOR 64                               /* and this part of the heap at most; */
-#define NEED_VAIN_MAX 8        /* half as much after each sweep in vain, */
-#define NEED_LEAST 2           /* but something always */
-#define NEED_FREE_DIVISOR 16   /* what is much: this part of what lived, */
-#define NEED_UNSURE_DIVISOR 4  /* and this part of what was free, or lived if that was less; */
-#define NEED_SAMPLES 256       /* that it is guessed from; */
-#define NEED_MISSING_DIVISOR 8 /* again once this part of what was missing is free, or who knows */
+#define NEED_AT_ONCE ((size_t)64 << 10 >> JM_GRANULE_BITS) /* granules: a small heap has no more */
+/* A request's weight, in granules: */
+#define NEED_DIVISOR 2                                /* this part of the request, */
+#define NEED_MIN ((size_t)1 << 10 >> JM_GRANULE_BITS) /* but at least so many, */
+#define NEED_MOST_DIVISOR 64                          /* and at most this part of the heap; */
+#define NEED_VAIN_MAX 8 /* halved for each failed sweep of its magnitude, but no more often, */
+#define NEED_LEAST 2    /* and never less: the heap is swept in the end */
+/* Much has become free if it is this part of what lived after the last sweep and, as a guess may
+ * err, this part of what was free then, or of what lived if that was less. */
+#define NEED_FREE_DIVISOR 16
+#define NEED_UNSURE_DIVISOR 4
+#define NEED_SAMPLES 256       /* of a guess, at most */
+#define NEED_MISSING_DIVISOR 8 /* guess again when this part of what was missing may be freed */
 
-/* A heap is loose where more than this part of it was free after the last sweep. */
+/* A heap is loose if more than this part of its granules was free after the last sweep. */
 #define LOOSE_DIVISOR 4
 
-/* So many samples are enough most times to doubt it; more are taken while each stands for so much. */
+/* A guess starts with SAMPLES_FIRST samples: mostly enough to show that too little is free. It
+ * takes four times as many while each still stands for more than SAMPLE granules. */
 #define SAMPLES_FIRST 16
 #define SAMPLE ((size_t)16 << 10 >> JM_GRANULE_BITS)
 
@@ -51,7 +59,7 @@ static unsigned magnitude_of(size_t bytes)
     return magnitude;
 }
 
-/* Counts a request of a heap that is not swept at once. */
+/* Adds the weight of a request that the limit has no room for. */
 static void count_need(struct jm_arena *arena, size_t bytes)
 {
     size_t weight = (bytes >> JM_GRANULE_BITS) / NEED_DIVISOR;
@@ -61,7 +69,8 @@ static void count_need(struct jm_arena *arena, size_t bytes)
     arena->since_sweep += (uint32_t)(weight < NEED_LEAST ? NEED_LEAST : weight);
 }
 
-/* The granules that seem to be missing until `least` are free: by as many samples as it takes to doubt that, or `most`. */
+/* Guesses how many granules are missing until `least` are free. Takes more samples, up to `most`,
+ * while three quarters of `least` seem free. */
 static size_t guess_missing(struct jm_arena *arena, struct jm_carved carved, size_t least,
                             size_t most)
 {
@@ -74,8 +83,8 @@ static size_t guess_missing(struct jm_arena *arena, struct jm_carved carved, siz
     return free < least ? least - free : 0;
 }
 
-/* The same until much is free that was not after the last sweep: of what lived then a part, and more where a guess is less
- * sure, as where half was free. */
+/* The same until much has become free since the last sweep: a part of what lived then, plus a
+ * margin, as a guess is least sure if half was free. */
 static size_t guess_missing_freed(struct jm_arena *arena)
 {
     const struct jm_carved carved = {arena->swept, arena->swept_holes};
@@ -86,7 +95,8 @@ static size_t guess_missing_freed(struct jm_arena *arena)
     return guess_missing(arena, carved, least, NEED_SAMPLES);
 }
 
-/* The granules that were freed since the last request in vain, where no list has changed but by jm_arena_list_last; else 0. */
+/* Granules freed since the last call. 0 if unknown: a list changed other than by
+ * jm_arena_list_last. */
 static size_t known_freed(struct jm_arena *arena)
 {
     uintptr_t sum = 0;
@@ -99,7 +109,8 @@ static size_t known_freed(struct jm_arena *arena)
     return freed;
 }
 
-/* Whether so much seems to be free. Where a host makes room object by object that is known, and not guessed for each. */
+/* True if that much seems to have become free. If a host frees one object per request, the amount
+ * is known: few requests need a guess. */
 static bool seems_freed(struct jm_arena *arena)
 {
     size_t freed = known_freed(arena);
@@ -124,7 +135,8 @@ bool jm_demand_is_loose(const struct jm_arena *arena)
     return arena->left_free > arena->swept / LOOSE_DIVISOR;
 }
 
-/* True where what the last sweep left may have room for what needs pages side by side, in a block or alone. */
+/* True if a request is too long for the smallest block, and the short runs of free pages that the
+ * last sweep kept may make room for it. */
 static bool may_give(const struct jm_arena *arena, size_t bytes)
 {
     return bytes + JM_PAD > jm_small_block_min() && arena->has_short_runs &&
@@ -136,24 +148,24 @@ bool jm_demand_note_need(struct jm_arena *arena, size_t bytes)
     jm_arena_retire_span(arena);
     count_need(arena, bytes);
     uint8_t *vain = &arena->vain_at_limit[magnitude_of(bytes)];
-    /* What it has now is what it had, or it is due. */
+    /* `swept` stands for the heap's size now: if it grew much since, since_sweep makes it due. */
     bool pressed = arena->broken || arena->swept <= NEED_AT_ONCE ||
                    (*vain == 0 && may_give(arena, bytes)) ||
                    arena->since_sweep >= arena->swept / SWEEP_CUT_DIVISOR || seems_freed(arena);
     if (pressed && *vain < NEED_VAIN_MAX) {
-        (*vain)++; /* until it has helped */
+        (*vain)++; /* counts as failed until it has helped */
     }
     return pressed;
 }
 
-/* True where the last sweep for such a request, for which the limit had room, was in vain. */
+/* True if the last sweep below the limit for a request of this magnitude failed. */
 static bool is_vain_to_grow(const struct jm_arena *arena, size_t bytes)
 {
     return (arena->vain_growing >> magnitude_of(bytes) & 1) != 0;
 }
 
-/* So much has to be free for a sweep of `carved` granules, which are some. After one in vain, what it left free, or its
- * part of what there is now, lies in pieces still: so much more. */
+/* Returns how many of `carved` granules, not 0, have to be free for a sweep. What a failed one left
+ * free is still in pieces (if the heap shrank since, a proportional part): more has to be freed. */
 static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes)
 {
     size_t much = carved / (bytes < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);

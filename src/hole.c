@@ -1,7 +1,7 @@
 #include "hole.h"
 
-/* True where a page in front of which a hole lies is one too: where a hole ends, something starts, or nothing was cut
- * yet. pre: there is no span. */
+/* True if a page directly behind one of a hole is part of a hole, too. Where a hole ends, something
+ * else starts, or the carved part ends. pre: there is no span. */
 static bool is_in_hole(const struct jm_block *block, size_t page)
 {
     if (page >= block->carved) {
@@ -11,8 +11,8 @@ static bool is_in_hole(const struct jm_block *block, size_t page)
     return state == 0 || state == JM_HOLE;
 }
 
-/* The first hole of a block from `start` on that is long enough, with those that follow it at once; or an empty run at
- * the end of what was cut. */
+/* Returns the first hole from `start` on that is long enough; holes side by side count as one. If
+ * there is none: an empty run without a block, at the end of the carved part. */
 static struct jm_run find_hole_from(struct jm_block *block, size_t start, size_t least, size_t most)
 {
     const size_t page = jm_page_granules();
@@ -31,8 +31,8 @@ static struct jm_run find_hole_from(struct jm_block *block, size_t start, size_t
     return (struct jm_run){NULL, start, start};
 }
 
-/* Goes on where it found something last, if that was no longer: else a heap full of short holes would be walked over for
- * each of its long ones. */
+/* Goes on where the last search ended, if that was for as many granules or fewer. Otherwise a heap
+ * full of short holes would be walked over for each of its long ones. */
 static struct jm_run find_hole_in(struct jm_block *block, size_t least, size_t most)
 {
     size_t start = least >= block->hole_searched_for ? block->hole_searched_to : 0;
@@ -69,7 +69,7 @@ void jm_hole_fill(struct jm_arena *arena, struct jm_run run)
         jm_store_relaxed(&map[page], 0);
     }
     if (run.end < run.block->carved && jm_load_relaxed(&map[run.end]) == 0) {
-        jm_store_relaxed(&map[run.end], JM_HOLE); /* it goes on there */
+        jm_store_relaxed(&map[run.end], JM_HOLE); /* the rest of it starts here */
     }
     jm_inspect_supply(jm_granule_address(run.block, run.start), (run.end - run.start)
                                                                     << JM_GRANULE_BITS);

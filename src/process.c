@@ -8,11 +8,13 @@
 #include "reserve.h"
 #include "runtime.h"
 
-/* Process state. A fork holds it as a first call does: nobody begins meanwhile. */
+/* Process state. Until the library is prepared, a fork holds it as a first call does: no thread
+ * prepares it meanwhile. */
 enum { INIT_NONE, INIT_BUSY, INIT_DONE };
 static _Atomic(unsigned) init_state;
 
-/* False: the library is prepared. True: it is not, nobody else prepares it, and it is the caller's to end this. */
+/* Waits while another thread prepares the library. False if it is prepared. True if the caller is
+ * to prepare it and call end_init. */
 static bool begin_init(void)
 {
     for (unsigned attempt = 0; jm_load_acquire(&init_state) != INIT_DONE; attempt++) {
@@ -30,14 +32,14 @@ static void end_init(bool done)
     jm_store_release(&init_state, done ? INIT_DONE : INIT_NONE);
 }
 
-/* True after before_fork where the library was not prepared. */
+/* True after before_fork if the library was not prepared. */
 static bool holds_init(void)
 {
     return jm_load_relaxed(&init_state) == INIT_BUSY;
 }
 
-/* In the order in which they nest: who holds one takes only those below. A thread that cannot be watched takes none: its
- * child takes over what others hold. */
+/* Takes the locks in the order in which they nest: the holder of one takes only those below. A
+ * thread that cannot be registered takes none: its child takes over what others hold. */
 static void before_fork(void)
 {
     if (begin_init() || !jm_thread_ready()) {
@@ -85,8 +87,9 @@ static void after_fork_in_child(void)
     }
 }
 
-/* Forks are watched from the time on when the library is loaded, or else from the first call: of handlers, those that
- * were registered first are called last before a fork, and first after it. So the host's do not find the locks taken. */
+/* Registers the fork handlers when the library is loaded, or else at the first call. Handlers
+ * registered first are called last before a fork and first after it, so the host's never find the
+ * locks held. FIRST_OF_ALL: the first priority that is not reserved. */
 #define FIRST_OF_ALL 101
 static bool watches_forks;
 __attribute__((constructor(FIRST_OF_ALL))) static void watch_forks(void)

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* What each state counts: granules << 32 | 1 object where it is a live one's, else 0. */
+/* Sets the weight of each state: granules << 32 | 1 object if it is that of a live one, else 0. */
 static void weigh_states(uint64_t *weights)
 {
     memset(weights, 0, (UINT8_MAX + 1) * sizeof *weights);
@@ -12,7 +12,7 @@ static void weigh_states(uint64_t *weights)
     }
 }
 
-/* All eight, whatever they are: which of them are live no processor predicts. */
+/* Adds the weights of eight states. Has no branch on which are live: it would be mispredicted. */
 JM_INLINE uint64_t weigh_word(uint64_t states, const uint64_t *weights)
 {
     uint64_t sum = 0;
@@ -32,18 +32,19 @@ static uint64_t weigh_block(const struct jm_block *block, const uint64_t *weight
     return sum;
 }
 
-/* Who reads keeps others from giving blocks to the OS: it stops for a moment after so many granules. */
+/* Granules. A reader keeps others from giving blocks back to the OS, so it leaves the pointer map
+ * for a moment after so many. */
 #define LIVE_AT_ONCE (JM_SMALL_BLOCK_MAX >> JM_GRANULE_BITS)
 
-/* Adds what is live in the blocks behind the first `seen`, as many as are looked at at once, which count as seen then.
- * False: there are no more. */
+/* Adds what is live in the blocks behind the first `seen`, until they have LIVE_AT_ONCE granules,
+ * and counts them as seen. False if there are no more. */
 static bool add_live(const struct jm_supply *supply, size_t *seen, const uint64_t *weights,
                      struct jm_live *live)
 {
     size_t count = 0;
     size_t granules = 0;
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
-    atomic_thread_fence(memory_order_seq_cst); /* what was unlinked before is not met */
+    atomic_thread_fence(memory_order_seq_cst); /* no block unlinked before is met */
     const struct jm_block *block = jm_load_acquire(&supply->small);
     for (; block != NULL && granules < LIVE_AT_ONCE; block = jm_load_acquire(&block->next)) {
         if (++count <= *seen) {
@@ -92,16 +93,16 @@ size_t jm_survey_free(const struct jm_arena *arena)
     return free;
 }
 
-/* The object or hole that the last sample, a granule of a block, belongs to. */
+/* The object or hole that the last sample belongs to. */
 struct piece {
     const struct jm_block *block;
-    size_t sample;
-    size_t end; /* or where it starts, if its state does not tell */
+    size_t sample; /* granule */
+    size_t end;    /* or the start, if the state does not tell the length */
     unsigned state;
 };
 
-/* Goes on from one to the next: where they are long, the one that a granule belongs to is found so sooner than by looking
- * back for where it starts. */
+/* Steps from piece to piece, up to HOPS times, to the one that a granule belongs to. If pieces are
+ * long, that is faster than searching back for its start. */
 #define HOPS 8
 static void hop(struct piece *piece, const struct jm_block *block, size_t granule)
 {
@@ -111,15 +112,16 @@ static void hop(struct piece *piece, const struct jm_block *block, size_t granul
     }
 }
 
-/* True where a few as long as the last one would reach a granule. */
+/* True if HOPS pieces as long as the last one would reach a granule. */
 static bool may_hop(const struct piece *piece, const struct jm_block *block, size_t granule)
 {
     return piece->block == block && piece->end > piece->sample &&
            granule - piece->sample < HOPS * (piece->end - piece->sample);
 }
 
-/* The last eight states in front of a granule in whose word nothing starts; 0: nothing starts behind the sample before. So no
- * state is looked at twice, however long objects are. */
+/* Returns the last states in front of `*word` that are not all 0, and sets `*word` to their first
+ * granule. 0 if the last piece reaches so far. Does not search beyond the last sample, so no state
+ * is read twice, however long objects are. */
 static uint64_t find_start(const struct piece *piece, const struct jm_block *block, size_t *word)
 {
     const bool is_next = piece->block == block;
@@ -131,7 +133,7 @@ static uint64_t find_start(const struct piece *piece, const struct jm_block *blo
     return jm_load_states(block->map, *word);
 }
 
-/* pre: no span is in the block. */
+/* Finds the piece that a granule of a block belongs to. pre: the span lies elsewhere. */
 static void find_piece(struct piece *piece, const struct jm_block *block, size_t granule)
 {
     size_t word = granule & ~(JM_WORD - 1);
@@ -152,7 +154,7 @@ static void find_piece(struct piece *piece, const struct jm_block *block, size_t
     piece->sample = granule;
 }
 
-/* Samples that wait for their states, which are fetched meanwhile, and what the ones before showed. */
+/* Samples whose states are being prefetched, and what the samples before showed. */
 struct guess {
     struct {
         const struct jm_block *block;
@@ -160,10 +162,11 @@ struct guess {
     } waiting[8];
     size_t count;
     struct piece piece;
-    size_t met, free; /* samples */
+    size_t met, free; /* samples in objects, and those in free ones */
 };
 
-/* A large object counts as often as it is met, not where it begins: of a few, most parts of a map show nothing. */
+/* An object counts once for each sample in it, wherever it starts: if objects are few and large,
+ * most samples meet no start. */
 static void look_at_waiting(struct guess *guess)
 {
     for (size_t i = 0; i < guess->count; i++) {
@@ -174,14 +177,14 @@ static void look_at_waiting(struct guess *guess)
     guess->count = 0;
 }
 
-/* One granule of each step, anywhere in it: at equal distances, all might meet the same one of objects that take turns, as where
- * every second one was freed. */
+/* Samples a granule at random in each step. At equal distances, all might meet the same kind where
+ * two kinds alternate, for instance if every second object was freed. */
 size_t jm_survey_guess_free(struct jm_arena *arena, struct jm_carved carved, size_t samples)
 {
     const size_t step = (carved.objects + carved.holes) / samples + 1;
     struct guess guess = {.count = 0};
-    size_t place = jm_arena_draw(arena, step); /* in its step */
-    size_t ahead = place;                      /* so far into the next block */
+    size_t place = jm_arena_draw(arena, step); /* of the sample in its step */
+    size_t ahead = place;                      /* of the sample in the next block */
     const struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         size_t granule = block->first + ahead;

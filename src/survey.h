@@ -1,28 +1,30 @@
 /*
- * Layer 3: what is live and what is free in a heap's small blocks. The fast paths count nothing: whoever wants to know reads
- * the maps, all of them, or a few samples.
+ * Layer 3: surveys what is live and what is free in a heap's small blocks. The fast paths count
+ * nothing, so a survey reads the state maps, whole or in samples.
  */
 #ifndef JM_SURVEY_H
 #define JM_SURVEY_H
 
 #include "arena.h"
 
-/* What is carved of all small blocks, in granules: objects, live, free or queued, and holes. pre: no span, or its rest
- * counts as objects. */
+/* The carved granules of all small blocks: those of objects, live, free or queued, and those of
+ * holes. If there is a span, its rest counts as objects. */
 struct jm_carved {
     size_t objects, holes;
 };
 struct jm_carved jm_survey_carved(const struct jm_supply *supply);
 
-/* What is free in all small blocks, in granules, but for what lies beside holes that were made last. pre: they were swept, and
- * nothing has changed. */
+/* The free granules of all small blocks, except those beside holes that the last sweep made. pre:
+ * nothing has changed since that sweep. */
 size_t jm_survey_free(const struct jm_arena *arena);
 
-/* Those of the objects' granules that are free, more or less: guessed from so many of them. */
+/* Guesses how many of the objects' granules are free, from about `samples` of them. pre: no
+ * span. */
 size_t jm_survey_guess_free(struct jm_arena *arena, struct jm_carved carved, size_t samples);
 
-/* What is live in all small blocks, which is what no thread has freed. Any thread may call, but not between
- * jm_pagemap_enter and jm_pagemap_leave; where blocks come and go meanwhile, some count twice or not at all. */
+/* The objects in all small blocks that no thread has freed. Any thread may call, but not between
+ * jm_pagemap_enter and jm_pagemap_leave. If blocks come and go meanwhile, some count twice or not
+ * at all. */
 struct jm_live {
     size_t bytes, objects;
 };

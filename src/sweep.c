@@ -2,28 +2,29 @@
 
 #include <string.h>
 
-/* What a sweep does with the runs that it finds. */
+/* A sweep in progress. */
 struct sweep {
     struct jm_arena *arena;
-    size_t least;  /* granules of pages that go, */
-    size_t beside; /* or that go beside a hole, until */
-    size_t enough; /* bytes have gone */
-    size_t given;  /* bytes */
-    size_t listed; /* runs; the others are in no list */
-    bool lists;    /* those of this block */
-    /* Of a block: */
-    size_t still_free; /* granules, but for the rest and what lies beside a hole that was made; */
-    size_t known;      /* granules of its free objects, as their states tell, */
-    size_t joined;     /* and of the runs that they were joined to; */
-    size_t free_end;   /* where the last of them ends */
+    size_t least;  /* granules of pages: shorter runs are not given back, */
+    size_t beside; /* beside a hole those shorter than this */
+    size_t enough; /* bytes: nothing is given back once so many are */
+    size_t given;  /* bytes given back */
+    size_t listed; /* runs that were listed */
+    bool lists;    /* the current block's runs are listed, not marked JM_UNLISTED */
+    /* Of the current block, in granules: */
+    size_t still_free; /* left free, except the rest and what is beside a new hole */
+    size_t known;      /* in free objects, as their states tell; unlisted runs count 0 */
+    size_t joined;     /* in the runs that they were joined to */
+    size_t free_end;   /* where the last free object ends */
 };
 
-/* To list a run takes a link in memory that was not used lately. A sweep lists those of the first blocks, until they are so
- * many, and one for so many granules that it has passed; the others are listed, so many at once, when something is needed. */
+/* Listing a run writes a link into memory that is not cached. So a sweep lists the first
+ * LISTED_AT_ONCE runs, plus one for each GRANULES_A_LINK granules swept; it decides block by block.
+ * jm_sweep_list lists more runs when needed, about LISTED_AT_ONCE at a time. */
 #define LISTED_AT_ONCE 1024
 #define GRANULES_A_LINK 1024
 
-/* Leaves a run free, or nothing. */
+/* Lists a free run, or marks it as unlisted. It may be empty. */
 static void leave_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
 {
     if (start == end) {
@@ -39,7 +40,7 @@ static void leave_run(struct sweep *sweep, struct jm_block *block, size_t start,
     }
 }
 
-/* What starts last in front of a granule. pre: something does. */
+/* The last granule before `granule` where an object or a hole starts. pre: there is one. */
 static size_t last_before(const struct jm_block *block, size_t granule)
 {
     size_t word = jm_find_states_before(block->map, granule, block->first);
@@ -60,8 +61,9 @@ static bool is_beside_hole(const struct jm_block *block, size_t start, size_t en
     return jm_load_relaxed(&block->map[end]) == JM_HOLE || is_behind_hole(block, start);
 }
 
-/* Makes the pages of a run a hole, and its ends free objects. False: it is too short, or not needed, or the OS refused.
- * Beside a hole none is too short: it would stay in pieces else, however long it is with them. */
+/* Turns the whole pages of a free run into a hole; its ends stay free. False if it has too few
+ * pages, enough was given back already, or the OS refused. Beside a hole a single page suffices:
+ * the hole and the run, however long together, would otherwise stay in pieces. */
 static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
 {
     size_t first = jm_align_up(start, jm_page_granules());
@@ -72,7 +74,7 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
     size_t least = is_beside_hole(block, start, end) ? sweep->beside : sweep->least;
     bool goes = last - first >= least;
     if (!goes || !jm_block_give_pages(block, first, last)) {
-        if (goes && last < first + JM_HOLE_MIN) { /* nor will it other short ones */
+        if (goes && last < first + JM_HOLE_MIN) { /* it will refuse other short ones, too */
             sweep->least = sweep->least < JM_HOLE_MIN ? JM_HOLE_MIN : sweep->least;
             sweep->beside = JM_HOLE_MIN;
         }
@@ -80,14 +82,14 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
     }
     jm_store_relaxed(&block->map[first], JM_HOLE);
     block->hole_searched_to = 0;
-    sweep->arena->longest_hole = UINT32_MAX; /* there may be others beside it */
+    sweep->arena->longest_hole = UINT32_MAX; /* unknown: others may adjoin it */
     sweep->given += (last - first) << JM_GRANULE_BITS;
     leave_run(sweep, block, start, first);
     leave_run(sweep, block, last, end);
     return true;
 }
 
-/* Ends a run of free granules: in the middle as free objects, at the end as the block's rest. */
+/* Ends a run of free granules: its pages go, or it stays free or, at `carved`, joins the rest. */
 static void end_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
 {
     bool is_rest = end == block->carved;
@@ -104,20 +106,21 @@ static void end_run(struct sweep *sweep, struct jm_block *block, size_t start, s
     }
 }
 
-/* What is free has to be found among what lives, which is most: so many states are looked at at once. In front of a block's
- * first object, and behind its last one, they are 0. */
+/* Most objects are live, so AT_ONCE states are searched for free ones at once. Such a group may
+ * reach beyond a block's first or last object: the states there are 0. */
 #define AT_ONCE JM_BLANK_STATES
 static_assert((JM_METADATA_STEP >> JM_GRANULE_BITS) % AT_ONCE == 0, "so many go together");
 
-/* Which of AT_ONCE states, a bit for each, are any but 0, and which are of what is free. */
+/* A bit for each of AT_ONCE states. any: it is not 0; free: it is free, listed or not. */
 struct marks {
     uint64_t any, free;
 };
 
 typedef uint8_t vector __attribute__((vector_size(16)));
-typedef char chars __attribute__((vector_size(16))); /* what the builtin takes */
+typedef char chars __attribute__((vector_size(16))); /* the builtin's parameter */
 
-/* A bit for each element, which is 0 or 255. By address: vectors as arguments are another ABI where there is no SSE. */
+/* A bit for each element, which is 0 or 255. By address: without SSE, vectors as arguments change
+ * the ABI. */
 static uint64_t bits_of(const vector *elements)
 {
 #if defined(__SSE2__)
@@ -143,16 +146,17 @@ static struct marks marks_from(const struct jm_block *block, size_t granule)
     return marks;
 }
 
-/* What covers AT_ONCE states, or more, is passed without a look at them. */
+/* True if what starts at a granule is known to cover AT_ONCE states or more: it is skipped. */
 static bool is_long(const struct jm_block *block, size_t granule)
 {
     unsigned state = jm_load_relaxed(&block->map[granule]);
     return jm_state_granules[state] >= AT_ONCE || state == JM_HOLE;
 }
 
-/* Where it ends. No processor knows that before it has the state: what comes then is fetched meanwhile. */
-#define FETCH_AHEAD 1024
-#define FETCHED_MAX 256
+/* Returns where something long ends. The processor cannot know that before it has the state, so the
+ * states that are likely to follow are prefetched. */
+#define FETCH_AHEAD 1024 /* states from here to the first that is prefetched */
+#define FETCHED_MAX 256  /* states that are prefetched at most */
 static size_t pass_long(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
 {
     size_t end = jm_arena_end_at(arena, block, granule);
@@ -163,15 +167,16 @@ static size_t pass_long(const struct jm_arena *arena, const struct jm_block *blo
 }
 
 /*
- * Those that come next behind something free; so does the first if `is_free` was what came before. A sum carries each over
- * the granules between; here with the first one at the right:
+ * Returns the marks in `any` that come next behind a free one. `is_free`: one precedes them all. An
+ * addition carries the bit behind each free mark over the blank states to the next mark. The first
+ * state is at the right:
  *
  *      any             0 1 0 0 1 1 0 1
  *      free            0 0 0 0 1 0 0 1
- *      behind          0 0 0 1 0 0 1 0
- *      blank           1 0 1 1 0 0 1 0
- *      their sum       1 1 0 0 0 1 0 0
- *      next            0 1 0 0 0 1 0 0
+ *      behind          0 0 0 1 0 0 1 0     free << 1
+ *      blank           1 0 1 1 0 0 1 0     ~any
+ *      sum             1 1 0 0 0 1 0 0     (behind & blank) + blank
+ *      next            0 1 0 0 0 1 0 0     (sum | behind) & any
  */
 static uint64_t next_marks(struct marks marks, bool is_free)
 {
@@ -180,7 +185,7 @@ static uint64_t next_marks(struct marks marks, bool is_free)
     return (((behind & blank) + blank) | behind) & marks.any;
 }
 
-/* Adds what is free at a granule to a run. */
+/* Adds the free object or unlisted run at a granule to the open run. */
 static void absorb(struct sweep *sweep, struct jm_block *block, size_t granule)
 {
     size_t granules = jm_state_granules[jm_load_relaxed(&block->map[granule])];
@@ -189,7 +194,8 @@ static void absorb(struct sweep *sweep, struct jm_block *block, size_t granule)
     sweep->free_end = granule + granules;
 }
 
-/* A run starts or ends at a granule. `run` is where the one starts that is not ended yet, or no granule. Returns the same. */
+/* Ends the open run at a granule or, if none is open, starts one there. `run` is where the open one
+ * starts, or JM_NO_GRANULE. Returns its new value. */
 static size_t turn(struct sweep *sweep, struct jm_block *block, size_t granule, size_t run)
 {
     if (run == JM_NO_GRANULE) {
@@ -199,7 +205,7 @@ static size_t turn(struct sweep *sweep, struct jm_block *block, size_t granule, 
     return JM_NO_GRANULE;
 }
 
-/* Joins what is free among the marks of AT_ONCE states. Likewise. */
+/* Joins the free objects among AT_ONCE states. Takes and returns `run` as turn does. */
 static size_t join(struct sweep *sweep, struct jm_block *block, size_t base, struct marks marks,
                    size_t run)
 {
@@ -207,14 +213,15 @@ static size_t join(struct sweep *sweep, struct jm_block *block, size_t base, str
     for (uint64_t todo = marks.free; todo != 0; todo &= todo - 1) {
         absorb(sweep, block, base + (size_t)__builtin_ctzll(todo));
     }
-    /* A run starts at what is free and not behind something free, and ends at the converse. */
+    /* A run starts at a free mark that follows no free mark. It ends at a mark that is not free and
+     * follows a free mark. */
     for (uint64_t edges = marks.free ^ next; edges != 0; edges &= edges - 1) {
         run = turn(sweep, block, base + (size_t)__builtin_ctzll(edges), run);
     }
     return run;
 }
 
-/* Looks at what is long. Returns where it ends. */
+/* Sweeps something long (see is_long). Returns where it ends. */
 static size_t sweep_long(struct sweep *sweep, struct jm_block *block, size_t granule, size_t *run)
 {
     size_t end = pass_long(sweep->arena, block, granule);
@@ -228,7 +235,8 @@ static size_t sweep_long(struct sweep *sweep, struct jm_block *block, size_t gra
     return end;
 }
 
-/* Looks at AT_ONCE states from `base` on. Returns where to go on: behind what covers them where all are 0. */
+/* Sweeps AT_ONCE states from `base` on. Returns where to go on: if all are 0, behind the object or
+ * hole that covers them. */
 static size_t sweep_many(struct sweep *sweep, struct jm_block *block, size_t base, size_t *run)
 {
     struct marks marks = marks_from(block, base);
@@ -261,7 +269,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
     if (run != JM_NO_GRANULE || end < block->granules) {
         end_run(sweep, block, run == JM_NO_GRANULE ? end : run, end);
     }
-    JM_CHECK(!all_listed || sweep->known == sweep->joined); /* else what lives would be free */
+    JM_CHECK(!all_listed || sweep->known == sweep->joined); /* else a live object would be free */
     block->left_free = (uint32_t)sweep->still_free;
 }
 
@@ -272,8 +280,8 @@ static void note_unlisted(struct jm_arena *arena, const struct jm_block *block)
     }
 }
 
-/* True for a block where nothing has changed since it was swept, which left all that is free in no list, and nothing of it so
- * long that it would go now. */
+/* True if a block can be skipped: all of its free runs are still unlisted, and none is long enough
+ * to be given back. pre: nothing has changed since the last sweep. */
 static bool may_pass(const struct sweep *sweep, const struct jm_block *block)
 {
     size_t rest = block->granules - block->carved;
@@ -319,15 +327,15 @@ void jm_sweep(struct jm_arena *arena)
     (void)jm_sweep_and_give(arena, JM_HOLE_MIN, 0, false);
 }
 
-/* What is listed when something is needed. */
+/* A jm_sweep_list in progress. */
 struct listing {
     struct jm_arena *arena;
-    size_t least;  /* granules, of one run at least, */
-    size_t listed; /* runs */
-    bool serves;   /* one of these */
+    size_t least;  /* granules that one run must have at least */
+    size_t listed; /* runs that were listed */
+    bool serves;   /* one of them has as many granules */
 };
 
-/* Lists what is unlisted of what is free among AT_ONCE states. */
+/* Lists the unlisted runs among AT_ONCE states. `free`: the marks of all free ones. */
 static void list_many(struct listing *listing, struct jm_block *block, size_t base, uint64_t free)
 {
     for (; free != 0; free &= free - 1) {
@@ -346,7 +354,7 @@ static bool is_enough(const struct listing *listing)
     return listing->serves && listing->listed >= LISTED_AT_ONCE;
 }
 
-/* Lists what is free in a block, or as much as is enough. pre: the span lies elsewhere. */
+/* Lists the unlisted runs of a block until they are enough. pre: the span lies elsewhere. */
 static void list_block(struct listing *listing, struct jm_block *block)
 {
     size_t granule = block->first;
@@ -369,7 +377,8 @@ static void list_block(struct listing *listing, struct jm_block *block)
     }
 }
 
-/* True where a listed object of class `next`, which is to be cut up, may be shorter than what is in no list. */
+/* True if the shortest listed object with room, of class `next`, is no longer than the longest
+ * unlisted run: it is cut up instead. */
 static bool serves_better(const struct jm_arena *arena, unsigned next)
 {
     return next <= JM_CLASSES && jm_class_granules[next] <= arena->longest_unlisted;
@@ -391,7 +400,7 @@ bool jm_sweep_list(struct jm_arena *arena, unsigned code)
         }
         note_unlisted(arena, block);
     }
-    if (block != NULL) { /* more may follow */
+    if (block != NULL) { /* the blocks behind may still have such runs */
         arena->longest_unlisted = longest;
     }
     return listing.serves;
