@@ -106,12 +106,12 @@ static void set_reserve_limit(const char *text)
 
 void jm_environment_read(void)
 {
-    const char *diagnostics = jm_os_environment(DIAGNOSTICS_VARIABLE);
-    const char *limit = jm_os_environment(LIMIT_VARIABLE);
-    if (diagnostics != NULL) {
-        set_diagnostics(diagnostics);
+    const char *value = jm_os_environment(DIAGNOSTICS_VARIABLE);
+    if (value != NULL) {
+        set_diagnostics(value);
     }
-    if (limit != NULL) {
-        set_reserve_limit(limit);
+    value = jm_os_environment(LIMIT_VARIABLE);
+    if (value != NULL) {
+        set_reserve_limit(value);
     }
 }

@@ -112,8 +112,8 @@ bool jm_os_watch_thread(void);
 /* Writes one line to standard error, in one piece, without allocating. */
 void jm_os_complain(const char *line);
 
-/* The value of an environment variable. NULL if it is not set, or if whoever set it cannot be
- * trusted. */
+/* The value of an environment variable, valid until the next call. NULL if it is not set, or if
+ * whoever set it cannot be trusted. */
 const char *jm_os_environment(const char *name);
 
 #endif

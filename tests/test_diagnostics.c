@@ -1,6 +1,6 @@
 /*
- * Diagnostics: which are on, by the environment and by the API, and what they say. Each look is a process
- * of its own, this program run again with its standard error in a file.
+ * Diagnostics: which ones the environment and the API turn on, and what they print. Each case runs
+ * this program again, in a process of its own, with its standard error in a file.
  */
 #include "support/child.h"
 #include "support/system.h"
@@ -211,12 +211,22 @@ static int threads(void)
     return 0;
 }
 
+static const char *output; /* the file that a part writes to */
+
+static int live_with_a_reserve_limit(void)
+{
+    char argument[340];
+    (void)snprintf(argument, sizeof(argument), "live=%s", output);
+    return child_run_again(argument, "JSRTMEM_RESERVE_LIMIT", "8M");
+}
+
 static const struct {
     const char *name;
     int (*function)(void);
 } parts[] = {
-    {"live", live_a_little}, {"none", with_none},   {"some", with_refusals}, {"off", off_again},
-    {"misuse", misuses},     {"refused", refusals}, {"stats", figures},      {"threads", threads},
+    {"live", live_a_little}, {"none", with_none},  {"some", with_refusals},
+    {"off", off_again},      {"misuse", misuses},  {"refused", refusals},
+    {"stats", figures},      {"threads", threads}, {"both", live_with_a_reserve_limit},
 };
 
 /* NAME=FILE */
@@ -225,7 +235,8 @@ static int run_part(char *argument)
     char *file = strchr(argument, '=');
     CHILD_CHECK(file != NULL);
     *file = '\0';
-    CHILD_CHECK(freopen(file + 1, "w", stderr) != NULL);
+    output = file + 1;
+    CHILD_CHECK(freopen(output, "w", stderr) != NULL);
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
         if (strcmp(parts[i].name, argument) == 0) {
             return parts[i].function();
@@ -297,6 +308,8 @@ static void the_environment_switches_them_on(void **state)
         run("live", rows[i].value);
         expect_kinds(rows[i].value, rows[i].flags, 0);
     }
+    run("both", "misuse,stats"); /* with the other variable set, too */
+    expect_kinds("both", JSRTMEM_DIAGNOSTICS_MISUSE | JSRTMEM_DIAGNOSTICS_STATS, 0);
 }
 
 /* A value that is not right in full counts for nothing, and is shown in one line. */
@@ -356,7 +369,8 @@ static void the_api_comes_before_the_environment(void **state)
     expect_kinds("refusals in spite of nonsense", JSRTMEM_DIAGNOSTICS_REFUSALS, 1);
 }
 
-/* Of each pair of lines, one is what the library said and the other, with a star, what was expected. */
+/* Of each pair of lines, one is what the library said and the other, with a star, what was
+ * expected. */
 static size_t expect_pairs(const char *part)
 {
     size_t pairs = 0;
