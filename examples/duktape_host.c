@@ -4,13 +4,13 @@
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
  *
- * Duktape needs three allocator functions. Where the runtime refuses, Duktape collects its garbage,
- * asks again a few times, and throws an Error "alloc failed", which a script can catch.
+ * Duktape needs three allocator functions. If the runtime refuses, Duktape collects its garbage,
+ * asks again a few times, and then throws an Error "alloc failed", which a script can catch.
  *
- * Two things to mind. duk_create_heap crashes where it is refused memory half-way: so the heap is
- * created first and the budget put in force after it. And where Duktape cannot go on, it calls the
- * fatal handler, which must not return: it jumps out, and the heap, which nobody can close any more,
- * is left to the runtime, whose dispose frees it.
+ * Two pitfalls. duk_create_heap crashes if it is refused memory half-way: the heap is created
+ * first, and the budget applies only afterwards. If Duktape cannot go on, it calls the fatal
+ * handler, which must not return: it jumps out. The heap can then no longer be closed; disposing
+ * the runtime frees it.
  *
  * Scripts have print(...), scriptArgs (scriptArgs[0] is the script), and panic(text), which calls
  * the fatal handler.
@@ -28,7 +28,7 @@ typedef struct duktape_job {
     host *h;
     const host_script *script;
     jmp_buf fatal;
-    char text[256]; /* of the error */
+    char text[256]; /* error text */
 } duktape_job;
 
 /* ---- what Duktape calls ---------------------------------------------------------------------- */
@@ -105,7 +105,7 @@ static void define_globals(duk_context *ctx, const duktape_job *job)
 
 /* ---- a script -------------------------------------------------------------------------------- */
 
-/* Everything that may run out of memory; called protected, so that it may. */
+/* Everything that may run out of memory. Called protected: an error unwinds to the caller. */
 static duk_ret_t run_protected(duk_context *ctx, void *state)
 {
     const duktape_job *job = (const duktape_job *)state;
@@ -117,8 +117,8 @@ static duk_ret_t run_protected(duk_context *ctx, void *state)
 }
 
 /*
- * Words the error on top of the stack. Called under the budget, as it may run code of the script; an
- * error that stands for refused memory is worded without taking any.
+ * Formats the error on top of the stack. Called under the budget, because it may run code of the
+ * script. An error that stands for refused memory is formatted without allocating.
  */
 static duk_ret_t describe_protected(duk_context *ctx, void *state)
 {
@@ -139,7 +139,7 @@ static duk_ret_t describe_protected(duk_context *ctx, void *state)
     return 0;
 }
 
-/* "alloc failed", or DoubleError where there was no room even for that. */
+/* True for "alloc failed", and for DoubleError: there was no memory even for the first error. */
 static bool stands_for_refused_memory(const char *text)
 {
     return strstr(text, "alloc failed") != NULL || strncmp(text, "DoubleError", 11) == 0;

@@ -10,7 +10,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* ---- messages, on stderr, in order with what scripts print on stdout -------------------------- */
+/* ---- messages: on stderr, in order with the scripts' output on stdout
+ * ------------------------- */
 
 static void say(const host *h, const char *format, ...)
 {
@@ -69,9 +70,9 @@ static void log_event(const host *h, const char *what, size_t bytes, size_t usag
 }
 
 /*
- * Keeps the books and holds them against the runtime's own counter at every event. A granted block
- * is counted at once; where the grant came to nothing (the OS refused), the Failure that follows
- * finds the usage below the mirror by that much.
+ * Keeps the books and compares them with the runtime's own counter at every event. A granted block
+ * is counted at once. If the grant came to nothing (the OS refused), a Failure follows; the usage
+ * is then below the mirror by the size of the block.
  */
 static bool CHAKRA_CALLBACK on_event(void *state, JsMemoryEventType type, size_t bytes)
 {
@@ -183,7 +184,7 @@ static bool open_runtime(host *h)
     return true;
 }
 
-/* Disposes the runtime with all that is left in it, and checks that every byte came back. */
+/* Disposes the runtime with everything left in it, and checks that every byte came back. */
 static void close_runtime(host *h)
 {
     jsrtmem_process_stats process = {.struct_size = sizeof process};
@@ -199,7 +200,7 @@ static void close_runtime(host *h)
     h->runtime = JS_INVALID_RUNTIME_HANDLE;
 }
 
-/* What an engine abandoned is out of its reach, but not out of the runtime's. */
+/* An abandoned engine cannot free its memory any more; disposing the runtime does. */
 static void drop_runtime(host *h)
 {
     say(h, "the engine was abandoned: disposing its runtime, with %zu KiB",
@@ -216,7 +217,7 @@ static void begin_script(host *h)
     h->at_start = stats_of(h->runtime);
 }
 
-/* The engine is closed: nothing of it may be left, and the empty blocks go back to the OS. */
+/* The engine is closed: nothing of it may be left. Empty blocks go back to the OS. */
 static void end_script(host *h)
 {
     JsCollectGarbage(h->runtime);

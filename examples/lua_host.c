@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
  *
- * All that Lua needs is one allocator function. Where the runtime refuses, Lua collects its garbage,
- * asks once more, and raises "not enough memory", which a script can catch with pcall.
+ * Lua needs only one allocator function. If the runtime refuses, Lua collects its garbage, asks
+ * once more, and then raises "not enough memory", which a script can catch with pcall.
  */
 
 #include "host.h"
@@ -14,7 +14,7 @@
 #include <lua.h>
 #include <lualib.h>
 
-/* Lua's allocator. Lua frees with size 0, and says the old size, which the library knows anyway. */
+/* Lua's allocator. Size 0 frees. The library does not need the old size. */
 static void *lua_memory(void *state, void *object, size_t old_size, size_t size)
 {
     host *h = (host *)state;
@@ -34,7 +34,7 @@ typedef struct lua_job {
     const host_script *script;
 } lua_job;
 
-/* A script's global arg: arg[0] is the script, arg[1] the first argument. */
+/* Defines the script's global `arg`: arg[0] is the script, arg[1] the first argument. */
 static void define_arg(lua_State *L, const lua_job *job)
 {
     lua_createtable(L, job->options->arg_count, 1);
@@ -47,7 +47,7 @@ static void define_arg(lua_State *L, const lua_job *job)
     lua_setglobal(L, "arg");
 }
 
-/* A script gets its arguments as ... too. Returns how many there are. */
+/* Pushes the script's arguments, which it gets as `...` too. Returns how many there are. */
 static int push_arguments(lua_State *L, const lua_job *job)
 {
     int count = job->options->arg_count;
@@ -57,7 +57,7 @@ static int push_arguments(lua_State *L, const lua_job *job)
     return count;
 }
 
-/* Everything that may run out of memory; called protected, so that it may. */
+/* Everything that may run out of memory. Called protected: an error unwinds to the caller. */
 static int run_protected(lua_State *L)
 {
     const lua_job *job = (const lua_job *)lua_touserdata(L, 1);
@@ -83,7 +83,7 @@ static host_status status_of(int result)
     }
 }
 
-/* lua_tostring would convert a number, which takes memory, which may be refused: not here. */
+/* Never converts: lua_tostring of a number allocates, and may be refused. */
 static const char *error_text(lua_State *L)
 {
     return lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "(an error that is no string)";

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Without --limit: enough for the scripts that come with this, too little to hurt a machine. */
+/* Without --limit: enough for the example scripts, too little to hurt a machine. */
 #define DEFAULT_LIMIT ((size_t)64 << 20)
 
 static const char usage_text[] =
@@ -44,7 +44,7 @@ static bool bad_usage(const host_options *o, const char *problem, const char *wh
     return false;
 }
 
-/* Reads an unsigned decimal number; *end is what follows it. */
+/* Reads an unsigned decimal number. `*end` points behind it. */
 static bool parse_number(const char *text, size_t *number, const char **end)
 {
     size_t value = 0;
@@ -115,7 +115,7 @@ static const char *option_value(char **argv, int *i, const char *name)
     if (argv[*i][length] != '\0')
         return NULL;
     if (argv[*i + 1] == NULL)
-        return ""; /* which is no value that any option takes */
+        return ""; /* no option accepts it */
     return argv[++*i];
 }
 
@@ -188,7 +188,7 @@ host_options_result host_parse_options(host_options *o, int argc, char **argv)
 
 /* ---- scripts --------------------------------------------------------------------------------- */
 
-/* Reads a file to its end into memory of the host's own. */
+/* Reads a file to its end into the host's own memory. */
 static char *read_file(FILE *file, size_t *length)
 {
     size_t room = 0, used = 0, got = 1;
@@ -211,7 +211,7 @@ static char *read_file(FILE *file, size_t *length)
     return NULL;
 }
 
-/* Drops a "#!" line, but for its end, so that line numbers stay right. */
+/* Drops a "#!" line, but keeps its newline: line numbers stay right. */
 static void drop_shebang(host_script *script)
 {
     if (script->length < 2 || memcmp(script->text, "#!", 2) != 0)

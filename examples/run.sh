@@ -1,14 +1,14 @@
 #!/bin/sh
-# Builds the examples and runs them; installs what that needs, if it is missing (Debian, apt).
+# Builds the examples and runs them; installs missing tools (Debian, apt).
 #
 # usage: sh examples/run.sh
 #          runs the tour, and the scripts in examples/scripts in both engines
 #        sh examples/run.sh [--limit 16M] [option...] script... [-- argument...]
-#          runs your scripts in one of them: .lua in Lua, .js in JavaScript
+#          runs your scripts: .lua in Lua, .js in Duktape (JavaScript)
 #          --limit SIZE, --veto-after N, --events and --stats are as in lua_host --help
 #
-# Works from any directory, as root or with sudo, and without a network when nothing is missing.
-# Builds in build/examples, or under TMPDIR where that cannot be written.
+# Works from any directory, as root or with sudo, and without a network if nothing is missing.
+# Builds in build/examples, or under TMPDIR if build/ cannot be written.
 # Exit code: 0 if all went well, 1 if not; with scripts, that of the script host.
 set -u
 

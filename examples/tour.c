@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
  *
- * Needs libc only. Prints what happens, checks that it is what was promised, and draws each tenant's
- * usage over time. Exit code: 0 if all was as promised, 1 if not.
+ * Needs libc only. Prints what happens, checks it against what the library promises, and draws each
+ * tenant's usage over time. Exit code: 0 if every promise was kept, 1 if not.
  */
 
 #define _POSIX_C_SOURCE 200809L /* isatty */
@@ -26,18 +26,18 @@
 #define MAX_OBJECTS 1024
 #define MAX_SAMPLES 8192
 #define LAST_STEP 8
-#define EVENTS_SHOWN 3  /* of grants and frees, in a row; refusals are all shown */
+#define EVENTS_SHOWN 3  /* grants and frees in a row; refusals are always shown */
 #define IDLE_SAMPLES 10 /* after each step */
 
 #define CHART_WIDTH 64
 #define CHART_HEIGHT 8
-#define CHART_LEVELS ((size_t)8) /* in one character */
+#define CHART_LEVELS ((size_t)8) /* per character */
 
 typedef struct tenant {
     const char *name;
     JsRuntimeHandle runtime;
     bool willing;  /* what the callback answers */
-    size_t mirror; /* the usage, as the events alone tell it */
+    size_t mirror; /* the usage, computed from the events alone */
     unsigned char *objects[MAX_OBJECTS];
     size_t count;
     size_t samples[MAX_SAMPLES];
@@ -51,12 +51,12 @@ static struct {
     int routine; /* grants and frees since the last check */
     int broken;  /* promises */
     size_t samples;
-    size_t step_began[LAST_STEP + 1]; /* at which sample */
+    size_t step_began[LAST_STEP + 1]; /* the first sample of each step */
 } tour;
 
-/* ---- what the reader sees -------------------------------------------------------------------- */
+/* ---- output ---------------------------------------------------------------------------------- */
 
-/* A control code for terminals; nothing anywhere else. */
+/* A control code, if the output is a terminal; else an empty string. */
 static const char *style(const char *code)
 {
 #if defined(_WIN32)
@@ -76,7 +76,7 @@ static size_t usage_of(const tenant *t)
     return usage;
 }
 
-/* Reads both usages for the chart: any thread could, at any time, without a lock. */
+/* Reads both usages for the chart. Any thread could, at any time, without a lock. */
 static void sample(void)
 {
     if (tour.samples == MAX_SAMPLES)
@@ -131,8 +131,8 @@ static void log_event(const tenant *t, const char *what, size_t bytes, bool rout
 }
 
 /*
- * Logs the events of a tenant, answers for it, and keeps its books. A granted block that the OS then
- * refused shows as a usage below the mirror in the Failure that follows.
+ * Logs the events of a tenant, answers them, and keeps its books. If the OS refuses a granted
+ * block, a Failure follows, and the usage is then below the mirror.
  */
 static bool CHAKRA_CALLBACK on_event(void *state, JsMemoryEventType type, size_t bytes)
 {
@@ -167,11 +167,11 @@ static void create(tenant *t)
     check(created && limit == LIMIT, "the runtime is there, and its limit reads back");
 }
 
-/* Allocates up to `count` objects; returns how many there was room for. */
+/* Allocates up to `count` objects. Returns how many fitted. */
 static size_t allocate(tenant *t, size_t count)
 {
     size_t done = 0;
-    jsrtmem_enter(t->runtime); /* the fast path, for as long as we are in */
+    jsrtmem_enter(t->runtime); /* allocations take the fast path until jsrtmem_leave */
     while (done < count && t->count < MAX_OBJECTS) {
         unsigned char *object = jsrtmem_alloc(t->runtime, OBJECT_SIZE);
         if (object == NULL)
@@ -270,7 +270,7 @@ static void step_veto(void)
     check(allocate(&mail, 64) == 64, "a refusal is not remembered: mail works on");
 }
 
-/* The largest requests that the API takes, until the OS has no more of them: at once on 64 bits. */
+/* Makes huge requests until the OS refuses one: on 64 bits, the first. */
 static bool exhaust_os(tenant *t)
 {
     void *taken[8] = {NULL};
@@ -341,7 +341,7 @@ static bool utf8_terminal(void)
     return false;
 }
 
-/* A character that is filled from below, by so many of CHART_LEVELS. */
+/* A character that is filled from below, to `level` of CHART_LEVELS. */
 static const char *bar(size_t level, bool utf8)
 {
     static const char *const blocks[CHART_LEVELS + 1] = {
@@ -351,7 +351,7 @@ static const char *bar(size_t level, bool utf8)
     return utf8 ? blocks[level] : ascii[level];
 }
 
-/* The sample with which a column begins; a column shows the highest usage from there to the next. */
+/* The first sample of a column. A column shows the highest usage among its samples. */
 static size_t column_start(size_t column)
 {
     return column * tour.samples / CHART_WIDTH;

@@ -1,6 +1,6 @@
 /*
- * exercise.c - what a malloc family has to do at its edges. Runs with any malloc; under the preload
- * example it shows that threads that come and go, forks and late callers lose nothing.
+ * exercise.c - the edge cases of a malloc family. Runs with any malloc. Under the preload example
+ * it shows that nothing is lost if threads come and go, processes fork, and calls come late.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Called through volatile pointers, so that the compiler cannot know what they do. */
+/* Volatile pointers: the compiler must not know what the calls do. */
 static void *(*volatile do_malloc)(size_t) = malloc;
 static void *(*volatile do_calloc)(size_t, size_t) = calloc;
 static void *(*volatile do_realloc)(void *, size_t) = realloc;
@@ -31,7 +31,7 @@ static void *(*volatile do_memalign)(size_t, size_t) = memalign;
 static void *(*volatile do_aligned_alloc)(size_t, size_t) = aligned_alloc;
 static int (*volatile do_posix_memalign)(void **, size_t, size_t) = posix_memalign;
 
-/* Threads count here too, so that nothing is lost. */
+/* Atomic: all threads count here. */
 static atomic_size_t checks, failures;
 
 static void expect(bool holds, const char *what, int line)
@@ -156,7 +156,7 @@ static void *make_batch(void *argument)
     return batch;
 }
 
-/* Frees a third, moves a third, and leaves a third for the caller. */
+/* Frees a third, resizes a third, and leaves a third to the caller. */
 static void *mix_batch(void *argument)
 {
     struct batch *batch = argument;
@@ -191,7 +191,7 @@ static void free_batch(struct batch *batch)
     }
 }
 
-/* Objects outlive the thread that made them, and are freed and moved by others. */
+/* Objects outlive the thread that made them; others free and resize them. */
 static void pass_objects_on(void)
 {
     static struct batch batches[8];
@@ -205,7 +205,7 @@ static void pass_objects_on(void)
     }
 }
 
-/* Two threads exchange what they make, through one place. */
+/* Threads exchange the objects that they make, through one place. */
 static _Atomic(unsigned char *) place;
 
 static void *exchange(void *argument)
@@ -237,7 +237,7 @@ static void exchange_objects(void)
 
 static pthread_key_t late_keys[40];
 
-/* Allocates in every round of destructors that there is. */
+/* A key destructor that allocates in every round of destructors. */
 static void allocate_late(void *argument)
 {
     pthread_key_t *key = argument;
@@ -296,7 +296,7 @@ static void *keep_allocating(void *argument)
     return NULL;
 }
 
-/* Uses what the parent's threads made, and threads of its own. */
+/* Uses the objects of the parent's threads, and threads of its own. */
 static _Noreturn void be_child(struct batch *batch)
 {
     static struct batch own;
@@ -360,9 +360,11 @@ static void load_libraries(void)
         (void)pthread_join(threads[i], NULL);
 }
 
-/* ---- under a limit ---------------------------------------------------------------------------- */
+/* ---- under a limit
+ * ---------------------------------------------------------------------------- */
 
-/* Takes memory until there is none, or `enough`, and gives all back. Returns how much there was. */
+/* Allocates until refused, or up to `enough` bytes, then frees everything. Returns the bytes it
+ * got. */
 static size_t fill_up(size_t size, size_t enough)
 {
     void **last = NULL;
@@ -394,7 +396,7 @@ static void *fill_up_elsewhere(void *argument)
     return NULL;
 }
 
-/* What is refused is refused cleanly, and what is given back is there again, for every thread. */
+/* Requests are refused cleanly, and freed memory is available again, to every thread. */
 static int work_under(size_t limit)
 {
     for (size_t size = 16; size <= limit; size *= 5) {

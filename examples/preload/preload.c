@@ -4,21 +4,21 @@
  * usage: LD_PRELOAD=libjsrtmem_preload.so [JSRTMEM_PRELOAD_LIMIT=64M]
  *            [JSRTMEM_PRELOAD_REPORT=stderr|/a/file] program...
  *
- *   JSRTMEM_PRELOAD_LIMIT   what all runtimes of the process may hold: bytes, or with K, M or G
- *   JSRTMEM_PRELOAD_REPORT  where a line about usage, peak and refusals goes at exit
+ *   JSRTMEM_PRELOAD_LIMIT   limit of all runtimes of the process together: bytes, or with K, M or G
+ *   JSRTMEM_PRELOAD_REPORT  where to write a line about usage, peak and refusals at exit
  *
- * The whole malloc family ends here. Each thread has a runtime of its own and stays entered, so that
- * most calls take the fast path. The budget is one for all runtimes, kept by their callbacks.
+ * Replaces the whole malloc family. Each thread has a runtime of its own and stays entered: most
+ * calls take the fast path. All runtimes share one budget, which their callbacks keep.
  *
  *      tenant   idle -> used by a thread, from its first allocation to its exit -> idle -> ...
  *
- * An idle tenant keeps the objects that outlived their thread, and goes to the next thread that
- * needs one. There are never more than there were threads at one time. Tenants are in a list that
- * only grows and has no lock, so a fork at any moment leaves the child a list that it can use; what
- * vanished threads used stays used, and its objects stay where they are.
+ * An idle tenant keeps the objects that outlived their thread, and serves the next thread that
+ * needs a tenant. There are never more tenants than there were threads at one time. The list of
+ * tenants only grows and has no lock: a fork at any moment leaves the child a usable list. In the
+ * child, tenants of threads that vanished stay marked as used, and their objects stay where they
+ * are.
  *
- * A thread that is already past its exit handler, or in the middle of settling, borrows an idle
- * tenant for the length of a call.
+ * A thread that is past its exit handler, or still settling, borrows an idle tenant for one call.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -41,14 +41,14 @@
 #define EXPORT __attribute__((visibility("default")))
 #define NO_LIMIT SIZE_MAX
 
-/* Lives in its own runtime, for ever. */
+/* Allocated in its own runtime, and never freed. */
 struct tenant {
     JsRuntimeHandle runtime;
     atomic_bool used;
     struct tenant *next;
 };
 
-/* used == bytes that callbacks granted - bytes that they were told are gone */
+/* used == bytes granted by callbacks - bytes that later events took back */
 static struct {
     _Atomic(struct tenant *) tenants;
     _Atomic(size_t) count; /* of tenants */
@@ -56,7 +56,7 @@ static struct {
     _Atomic(size_t) refusals; /* requests that got no memory */
     pthread_key_t exit_key;
     bool ready;
-    char report[1024]; /* empty: none. A copy: programs may write over their environment */
+    char report[1024]; /* empty: none. A copy: programs may overwrite their environment */
 } process = {.limit = NO_LIMIT};
 
 enum phase { PHASE_NEW, PHASE_SETTLING, PHASE_HOME, PHASE_LEAVING };
@@ -64,7 +64,7 @@ enum phase { PHASE_NEW, PHASE_SETTLING, PHASE_HOME, PHASE_LEAVING };
 static _Thread_local struct {
     struct tenant *home;
     enum phase phase;
-    size_t granted; /* by the latest answer to an Allocate, until a Failure takes it back */
+    size_t granted; /* by the last answer to an Allocate; 0 once a Failure took it back */
 } self __attribute__((tls_model("initial-exec")));
 
 /* ---- the budget ------------------------------------------------------------------------------ */
@@ -80,7 +80,7 @@ static bool take_from_budget(size_t bytes)
     return true;
 }
 
-/* What was granted has come, unless the next event is a Failure: so the peak is taken then. */
+/* A grant was used unless the next event is a Failure: so the peak is noted at the next event. */
 static size_t note_peak(void)
 {
     size_t used = atomic_load(&process.used);
@@ -90,7 +90,7 @@ static size_t note_peak(void)
     return used > peak ? used : peak;
 }
 
-/* No runtime has a limit of its own, so a Failure is always the end of this thread's last Allocate. */
+/* No runtime has a limit of its own: a Failure always belongs to this thread's last Allocate. */
 static bool CHAKRA_CALLBACK on_event(void *state, JsMemoryEventType event, size_t bytes)
 {
     (void)state;
@@ -144,8 +144,8 @@ static struct tenant *take(void)
         JsErrorCode code = jsrtmem_enter(tenant->runtime);
         if (code == JsNoError)
             return tenant;
-        /* Inside of it was, when this process was forked, a thread that did not come along: it stays
-         * used for ever. Anything else is lack of memory. */
+        /* A thread that did not survive the fork was using this tenant: it stays used for ever. Any
+         * other error is lack of memory. */
         if (code != JsErrorWrongThread) {
             atomic_store(&tenant->used, false);
             return NULL;
@@ -157,7 +157,7 @@ static struct tenant *take(void)
 static void give(struct tenant *tenant)
 {
     (void)jsrtmem_leave(
-        tenant->runtime); /* has happened already, if the library's handler was first */
+        tenant->runtime); /* no effect if the library's own exit handler ran first */
     atomic_store(&tenant->used, false);
 }
 
@@ -183,12 +183,12 @@ static struct tenant *settle(void)
         self.home = tenant;
         self.phase = PHASE_HOME;
     } else {
-        self.phase = PHASE_NEW; /* for this call only, if at all */
+        self.phase = PHASE_NEW; /* the tenant, if any, serves this call only */
     }
     return tenant;
 }
 
-/* The tenant that pays for a call; null: there is no memory. To be followed by done. */
+/* The tenant that serves a call; NULL if there is no memory. To be followed by done. */
 static inline struct tenant *begin(void)
 {
     if (__builtin_expect(self.home != NULL, 1))
@@ -227,7 +227,7 @@ static _Noreturn void die_of(const char *call, const void *pointer)
     int length = snprintf(line, sizeof line, "jsrtmem preload: %s of %p, which is no live object\n",
                           call, pointer);
     if (write(STDERR_FILENO, line, (size_t)length) < 0) {
-        /* nobody is left to tell */
+        /* nowhere to report it */
     }
     abort();
 }
@@ -240,7 +240,8 @@ EXPORT void free(void *pointer)
     errno = error;
 }
 
-/* An object of another runtime, which is not ours to resize: what it holds moves here. */
+/* Resizes an object of another runtime, which jsrtmem_realloc refuses: moves it here unless it
+ * fits. */
 static void *move(struct tenant *tenant, void *pointer, size_t size)
 {
     size_t usable = jsrtmem_usable_size(pointer);
@@ -290,7 +291,7 @@ static void *aligned(size_t alignment, size_t size)
                 tenant == NULL ? NULL : jsrtmem_aligned_alloc(tenant->runtime, alignment, size));
 }
 
-/* As in glibc, an alignment that is no power of two counts as the next one. */
+/* As in glibc, an alignment that is no power of two is rounded up to one. */
 EXPORT void *memalign(size_t alignment, size_t size)
 {
     size_t power = 1;
@@ -348,7 +349,7 @@ static _Noreturn void bad_option(const char *name, const char *want)
     _exit(2);
 }
 
-/* Digits, and at most one of K, M and G behind them. */
+/* Reads digits, followed by at most one of K, M and G. */
 static bool parse_size(const char *text, size_t *size)
 {
     static const char suffixes[] = "KMG";

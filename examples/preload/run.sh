@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs a job of a program from Debian plainly, then with its malloc family put onto the library: the
-# output has to be the same, byte for byte, without and with a limit that suffices; a limit that is
-# too small has to end in the program's own way of being out of memory.
+# Runs a job of a Debian program plainly, then with its malloc family on the library. The output must be
+# the same, byte for byte, without a limit and with a sufficient one. With too small a limit the program
+# must end in its own out-of-memory path.
 #
 # usage: run.sh PRELOAD_LIBRARY JOB [COMMAND...]
 #   JOB: sqlite3 python3 git gcc lua5.4 perl options; exercise or ladder, with the command to run
