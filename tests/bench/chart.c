@@ -10,9 +10,9 @@
 #include <math.h>
 #include <string.h>
 
-#define WIDTH 960
-#define LEFT 410 /* where the axis begins; left of it the titles */
-#define RIGHT 870
+#define WIDTH 1010
+#define LEFT 460 /* where the axis begins; left of it the titles */
+#define RIGHT 920
 #define TOP 96
 #define STEP 24 /* from line to line */
 

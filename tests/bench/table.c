@@ -163,8 +163,8 @@ static void write_markdown(FILE *file, const struct results *results, bool brief
     size_t i;
 
     describe(file, results, "  ");
-    fprintf(file, "Median, libjsrtmem as a multiple of it, and the range of the rounds; less is "
-                  "better.\n\n| |");
+    fprintf(file, "Median, libjsrtmem as a multiple of it%s; less is better.\n\n| |",
+            brief ? "" : ", and the range of the rounds");
     for (i = 0; i < results->contender_count; i++) {
         fprintf(file, " %s |", results->contenders[i].title);
     }
@@ -182,8 +182,11 @@ static void write_markdown(FILE *file, const struct results *results, bool brief
         for (i = 0; i < results->contender_count; i++) {
             format_value(text, sizeof(text), results, row, i);
             fprintf(file, " %s", text);
-            format_range(text, sizeof(text), &results->cells[row][i]);
-            fprintf(file, "<br><sub>%s</sub> |", text);
+            if (!brief) {
+                format_range(text, sizeof(text), &results->cells[row][i]);
+                fprintf(file, "<br><sub>%s</sub>", text);
+            }
+            fprintf(file, " |");
         }
         fputc('\n', file);
     }
@@ -194,7 +197,7 @@ void table_write_markdown(FILE *file, const struct results *results)
     write_markdown(file, results, false);
 }
 
-/* The rows that tell most. */
+/* The rows that tell most, without ranges. */
 void table_write_brief(FILE *file, const struct results *results)
 {
     write_markdown(file, results, true);
