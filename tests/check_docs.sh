@@ -1,10 +1,10 @@
 #!/bin/sh
 # Checks the documentation.
 # usage: check_docs.sh headers SOURCE_DIR             every function has its contract in a header
-#        check_docs.sh man SOURCE_DIR                 the man pages are well-formed and name what is
-#        check_docs.sh examples SOURCE_DIR LIBRARY    what README and man pages show compiles and runs
-#        check_docs.sh reference SOURCE_DIR BUILD_DIR doxygen finds nothing to complain about
-# CMAKE and CC are those of the build, CFLAGS too. Exit code 77: not run, for a reason that is printed.
+#        check_docs.sh man SOURCE_DIR                 the man pages are well-formed and name only what exists
+#        check_docs.sh examples SOURCE_DIR LIBRARY    the programs in README and man pages compile and run
+#        check_docs.sh reference SOURCE_DIR BUILD_DIR doxygen reports nothing
+# CMAKE, CC and CFLAGS are those of the build. Exit code 77: not run; the reason is printed.
 set -u
 LC_ALL=C
 export LC_ALL
@@ -56,7 +56,7 @@ way_man() {
     done
     for page in $pages; do
         name=$(basename "$page" .3)
-        # A name of several words is that of a type.
+        # A name of several words is a type.
         sed -n 's/^\.F[no] \([A-Za-z_]*\)\( .*\)\{0,1\}$/\1/p' "$page" | sort -u |
             grep -vxF longjmp >"$scratch/named"
         sort "$exports" | comm -13 - "$scratch/named" >"$scratch/unknown"
@@ -66,7 +66,7 @@ way_man() {
     tools=
     if command -v mandoc >/dev/null; then
         tools="$tools mandoc"
-        # From their folder, where the pages find each other.
+        # Run in their folder: the pages refer to each other.
         (cd "$source_dir/src/man" && mandoc -Tlint ./*.3) >"$scratch/log" 2>&1
         [ ! -s "$scratch/log" ] || fail "mandoc -Tlint: $(cat "$scratch/log")"
     fi

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks what the shared library exports and how it is linked.
-# usage: check_exports.sh LIBRARY [TOOL]; TOOL is the readelf or, for a DLL, the objdump of its target
+# usage: check_exports.sh LIBRARY [TOOL]; TOOL is the target's readelf or, for a DLL, its objdump
 set -u
 LC_ALL=C
 export LC_ALL
@@ -31,7 +31,7 @@ check_dll() { # OBJDUMP
         fail "exports differ (< missing, > too many):"
         grep '^[<>]' "$scratch/diff"
     fi
-    # On 32-bit x86 linkers look for a __stdcall function by a name with the bytes of its arguments.
+    # On 32-bit x86 the linker's name of a __stdcall function contains the size of its arguments in bytes.
     runtimes='msvcrt|ucrtbase|api-ms-win-crt-[a-z0-9-]*'
     : >"$scratch/decorated"
     if grep -q 'file format pei-i386' "$scratch/headers"; then
@@ -86,7 +86,7 @@ grep -q 'FLAGS_1.*NODELETE' "$scratch/dynamic" || fail "NODELETE is not set"
 if grep -q 'LOAD.* RWE ' "$scratch/segments"; then fail "a segment is writable and executable"; fi
 if grep -Eq 'TEXTREL' "$scratch/dynamic"; then fail "there are text relocations"; fi
 if grep -Eq 'RPATH|RUNPATH' "$scratch/dynamic"; then fail "there is a run path"; fi
-# libc and its threads only, and what a sanitizer or a compiler brings.
+# Only libc and its threads, and the libraries of a sanitizer or a compiler.
 if grep '(NEEDED)' "$scratch/dynamic" |
     grep -Ev '\[(libc|libpthread|ld-linux[^]]*|libgcc_s|libasan|libubsan|libtsan|libdl|libm|libstdc\+\+)\.so'; then
     fail "the library above is needed"

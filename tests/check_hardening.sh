@@ -1,12 +1,10 @@
 #!/bin/sh
-# Checks in the files themselves that the library is hardened, and that the two hot functions pay nothing
-# for it.
-# usage: check_hardening.sh library LIBRARY    what the build has made
+# Checks in the built files that the library is hardened, and that the two hot functions pay nothing for it.
+# usage: check_hardening.sh library LIBRARY    checks a library that the build has made
 #        check_hardening.sh choices SOURCE_DIR WORK_DIR    builds with the option off, and with a
-#                                                          level of _FORTIFY_SOURCE from outside
-# CMAKE, CC, READELF and OBJDUMP are those of the build. What to expect follows from the machine that
-# the library is for, not from what the build found out. Exit code 77: not run, for a reason that is
-# printed.
+#                                                          level of _FORTIFY_SOURCE set from outside
+# CMAKE, CC, READELF and OBJDUMP are those of the build. The library's target machine decides what to
+# expect, not what the build detected. Exit code 77: not run; the reason is printed.
 set -u
 LC_ALL=C
 export LC_ALL
@@ -98,7 +96,7 @@ build() { # NAME CMAKE_ARGUMENT...
     look_at "$work/$name/libjsrtmem.so"
 }
 check_choices() {
-    # What the compiler does by itself on some systems cannot be told from what we ask for.
+    # On some systems the compiler hardens by default, which cannot be told from what we ask for.
     build off -DJSRTMEM_HARDENING=OFF "-DCMAKE_C_FLAGS=-fno-stack-protector -U_FORTIFY_SOURCE"
     if has_guards || has_checked_libc; then fail "off, and guards or checked calls are there"; fi
     if has_property SHSTK; then fail "off, and the property SHSTK is there"; fi

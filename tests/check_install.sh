@@ -1,10 +1,10 @@
 #!/bin/sh
 # Installs a build into a scratch prefix and builds tests/smoke.c against it as a host would: with
-# pkg-config, shared and static, and with CMake's find_package; then runs what was built. Builds it
-# as part of another CMake project too.
+# pkg-config, shared and static, and with CMake's find_package; then runs the programs. Also builds the
+# library as part of another CMake project.
 # usage: check_install.sh SOURCE_DIR BUILD_DIR [CMAKE [CC [CFLAGS [SANITIZE [TOOLCHAIN EMULATOR...]]]]]
-# CFLAGS and SANITIZE, -fsanitize=.. or nothing, are those of the build. TOOLCHAIN, a file for CMake, and
-# EMULATOR, a command, are those of a build for Windows.
+# CFLAGS and SANITIZE (-fsanitize=... or empty) are those of the build. TOOLCHAIN (a CMake file) and
+# EMULATOR (a command) are those of a build for Windows.
 set -u
 source_dir=${1:?usage: check_install.sh SOURCE_DIR BUILD_DIR CMAKE...}
 build_dir=${2:?usage: check_install.sh SOURCE_DIR BUILD_DIR CMAKE...}
@@ -105,7 +105,7 @@ fi
 
 # ---- CMake ---------------------------------------------------------------------------------------
 
-# Moved after the install, and to a path with a space, as people have them.
+# Moved after the install, to a path with a space, as users do.
 mv "$prefix" "$scratch/moved prefix"
 mkdir "$scratch/host" "$scratch/parent"
 cp "$source_dir/tests/smoke.c" "$scratch/host/"
@@ -119,7 +119,7 @@ target_link_libraries(host_shared PRIVATE jsrtmem::jsrtmem)
 add_executable(host_static smoke.c)
 target_link_libraries(host_static PRIVATE jsrtmem::jsrtmem_static)
 END
-# In a toolchain file's world only what it names is searched; this adds to it.
+# With a toolchain file only the paths that it names are searched; this adds one.
 quietly "$cmake" -S "$scratch/host" -B "$scratch/host/build" -DCMAKE_C_COMPILER="$cc" \
     -DCMAKE_TOOLCHAIN_FILE="$toolchain" -DCMAKE_FIND_ROOT_PATH_MODE_PACKAGE=BOTH \
     -DCMAKE_C_FLAGS="$cflags $sanitize" -DCMAKE_PREFIX_PATH="$scratch/moved prefix" -DCMAKE_BUILD_TYPE=Release
@@ -127,7 +127,7 @@ quietly "$cmake" --build "$scratch/host/build"
 runs "find_package, shared" "$scratch/host/build/host_shared" "${exe:+$scratch/moved prefix/bin}"
 runs "find_package, static" "$scratch/host/build/host_static"
 
-# A part of another project: no warnings, options, tests or installs of ours may reach it.
+# As part of another project: none of our warnings, options, tests or installs may reach it.
 cat >"$scratch/parent/CMakeLists.txt" <<'END'
 cmake_minimum_required(VERSION 3.22)
 project(parent LANGUAGES C)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks that src/ keeps its layering: a file includes headers of its own or a lower layer only.
-# usage: check_layers.sh SOURCE_DIR   check SOURCE_DIR/src, then check that violations are found
-#        check_layers.sh --only DIR   check the files in DIR, nothing else
+# usage: check_layers.sh SOURCE_DIR   checks SOURCE_DIR/src, then that planted violations are found
+#        check_layers.sh --only DIR   checks only the files in DIR
 set -u
 LC_ALL=C
 export LC_ALL
@@ -25,7 +25,7 @@ violation() {
     violations=$((violations + 1))
 }
 
-# The names that a file includes, "" and <> alike, one a line.
+# Prints the names that a file includes, by "" or <>, one per line.
 includes_of() {
     sed -n 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*["<]\([^">]*\)[">].*/\1/p' "$1"
 }
@@ -47,7 +47,7 @@ check_include() { # FILE LAYER INCLUDED
         ;;
     esac
     if [ ! -f "$dir/${included##*/}" ]; then
-        # Not ours, so it has to be a header of C11.
+        # Not one of ours, so it must be a C11 header.
         case $included in
         assert.h | errno.h | inttypes.h | limits.h | setjmp.h | stdalign.h | stdarg.h) ;;
         stdatomic.h | stdbool.h | stddef.h | stdint.h | stdio.h | stdlib.h) ;;
@@ -64,7 +64,7 @@ check_include() { # FILE LAYER INCLUDED
     fi
 }
 
-# All headers that a file sees, through other headers too.
+# Prints all headers that a file includes, directly or through other headers.
 closure_of() { # FILE
     seen=" " todo=$1
     while [ -n "$todo" ]; do
@@ -111,7 +111,7 @@ check_dir() { # DIR
     if [ -n "$(find "$dir" -mindepth 2 -name '*.[ch]')" ]; then
         violation "src/ has sources in folders, which this check does not look into"
     fi
-    # The quota decides and the OS supplies; only the block layer charges for what it takes.
+    # The quota decides and the OS supplies; only the block layer brings them together.
     for file in quota.c quota.h; do
         [ -f "$dir/$file" ] || continue
         case $(closure_of "$file") in
@@ -134,7 +134,7 @@ if ! check_dir "$source_dir/src"; then
 fi
 echo "layers: $files files keep to their layers"
 
-# ---- the check has to see each kind of violation -------------------------------------------------
+# ---- self-test: the check must see each kind of violation ----------------------------------------
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-layers.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Checks that src/ needs nothing of a system that is neither Linux nor Windows but POSIX.1-2024: it is
-# compiled with __linux__ undefined, and against headers that show the standard and nothing else.
+# Checks that on a system other than Linux and Windows src/ needs nothing but POSIX.1-2024: compiles it
+# with __linux__ undefined, against headers that declare only what the standard has.
 # usage: check_posix.sh SOURCE_DIR
-# CC is that of the build. Exit code 77: not run, for a reason that is printed.
+# CC is that of the build. Exit code 77: not run; the reason is printed.
 set -u
 source_dir=${1:?usage: check_posix.sh SOURCE_DIR}
 CC=${CC:-cc}
@@ -11,7 +11,7 @@ subject=posix
 # shellcheck source=tests/support/check.sh
 . "$(dirname "$0")/support/check.sh"
 
-# What came into POSIX in 2024; the headers of most systems show it later than the rest.
+# New in POSIX.1-2024: with _XOPEN_SOURCE=700 most systems' headers do not declare it.
 cat >"$scratch/posix_2024.h" <<'END'
 #include <stddef.h>
 int getentropy(void *buffer, size_t size);
@@ -24,7 +24,7 @@ compiles() { # FILE FLAG...
         -include "$scratch/posix_2024.h" -I"$source_dir/include" -I"$source_dir/src" "$@" "$file"
 }
 
-# That the headers hide what is not standard, and that what is not declared is found.
+# First: do the headers hide what is not standard, and is a use of something undeclared found?
 for call in 'mremap(0, 0, 0, 0)' 'madvise(0, 0, 0)' 'pthread_getattr_np(0, 0)' 'getrandom(0, 0, 0)'; do
     printf '#include <pthread.h>\n#include <sys/mman.h>\n#include <unistd.h>\n
         void probe(void);\nvoid probe(void) { (void)%s; }\n' "$call" >"$scratch/probe.c"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Checks that a program with more rights than whoever starts it does not listen to the environment.
-# usage: check_secure.sh PROGRAM, which creates a runtime and needs no library of ours at run time
-# Exit code 77: not run, for a reason that is printed.
+# Checks that a program with more rights than its caller (setuid) ignores the environment.
+# usage: check_secure.sh PROGRAM    creates a runtime; must not need our shared library at run time
+# Exit code 77: not run; the reason is printed.
 set -u
 program=${1:?usage: check_secure.sh PROGRAM}
 

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Measures which lines and branches of src/ the tests take, and fails where one is neither taken nor
-# marked in its line as /* untested: REASON */, or where more than 2 % of the lines are marked.
+# Measures which lines and branches of src/ the tests take. Fails if one is neither taken nor marked in its
+# line as /* untested: REASON */, or if more than 2 % of the lines are marked.
 #
 # usage: sh tests/coverage.sh [BUILD_DIRECTORY]
 #
-# The library is built without optimisation, so that a branch of the text is one of the code. Functions
-# that are always inlined are not, so that each is counted once, by its own lines. Weak swaps fail now
-# and then, as they do on other machines, see coverage/weak_swap.h. All ctests that run the library count;
-# what they took is added up over all of their processes. What is for Valgrind only is not compiled: its
-# tests run under it. Needs GCC's gcov, and python3.
+# The library is built without optimisation: each branch of the source is a branch of the code. Functions
+# marked always_inline are not inlined: each is counted once, by its own lines. Weak compare-and-swaps fail
+# now and then, as on other machines, see coverage/weak_swap.h. All ctests that run the library count, and
+# all of their processes are added up. Code for Valgrind only is not compiled: its tests run under Valgrind.
+# Needs GCC's gcov, and python3.
 set -u
 
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Builds the library and runs its tests; installs what that needs, if it is missing (Debian, apt).
+# Builds the library and runs its tests; installs missing tools (Debian, apt).
 #
 # usage: sh tests/run.sh [--full] [--windows] [--only PART,...] [-- CTEST_ARGUMENT...]
-#   --full     also under AddressSanitizer with UndefinedBehaviorSanitizer, under ThreadSanitizer, for
-#              32 bits, for Windows, with musl, for two ARM machines by qemu and with Clang; then
-#              clang-format, clang-tidy, a minute of fuzzing, and the branches that the tests take; installs
-#              the tools that single tests need
+#   --full     also with AddressSanitizer and UndefinedBehaviorSanitizer, with ThreadSanitizer, for 32 bits,
+#              for Windows, with musl, for two ARM machines under qemu and with Clang; then clang-format,
+#              clang-tidy, a minute of fuzzing, and coverage; also installs the tools that only some tests
+#              need
 #   --windows  also for Windows, with MinGW-w64, under Wine
-#   --only     nothing but these parts: release, asan, tsan, m32, musl, aarch64, armhf, windows, clang,
+#   --only     only these parts: release, asan, tsan, m32, musl, aarch64, armhf, windows, clang,
 #              clang-tidy and fuzz (both after clang), clang-format, coverage
 #
-# Works from any directory, as root or with sudo, and without a network when nothing is missing.
-# Builds in build/, or under TMPDIR where that cannot be written. The last line is the sum.
+# Works from any directory, as root or with sudo, and without a network if nothing is missing.
+# Builds in build/, or under TMPDIR if build/ cannot be written. The last line is the sum.
 set -u
 
 root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
@@ -45,7 +45,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-# What is left in "$@" goes to ctest.
+# The rest of "$@" goes to ctest.
 
 for part in $(echo "$parts" | tr ',' ' '); do
     case ,$all_parts, in
@@ -73,7 +73,7 @@ jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# has_*: true where the thing works, not only where it lies.
+# has_*: true if the thing works, not only if it exists.
 compiles() { # SOURCE COMPILER FLAGS...; -x goes before the file, libraries behind it
     printf '%b\n' "$1" >"$scratch/probe.c"
     shift
@@ -168,7 +168,7 @@ package_of() {
     valgrind) echo "valgrind libc6-dbg" ;;
     sdt) echo systemtap-sdt-dev ;;
     gdb) echo gdb ;;
-    # Not gcc-multilib, with which no compiler for another machine can be installed.
+    # Not gcc-multilib: it excludes compilers for other machines.
     m32) echo "gcc-$(cc -dumpversion | cut -d. -f1)-multilib" ;;
     m32_cxx) echo "g++-$(cc -dumpversion | cut -d. -f1)-multilib" ;;
     aarch64) echo "g++-aarch64-linux-gnu qemu-user" ;;
@@ -199,7 +199,7 @@ apt_install() { # PACKAGE...; the package lists of a fresh machine may be empty 
     return 1
 }
 
-# Installs those of the THINGS that are missing; leaves in $missing what could not be had.
+# Installs the THINGS that are missing. Leaves in $missing those that could not be installed.
 require() { # THING...
     missing=
     packages=
@@ -255,19 +255,19 @@ count() { # NAME PASSED FAILED SKIPPED
     note "$line"
 }
 
-# Configures, builds and tests one kind of build, under a command such as setarch if WRAP is set.
+# Configures, builds and tests one kind of build; $wrap is a command to run it under, such as setarch.
 wrap=
 run_build() { # NAME CMAKE_ARGUMENT... [; CTEST_ARGUMENT...]
     name=$1
     shift
     build="$build_root/$name"
-    # A cache that was made for another place, or by another run as another user, is of no use.
+    # A cache from another source directory is useless.
     if [ -f "$build/CMakeCache.txt" ] &&
         ! grep -qx "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$build/CMakeCache.txt"; then
         rm -rf "$build"
     fi
     say "$name: building in $build"
-    # Whether cmocka and headers are there is asked anew: they may be by now.
+    # Forget whether cmocka and headers were found: they may have been installed since.
     if ! cmake -S "$root" -B "$build" -UJSRTMEM_CMOCKA_LINKS '-UJSRTMEM_HAVE_*_H' -DJSRTMEM_WERROR=ON \
         -DJSRTMEM_TESTS=ON "$@" >"$scratch/log" 2>&1; then
         cat "$scratch/log"
@@ -290,7 +290,7 @@ run_build() { # NAME CMAKE_ARGUMENT... [; CTEST_ARGUMENT...]
     total=$(sed -n 's/.* tests failed out of \([0-9]*\)$/\1/p' "$scratch/log")
     bad=$(sed -n 's/.* \([0-9]*\) tests failed out of .*/\1/p' "$scratch/log")
     left=$(grep -Ec '\((Skipped|Disabled)\)$' "$scratch/log")
-    # What they lack is in ctest's own log only.
+    # What skipped tests lack is only in ctest's own log.
     sed -n 's/^not run: /lacks: /p' "$build/Testing/Temporary/LastTest.log" 2>/dev/null | sort -u
     if [ -z "$total" ]; then # no tests at all, or ctest broke
         count "$name" 0 1 0
@@ -299,7 +299,7 @@ run_build() { # NAME CMAKE_ARGUMENT... [; CTEST_ARGUMENT...]
     count "$name" $((total - bad - left)) "$bad" "$left"
 }
 
-# Quotes "$@" for eval: what ctest is given has to survive functions with arguments of their own.
+# Quotes "$@" for eval: ctest's arguments must survive functions with arguments of their own.
 ctest_arguments=
 for argument in "$@"; do
     ctest_arguments="$ctest_arguments '$(printf '%s' "$argument" | sed "s/'/'\\\\''/g")'"
@@ -316,7 +316,7 @@ run_check() { # NAME COMMAND...; counts as one test
     fi
 }
 
-# ThreadSanitizer of older compilers does not start where addresses are randomised widely.
+# The ThreadSanitizer of older compilers does not start if addresses are widely randomised.
 run_tsan() {
     compiles "$program" cc -fsanitize=thread "$scratch/probe.c" || {
         note "tsan         left out: the compiler has no ThreadSanitizer"
@@ -341,7 +341,7 @@ run_m32() {
         return
         ;;
     esac
-    # The kernel's headers for 32 bits are those for 64.
+    # The kernel's headers for 64 bits serve for 32.
     m32_flags="-m32 -idirafter /usr/include/$(cc -print-multiarch)"
     require m32 m32_cxx || echo "missing, and not installed:$missing"
     has_m32 || {
@@ -402,7 +402,7 @@ check_format() {
     our_sources include src tests examples | tr '\n' '\0' | xargs -0 clang-format --dry-run -Werror
 }
 
-# Tidy and fuzzing use what the part clang left.
+# clang-tidy and fuzz use the build of the part clang.
 follows_clang() {
     [ -f "$build_root/clang/compile_commands.json" ] || {
         echo "this part needs what clang built: --only clang,..."
@@ -410,7 +410,7 @@ follows_clang() {
     }
 }
 
-# A minute of fuzzing from the corpus on, in the build of Clang; what it finds stays there.
+# A minute of fuzzing, starting from the corpus, in the Clang build; its findings stay there.
 check_fuzz() {
     follows_clang || return 1
     found="$build_root/clang/found"
@@ -431,7 +431,7 @@ check_tidy() {
         xargs -0 -n 1 -P "$jobs" clang-tidy --quiet -p "$build_root/clang"
 }
 
-# A part that lacks its compiler or tool says so in the summary.
+# Runs a part, or notes in the summary that its compiler or tool is missing.
 if_has() { # THING PART COMMAND...
     thing=$1 part=$2
     shift 2
@@ -479,7 +479,7 @@ run_part() { # PART
     esac
 }
 
-# Tests whose tool is missing say so, and are skipped.
+# A test whose tool is missing says so and is skipped.
 if [ "$tools" = yes ]; then
     require spin meson deb lintian abigail doxygen graphviz mandoc man python node \
         valgrind sdt gdb || echo "missing, and not installed:$missing"

@@ -1,5 +1,5 @@
 /*
- * The shortest tour of the API, in what C and C++ have in common, without any test library: for
+ * The shortest tour of the API, in the common subset of C and C++, without a test library: for
  * machines that have none, and as the host that tests/consume/consume.sh builds.
  */
 #include <jsrtmem.h>

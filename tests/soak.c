@@ -1,13 +1,13 @@
 /*
- * Tenants that come, grow, shrink, are refused and go, for as long as one likes; then the process is as
- * it was: usage, resident memory and mappings back to where they were.
+ * Tenants that come, grow, shrink, are refused and go, for as long as requested. Afterwards the
+ * process is as before: usage, resident memory and mappings are back where they were.
  *
  * usage: soak [--seconds N | --rounds N] [--seed N]
- *   --rounds   how many rounds (default 300); a round has a few hundred operations for each thread
- *   --seconds  rounds until so much time has passed: 600 for ten minutes
- *   --seed     where the random numbers start; printed (default 1)
+ *   --rounds   number of rounds (default 300); a round has a few hundred operations per thread
+ *   --seconds  runs rounds until N seconds have passed: 600 for ten minutes
+ *   --seed     seed of the random numbers; printed (default 1)
  *
- * Prints a line of progress where that is a terminal.
+ * Prints a line of progress if the output is a terminal.
  */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1
@@ -30,9 +30,9 @@
 #define WARM_ROUNDS 10
 #define OPERATIONS 400
 
-/* How much of each the process may keep; sanitizers keep more, of their own. Blocks of each of three sizes are
- * cut far apart from 4 MiB of addresses: half used, these are 32 mappings, which stay and serve again.
- * As many are allowed for all else. */
+/* How much of each the process may keep; sanitizers keep more, of their own. Blocks of each of
+ * three sizes are cut far apart from 4 MiB of addresses: half used, these are 32 mappings, which
+ * stay and serve again. As many are allowed for all else. */
 #if !defined(RSS_SLACK)
 #define RSS_SLACK ((size_t)4 << 20)
 #define MAPPING_SLACK ((size_t)(3 + 1) * 32)

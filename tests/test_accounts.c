@@ -469,8 +469,8 @@ static void a_reserve_of_nothing_holds_nothing(void **state)
     assert_ok(jsrtmem_set_reserve_limit(MIB(32)));
 }
 
-/* What a runtime gives back by itself may wait in the reserve; a collect gives it to the OS, but for what other
- * runtimes begin with. */
+/* What a runtime gives back by itself may wait in the reserve; a collect gives it to the OS, but
+ * for what other runtimes begin with. */
 static void a_collect_empties_the_reserve_of_what_it_had(void **state)
 {
     enum { OBJECTS = 4000 };

@@ -1,6 +1,7 @@
 /*
- * The OS refuses because the process may have no more addresses: what the host is told, what the caller
- * sees, and that all goes on once there is room. Each row needs a process of its own.
+ * The OS refuses because the process has reached its limit of addresses: what the host is told,
+ * what the caller sees, and that everything works again once there is room. Each row needs a
+ * process of its own.
  */
 #include "support/child.h"
 #include "support/host.h"

@@ -1,6 +1,6 @@
 /*
- * Objects: sizes, alignment, zeroing, realloc, usable sizes, owners. One thread, good pointers; bad
- * ones are in test_misuse.c, threads in test_threads.c.
+ * Objects: sizes, alignment, zeroing, realloc, usable sizes, owners. One thread and good pointers;
+ * test_misuse.c has bad pointers, test_threads.c has threads.
  */
 #include "support/host.h"
 #include "support/random.h"
@@ -11,7 +11,8 @@ static bool is_aligned(const void *object, size_t alignment)
     return ((uintptr_t)object & (alignment - 1)) == 0;
 }
 
-/* An object as it must be: aligned, large enough, owned by the runtime; all its bytes are written. */
+/* An object as it must be: aligned, large enough, owned by the runtime; all its bytes are
+ * written. */
 static void check_object(JsRuntimeHandle runtime, void *object, size_t size, size_t alignment)
 {
     JsRuntimeHandle owner = NULL;
@@ -561,7 +562,8 @@ static void realloc_step_by_step(void **state)
     dispose(runtime);
 }
 
-/* In a heap that is empty else a vector that doubles finds room where the last one was: nothing is copied. */
+/* In a heap that is empty else a vector that doubles finds room where the last one was: nothing
+ * is copied. */
 static void vectors_that_double_follow_each_other_in_place(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();

@@ -1,6 +1,6 @@
 /*
- * The arena: what it hands out tiles its blocks, splitting and extending included, and neither links that
- * a tenant wrote nor those that a closed block left behind lead it anywhere.
+ * The arena: its objects tile its blocks, also after splitting and extending. Links that a tenant
+ * wrote, or that a released block left behind, never lead it astray.
  */
 #include "support/heap_check.h"
 #include "support/poke.h"
@@ -443,7 +443,8 @@ static void scribbled_links_heal(void **state)
     }
 }
 
-/* At the limit no list leads into a block that went, though some of what is in it was freed before others. */
+/* At the limit no list leads into a block that went, though some of what is in it was freed
+ * before others. */
 static void what_goes_with_its_block_is_in_no_list(void **state)
 {
     enum { MANY = 4000, FIRST = 70 };

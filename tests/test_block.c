@@ -1,6 +1,6 @@
 /*
- * Blocks: who is asked in which order, what is registered and charged when, and what is left of it where
- * the host, the limit or the OS says no.
+ * Blocks: who is asked in which order, what is registered and charged when, and what remains if
+ * the host, the limit or the OS refuses.
  */
 #include "support/fake_os.h"
 #include "support/heap_check.h"
@@ -400,8 +400,8 @@ static void a_large_block_comes_back_to_its_tenant(void **state)
     nothing_is_held();
 }
 
-/* Where there is little room, what is too much is cut off: nothing is charged that is not there, and nothing is there that
- * is not charged. */
+/* Where there is little room, what is too much is cut off: nothing is charged that is not there,
+ * and nothing is there that is not charged. */
 static void a_large_block_comes_back_as_small_as_it_is_asked_for(void **state)
 {
     (void)state;
@@ -494,7 +494,8 @@ static void assert_map(struct jm_block *block, size_t start, size_t end)
     assert_true(bytes_are((char *)map + end, block->granules - end, 1));
 }
 
-/* Of the map behind a hole whole pages go, but for its first granule's, and nothing that tells about what is around. */
+/* Of the map behind a hole whole pages go, but for its first granule's, and nothing that tells
+ * about what is around. */
 static void a_hole_takes_its_part_of_the_map_along(void **state)
 {
     const size_t page = jm_page_granules();
@@ -571,8 +572,8 @@ static bool os_moves(void)
     return moved != NULL;
 }
 
-/* Grows where the OS does not do so in place: by one move. Where the OS has no moves either, the block is as it
- * was then. */
+/* Grows where the OS does not do so in place: by one move. Where the OS has no moves either, the
+ * block is as it was then. */
 static void grow_by_moving(struct jm_block *block, size_t bytes, bool moves)
 {
     size_t before = jm_load_relaxed(&block->bytes);
@@ -617,7 +618,8 @@ static void a_block_that_cannot_grow_in_place_moves(void **state)
     assert_true((owner_of(old_object) == NULL) == moves);
 }
 
-/* At the first call, which is decided already: from the next one on, another function is refused. */
+/* At the first call, which is decided already: from the next one on, another function is
+ * refused. */
 static void refuse_another(void *context, enum fake_function function, size_t nth)
 {
     (void)function;
@@ -692,7 +694,8 @@ static void growth_that_is_refused_shows_in_no_figure(void **state)
     assert_marked(block, BYTES);
 }
 
-/* A reader on another thread: it stands on a block until the test lets it go on, and a while longer. */
+/* A reader on another thread: it stands on a block until the test lets it go on, and a while
+ * longer. */
 static struct {
     struct jm_block *block;
     gate *standing, *leave;
@@ -715,7 +718,8 @@ static void read_block(void *argument)
     jm_pagemap_leave(reader);
 }
 
-/* Lets the reader go once the block is unregistered; notes that it has gone where the block moves. */
+/* Lets the reader go once the block is unregistered; notes that it has gone where the block
+ * moves. */
 static bool moved_under_reader;
 
 static void watch_move(void *context, enum fake_function function, size_t nth)

@@ -1,6 +1,6 @@
 /*
- * A host that keeps a limit of its own, in its callback: it is filled as the runtime's limit is, and each request for
- * which there is no room is put to it, once.
+ * A host that keeps a limit of its own, in its callback: the heap fills it as it fills the
+ * runtime's limit, and asks the host once for each request that there is no room for.
  */
 #include "support/heap_check.h"
 #include "support/random.h"
@@ -111,7 +111,8 @@ static size_t next_tried(size_t size)
     return asked;
 }
 
-/* Half as much after each refusal, down to the smallest; and twice as much, once more is granted than was refused. */
+/* Half as much after each refusal, down to the smallest; and twice as much, once more is granted
+ * than was refused. */
 static void what_is_asked_for_is_halved_and_doubled(void **state)
 {
     (void)state;
@@ -322,8 +323,8 @@ static void a_hole_is_asked_for_where_a_block_has_no_room(void **state)
     assert_int_equal(asked, page);
 }
 
-/* A host that refuses what is too large for its taste is not short of memory: little is given back for it, and little is
- * looked for. */
+/* A host that refuses what is too large for its taste is not short of memory: little is given
+ * back for it, and little is looked for. */
 static size_t taste;
 static void refuse_large_blocks(struct rig *self, unsigned event)
 {

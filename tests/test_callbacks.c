@@ -1,7 +1,7 @@
 /*
- * What may be called inside an allocation callback, and what it gives: gets, refused calls, nested
- * objects. Using other runtimes is in test_nesting.c, changing callbacks in test_swap.c, leaving them
- * in test_longjmp.c.
+ * Calls inside an allocation callback and their results: gets, refused calls, nested objects.
+ * Using other runtimes is in test_nesting.c, changing callbacks in test_swap.c, leaving them by
+ * longjmp in test_longjmp.c.
  */
 #include "support/calls.h"
 #include "support/host.h"

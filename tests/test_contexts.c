@@ -1,5 +1,6 @@
 /*
- * Contexts row by row: create, current, data, count, life, and what they keep other threads from.
+ * Contexts, row by row: create, current, data, count, lifetime, and what they keep other threads
+ * from doing.
  */
 #include "support/calls.h"
 #include "support/host.h"

@@ -1,7 +1,7 @@
 /*
- * The drop-in API row by row: create, limit, callbacks, dispose, collect, and what hosts in the field
- * do. Contexts, idle processing and execution state, handles and events have files of their own:
- * test_contexts.c, test_execution.c, test_handles.c, test_events.c.
+ * The drop-in API, row by row: create, limit, callbacks, dispose, collect, and what hosts in the
+ * field do. Contexts, idle processing and execution state, handles and events have files of their
+ * own: test_contexts.c, test_execution.c, test_handles.c, test_events.c.
  */
 #include "support/calls.h"
 #include "support/host.h"

@@ -1,6 +1,6 @@
 /*
- * The sequences of events, from outside: what is reported, in which order, with which usage. The host
- * (support/host.h) holds every event to usage == accepted - freed.
+ * The sequences of events, seen from outside: what is reported, in which order, with which usage.
+ * The host (support/host.h) checks usage == accepted - freed at every event.
  */
 #include "support/calls.h"
 #include "support/host.h"
@@ -91,8 +91,8 @@ static void over_the_limit(void **state)
     }
 }
 
-/* The size that a Failure reports is the smallest that serves: with a limit of exactly that much more
- * than the usage the same request is granted, and with a page less it is not. */
+/* The size that a Failure reports is the smallest that serves: with a limit of exactly that much
+ * more than the usage the same request is granted, and with a page less it is not. */
 static void at_the_limit_is_granted(void **state)
 {
     (void)state;
@@ -142,8 +142,8 @@ static void growing_to_the_limit_never_passes_it(void **state)
     }
 }
 
-/* A runtime that has grown asks for larger blocks; where those do not fit under the limit, it asks for
- * the same small one as a fresh runtime does. */
+/* A runtime that has grown asks for larger blocks; where those do not fit under the limit, it
+ * asks for the same small one as a fresh runtime does. */
 static void near_the_limit_the_smallest_block_is_asked_for(void **state)
 {
     struct host host;
@@ -217,7 +217,8 @@ static void under_a_limit_little_is_lost_to_blocks(void **state)
     }
 }
 
-/* Where the limit allows no block for an object and others, it has one of its own, which goes with it. */
+/* Where the limit allows no block for an object and others, it has one of its own, which goes
+ * with it. */
 static void near_the_limit_an_object_has_a_block_of_its_own(void **state)
 {
     static const struct {
@@ -414,7 +415,8 @@ static void too_large_a_growth_gives_nothing_back(void **state)
     dispose(runtime);
 }
 
-/* PTRDIFF_MAX itself may be asked for. With 64 bits no OS has it; with 32, half of it may be had. */
+/* PTRDIFF_MAX itself may be asked for. With 64 bits no OS has it; with 32, half of it may be
+ * had. */
 static void far_too_large_is_refused_by_size_or_by_the_os(void **state)
 {
     size_t sizes[] = {PTRDIFF_MAX, PTRDIFF_MAX - 1, PTRDIFF_MAX / 2, PTRDIFF_MAX - MIB(4)};

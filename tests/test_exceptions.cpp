@@ -1,6 +1,6 @@
 /*
- * Callbacks that are left by a C++ exception. A plain program without cmocka: it prints what does not
- * hold, and returns 1 then.
+ * Callbacks that are left by a C++ exception. A plain program without cmocka: it prints every
+ * check that fails, and then returns 1.
  */
 #include <jsrtmem.h>
 

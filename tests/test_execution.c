@@ -1,5 +1,5 @@
 /*
- * JsIdle and the state of execution, row by row.
+ * JsIdle and the execution state, row by row.
  */
 #include "support/calls.h"
 #include "support/host.h"

@@ -1,10 +1,10 @@
 /*
- * Fail until success: a workload that takes every path of the allocator runs once for each call that it
- * makes of the OS, with that call refused, or all from that one on; likewise for each question to the
- * host, answered with no or with a lower limit. Whatever is refused says so and loses nothing; once all
- * is well again the workload succeeds, and all memory goes back.
+ * Fail until success: a workload takes every path of the allocator. It runs once for each of its
+ * OS calls, with that call refused, or that one and all later ones. The same for each question to
+ * the host, answered with no or with a lower limit. Every refusal is reported and loses nothing.
+ * Once nothing refuses any more the workload succeeds, and all memory goes back.
  *
- * Each run is a process of its own, so that the tables, which are made once, are refused too.
+ * Each run is a process of its own: the tables, which are made once per process, are refused too.
  */
 #include "support/child.h"
 #include "support/fake_os.h"
@@ -138,7 +138,8 @@ static void check(void)
     }
 }
 
-/* A call was refused: it must have said so. True: the plan struck once only, so it is to be repeated. */
+/* A call was refused: it must have said so. True: the plan struck once only, so it is to be
+ * repeated. */
 static bool try_again(jsrtmem_refusal reason, size_t requested)
 {
     static const jsrtmem_refusal reasons[] = {JSRTMEM_REFUSAL_NONE, JSRTMEM_REFUSAL_OS,
@@ -569,7 +570,8 @@ static const char *name_of(const struct plan *plan)
                                            : "limit";
 }
 
-/* Of some thousand programs Wine does not start one: that one seems to exit with 1, which here goes with a report. */
+/* Of some thousand programs Wine does not start one: that one seems to exit with 1, which here
+ * goes with a report. */
 #define STARTS 3
 
 /* Runs a plan in a process of its own. Returns its exit status, or -1 if it was killed. */

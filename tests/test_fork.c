@@ -1,6 +1,6 @@
 /*
- * After fork: the child uses every runtime that no other thread had current or was inside of, makes
- * new ones, and disposes all.
+ * After fork the child uses every runtime that no other thread had current or was inside of,
+ * creates new ones, and disposes all.
  */
 #include "support/calls.h"
 #include "support/child.h"
@@ -315,7 +315,8 @@ static void CHAKRA_CALLBACK count_collection(void *state)
     collections++;
 }
 
-/* The same in the middle of a before-collect callback; what it leaves behind serves the next runtime. */
+/* The same in the middle of a before-collect callback; what it leaves behind serves the next
+ * runtime. */
 static int dispose_and_set_anew(void *argument)
 {
     struct asked *asked = argument;

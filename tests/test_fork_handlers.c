@@ -1,6 +1,6 @@
 /*
- * A host's own handlers of forks, which it registers once it is running, find the library with no lock taken: they
- * may call it, and may take locks under which the host calls it.
+ * Fork handlers that a host registers while it is running find the library with no lock taken:
+ * they may call it, and may take locks under which the host calls it.
  */
 #include "support/child.h"
 #include "support/unit.h"
@@ -20,7 +20,8 @@ static struct {
     _Atomic(unsigned) turns;
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Calls that take locks of runtimes, of the registry, of the reserve and of the region. Returns how many went well. */
+/* Calls that take locks of runtimes, of the registry, of the reserve and of the region. Returns
+ * how many went well. */
 static int call_all(void)
 {
     JsRuntimeHandle fresh = NULL;

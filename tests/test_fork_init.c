@@ -1,6 +1,6 @@
 /*
- * A fork while another thread is inside the first call of the library waits until that is done; while a fork is
- * under way, nobody begins; and before the first call a fork prepares nothing.
+ * A fork waits while another thread is inside the first call of the library. While a fork is under
+ * way no thread begins that first call. A fork before the first call prepares nothing.
  */
 #include "support/child.h"
 #include "support/fake_os.h"

@@ -1,6 +1,6 @@
 /*
- * What fork leaves behind, from inside: the ids, the locks and the calls of threads that did not come
- * along.
+ * What fork leaves behind, from inside: the ids, locks and calls of threads that do not exist in
+ * the child.
  */
 #include "support/child.h"
 #include "support/unit.h"

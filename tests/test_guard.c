@@ -1,6 +1,7 @@
 /*
- * Guards: a table between them is zero and can be written, a refusal of the OS loses nothing, who writes
- * on into a guard is killed, and each table that the OS may map beside a tenant's memory has them.
+ * Guards: a table between them is zero and writable, a refusal of the OS loses nothing, a write
+ * that runs on into a guard kills the process, and every table that the OS may map beside a
+ * tenant's memory has guards.
  */
 #include "support/child.h"
 #include "support/fake_os.h"

@@ -1,8 +1,8 @@
 /*
- * Null, forged, stale, wrong-kind and disposed handles, at every function that takes one; what a call
- * checks first; out-parameters; struct_size.
+ * Null, forged, stale, wrong-kind and disposed handles, at every function that takes one; the
+ * order of checks in a call; out-parameters; struct_size.
  *
- * usage: test_handles [--random N]    N: random values that no runtime must have (default 2,000,000)
+ * usage: test_handles [--random N]    N: random values that no runtime may have (default 2,000,000)
  */
 #include "support/calls.h"
 #include "support/random.h"

@@ -1,6 +1,6 @@
 /*
- * Room for headers: each is zero and nobody else's, what is given back is used again, guards lie around it,
- * and a refusal of the OS loses nothing.
+ * Room for headers: each header is zero and has one user, returned ones are used again, guards lie
+ * around them, and a refusal of the OS loses nothing.
  */
 #include "support/child.h"
 #include "support/fake_os.h"
@@ -90,7 +90,8 @@ static size_t use_up(struct jm_block **blocks, size_t most)
     return count;
 }
 
-/* Nothing is opened of a stretch where the first step is refused, and the stretch serves the next one. */
+/* Nothing is opened of a stretch where the first step is refused, and the stretch serves the
+ * next one. */
 static void a_refusal_loses_nothing(void **state)
 {
     enum { MOST = 8 * HEADERS };

@@ -1,6 +1,6 @@
 /*
- * Heaps: which blocks are kept and which go back, also out of callbacks and where the OS takes none; how
- * objects change their size; where the arena lives.
+ * Heaps: which blocks are kept and which are given back, also from callbacks and if the OS does
+ * not take them; how objects change their size; where the arena lives.
  */
 #include "support/fake_os.h"
 #include "support/heap_check.h"
@@ -189,7 +189,8 @@ static void a_clear_block_that_stays_is_used_again(void **state)
     assert_int_equal(rig_usage(&rig), usage);
 }
 
-/* What a large object left serves a smaller one as it is, and is charged so; where the limit allows that. */
+/* What a large object left serves a smaller one as it is, and is charged so; where the limit
+ * allows that. */
 static void a_spare_block_serves_whole(void **state)
 {
     (void)state;
@@ -217,7 +218,8 @@ static void a_spare_block_serves_whole(void **state)
     (void)check();
 }
 
-/* Where the host refuses a spare block, one that is as large as is needed is asked for the next time. */
+/* Where the host refuses a spare block, one that is as large as is needed is asked for the next
+ * time. */
 static size_t most;
 
 static void refuse_more_than_most(struct rig *self, unsigned event)
@@ -321,7 +323,8 @@ static void a_spare_block_that_went_meanwhile_is_made_anew(void **state)
     (void)check();
 }
 
-/* Once spares are half of the bound, one is made to fit instead of a new block: cut, or lengthened where the OS can. */
+/* Once spares are half of the bound, one is made to fit instead of a new block: cut, or
+ * lengthened where the OS can. */
 static void a_spare_block_of_another_size_is_made_to_fit(void **state)
 {
     (void)state;
@@ -564,8 +567,8 @@ static void a_jump_out_of_a_collect_forgets_no_empty_block(void **state)
     assert_int_equal(check().small_blocks, 2);
 }
 
-/* Of two empty blocks the OS does not take the first, and takes the second, and pages of the first: the collect
- * was not all. */
+/* Of two empty blocks the OS does not take the first, and takes the second, and pages of the
+ * first: the collect was not all. */
 static void one_refusal_of_the_os_keeps_one_block(void **state)
 {
     (void)state;
@@ -584,7 +587,8 @@ static void one_refusal_of_the_os_keeps_one_block(void **state)
     assert_false(HEAP->untidy);
 }
 
-/* Two blocks in doubt, one of them for want of the OS, that hold objects again, and a third that is full; `many` are its. */
+/* Two blocks in doubt, one of them for want of the OS, that hold objects again, and a third that
+ * is full; `many` are its. */
 static struct jm_block *refill_what_is_in_doubt(void)
 {
     fill_blocks(3);
@@ -634,7 +638,8 @@ static void blocks_in_doubt_may_be_in_use_again(void **state)
     assert_int_equal(check().empty_small, 0);
 }
 
-/* Of many empty blocks that the OS does not take each use asks for one, and for all once it takes that. */
+/* Of many empty blocks that the OS does not take each use asks for one, and for all once it
+ * takes that. */
 static void each_use_asks_again_for_one_block(void **state)
 {
     enum { BLOCKS = 20 };
@@ -764,8 +769,8 @@ static size_t free_but_first(const struct jm_block *block)
     return first;
 }
 
-/* The last object of a block moves to a new one while another block is kept empty: that one goes, before
- * there is an object that its event could lose. */
+/* The last object of a block moves to a new one while another block is kept empty: that one
+ * goes, before there is an object that its event could lose. */
 static void what_moves_leaves_no_second_empty_block(void **state)
 {
     const size_t sizes[] = {KIB(9), JM_SMALL_MAX, MIB(1)};
@@ -865,7 +870,8 @@ static void move_inside(struct rig *self, unsigned event)
     moved_inside = jm_heap_resize_here(HEAP, to_move, KIB(8));
 }
 
-/* Inside the callback no block goes: it is left empty beside the one that is kept, until the next use. */
+/* Inside the callback no block goes: it is left empty beside the one that is kept, until the
+ * next use. */
 static void what_moves_inside_a_callback_may_leave_a_second_empty_block(void **state)
 {
     (void)state;
@@ -932,7 +938,8 @@ static void free_the_large_one(struct rig *self, unsigned event)
     }
 }
 
-/* What shrinks to little moves among small objects, so that it holds no mapping; or else it stays, and is not refused. */
+/* What shrinks to little moves among small objects, so that it holds no mapping; or else it
+ * stays, and is not refused. */
 static void what_shrinks_to_little_becomes_small(void **state)
 {
     enum { MOVES, ROOM, VETO, LIMIT, OS, FREED, WAYS };
@@ -1022,7 +1029,8 @@ static void grow_at_the_limit(void *object, size_t size, enum growth growth)
     assert_int_equal(rig_usage(&rig), fake_os_held());
 }
 
-/* Where it lies in a larger reservation, it has that to grow into, and an end that it gave back is addresses still. */
+/* Where it lies in a larger reservation, it has that to grow into, and an end that it gave back
+ * is addresses still. */
 static void an_aligned_large_object_has_its_reservation(void **state)
 {
     (void)state;
@@ -1062,7 +1070,8 @@ static void an_aligned_large_object_has_its_reservation(void **state)
     fake_os_reserve_more(false);
 }
 
-/* Around the end of a block: neither a page too few nor, where the limit has room for no more, one too many. */
+/* Around the end of a block: neither a page too few nor, where the limit has room for no more,
+ * one too many. */
 static void a_large_object_has_what_was_asked_for(void **state)
 {
     const size_t page = jm_os_page_size();
@@ -1597,7 +1606,8 @@ static void an_aligned_object_is_found_behind_others(void **state)
     }
 }
 
-/* Of new ones only the first leaves something in front of it, which serves others; nothing is wasted behind any. */
+/* Of new ones only the first leaves something in front of it, which serves others; nothing is
+ * wasted behind any. */
 static void aligned_objects_lie_side_by_side(void **state)
 {
     enum { ALIGNED_TO = 64 };
@@ -1732,7 +1742,8 @@ static void a_link_astray_ends_the_search_for_an_aligned_object(void **state)
     free_object(found);
 }
 
-/* No reader keeps blocks from the OS for long: of a large heap, a part is looked at after the other. */
+/* No reader keeps blocks from the OS for long: of a large heap, a part is looked at after the
+ * other. */
 static void what_is_live_in_a_large_heap_is_counted_once(void **state)
 {
     (void)state;
@@ -1845,8 +1856,8 @@ static void the_walk_sees_each_damage(void **state)
     DAMAGE(HEAP->empty_large, void *, large);
 }
 
-/* Where nothing of a class is free, a free object of the next one serves, if it is little larger, and stays what it is;
- * so too where a part of it only is to be handed out. */
+/* Where nothing of a class is free, a free object of the next one serves, if it is little
+ * larger, and stays what it is; so too where a part of it only is to be handed out. */
 static void a_free_object_of_the_near_class_serves(void **state)
 {
     (void)state;
@@ -1878,7 +1889,8 @@ static void a_free_object_of_the_near_class_serves(void **state)
     }
 }
 
-/* What serves for less than it has stays what it is, until what is asked for is less than four fifths of it. */
+/* What serves for less than it has stays what it is, until what is asked for is less than four
+ * fifths of it. */
 static void an_object_that_grows_does_not_shrink(void **state)
 {
     (void)state;
@@ -1898,8 +1910,8 @@ static void an_object_that_grows_does_not_shrink(void **state)
     }
 }
 
-/* What lies behind what shrinks is of another size most times: so it goes where something of its size is free, and leaves
- * its place whole. */
+/* What lies behind what shrinks is of another size most times: so it goes where something of its
+ * size is free, and leaves its place whole. */
 static void what_shrinks_goes_to_what_is_free(void **state)
 {
     (void)state;
@@ -2077,7 +2089,8 @@ static void free_victim(struct rig *self, unsigned event)
     }
 }
 
-/* To make room for it, a block is given back; the host, told so, frees the very object that is to grow. */
+/* To make room for it, a block is given back; the host, told so, frees the very object that is
+ * to grow. */
 static void an_object_that_is_freed_while_room_is_made_does_not_grow(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;

@@ -1,7 +1,7 @@
 /*
- * Holes: free pages of blocks with live objects, which a collect gives back, or, where they are many side by side, the
- * need of room below the limit; they are asked for again like blocks. Nothing is lost of what lives around them, whoever
- * refuses what.
+ * Holes: free pages inside blocks with live objects, given back by a collect, or, if many lie side
+ * by side, by a request that the limit has no room for. They are asked for again as blocks are.
+ * The objects around them lose nothing, whoever refuses.
  */
 #include "support/fake_os.h"
 #include "support/heap_check.h"
@@ -56,7 +56,8 @@ static void thin_out(void)
     rig_forget(&rig);
 }
 
-/* Has long runs of free pages go, and no short ones, as a request does that the limit has no room for. */
+/* Has long runs of free pages go, and no short ones, as a request does that the limit has no
+ * room for. */
 static void press(void)
 {
     rig_set_limit(&rig, rig_usage(&rig));
@@ -277,7 +278,8 @@ static void the_ends_of_runs_stay(void **state)
     }
 }
 
-/* Pages side by side, of which the first lies at a multiple of 64 KiB, up to a length; all else lives. */
+/* Pages side by side, of which the first lies at a multiple of 64 KiB, up to a length; all else
+ * lives. */
 static void the_shortest_run_that_goes_has_64_kib(void **state)
 {
     enum { PAGE = 4096, PAGES = 256 };
@@ -306,8 +308,8 @@ static void the_shortest_run_that_goes_has_64_kib(void **state)
     }
 }
 
-/* What lies in front of a hole and behind it goes, too, however short it is: else a long run that was cut by holes would
- * stay for ever. */
+/* What lies in front of a hole and behind it goes, too, however short it is: else a long run
+ * that was cut by holes would stay for ever. */
 static void what_is_beside_a_hole_goes(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -464,7 +466,8 @@ static void allocate_inside(struct rig *self, unsigned event)
     allocated_inside = jm_heap_refill(HEAP, 1);
 }
 
-/* The host, which is asked for a hole, allocates from what is at hand: the span that this opens is not lost. */
+/* The host, which is asked for a hole, allocates from what is at hand: the span that this opens
+ * is not lost. */
 static void a_span_that_the_host_opened_meanwhile_is_not_lost(void **state)
 {
     (void)state;
@@ -496,7 +499,8 @@ static void a_hole_is_no_object(void **state)
     (void)check();
 }
 
-/* What the map tells of a hole is in its first page; the others of the map go, if the OS takes them. */
+/* What the map tells of a hole is in its first page; the others of the map go, if the OS takes
+ * them. */
 static void the_map_of_a_hole_goes_too(void **state)
 {
     (void)state;
@@ -677,7 +681,8 @@ static void where_the_limit_allows_no_more_a_hole_gives_what_is_needed(void **st
     }
 }
 
-/* What no run of pages is long enough for has room once short ones are given back: no more of them than it needs. */
+/* What no run of pages is long enough for has room once short ones are given back: no more of
+ * them than it needs. */
 static void where_the_limit_leaves_nothing_else_short_runs_go(void **state)
 {
     enum {
@@ -714,7 +719,8 @@ static void where_the_limit_leaves_nothing_else_short_runs_go(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* Where little lives, what is long finds room for itself and for the next ones: in a large heap and in a small one. */
+/* Where little lives, what is long finds room for itself and for the next ones: in a large heap
+ * and in a small one. */
 static void what_is_long_has_room_where_little_lives(void **state)
 {
     (void)state;
@@ -764,7 +770,8 @@ static void after_a_sweep_long_runs_go_where_the_limit_is_reached(void **state)
     (void)check();
 }
 
-/* A hole has to have all of an object's class. Where the limit allows less, a block of its own may do. */
+/* A hole has to have all of an object's class. Where the limit allows less, a block of its own
+ * may do. */
 static void where_the_limit_allows_no_hole_an_object_is_alone(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -898,7 +905,8 @@ static void lower_the_limit_meanwhile(void *context, enum fake_function function
     }
 }
 
-/* Likewise while the OS works: the pages go back, if it takes them, and the peak shows nothing of it. */
+/* Likewise while the OS works: the pages go back, if it takes them, and the peak shows nothing
+ * of it. */
 static void a_limit_lowered_while_the_os_works_refuses(void **state)
 {
     (void)state;

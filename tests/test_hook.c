@@ -1,6 +1,6 @@
 /*
- * Hooks: the pair changes as one, a change waits for the call that may use the old pair, and calls that
- * the host left are undone in the right order.
+ * Hooks: function and state change as one pair, a change waits for a call that may use the old
+ * pair, and calls that the host left by a jump are undone in the right order.
  */
 #include "support/unit.h"
 #include "support/worker.h"

@@ -1,8 +1,9 @@
 /*
- * A libc that refuses: what it may say no to, other than memory, at the start of the library or of a
- * thread, and later; and ends of things that are far away. Each scene has a process of its own, as the library begins once in each.
+ * A libc that refuses things other than memory, at the start of the library or of a thread, and
+ * later; and limits that are hard to reach, such as a full region or a counter that would wrap.
+ * Each scene has a process of its own, because the library initialises once per process.
  *
- * The linker's --wrap puts the functions here before those of the libc.
+ * The linker's --wrap puts the functions here in front of those of the libc.
  */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1
@@ -233,7 +234,8 @@ static void a_thread_that_cannot_be_watched_forks(void **state)
     assert_int_equal(child_run(unwatched_thread_forks, NULL), 0);
 }
 
-/* Handles are mixed with a secret of clocks and addresses then: they work, and are no small numbers. */
+/* Handles are mixed with a secret of clocks and addresses then: they work, and are no small
+ * numbers. */
 static int no_random(void *unused)
 {
     JsRuntimeHandle first = NULL;
@@ -288,7 +290,8 @@ static void a_complaint_that_nobody_hears_leaves_errno(void **state)
     refuse.write = false;
 }
 
-/* Another thread makes the region meanwhile: it is there, but not yet for a fast path that had looked where it is. */
+/* Another thread makes the region meanwhile: it is there, but not yet for a fast path that had
+ * looked where it is. */
 static int look_too_early(void *unused)
 {
     static _Alignas(JM_GRANULE) char variable[JM_GRANULE];
@@ -378,7 +381,8 @@ static void a_privileged_process_has_no_environment(void **state)
     refuse.secure = false;
 }
 
-/* Regions that could not be unmapped are kept in mind, up to a number; meanwhile nothing is mapped. */
+/* Regions that could not be unmapped are kept in mind, up to a number; meanwhile nothing is
+ * mapped. */
 static void what_cannot_be_unmapped_is_tried_again(void **state)
 {
     enum { MANY = 300 };
@@ -404,7 +408,8 @@ static void what_cannot_be_unmapped_is_tried_again(void **state)
     assert_true(jm_os_unmap(&extent));
 }
 
-/* Where no place is aligned by itself, a part of a reservation is opened; or else the whole is given up. */
+/* Where no place is aligned by itself, a part of a reservation is opened; or else the whole is
+ * given up. */
 static void a_reservation_that_cannot_be_opened_is_given_back(void **state)
 {
     const size_t alignment = (size_t)1 << 28;
@@ -536,7 +541,8 @@ static void give_and_take_last_stretch(void)
     last_stretch = jm_region_take(JM_UNIT, &has_room);
 }
 
-/* Who finds a map in a block that the object does not fit into then asks for one that has room for both. */
+/* Who finds a map in a block that the object does not fit into then asks for one that has room
+ * for both. */
 static int want_what_another_takes(void *unused)
 {
     JsRuntimeHandle runtime = new_runtime();
@@ -566,7 +572,8 @@ static void a_block_too_small_for_its_map_is_the_only_one(void **state)
     }
 }
 
-/* A map that no longer says where objects start, as after a stray write into it, ends the process. */
+/* A map that no longer says where objects start, as after a stray write into it, ends the
+ * process. */
 static int break_map(void *unused)
 {
     JsRuntimeHandle runtime = new_runtime();
@@ -644,8 +651,8 @@ static void entries_do_not_wrap(void **state)
     dispose(runtime);
 }
 
-/* Whoever was refused by a handle of a runtime that ended meanwhile is not told of the next one in its slot; nor does who
- * waited for it keep others from that. */
+/* Whoever was refused by a handle of a runtime that ended meanwhile is not told of the next one
+ * in its slot; nor does who waited for it keep others from that. */
 static void a_refusal_names_no_other_runtime(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();

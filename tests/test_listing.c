@@ -1,5 +1,6 @@
 /*
- * What a sweep leaves in no list, where there is much: it is free, and listed bit by bit when something is needed.
+ * The free objects that a sweep of a large heap leaves in no list: they count as free, and are
+ * listed bit by bit when something is needed.
  */
 #include "support/heap_check.h"
 #include "support/random.h"
@@ -11,7 +12,8 @@ RIG_OF_EACH_TEST
 #define SIZE 96 /* bytes of most objects here, */
 #define CODE 6  /* and their class */
 
-/* The most that a sweep lists, and a step after it; a block of the sweep's, or 64 states, may come on top. */
+/* The most that a sweep lists, and a step after it; a block of the sweep's, or 64 states, may
+ * come on top. */
 #define STEP 1024
 
 static unsigned char *objects[40000];
@@ -210,7 +212,8 @@ static void a_block_that_becomes_empty_goes(void **state)
     assert_true(assert_heap(HEAP, HEAP_LISTS).small_blocks <= 1);
 }
 
-/* Frees every second object, and all from `start` to `end`, in 64ths of a block; but for every second block up to its end. */
+/* Frees every second object, and all from `start` to `end`, in 64ths of a block; but for every
+ * second block up to its end. */
 static void thin_out(size_t start, size_t end)
 {
     for (size_t i = 0; i < COUNT_OF(objects); i++) {
@@ -237,8 +240,8 @@ static size_t give(bool again)
     return given;
 }
 
-/* A sweep passes blocks where nothing has changed since the last one, and finds what goes all the same: a long run, the rest
- * of a block, and what lies beside a hole. */
+/* A sweep passes blocks where nothing has changed since the last one, and finds what goes all
+ * the same: a long run, the rest of a block, and what lies beside a hole. */
 static void what_goes_is_found_again(void **state)
 {
     size_t given[2], beside[2];
@@ -420,7 +423,8 @@ static void an_aligned_one_is_found(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* Many sizes, in many blocks: whatever is in a list or not, no object changes, and all is found in the end. */
+/* Many sizes, in many blocks: whatever is in a list or not, no object changes, and all is found
+ * in the end. */
 static void sweeps_and_steps_keep_what_lives(void **state)
 {
     static size_t sizes[COUNT_OF(objects)];

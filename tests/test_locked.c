@@ -1,8 +1,8 @@
 /*
- * A host that locks its memory (mlockall): what the library gives back is given back all the same, and
- * what it keeps ready costs little, although all that can be touched has memory at once.
+ * A host that locks its memory (mlockall), which makes every accessible page resident at once. The
+ * library still gives memory back, and what it keeps ready costs little.
  *
- * Skipped where the system does not let a process lock enough.
+ * Skipped if the system does not let a process lock enough.
  */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1
@@ -19,8 +19,9 @@
 
 #define NOT_PERMITTED 77 /* what a child ends with */
 
-/* What may be in memory beside the tenants' blocks: the library's tables, which have three sixteenths of
- * what was ever used, are extended in steps, and are not given back; and some of the libc's. */
+/* What may be in memory beside the tenants' blocks: the library's tables, which have three
+ * sixteenths of what was ever used, are extended in steps, and are not given back; and some of
+ * the libc's. */
 #define TABLES(bytes) (MIB(3) + 400 * page_size() + (bytes) / 4)
 
 #define OBJECTS 20000
@@ -101,7 +102,8 @@ static int collect(struct locked *self, size_t *usage)
     return check_resident(self);
 }
 
-/* Blocks go back, and so do runs of free pages in blocks where something lives; both serve again. */
+/* Blocks go back, and so do runs of free pages in blocks where something lives; both serve
+ * again. */
 static int use_small(struct locked *self)
 {
     size_t full = 0;

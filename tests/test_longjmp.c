@@ -1,6 +1,6 @@
 /*
  * Callbacks that are left by longjmp: nothing is lost, and the runtime works again at once from a
- * shallower frame, after jsrtmem_abandon, or after the thread has gone.
+ * shallower frame, after jsrtmem_abandon, or after the thread has exited.
  */
 #include "support/calls.h"
 #include "support/host.h"
@@ -420,7 +420,8 @@ static void dispose_left_at_every_event_is_finished_in_the_end(void **state)
     assert_all_freed(&host);
 }
 
-/* Who frees in a runtime whose dispose was left leaves it to the next dispose, and nobody is told before. */
+/* Who frees in a runtime whose dispose was left leaves it to the next dispose, and nobody is
+ * told before. */
 static void objects_of_a_dispose_that_was_left_can_be_freed(void **state)
 {
     struct host host;
@@ -525,7 +526,8 @@ static void abandon_finds_the_callback_that_was_left(void **state)
     end(&host, runtime);
 }
 
-/* One after the other, from one frame: where a build that does not optimise looks from deeper than the host was called. */
+/* One after the other, from one frame: where a build that does not optimise looks from deeper
+ * than the host was called. */
 static __attribute__((noinline)) bool is_left_before(body function, void *argument, body next,
                                                      void *next_argument)
 {
@@ -713,7 +715,8 @@ static void CHAKRA_CALLBACK abandon_collect(void *state)
     (void)jsrtmem_abandon(state);
 }
 
-/* The call that asked is over, as if it had been left: what its callback says then is no answer to it. */
+/* The call that asked is over, as if it had been left: what its callback says then is no answer
+ * to it. */
 static void an_abandoned_callback_may_return(void **state)
 {
     (void)state;
@@ -744,7 +747,8 @@ static void an_abandoned_callback_may_return(void **state)
     }
 }
 
-/* Inside of one runtime's callback, another's is left, into the first, which goes on and returns. */
+/* Inside of one runtime's callback, another's is left, into the first, which goes on and
+ * returns. */
 static bool leave_an_inner_callback(struct host *self, const struct host_event *event)
 {
     struct request *inner = self->context;

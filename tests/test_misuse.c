@@ -1,6 +1,6 @@
 /*
- * Bad pointers: double, interior, misaligned and foreign, freed, measured and reallocated; and stray
- * writes into memory that was freed or never handed out. Nothing may be touched, ever.
+ * Bad pointers: double, interior, misaligned and foreign ones are freed, measured and reallocated.
+ * Stray writes into memory that was freed or never handed out. Neither may ever change anything.
  */
 #include "support/calls.h"
 #include "support/host.h"
@@ -34,7 +34,8 @@ static void expect_refused(JsRuntimeHandle runtime, void *pointer, const char *w
             "realloc of %p to 0, %s", pointer, what);
 }
 
-/* The pointer is refused by every function that takes one, whether or not the runtime is entered. */
+/* The pointer is refused by every function that takes one, whether or not the runtime is
+ * entered. */
 static void expect_bad(JsRuntimeHandle runtime, void *pointer, const char *what)
 {
     expect_refused(runtime, pointer, what);
@@ -563,8 +564,8 @@ static void mark_live(const struct stray *self, uintptr_t stretch, unsigned char
     }
 }
 
-/* Writes every byte that no live object has, in every stretch where a live object begins: free objects,
- * gaps, and whatever the allocator may keep next to them. */
+/* Writes every byte that no live object has, in every stretch where a live object begins: free
+ * objects, gaps, and whatever the allocator may keep next to them. */
 static void overwrite_around(struct stray *self, unsigned kind)
 {
     static unsigned char live[STRETCH];

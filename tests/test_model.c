@@ -1,12 +1,13 @@
 /*
- * A model that does random things to several runtimes from two threads and from inside callbacks, and
- * holds the library to it: usage == accepted - freed at every event and at every read, here and on
- * other threads; no growth above the limit in force; 0 after dispose; objects keep their bytes.
+ * A model that does random things to several runtimes, from two threads and from inside callbacks,
+ * and checks the library against it: usage == accepted - freed at every event and at every
+ * read, here and on other threads; no growth above the limit in force; 0 after dispose; objects
+ * keep their bytes.
  *
  *      test_model [seed [operations]]
  *
- * Three threads: the main thread and a mate take turns, so that the model itself needs no lock; an
- * observer reads all the time, and compares where no operation ran meanwhile (`epoch` is even).
+ * Three threads. The main thread and a mate take turns, so the model itself needs no lock. An
+ * observer reads all the time, and compares if no operation ran meanwhile (`epoch` is even).
  */
 #include "support/calls.h"
 #include "support/host.h"

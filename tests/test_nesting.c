@@ -1,6 +1,6 @@
 /*
- * Several runtimes and several threads around a callback: using other runtimes inside one, callbacks
- * within callbacks, a callback that blocks, and that nothing waits there.
+ * Several runtimes and threads around a callback: using other runtimes inside one, callbacks
+ * within callbacks, a callback that blocks, and that nothing waits inside a callback.
  */
 #include "support/calls.h"
 #include "support/host.h"
@@ -102,8 +102,8 @@ static bool begin_another(struct host *self, const struct host_event *event)
     return true;
 }
 
-/* Its blocks go one by one. Where the first one becomes the other runtime's, which may have its arena where this one had its
- * own, the others do not. */
+/* Its blocks go one by one. Where the first one becomes the other runtime's, which may have its
+ * arena where this one had its own, the others do not. */
 static void what_ends_leaves_no_object_to_others(void **state)
 {
     struct host host;

@@ -1,7 +1,7 @@
 /*
- * The library takes memory by mapping alone: whatever is called, on whatever thread, it never ends in
- * malloc. So it can stand under one (see examples/preload). But glibc uses its malloc to tell where a thread's
- * stack is, which is asked for when a callback may have been left by a jump.
+ * The library takes memory by mapping only: no call, on any thread, ends in malloc. So the library
+ * can implement malloc (see examples/preload). One exception: glibc uses its malloc to tell where
+ * a thread's stack is; the library asks for that if a callback may have been left by a jump.
  *
  * The malloc family of this program counts the calls that come while the thread is in the library.
  */

@@ -1,6 +1,6 @@
 /*
- * The functions of os.h against the system that the tests run on: what each promises in its pre: and
- * post: lines. What happens when the system refuses is in test_faults.c.
+ * The functions of os.h against the system that the tests run on: the promises of their pre: and
+ * post: lines. What happens if the system refuses is in test_faults.c.
  */
 #if defined(__linux__)
 #define _GNU_SOURCE
@@ -68,8 +68,9 @@ static void alignment_holds_in_a_crowd(void **state)
 }
 
 #if defined(__linux__)
-/* Reserves so much again and again until it lies in a gap, which nothing else that is free is in front of then, and leaves
- * that. Returns how many others there are; `most`: nothing came to lie there. */
+/* Reserves so much again and again until it lies in a gap, which nothing else that is free is in
+ * front of then, and leaves that. Returns how many others there are; `most`: nothing came to lie
+ * there. */
 static size_t fill_up_to(struct jm_os_extent gap, void *others[], size_t most)
 {
     for (size_t count = 0; count < most; count++) {
@@ -91,7 +92,8 @@ static void drop_all(void *others[], size_t count, size_t size)
     }
 }
 
-/* Where the OS chooses a gap that is long enough, but has no aligned place, there is one elsewhere, and nothing beside it. */
+/* Where the OS chooses a gap that is long enough, but has no aligned place, there is one
+ * elsewhere, and nothing beside it. */
 static void a_gap_without_an_aligned_place_is_passed(void **state)
 {
     const size_t alignment = (size_t)1 << 20;

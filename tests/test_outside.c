@@ -1,13 +1,14 @@
 /*
- * The OS refuses the shipped library, from outside: this program's own mmap family stands before the
- * libc's. For each call of a workload that uses every path, in a process of its own: that call fails,
- * once or from then on, with one of a few errnos; then the address space is limited for real, and
- * mappings run out for real.
+ * The OS refuses the shipped library, from outside: this program's own mmap family stands in front
+ * of the libc's. The workload uses every path. For each of its calls, in a process of its own,
+ * that call fails, once or from then on, with one of a few errnos. Then the address space is
+ * really limited, and mappings really run out.
  *
  * usage: test_outside [--all]     --all: each call with each of the errnos, a few minutes
  *
- * After each refusal: all objects as they were, a clear reason, the right events. When the OS is willing
- * again: everything works, the usage goes back to 0, and nothing stays mapped but the library's tables.
+ * After each refusal: all objects as before, a clear reason, the right events. Once the OS no
+ * longer refuses: everything works, the usage goes back to 0, and only the library's tables stay
+ * mapped.
  */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1
@@ -137,8 +138,8 @@ static int release(struct run *self, size_t index)
     return 0;
 }
 
-/* Calls that give a code: OutOfMemory where the OS refuses, and at the second attempt what they should
- * give, where `once`. */
+/* Calls that give a code: OutOfMemory where the OS refuses, and at the second attempt what they
+ * should give, where `once`. */
 #define ATTEMPT(call, once)                                                          \
     do {                                                                             \
         JsErrorCode code_ = (call);                                                  \

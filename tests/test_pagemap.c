@@ -1,6 +1,6 @@
 /*
- * The pointer map: every address has an answer, ranges are registered exactly, growth can be refused,
- * and readers are seen by whoever gives memory back.
+ * The pointer map: every address has an answer, ranges are registered exactly, growth can be
+ * refused, and a thread that gives memory back sees the readers.
  */
 #include "support/fake_os.h"
 #include "support/random.h"

@@ -1,5 +1,6 @@
 /*
- * The quota alone: what is asked, granted, charged, failed and refunded, and what the host is told.
+ * The quota alone: what is asked, granted, charged, failed and refunded, and what the host is
+ * told.
  */
 #include "support/random.h"
 #include "support/unit.h"

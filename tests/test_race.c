@@ -1,10 +1,10 @@
 /*
- * A thread frees an object while its user resizes it: a misuse, and one that nobody can see at once. One
- * of the two wins; whoever wins, the heap is what its map says, and other objects are as they were.
+ * A thread frees an object while its user resizes it: a misuse that cannot be recognised at once.
+ * One of the two wins. Either way the heap agrees with its map, and other objects are unchanged.
  *
- * The linker's --wrap puts the free where it hurts most, when the resize has looked at the object, and has
- * not moved it yet: before what others freed is taken in to make room for it, or before it is copied. Where
- * an object grows in place there is no such point; test_steps.c tries each instruction.
+ * The linker's --wrap places the free at the worst moment, after the resize has looked at the
+ * object and before it moves it: before others' frees are taken in to make room, or before the
+ * copy. An object that grows in place has no such point; test_steps.c tries each instruction.
  */
 #include "support/heap_check.h"
 #include "support/random.h"
@@ -89,8 +89,8 @@ static void two_threads_begin_together(void **state)
     dispose(runtime);
 }
 
-/* A runtime that this thread has entered. With `apart`, another one over it: calls for the first begin
- * an operation then. */
+/* A runtime that this thread has entered. With `apart`, another one over it: calls for the first
+ * begin an operation then. */
 struct scene {
     JsRuntimeHandle runtime, over;
 };
@@ -138,8 +138,8 @@ static void expect_gone(struct scene scene, const void *moved, size_t left)
     assert_int_equal(walk.queued_objects, 0);
 }
 
-/* The new size's list is empty, so that the queued free is taken in before there is an object to move to:
- * a second discount would make less count as live than is. */
+/* The new size's list is empty, so that the queued free is taken in before there is an object to
+ * move to: a second discount would make less count as live than is. */
 static void what_is_taken_in_is_not_freed_again(void **state)
 {
     struct scene scene = begin(false);
@@ -174,8 +174,8 @@ static void what_is_queued_is_not_freed_again(void **state)
     end(scene);
 }
 
-/* No block is to be had, so that a sweep joins the victim with what is free behind it: the object to move
- * to is where the victim was. */
+/* No block is to be had, so that a sweep joins the victim with what is free behind it: the
+ * object to move to is where the victim was. */
 static void an_object_never_moves_to_where_it_was(void **state)
 {
     enum { MANY = 300, VICTIM = 10 };
@@ -209,8 +209,8 @@ static void hide_free(struct jm_arena *arena)
     arena->broken = true;
 }
 
-/* Every size to every other, at both moments, from both sides of the fast path, in a heap that is full of
- * other objects. */
+/* Every size to every other, at both moments, from both sides of the fast path, in a heap that
+ * is full of other objects. */
 static void no_size_loses_anything(void **state)
 {
     enum { ROUNDS = 4000, OBJECTS = 64 };
@@ -267,7 +267,8 @@ static void no_size_loses_anything(void **state)
     require(races > ROUNDS / 4, "only %zu frees came in between", races);
 }
 
-/* Blocks that others emptied go with the allocation that takes the frees in: all but one, which the next ones use. */
+/* Blocks that others emptied go with the allocation that takes the frees in: all but one, which
+ * the next ones use. */
 static void what_is_taken_in_leaves_one_empty_block(void **state)
 {
     enum { MANY = 100 };
@@ -350,7 +351,8 @@ static void frees_that_race_by_chance_lose_nothing(void **state)
     end(scene);
 }
 
-/* A pointer that no object starts at is refused by the map, whatever becomes of its block meanwhile. */
+/* A pointer that no object starts at is refused by the map, whatever becomes of its block
+ * meanwhile. */
 static void a_bad_free_meets_blocks_that_come_and_go(void **state)
 {
     enum { ROUNDS = 2000 };
@@ -405,8 +407,8 @@ static void set_limit(void *argument)
     jm_store_release(&setting->over, true);
 }
 
-/* Once a limit is set, nothing is charged that an older one allowed: not even where it is more than another one that was
- * set just before. */
+/* Once a limit is set, nothing is charged that an older one allowed: not even where it is more
+ * than another one that was set just before. */
 static void who_sets_the_limit_waits_for_a_charge(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();

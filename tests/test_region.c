@@ -1,6 +1,6 @@
 /*
- * The region: stretches are aligned, disjoint and zero, those of different tenants lie far from each other,
- * and what is given back, refused or used up leaves it as good as before.
+ * The region: stretches are aligned, disjoint and zero, stretches of different tenants lie far
+ * apart, and whatever is given back, refused or used up leaves the region usable as before.
  */
 #include "support/fake_os.h"
 #include "support/random.h"
@@ -305,7 +305,8 @@ static size_t count_mappings(void)
     return count;
 }
 
-/* A process has some ten thousand mappings: a crowd of small tenants must not need one for a few of them. */
+/* A process has some ten thousand mappings: a crowd of small tenants must not need one for a few
+ * of them. */
 static void many_stretches_are_one_mapping(void **state)
 {
     enum { CROWD = 4000 };
@@ -333,8 +334,8 @@ static bool is_odd(const char *address)
     return (uintptr_t)address / smallest() % 2 != 0;
 }
 
-/* Where many are used they lie in huge pages, but those of a lot that is used up are not made up again once some are given
- * back: of which the others keep what they hold. */
+/* Where many are used they lie in huge pages, but those of a lot that is used up are not made up
+ * again once some are given back: of which the others keep what they hold. */
 static void many_stretches_lie_in_huge_pages(void **state)
 {
     enum { CROWD = 7000, KEPT = 0x5a };
@@ -370,7 +371,8 @@ static void many_stretches_lie_in_huge_pages(void **state)
 
 /* ---- Last: where the region ends ---- */
 
-/* All of the region. Committed, that is more than some machines promise: where one refuses, nothing can be seen. */
+/* All of the region. Committed, that is more than some machines promise: where one refuses,
+ * nothing can be seen. */
 static char *lots[((size_t)1 << JM_REGION_BITS) / LARGEST];
 #define LOTS (sizeof(lots) / sizeof(lots[0]))
 

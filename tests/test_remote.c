@@ -1,6 +1,6 @@
 /*
- * Frees from other threads: they wait in the maps until the heap's user takes them in, each once, however
- * many threads free it, and a second one is refused at once.
+ * Frees from other threads: they wait in the maps until the heap's user takes them in. Each object
+ * is taken in once, however many threads free it, and a second free is refused at once.
  */
 #include "support/heap_check.h"
 #include "support/random.h"
@@ -147,8 +147,8 @@ static void a_block_with_queued_objects_stays(void **state)
     assert_int_equal(rig_usage(&rig), 0);
 }
 
-/* A thread is stopped behind the first step of a free. What it queued is taken in by another one's marks, and
- * the block becomes another heap's; then it goes on. */
+/* A thread is stopped behind the first step of a free. What it queued is taken in by another
+ * one's marks, and the block becomes another heap's; then it goes on. */
 static void marks_that_come_late_cost_a_look(void **state)
 {
     static struct rig other;
@@ -206,9 +206,9 @@ static struct jm_block *remembered(const struct memory *memories, size_t count, 
     return NULL;
 }
 
-/* Two threads free an object. One looks its block up and is stopped; the other's free is taken in, and the
- * memory is cut into smaller blocks of another heap. What the first one frees then is an object of that
- * heap: the misuse costs it the object, but nothing is left behind. */
+/* Two threads free an object. One looks its block up and is stopped; the other's free is taken
+ * in, and the memory is cut into smaller blocks of another heap. What the first one frees then
+ * is an object of that heap: the misuse costs it the object, but nothing is left behind. */
 static void marks_are_made_where_the_object_is(void **state)
 {
     enum { BLOCKS = 60, OTHERS = 4 };
@@ -353,7 +353,8 @@ static void threads_agree_who_freed_an_object(void **state)
     assert_int_equal(rig_usage(&rig), 0);
 }
 
-/* One thread allocates and marks, others check and free: nothing is lost, and nothing serves twice. */
+/* One thread allocates and marks, others check and free: nothing is lost, and nothing serves
+ * twice. */
 #define LANES 64
 #define ROUNDS 400
 

@@ -1,6 +1,6 @@
 /*
- * The process reserve: its bound, what it keeps and hands out, what the OS does not take back, blocks
- * that are still being read, and the environment variable.
+ * The process reserve: its bound, what it keeps and hands out, blocks that the OS does not take
+ * back, blocks that are still being read, and the environment variable.
  */
 #include "support/child.h"
 #include "support/fake_os.h"
@@ -335,7 +335,8 @@ static bool is_gone(const void *address, size_t size)
 #define ROW 9 /* neighbours */
 #define GAP 3 /* the one of them that is in use */
 
-/* Takes a lot of the region whole. Returns its first block's place; but for a row from there, it is given back. */
+/* Takes a lot of the region whole. Returns its first block's place; but for a row from there, it
+ * is given back. */
 static char *take_row(void)
 {
     const size_t size = jm_small_block_min();
@@ -660,7 +661,8 @@ static void a_large_object_is_aligned_where_it_is_asked_for(void **state)
     unmap(block);
 }
 
-/* What a tenant has left that ended, and where the reserve is full what any has: as if it were new. */
+/* What a tenant has left that ended, and where the reserve is full what any has: as if it were
+ * new. */
 static void a_large_block_serves_others_clear(void **state)
 {
     enum { ENDS, ENDED, FULL, WAYS };
@@ -696,8 +698,8 @@ static void a_large_block_serves_others_clear(void **state)
     }
 }
 
-/* Of a tenant that ends nothing takes the place of what is kept for another, nor is kept what a fork came upon in the middle
- * of a change; and what the OS refuses is for all still. */
+/* Of a tenant that ends nothing takes the place of what is kept for another, nor is kept what a
+ * fork came upon in the middle of a change; and what the OS refuses is for all still. */
 static void not_all_that_is_left_is_kept(void **state)
 {
     static const struct jm_supply other = {.tenancy = 7};
@@ -735,7 +737,8 @@ static void not_all_that_is_left_is_kept(void **state)
     }
 }
 
-/* What has an object of 1 MiB, and no more, is zeroed for others; even where the reserve is full. */
+/* What has an object of 1 MiB, and no more, is zeroed for others; even where the reserve is
+ * full. */
 static void a_block_that_is_too_large_serves_no_other(void **state)
 {
     static const struct jm_supply other = {.tenancy = 7};
@@ -1219,7 +1222,8 @@ static void what_waits_for_its_readers_does_not_wait_for_the_os(void **state)
     assert_bytes(0);
 }
 
-/* Where the OS takes nothing back, it is asked again more and more seldom, and whoever comes by waits for few answers. */
+/* Where the OS takes nothing back, it is asked again more and more seldom, and whoever comes by
+ * waits for few answers. */
 static void much_that_is_refused_takes_no_time(void **state)
 {
     enum { MANY = 200, LOOKS = 10000 };
@@ -1431,7 +1435,8 @@ static void the_environment_sets_the_bound(void **state)
     }
 }
 
-/* True where a file holds one line that tells of a bad value, and what holds instead; or, null, nothing. */
+/* True where a file holds one line that tells of a bad value, and what holds instead; or, null,
+ * nothing. */
 static bool tells_of(FILE *complaints, const char *value)
 {
     char said[400];

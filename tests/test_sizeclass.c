@@ -1,6 +1,6 @@
 /*
- * Size classes: every count of granules gets the smallest class that fits, the waste is bounded, and a
- * state byte says exactly one thing.
+ * Size classes: every count of granules gets the smallest class that fits, the waste is bounded,
+ * and a state byte has exactly one meaning.
  */
 #include "support/unit.h"
 

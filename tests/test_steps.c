@@ -1,8 +1,8 @@
 /*
- * Races at every point where they can happen: while one thread is in a call, another one does something
- * to the same runtime, between any two instructions of that call. Whatever the point, the call gives what
- * it gives alone, or says that it came too late; it never tells about another runtime or context that took
- * the place, and everything can be disposed afterwards.
+ * Races at every possible point: while one thread is in a call, another thread acts on the same
+ * runtime, between any two instructions of that call. At every point the call gives the result
+ * that it gives alone, or reports that it came too late. It never reports on another runtime or
+ * context that took the place, and everything can be disposed afterwards.
  */
 #include "support/calls.h"
 #include "support/child.h"

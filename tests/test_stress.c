@@ -1,11 +1,10 @@
 /*
- * Threads that get into each other's way, for as long as one likes: each test lets a few of them work
- * on the same things at random, and checks what they recorded.
+ * Threads that interfere with each other, for as long as requested: in each test a few threads
+ * work on the same things at random; then the records that they kept are checked.
  *
  * usage: test_stress [--seed N] [--scale N] [--forks N]
- *   --seed   where the random numbers start; printed, so that a run can be repeated as far as threads
- *            allow (default 1)
- *   --scale  how long the tests are, 1 for a few seconds in all (default 1)
+ *   --seed   of the random numbers; printed, to repeat a run as far as threads allow (default 1)
+ *   --scale  length of the tests, 1 for a few seconds in all (default 1)
  *   --forks  how often a process under load is forked (default 40)
  */
 #include "support/child.h"
@@ -74,8 +73,8 @@ struct part {
 static struct lane lanes[LANES];
 
 /*
- * A further thread stops the lanes now and then, by a signal in the middle of whatever they do, so that
- * the others meet them there: at each point, and with one processor too.
+ * A further thread stops the lanes now and then, by a signal in the middle of whatever they do, so
+ * that the others meet them there: at each point, and with one processor too.
  */
 static struct {
     pthread_t thread;
@@ -150,8 +149,8 @@ static void run_team(const struct part *parts, size_t count, void *shared)
 
 #define SHOWN 8
 
-/* A runtime's limit and usage say which one it is: a read must never see another one's. Each of the two
- * lanes that replace runtimes has places of its own. */
+/* A runtime's limit and usage say which one it is: a read must never see another one's. Each of
+ * the two lanes that replace runtimes has places of its own. */
 struct shown {
     _Atomic(JsRuntimeHandle) handles[SHOWN];
     atomic_size_t limits[SHOWN], usages[SHOWN];
@@ -245,7 +244,8 @@ static void reads_see_their_own_runtime(void **state)
 
 #define CELLS 256
 
-/* Objects on their way from the owner to those who free them. The first bytes say how large one is. */
+/* Objects on their way from the owner to those who free them. The first bytes say how large one
+ * is. */
 struct market {
     JsRuntimeHandle runtime;
     _Atomic(unsigned char *) cells[CELLS];
@@ -351,12 +351,13 @@ static void frees_race_with_the_owner_and_with_disposes(void **state)
     assert_all_freed(&host);
 }
 
-/* ---- frees of what may be gone ---------------------------------------------------------------- */
+/* ---- frees of what may be gone
+ * ---------------------------------------------------------------- */
 
 #define RUMOURS 64
 
-/* Pointers that are freed by whoever likes, whether or not somebody did before, while the blocks they were in go
- * from runtime to runtime. */
+/* Pointers that are freed by whoever likes, whether or not somebody did before, while the blocks
+ * they were in go from runtime to runtime. */
 struct rumours {
     _Atomic(void *) pointers[RUMOURS];
 };
@@ -408,7 +409,8 @@ static void *free_by_hearsay(void *argument)
     return NULL;
 }
 
-/* Whoever has an object before its owner does may free it: what the owner gets was cleared while it was there. */
+/* Whoever has an object before its owner does may free it: what the owner gets was cleared while
+ * it was there. */
 static void *make_large_zeros(void *argument)
 {
     struct lane *self = argument;
@@ -476,8 +478,8 @@ static void frees_of_what_may_be_gone_harm_no_bystander(void **state)
 
 #define STATES 32
 
-/* The life of a callback's state: it may be used from before it is set until the setter that replaced
- * it has returned. */
+/* The life of a callback's state: it may be used from before it is set until the setter that
+ * replaced it has returned. */
 struct swap_state {
     atomic_bool alive;
     atomic_size_t calls, late;

@@ -1,6 +1,6 @@
 /*
- * Changing the allocation callback: from the next event on, as one pair with its state, and with the
- * promise that the old one has ended when the call returns.
+ * Changing the allocation callback: it takes effect from the next event on, together with its
+ * state, and the old callback has ended when the call returns.
  */
 #include "support/calls.h"
 #include "support/host.h"

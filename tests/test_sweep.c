@@ -1,6 +1,6 @@
 /*
- * Sweeping: free neighbours become one, what lies at a block's end becomes its rest, queued objects stay,
- * and what is carved is what the maps say.
+ * Sweeping: free neighbours are joined, free space at a block's end becomes its rest, queued
+ * objects stay, and what is carved agrees with the maps.
  */
 #include "support/heap_check.h"
 #include "support/random.h"
@@ -60,8 +60,8 @@ void __wrap_jm_sweep(struct jm_arena *arena)
     __real_jm_sweep(arena);
 }
 
-/* A heap of little objects, of which a part is free by chance, has nothing for larger ones: it is not looked through for
- * each burst of them, but as soon as there may be something. */
+/* A heap of little objects, of which a part is free by chance, has nothing for larger ones: it
+ * is not looked through for each burst of them, but as soon as there may be something. */
 static void bursts_of_larger_objects_cost_few_sweeps(void **state)
 {
     enum { BURSTS = 40, BURST = 60, LITTLE = 200000 };
@@ -101,7 +101,8 @@ static void bursts_of_larger_objects_cost_few_sweeps(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* What rises and falls takes its objects off the lists: they are not mended by a sweep each time. */
+/* What rises and falls takes its objects off the lists: they are not mended by a sweep each
+ * time. */
 static void blocks_that_come_and_go_cost_few_sweeps(void **state)
 {
     void *objects[30];
@@ -128,7 +129,8 @@ static void blocks_that_come_and_go_cost_few_sweeps(void **state)
     assert_true(sweeps <= 3);
 }
 
-/* Where a tenant has made links lead in a circle, or nowhere, that costs a block's granules once. */
+/* Where a tenant has made links lead in a circle, or nowhere, that costs a block's granules
+ * once. */
 static void bad_links_do_not_keep_their_block(void **state)
 {
     (void)state;
@@ -155,7 +157,8 @@ static void bad_links_do_not_keep_their_block(void **state)
 
 static void *many[40000];
 
-/* Where the limit is reached, a large heap is not walked over for each request in vain; a small one is. */
+/* Where the limit is reached, a large heap is not walked over for each request in vain; a small
+ * one is. */
 static size_t sweeps_while_room_is_made(size_t objects, size_t rounds)
 {
     static void *all[20000];
@@ -228,7 +231,8 @@ static size_t guesses_while_room_is_made(size_t request, size_t rounds, size_t a
     return guesses;
 }
 
-/* What is freed between two requests in vain is known, where it is one object; else it is guessed. */
+/* What is freed between two requests in vain is known, where it is one object; else it is
+ * guessed. */
 static void room_made_object_by_object_costs_few_guesses(void **state)
 {
     (void)state;
@@ -402,7 +406,8 @@ static void room_ends_the_doubt(void **state)
     }
 }
 
-/* What is held already serves, however low the limit is, and whatever larger requests were refused before. */
+/* What is held already serves, however low the limit is, and whatever larger requests were
+ * refused before. */
 static void a_limit_below_a_request_leaves_it_what_is_free(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -548,7 +553,8 @@ static void queued_objects_stay_between_free_ones(void **state)
     assert_int_equal(walk.free_bytes, 7 * 64);
 }
 
-/* Many sizes, freed at random: a sweep at any time changes no object, and finds all that is free. */
+/* Many sizes, freed at random: a sweep at any time changes no object, and finds all that is
+ * free. */
 static void a_sweep_at_any_time_keeps_what_lives(void **state)
 {
     static unsigned char *objects[1000];
@@ -684,7 +690,8 @@ static void what_is_free_is_guessed(void **state)
     }
 }
 
-/* Where objects of 32 B live and are free in turn, and samples are taken a multiple of that apart. */
+/* Where objects of 32 B live and are free in turn, and samples are taken a multiple of that
+ * apart. */
 static void what_takes_turns_is_guessed(void **state)
 {
     (void)state;
@@ -767,8 +774,8 @@ static void halve(size_t usage)
     }
 }
 
-/* Where much is free one is due as soon as an eighth was cut, and not before; where lists are broken, at once if the heap is
- * small. */
+/* Where much is free one is due as soon as an eighth was cut, and not before; where lists are
+ * broken, at once if the heap is small. */
 static void a_sweep_is_due_when_enough_was_cut(void **state)
 {
     (void)state;
@@ -795,7 +802,8 @@ static void a_sweep_is_due_when_enough_was_cut(void **state)
     assert_true(is_due());
 }
 
-/* After a sweep in vain more has to be free for the next, until one has helped; each size for itself. */
+/* After a sweep in vain more has to be free for the next, until one has helped; each size for
+ * itself. */
 static void what_a_sweep_did_is_remembered_by_size(void **state)
 {
     (void)state;
@@ -849,7 +857,8 @@ static bool is_swept_in_vain(void)
     return is_swept_for(jm_small_block_min() - KIB(2));
 }
 
-/* Fills the heap up to 16 MiB, the limit being raised in such steps. Returns the count of objects. */
+/* Fills the heap up to 16 MiB, the limit being raised in such steps. Returns the count of
+ * objects. */
 static size_t fill_in_steps(size_t step)
 {
     enum jm_verdict verdict;
@@ -864,7 +873,8 @@ static size_t fill_in_steps(size_t step)
     return count;
 }
 
-/* What a host frees is found at once, in however many blocks: it may ask once more, and not again. */
+/* What a host frees is found at once, in however many blocks: it may ask once more, and not
+ * again. */
 static void what_is_freed_at_the_limit_serves_at_once(void **state)
 {
     const size_t steps[] = {KIB(64), MIB(16)};

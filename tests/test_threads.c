@@ -1,6 +1,6 @@
 /*
- * Threads: entering and leaving, calls without entering, frees from elsewhere, thread exit, and races
- * that may go either way but never wrong.
+ * Threads: entering and leaving, calls without entering, frees from elsewhere, thread exit, and
+ * races with more than one valid outcome.
  */
 #include "support/calls.h"
 #include "support/host.h"

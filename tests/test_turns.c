@@ -1,6 +1,6 @@
 /*
- * Who waits for a runtime has the next turn: a thread that uses it without entering it, call after call, keeps nobody
- * out.
+ * A thread that waits for a runtime gets the next turn: another thread that uses the runtime
+ * without entering it, call after call, keeps nobody out.
  */
 #include "support/rig.h"
 #include "support/worker.h"

@@ -1,6 +1,6 @@
 /*
- * What is Windows' own: the DLL found by name, loaded late and never unloaded, the ways in which its
- * threads end, fibers, and reservations that do not count.
+ * Windows only: the DLL found by name, loaded late and never unloaded; the ways in which threads
+ * end; fibers; reservations that do not count.
  */
 #include "support/host.h"
 #include "support/random.h"

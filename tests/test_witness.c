@@ -1,6 +1,7 @@
 /*
- * Witnesses: a small block has one as long as an object of it is live or queued, whichever that is and however
- * it came to be the last one; to free objects in order is no reason to look for another one each time.
+ * Witnesses: a small block has one as long as one of its objects is live or queued, whichever
+ * object is the last and however it came to be. Freeing objects in order does not look for a new
+ * witness each time.
  */
 #include "support/heap_check.h"
 #include "support/random.h"
@@ -42,7 +43,8 @@ static void *witness_of(const struct jm_block *block)
     return jm_granule_address(block, block->witness);
 }
 
-/* Whichever object is the last one, and whatever lies around it: small ones, large ones, the span. */
+/* Whichever object is the last one, and whatever lies around it: small ones, large ones, the
+ * span. */
 static void what_is_left_is_found(void **state)
 {
     enum { MANY = 200 };
@@ -258,7 +260,8 @@ static void a_few_far_apart_that_take_turns_are_known(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* Whoever has a block next, and perhaps less of it, does not look where the last one's witnesses were. */
+/* Whoever has a block next, and perhaps less of it, does not look where the last one's witnesses
+ * were. */
 static void what_is_known_is_forgotten_with_the_block(void **state)
 {
     (void)state;

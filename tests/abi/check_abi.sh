@@ -1,9 +1,9 @@
 #!/bin/sh
-# Compares the types and functions of the library with the committed ones, by what the compiler wrote
-# about them: any difference is an error, for it is either a mistake or has to be committed.
+# Compares the types and functions of the library, as the compiler's debug information has them, with the
+# committed ones. Any difference is an error: it is a mistake or must be committed.
 # usage: check_abi.sh [--refresh] SOURCE_DIR WORK_DIR
-#   --refresh  writes the committed file anew; look at the difference before you commit it
-# CMAKE, CC and CFLAGS are those of the build. Exit code 77: not run, for a reason that is printed.
+#   --refresh  rewrites the committed file; review the difference before you commit it
+# CMAKE, CC and CFLAGS are those of the build. Exit code 77: not run; the reason is printed.
 set -u
 usage="usage: check_abi.sh [--refresh] SOURCE_DIR WORK_DIR"
 refresh=no

@@ -1,13 +1,12 @@
 /*
- * adapter.h - what the harness asks of an allocator.
+ * adapter.h - what the harness needs from an allocator.
  *
  * The harness is compiled once per allocator, each time against another header of adapters/, and
- * linked into a program of its own. One program each, not one with them all, because most of these
- * libraries replace malloc when they are linked, which would change what their neighbours measure;
- * and not dlopen, because an allocator would then be called through pointers and its thread-local
- * storage reached in another way than in a program that simply links it. The calls on the timed
- * paths are inline here, so that all of them cost what the allocator costs and nothing else; the
- * rest is in the .c file of the same name.
+ * linked into a program of its own. Not one program with all of them: most of these libraries
+ * replace malloc when they are linked, which would change the results of the others. Not dlopen:
+ * the allocator would be called through pointers, and its thread-local storage reached in another
+ * way than in a program that links it. The calls on the timed paths are inline here, so they cost
+ * what the allocator costs and nothing else. The rest is in the .c file of the same name.
  *
  * A "tenant" is the unit that a host wants to budget: a runtime, a heap, an arena, a pool, or just
  * a counter. An adapter defines:
@@ -15,15 +14,18 @@
  *   TENANT_HEAPS  1 if tenant_destroy gives back all objects, 0 if each must be freed first
  *   TENANT_USAGE  1 if tenant_usage can be read while the tenant is in use
  *   TENANT_MAX    the most tenants that can live at once
- *   struct tenant, which is passed by value
+ *   struct tenant, passed by value
  *
  *   tenant_enter, tenant_leave   what a thread does before and after using a tenant
  *   tenant_alloc, tenant_realloc, tenant_free
  *   tenant_free_remote           tenant_free on a thread that does not use the tenant
  *   tenant_usage                 bytes counted so far, from any thread
  *
- * and, where a tenant has a limit that can be set, TENANT_LIMITS and tenant_set_limit; where the host can be asked instead,
- * TENANT_BUDGETS and tenant_set_budget; where objects can be aligned, TENANT_ALIGNED and tenant_alloc_aligned.
+ * and, if the allocator can do it:
+ *
+ *   TENANT_LIMITS, tenant_set_limit         a tenant's limit can be set
+ *   TENANT_BUDGETS, tenant_set_budget       the host can be asked instead
+ *   TENANT_ALIGNED, tenant_alloc_aligned    objects can be aligned
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -35,18 +37,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* tenant_footprint where the allocator cannot tell: the harness then takes the resident set. */
+/* Result of tenant_footprint if the allocator cannot tell: the harness then uses the resident
+ * set. */
 #define FOOTPRINT_UNKNOWN ((size_t)-1)
 
-/* The limit that every tenant is given, where there are limits: never reached, always checked. */
+/* The limit of every tenant, if the allocator has limits: never reached, always checked. */
 #define TENANT_LIMIT ((size_t)8 << 30)
 
 #include BENCH_ADAPTER
 
-/** @brief Writes name and version of the allocator that is running. */
+/** @brief Writes the name and version of the running allocator. */
 void adapter_version(char *text, size_t size);
 
-/** @brief Tells an address inside the allocator's code, from which its file is found. */
+/** @brief Returns an address in the allocator's code; it identifies the allocator's file. */
 const void *adapter_code(void);
 
 /** @brief Creates a tenant as a host does, with its limit and hooks set. */
@@ -58,7 +61,7 @@ bool tenant_create_bare(struct tenant *tenant);
 /** @brief Destroys a tenant that no thread uses. */
 void tenant_destroy(struct tenant tenant);
 
-/** @brief Tells how many bytes the tenant holds from the OS; may be slow. */
+/** @brief Returns the bytes that the tenant holds from the OS; may be slow. */
 size_t tenant_footprint(struct tenant tenant);
 
 /** @brief Gives back what can be given back. */

@@ -1,7 +1,7 @@
 /*
- * callgrind.c - instructions per unit of work, which repeat exactly where time does not.
+ * callgrind.c - instructions per unit of work: unlike time, they repeat exactly.
  *
- * Each workload runs twice with different amounts of work, so that start and end cancel out.
+ * Each workload runs twice with different amounts of work: start and end cancel out.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -14,7 +14,7 @@
 
 struct count {
     const char *workload;
-    const char *units; /* what they are counted per */
+    const char *units; /* name of the unit of work */
     uint64_t few;
     uint64_t many;
 };

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SECONDS_MAX 600 /* after which a program counts as hung; callgrind is slow */
+#define SECONDS_MAX 600 /* then a program counts as hung; callgrind is slow */
 
 static void become(const char *const *arguments, const char *library_path, bool errors, int output)
 {

@@ -1,7 +1,7 @@
 /*
  * churn.c - one tenant, one thread: pairs, batches, random churn, stacks, growing objects.
  *
- * What to do next is drawn before the clock starts, so that a timed loop reads it from an array.
+ * Operations are drawn before the clock starts: a timed loop reads them from an array.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -10,7 +10,7 @@
 #include "harness.h"
 
 #define OBJECT_SIZE 64 /* bytes, in W1 */
-#define BACKGROUND 100 /* live objects besides, in W1k */
+#define BACKGROUND 100 /* other live objects, in W1k */
 #define BATCH 256      /* objects, in W1b */
 
 #define BUFFER_SIZE ((size_t)1 << 20) /* bytes, in W8, */
@@ -30,7 +30,8 @@
 
 _Static_assert(LARGE_HIGH - 1 <= SIZE_MASK, "sizes fit their bits");
 
-/* ---- W1: one size ------------------------------------------------------------------------------- */
+/* ---- W1: one size
+ * ------------------------------------------------------------------------------- */
 
 static uint64_t pairs_loop(void *state, uint64_t units)
 {
@@ -43,7 +44,7 @@ static uint64_t pairs_loop(void *state, uint64_t units)
     return units;
 }
 
-/* The background stays to the end of the process, tenant and all. */
+/* The background objects and the tenant stay until the process ends. */
 static void pairs(const char *row, bool entered)
 {
     struct tenant tenant;
@@ -97,7 +98,8 @@ void run_batches(void)
     close_tenant(tenant);
 }
 
-/* ---- W8: one large object at a time ------------------------------------------------------------- */
+/* ---- W8: one large object at a time
+ * ------------------------------------------------------------- */
 
 struct buffers {
     struct tenant tenant;
@@ -182,7 +184,7 @@ void run_varied_buffers(void)
     close_tenant(varied.tenant);
 }
 
-#define CHUNK ((size_t)256 << 10) /* as large as it is aligned, like an engine's */
+#define CHUNK ((size_t)256 << 10) /* also the alignment, as in an engine */
 #define CHUNKS 64
 
 #if defined(TENANT_ALIGNED)
@@ -232,7 +234,8 @@ void run_chunks(void)
 #endif
 }
 
-/* ---- W2, W3: random slots, many sizes ----------------------------------------------------------- */
+/* ---- W2, W3: random slots, many sizes
+ * ----------------------------------------------------------- */
 
 void churn_draw(struct churn *churn, uint32_t live, size_t low, size_t high)
 {
@@ -337,7 +340,7 @@ static uint64_t resize_loop(void *state, uint64_t units)
     return units;
 }
 
-/* Where `held` is a row, so is what it holds once it has settled, and `peak`. */
+/* Runs a churn. If `held` is a row, also emits the memory held once it has settled, and `peak`. */
 static void churn(const char *row, loop_fn *loop, uint32_t live, size_t high, const char *held,
                   const char *peak)
 {
@@ -377,7 +380,8 @@ void run_resizes(void)
     churn("W9r", resize_loop, 10000, MEDIUM_HIGH, "W9r-held", "W9r-peak");
 }
 
-/* ---- W2l: last in, first out -------------------------------------------------------------------- */
+/* ---- W2l: last in, first out
+ * -------------------------------------------------------------------- */
 
 #define DEPTH 512
 #define RUNS 4096     /* must be even: a run of pushes, a run of pops */
@@ -390,7 +394,7 @@ struct stack {
     uint8_t runs[RUNS];
 };
 
-/* Goes through all runs, after which the stack is empty again. */
+/* Goes through all runs; afterwards the stack is empty again. */
 static uint64_t stack_pass(struct stack *stack)
 {
     const struct tenant tenant = stack->tenant;
@@ -456,7 +460,8 @@ void run_stack(void)
     close_tenant(stack->tenant);
 }
 
-/* ---- W9: growing objects ------------------------------------------------------------------------ */
+/* ---- W9: growing objects
+ * ------------------------------------------------------------------------ */
 
 #define VECTOR_FIRST 16                 /* bytes */
 #define VECTOR_LAST ((size_t)128 << 10) /* bytes */

@@ -6,8 +6,8 @@
  *                [--svg FILE] [--samples FILE] [--callgrind]
  *
  * Every measurement is a process of its own: round by round, workload by workload, one allocator
- * after the other, so that a slow minute of the machine hits all alike; and another one first in each
- * round: who comes first in a virtual machine may have to get its memory back from the host.
+ * after the other. A slow minute of the machine then hits all alike. Each round starts with another
+ * allocator: in a virtual machine the first process may have to get its memory back from the host.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -57,7 +57,7 @@ static void stop(const char *message, const char *what)
     exit(EXIT_FAILURE);
 }
 
-/* Whether a comma-separated list names something; no list names all. */
+/* True if a comma-separated list contains a name. No list contains every name. */
 static bool listed(const char *list, const char *name)
 {
     const size_t length = strlen(name);
@@ -74,7 +74,8 @@ static bool listed(const char *list, const char *name)
     return false;
 }
 
-/* ---- contenders --------------------------------------------------------------------------------- */
+/* ---- contenders
+ * --------------------------------------------------------------------------------- */
 
 static void read_about(void *context, char *line)
 {
@@ -87,7 +88,7 @@ static void read_about(void *context, char *line)
     }
 }
 
-/* Takes a program into the contest, if it was built. Another build of the library goes by its title. */
+/* Adds a program to the contenders, if it was built. Another build of the library has a title. */
 static bool add_contender(const char *directory, const char *name, const char *title,
                           const char *library_path)
 {
@@ -152,15 +153,16 @@ static void find_contenders(const struct command *command)
     }
 }
 
-/* ---- running ------------------------------------------------------------------------------------ */
+/* ---- running
+ * ------------------------------------------------------------------------------------ */
 
 struct run {
     const char *workload;
     size_t contender;
-    bool traced; /* the program says W10 for any trace */
+    bool traced; /* the program prints W10 for any trace */
 };
 
-/* Without an allocator there is time to measure, but no memory. */
+/* Without an allocator (bench-nothing) there is only time to measure, no memory. */
 static bool says_something(size_t row, const struct contender *contender)
 {
     return strcmp(contender->name, "nothing") != 0 || strcmp(rows[row].unit, "ns") == 0 ||
@@ -196,7 +198,7 @@ static void read_result(void *context, char *line)
     }
 }
 
-/* The file of a traced workload, W10-LABEL; null if it was not given. */
+/* The trace file of workload W10-LABEL. NULL if none was given. */
 static const char *trace_of(const struct command *command, const char *workload)
 {
     const char *label = workload + strlen("W10-");
@@ -234,7 +236,7 @@ static void run_one(const struct command *command, const char *workload, size_t 
     }
 }
 
-/* The workloads that were asked for; rows that share one stand together or are found again. */
+/* Lists the selected workloads, each once: several rows may share one. Returns how many. */
 static size_t list_workloads(const struct command *command, const char **workloads)
 {
     size_t count = 0;
@@ -298,9 +300,11 @@ static void run_all(const struct command *command)
     }
 }
 
-/* ---- the command -------------------------------------------------------------------------------- */
+/* ---- the command
+ * -------------------------------------------------------------------------------- */
 
-/* The last CPU for the work, the one before it for a second thread; the first does all else. */
+/* Chooses the last CPU for the work and the one before it for a second thread; the first does
+ * the rest. */
 static void choose_cpus(struct command *command)
 {
     cpu_set_t set;

@@ -1,5 +1,5 @@
 /*
- * driver.h - runs the programs in turn, keeps what they print, and shows it.
+ * driver.h - runs the programs in turn, keeps their results, and reports them.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -37,23 +37,23 @@ extern const size_t row_count;
 /** @brief Finds a row by its id; row_count if there is none. */
 size_t row_find(const char *id);
 
-/* ---- results.c: what came out --------------------------------------------------------------- */
+/* ---- results.c: the results ----------------------------------------------------------------- */
 
 /** @brief An allocator that takes part. */
 struct contender {
     char name[TEXT_MAX];  /* of the program: bench-NAME */
-    char title[TEXT_MAX]; /* for the reader */
+    char title[TEXT_MAX]; /* in the reports */
     char version[TEXT_MAX];
-    char object[TEXT_MAX]; /* the file that has its code */
+    char object[TEXT_MAX]; /* the file that contains its code */
     char program[PATH_LENGTH];
-    char library_path[PATH_LENGTH]; /* where another build of the library is; empty: as linked */
+    char library_path[PATH_LENGTH]; /* folder of another build of the library; empty: as linked */
 };
 
-/** @brief What one contender has for one row. */
+/** @brief The results of one contender in one row. */
 struct cell {
-    double samples[ROUNDS_MAX]; /* one a round */
+    double samples[ROUNDS_MAX]; /* one per round */
     unsigned count;
-    char reason[TEXT_MAX]; /* why there are none */
+    char reason[TEXT_MAX]; /* why there are no samples */
 };
 
 /** @brief A run of the benchmark. */
@@ -66,7 +66,7 @@ struct results {
     char date[TEXT_MAX];
 };
 
-/** @brief Middle, least and greatest of a cell that has samples. */
+/** @brief Return the median, least and greatest sample. pre: the cell has samples. */
 double cell_median(const struct cell *cell);
 double cell_min(const struct cell *cell);
 double cell_max(const struct cell *cell);
@@ -77,7 +77,7 @@ size_t contender_find(const struct results *results, const char *name);
 /** @brief Tells whether any contender has samples in a row. */
 bool row_has_results(const struct results *results, size_t row);
 
-/** @brief Writes a number with three or four digits that count. */
+/** @brief Writes a number with three or four significant digits. */
 void format_number(char *text, size_t size, double number);
 
 /** @brief Fills in machine and date. */
@@ -88,12 +88,12 @@ void describe_machine(struct results *results);
 typedef void line_fn(void *context, char *line);
 
 /**
- * @brief Runs a program and hands over each line that it prints.
+ * @brief Runs a program and passes each line that it prints to `line`.
  *
  * @param arguments null-terminated; the first is the program, searched in PATH if it has no slash.
  * @param library_path for LD_LIBRARY_PATH; empty for none.
- * @param errors whether to hand over what it prints on standard error too.
- * @return true if it ended well.
+ * @param errors whether to pass lines of its standard error too.
+ * @return true if the program succeeded.
  */
 bool child_run(const char *const *arguments, const char *library_path, bool errors, line_fn *line,
                void *context);

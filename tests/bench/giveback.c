@@ -1,6 +1,6 @@
 /*
- * giveback.c - what comes back to the OS when much has been freed, and that a loop on the edge of a
- * block does not take and give all the time.
+ * giveback.c - how much goes back to the OS after many frees; and that a loop on the edge of a
+ * block does not take and give back memory all the time.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -38,8 +38,8 @@ static int compare_pages(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-/* Frees the objects that chance picks, `group` neighbours in time at once, in the order of their
- * making; returns the bytes that are live then. */
+/* Frees randomly chosen groups of `group` objects that were made in sequence, in the order of their
+ * making. Returns the bytes that are still live. */
 static size_t free_some(struct tenant tenant, struct object *objects, size_t count,
                         unsigned percent, size_t group)
 {
@@ -62,7 +62,8 @@ static size_t free_some(struct tenant tenant, struct object *objects, size_t cou
     return live;
 }
 
-/* Counts the pages that hold a part of a live object: with objects where they lie, no less can be held. */
+/* Counts the pages that contain a part of a live object: unless objects move, no fewer can be
+ * held. */
 static size_t pages_in_use(const struct object *objects, size_t count, uintptr_t *pages)
 {
     size_t entries = 0;
@@ -86,7 +87,7 @@ static size_t pages_in_use(const struct object *objects, size_t count, uintptr_t
     return distinct;
 }
 
-/* Makes those anew that were freed; returns the nanoseconds that each took. */
+/* Allocates the freed objects again. Returns the ns per object. */
 static double make_again(struct tenant tenant, struct object *objects, size_t count)
 {
     const double start = now_ns();
@@ -110,7 +111,7 @@ static void emit_of(const char *row, const char *what, double value)
     emit(name, value);
 }
 
-/* 100 MB; 90 % of it freed, and collected, and made again; all freed, and collected. */
+/* Allocates 100 MB; frees 90 % of it, collects, and allocates it again; frees all, and collects. */
 static void many_objects(const char *row, size_t group)
 {
     struct object *objects = harness_memory(OBJECTS_MAX * sizeof(*objects));
@@ -148,7 +149,7 @@ static void many_objects(const char *row, size_t group)
     harness_memory_return(objects, OBJECTS_MAX * sizeof(*objects));
 }
 
-/* At every level of filling there is one at which the burst needs a new block, and leaves it empty. */
+/* At some levels of filling the burst needs a new block, and leaves it empty. */
 void run_edges(void)
 {
     const struct tenant tenant = open_tenant();

@@ -1,5 +1,5 @@
 /*
- * goals.c - what the library wants to reach, and whether this run reached it.
+ * goals.c - the library's goals, and whether this run met them.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -10,7 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-/** @brief Ours in a row is at most a multiple of a peer's, or a plain number where there is none. */
+/** @brief Our value in a row is at most `limit` times the peer's, or `limit` without a peer. */
 struct goal {
     const char *row;
     const char *peer;
@@ -51,7 +51,7 @@ static const struct goal goals[] = {
     {"give-all", NULL, 0},
 };
 
-/* The rows over which libjsrtmem is compared as a whole. */
+/* The rows of the overall comparison. */
 static const char *const overall[] = {"W1k", "W1b", "W2c", "W2r", "W2l", "W3", "W4e", "W4s", "W4"};
 
 static const struct cell *find(const struct results *results, const char *row, const char *name)
@@ -84,7 +84,7 @@ static void print_goal(FILE *file, const struct results *results, const struct g
     }
 }
 
-/* The geometric mean of ours against a peer, and the worst row. */
+/* Prints the geometric mean of our ratios to a peer, and the worst row. */
 static void print_overall(FILE *file, const struct results *results, const struct contender *peer)
 {
     const char *worst_row = "";

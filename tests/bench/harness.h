@@ -1,9 +1,9 @@
 /*
- * harness.h - measuring: time, repetitions, seeds, resident set, threads, and what is printed.
+ * harness.h - measuring: time, repetitions, seeds, resident set, threads, output.
  *
- * A program of the harness runs one workload and prints its results, one `row value` a line, where
- * the row is one of rows.c; `row - reason` says that the allocator cannot do it. That text is all
- * that the driver knows about an allocator.
+ * A program of the harness runs one workload and prints its results, one `row value` per line. The
+ * row is one of rows.c. `row - reason` says that the allocator cannot do it. This text is all that
+ * the driver knows about an allocator.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -23,10 +23,10 @@
 struct options {
     const char *workload;
     uint64_t exact;   /* units to run once, untimed, for an instruction counter; 0 to measure */
-    unsigned repeats; /* timed runs, of which the median is printed */
-    double run_ns;    /* what a timed run should take */
+    unsigned repeats; /* timed runs; their median is printed */
+    double run_ns;    /* target duration of a timed run */
     const char *trace;
-    int cpus[2]; /* -1: wherever the OS likes */
+    int cpus[2]; /* -1: the OS chooses */
 };
 
 extern struct options options;
@@ -37,43 +37,43 @@ noreturn void fail(const char *message);
 /** @brief Prints a result. */
 void emit(const char *row, double value);
 
-/** @brief Says why there is no result. */
+/** @brief Prints why there is no result. */
 void emit_none(const char *row, const char *reason);
 
-/** @brief Tells the time in ns. */
+/** @brief Returns the time in ns. */
 double now_ns(void);
 
-/** @brief Steps a generator and returns 64 random bits; the same for all allocators. */
+/** @brief Advances a generator and returns 64 random bits; the same for all allocators. */
 uint64_t random_bits(uint64_t *state);
 
 /** @brief Draws a size between low and high bytes, uniform in its logarithm. */
 size_t random_size(uint64_t *state, size_t low, size_t high);
 
-/** @brief Tells the resident set, in bytes. */
+/** @brief Returns the resident set, in bytes. */
 size_t resident_bytes(void);
 
-/** @brief Tells the largest resident set so far, in bytes. */
+/** @brief Returns the largest resident set so far, in bytes. */
 size_t resident_peak_bytes(void);
 
-/** @brief Gets memory for the harness itself from the OS, touched, so that it is resident. */
+/** @brief Takes memory for the harness itself from the OS, and touches it: it is resident. */
 void *harness_memory(size_t bytes);
 
 /** @brief The same, shared with processes that are forked later. */
 void *harness_memory_shared(size_t bytes);
 
-/** @brief Gives memory of harness_memory back. */
+/** @brief Gives memory from harness_memory back. */
 void harness_memory_return(void *memory, size_t bytes);
 
-/** @brief Binds the calling thread to the n-th of the CPUs that were given. */
+/** @brief Binds the calling thread to the n-th of the given CPUs. */
 void pin(unsigned n);
 
-/** @brief Orders doubles and takes the middle one. */
+/** @brief Sorts the values and returns the middle one. */
 double median(double *values, size_t count);
 
 /**
  * @brief A workload: does about `units` units of work and returns how many it did.
  *
- * Called again and again, so it must leave a state in which it can go on.
+ * Called repeatedly: it must leave a state from which it can continue.
  */
 typedef uint64_t loop_fn(void *state, uint64_t units);
 
@@ -89,7 +89,7 @@ void close_tenant(struct tenant tenant);
 /**
  * @brief Allocates an object and writes its first word, as an engine would.
  *
- * Only the first: what writing the rest costs is the same for all and would hide the allocator.
+ * Only the first word: writing the rest costs the same for all allocators and would hide them.
  */
 static inline void *take(struct tenant tenant, size_t size)
 {
@@ -142,7 +142,7 @@ void run_giving_back(void);
 void run_giving_back_groups(void);
 void run_edges(void);
 
-/* Random churn, which several workloads run. */
+/* Random churn, used by several workloads. */
 struct churn {
     struct tenant tenant;
     void **slots;
@@ -155,22 +155,22 @@ struct churn {
 /** @brief Draws the operations of a churn, sizes between low and high bytes. */
 void churn_draw(struct churn *churn, uint32_t live, size_t low, size_t high);
 
-/** @brief Allocates the live objects in a tenant that is entered. */
+/** @brief Allocates the live objects. pre: the tenant is entered. */
 void churn_fill(struct churn *churn, struct tenant tenant);
 
 /** @brief Runs pairs of free and alloc in random slots. */
 loop_fn churn_loop;
 
-/** @brief Adds up what was asked for and is live now. */
+/** @brief Returns the requested bytes of all live objects. */
 size_t churn_live_bytes(struct churn *churn);
 
-/** @brief Frees the live objects where the tenant's end would not. */
+/** @brief Frees the live objects if destroying the tenant would not. */
 void churn_close(struct churn *churn);
 
 /**
- * @brief Tells what the tenant holds from the OS, in bytes.
+ * @brief Returns what the tenant holds from the OS, in bytes.
  *
- * What the allocator says; if it cannot tell, the growth of the resident set since `base`.
+ * As the allocator reports it. If it cannot tell: the growth of the resident set since `base`.
  */
 size_t held_bytes(struct tenant tenant, size_t base);
 

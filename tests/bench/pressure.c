@@ -1,5 +1,6 @@
 /*
- * pressure.c - a tenant that is full, one whose memory rises and falls, and one whose objects change their sizes.
+ * pressure.c - tenants under pressure: one that is full, one whose memory rises and falls, one
+ * whose object sizes change.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -9,13 +10,14 @@
 
 #include <stdlib.h>
 
-/* ---- W11: full ---------------------------------------------------------------------------------- */
+/* ---- W11: full
+ * ---------------------------------------------------------------------------------- */
 
-/* A tenant that is filled up to its limit, and then goes on. */
+/* A tenant that is filled up to its limit and then keeps allocating. */
 struct full {
     const char *row, *live_row;
     size_t limit;
-    size_t low, sizes; /* of objects, in bytes, and how many sizes from there on */
+    size_t low, sizes; /* object sizes: low <= size < low + sizes, in bytes */
 };
 
 struct cached {
@@ -44,7 +46,7 @@ static void drop_oldest(struct cache *cache)
     cache->count--;
 }
 
-/* False: refused. */
+/* Allocates an object. False: refused. */
 static bool insert(struct cache *cache, size_t size)
 {
     void *object = tenant_alloc(cache->tenant, size);
@@ -79,10 +81,10 @@ static uint64_t cache_loop(void *state, uint64_t units)
 }
 
 #if defined(TENANT_LIMITS)
-/* By `limit`, which sets the limit or has the host keep it. */
+/* Runs a full tenant. `limit` sets the tenant's limit, or has the host keep it. */
 static void fill_tenant(const struct full *full, void (*limit)(struct tenant, size_t))
 {
-    /* As many as can ever live, and a few more. */
+    /* At least as many as can ever be live. */
     struct cache cache = {.full = full, .seed = 11, .room = full->limit / full->low + 1};
 
     cache.entries = harness_memory(cache.room * sizeof(*cache.entries));
@@ -135,7 +137,7 @@ void run_full_medium(void)
     run_full_tenant(&full);
 }
 
-/* The same by a host that is asked. */
+/* W11 with the limit kept by the host's callback. */
 void run_full_asked(void)
 {
 #if defined(TENANT_BUDGETS)
@@ -147,13 +149,14 @@ void run_full_asked(void)
 #endif
 }
 
-/* ---- W11g: a limit that grows with what it limits -------------------------------------------------- */
+/* ---- W11g: a limit that grows with what it limits
+ * -------------------------------------------------- */
 
 #define GROWN ((size_t)64 << 20)
 #define STEP ((size_t)64 << 10)
 
 #if defined(TENANT_LIMITS)
-/* Of three objects that come one goes, any. False: refused. */
+/* Allocates an object, and frees a random one every third time on average. False: refused. */
 static bool insert_some(struct cache *cache)
 {
     if (!insert(cache, next_size(cache))) {
@@ -169,7 +172,7 @@ static bool insert_some(struct cache *cache)
     return true;
 }
 
-/* Returns the objects that came. */
+/* Returns the number of objects allocated. */
 static uint64_t grow_tenant(struct cache *cache)
 {
     uint64_t done = 0;
@@ -216,7 +219,8 @@ void run_full_growing(void)
 #endif
 }
 
-/* ---- W12: rise and fall ------------------------------------------------------------------------- */
+/* ---- W12: rise and fall
+ * ------------------------------------------------------------------------- */
 
 #define STAYS ((size_t)64 << 20 >> 6) /* objects of 64 B */
 #define COMES 60
@@ -257,7 +261,8 @@ void run_tide(void)
     close_tenant(tenant);
 }
 
-/* ---- W13: the sizes change ---------------------------------------------------------------------- */
+/* ---- W13: the sizes change
+ * ---------------------------------------------------------------------- */
 
 #define LIVE ((size_t)64 << 20) /* bytes */
 #define LITTLE_LOW 16
@@ -273,7 +278,7 @@ struct shift {
     double longest; /* ns */
 };
 
-/* A call ends that began at a time. */
+/* Notes the duration of a call that began at `start`. */
 static void note_call(struct shift *shift, double start)
 {
     const double took = now_ns() - start;
@@ -294,7 +299,7 @@ static void fill_up(struct shift *shift, size_t low, size_t high)
     }
 }
 
-/* Frees any until so many bytes live. */
+/* Frees random objects until at most `bytes` are live. */
 static void thin_out(struct shift *shift, size_t bytes)
 {
     while (shift->bytes > bytes) {

@@ -1,8 +1,8 @@
 /*
  * quick.c - one program, a few seconds: libjsrtmem beside malloc with a counter and a limit.
  *
- * A 64-byte alloc and free in an entered runtime, through the shared library, with a limit and a
- * callback set, against what hosts do today; and what a read of the usage costs.
+ * Measures a 64-byte alloc and free in an entered runtime, through the shared library, with a limit
+ * and a callback set, against what hosts do today; and the cost of a read of the usage.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -19,7 +19,7 @@
 #define SIZE 64 /* bytes */
 #define PAIRS 2000000
 #define ROUNDS 15      /* interleaved; the medians are printed */
-#define BACKGROUND 100 /* live objects besides */
+#define BACKGROUND 100 /* other live objects */
 #define LIMIT ((size_t)1 << 30)
 
 #define RATIO_GOAL 0.5

@@ -1,7 +1,7 @@
 /*
  * record.c - see record.h; replay.c describes the trace.
  *
- * Each object is preceded by a header with its slot, so that a free needs no search.
+ * Each object is preceded by a header with its slot: a free needs no search.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -18,7 +18,7 @@
 #define LINE 96   /* columns */
 
 static struct {
-    FILE *ops; /* a temporary file: the first line of the trace needs the counts */
+    FILE *ops; /* a temporary file: the trace's first line needs the counts */
     uint32_t *empty;
     uint32_t empties;
     uint32_t slots;

@@ -1,5 +1,5 @@
 /*
- * record_duktape.c - runs a JavaScript file in Duktape and writes down what it allocates.
+ * record_duktape.c - runs a JavaScript file in Duktape and records what it allocates.
  *
  *   bench-record-duktape SCRIPT TRACE
  *

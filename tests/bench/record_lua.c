@@ -1,5 +1,5 @@
 /*
- * record_lua.c - runs a Lua script and writes down what it allocates.
+ * record_lua.c - runs a Lua script and records what it allocates.
  *
  *   bench-record-lua SCRIPT TRACE
  *

@@ -1,13 +1,13 @@
 /*
- * replay.c - W10: what a script engine asked its allocator for, recorded once and replayed.
+ * replay.c - W10: a script engine's calls of its allocator, recorded once and replayed.
  *
- * A trace is text: a line "jsrtmem-trace 1 OPS SLOTS", then an operation after the other:
+ * A trace is text: a line "jsrtmem-trace 1 OPS SLOTS", then one operation after the other:
  *
- *   +SIZE        allocate, into the slot that was emptied last, or into a new one
+ *   +SIZE        allocate into the slot that was emptied last, or into a new one
  *   =SLOT:SIZE   reallocate the object of a slot
- *   -SLOT        free it, and empty the slot
+ *   -SLOT        free the object of a slot, and empty the slot
  *
- * A trace ends with nothing live: engines free object by object when they are closed.
+ * A trace ends with nothing live: a closing engine frees object by object.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -30,7 +30,7 @@ struct trace {
     void **slots;
     uint32_t op_count;
     uint32_t slot_count;
-    uint32_t peak_op; /* after which most is live */
+    uint32_t peak_op; /* the operation after which most bytes are live */
     size_t peak_bytes;
 };
 
@@ -83,7 +83,7 @@ static bool read_op(FILE *file, struct op *op)
     return true;
 }
 
-/* Gives allocations their slots and finds the peak; refuses a trace that does not hold together. */
+/* Assigns slots to allocations and finds the peak. Refuses an inconsistent trace. */
 static void read_trace(struct trace *trace)
 {
     FILE *file = open_trace(trace);
@@ -150,7 +150,7 @@ static void replay(const struct trace *trace, struct tenant tenant, uint32_t fro
     }
 }
 
-/* A whole life of an engine: from creating its tenant to destroying it. */
+/* Replays an engine's whole life, from creating its tenant to destroying it. */
 static uint64_t replay_loop(void *state, uint64_t units)
 {
     const struct trace *trace = state;

@@ -6,13 +6,13 @@
 #   sh tests/bench/run.sh callgrind         instructions per unit of work (needs valgrind)
 #   sh tests/bench/run.sh peers             the table without libjsrtmem
 #
-# What follows is handed to the driver: --rounds 15, --only W1k,W2c, --peers mimalloc,counter, ...
-# (driver.c lists them). Needs a C compiler and CMake. Peers take part where their Debian packages
-# are installed: libmimalloc-dev libjemalloc-dev libtcmalloc-minimal4 libtbb-dev; Lua and Duktape
-# (liblua5.4-dev, duktape-dev) are recorded and replayed where they are.
+# Further arguments go to the driver: --rounds 15, --only W1k,W2c, --peers mimalloc,counter, ...
+# (driver.c lists them). Needs a C compiler and CMake. Peers take part if their Debian packages are
+# installed: libmimalloc-dev libjemalloc-dev libtcmalloc-minimal4 libtbb-dev. Lua and Duktape are
+# recorded and replayed if installed (liblua5.4-dev, duktape-dev).
 #
-# Everything is written below build-bench/ (or $BENCH_BUILD): table.md, brief.md (the rows that tell
-# most), chart.svg, samples.txt.
+# Writes to build-bench/ (or $BENCH_BUILD): table.md, brief.md (the most telling rows), chart.svg,
+# samples.txt.
 
 set -eu
 

@@ -12,7 +12,7 @@
 
 #define SIZE_LOW 16 /* bytes */
 #define SIZE_HIGH 1024
-#define SIZES 65536 /* drawn beforehand */
+#define SIZES 65536 /* drawn in advance */
 
 #define REQUEST_SMALL 20                   /* objects of a request */
 #define REQUEST_BUFFER ((size_t)300 << 10) /* bytes, in W4l */
@@ -39,7 +39,8 @@ static void create_or_fail(bool (*create)(struct tenant *tenant), struct tenant 
     }
 }
 
-/* ---- W4: a tenant per request ------------------------------------------------------------------- */
+/* ---- W4: a tenant per request
+ * ------------------------------------------------------------------- */
 
 static uint64_t create_loop(void *state, uint64_t units)
 {
@@ -136,7 +137,8 @@ void run_request_buffer(void)
     request("W4l", REQUEST_SMALL, REQUEST_BUFFER);
 }
 
-/* ---- W5: switching between many tenants --------------------------------------------------------- */
+/* ---- W5: switching between many tenants
+ * --------------------------------------------------------- */
 
 struct crowd {
     struct tenant *tenants;
@@ -241,7 +243,8 @@ void run_tenants_10k(void)
     tenants("W5-10k", 10000);
 }
 
-/* ---- idle tenants ------------------------------------------------------------------------------- */
+/* ---- idle tenants
+ * ------------------------------------------------------------------------------- */
 
 void run_idle(void)
 {
@@ -256,7 +259,7 @@ void run_idle(void)
         return;
     }
     idle = harness_memory(count * sizeof(*idle));
-    create_or_fail(tenant_create_bare, &idle[0]); /* what the first one brings is no tenant's */
+    create_or_fail(tenant_create_bare, &idle[0]); /* one-time costs are not a tenant's */
     tenant_destroy(idle[0]);
     base = resident_bytes();
     start = now_ns();

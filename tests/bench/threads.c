@@ -19,7 +19,7 @@
 #define SIZE_HIGH 1024
 
 #define RING 8192 /* objects under way */
-#define CHUNK 64  /* objects handed over at once, so that the ring costs little */
+#define CHUNK 64  /* objects handed over at once: the ring costs little */
 
 static pthread_t start_thread(void *(*body)(void *), void *argument)
 {
@@ -40,7 +40,7 @@ static bool two_cpus(const char *row)
     return true;
 }
 
-/* Waits until a word has another value; yields now and then, in case the other thread has no CPU. */
+/* Waits until a word changes; yields now and then, in case the other thread has no CPU. */
 static uint64_t wait_change(const _Atomic uint64_t *word, uint64_t value)
 {
     uint64_t seen;
@@ -54,7 +54,8 @@ static uint64_t wait_change(const _Atomic uint64_t *word, uint64_t value)
     return seen;
 }
 
-/* ---- W6: one thread allocates, another frees ---------------------------------------------------- */
+/* ---- W6: one thread allocates, another frees
+ * ---------------------------------------------------- */
 
 struct handover {
     _Alignas(64) _Atomic uint64_t written;
@@ -91,7 +92,7 @@ static void *consumer(void *argument)
     }
 }
 
-/* Until the consumer has freed all. */
+/* Returns once the consumer has freed all objects. */
 static uint64_t handover_loop(void *state, uint64_t units)
 {
     struct handover *handover = state;
@@ -140,7 +141,8 @@ void run_handover(void)
     close_tenant(handover->tenant);
 }
 
-/* ---- W6l: the same with large objects, one at a time -------------------------------------------- */
+/* ---- W6l: the same with large objects, one at a time
+ * -------------------------------------------- */
 
 #define LARGE_SIZE ((size_t)1 << 20)
 #define LARGE_WAYS 8 /* objects under way */
@@ -219,7 +221,8 @@ void run_handover_large(void)
     close_tenant(ways->tenant);
 }
 
-/* ---- W7: two threads, a tenant each ------------------------------------------------------------- */
+/* ---- W7: two threads, a tenant each
+ * ------------------------------------------------------------- */
 
 struct worker {
     struct churn churn;
@@ -246,7 +249,7 @@ static void *work(void *argument)
         arrived = wait_change(worker->gate, arrived);
     }
     worker->ns = measure(churn_loop, &worker->churn);
-    /* Nobody stops working while the other is still being timed. */
+    /* No worker stops while the other is still being timed. */
     arrived = arrive(worker);
     while (arrived < 2 * worker->workers) {
         churn_loop(&worker->churn, 1000);
@@ -257,7 +260,7 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* Workers and their gate, in memory that survives fork as one. */
+/* Workers and their gate, in memory that is shared across fork. */
 struct team {
     struct worker workers[2];
     _Alignas(64) _Atomic uint64_t gate;
@@ -294,7 +297,7 @@ static double in_threads(uint64_t count)
     return sum / (double)count;
 }
 
-/* Two processes share nothing but the machine: what they lose, no allocator can win back. */
+/* Two processes share only the machine: no allocator can win back what they lose. */
 static double in_processes(uint64_t count)
 {
     struct team *team = draw_team(count);
@@ -341,7 +344,8 @@ void run_two_threads(void)
     emit("W7-scaling", together / alone);
 }
 
-/* ---- reading the usage -------------------------------------------------------------------------- */
+/* ---- reading the usage
+ * -------------------------------------------------------------------------- */
 
 #define READS_AT_ONCE 1024
 

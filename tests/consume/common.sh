@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2034
-# What the scripts of this folder share: where things are, and how to check and to run them. Sourced
-# by each with its arguments, WAY SOURCE_DIR BUILD_DIR WORK_DIR. CMAKE, CC, CXX, CFLAGS, CXXFLAGS and
-# LDFLAGS are those of the build. Exit code 77: not run, for a reason that is printed.
+# Common to the scripts of this folder: paths, checks, and how to run programs. Each script sources it with
+# its arguments, WAY SOURCE_DIR BUILD_DIR WORK_DIR. CMAKE, CC, CXX, CFLAGS, CXXFLAGS and LDFLAGS are those
+# of the build. Exit code 77: not run; the reason is printed.
 usage="usage: $(basename "$0") WAY SOURCE_DIR BUILD_DIR WORK_DIR"
 way=${1:?$usage}
 source_dir=${2:?$usage}

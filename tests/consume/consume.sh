@@ -1,8 +1,8 @@
 #!/bin/sh
-# Builds tests/smoke.c as a host would that knows only what was installed, or has the library as a
-# part of its own build; then runs it.
+# Builds tests/smoke.c like a host that knows only what was installed, or that has the library as part of
+# its own build; then runs it.
 # usage: consume.sh WAY SOURCE_DIR BUILD_DIR WORK_DIR
-# WAY is install, which has to come first, or one of the way_* below; the rest is in common.sh.
+# WAY is install, which must come first, or one of the way_* below. See common.sh for the rest.
 set -u
 # shellcheck source=tests/consume/common.sh
 . "$(dirname "$0")/common.sh"

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes the Debian packages, and looks into them; has lintian look; installs and uses them in a copy
-# of this system that is thrown away.
+# Builds the Debian packages and checks their contents; runs lintian on them; installs and uses them in a
+# temporary copy of this system.
 # usage: deb.sh build|lintian|install SOURCE_DIR BUILD_DIR WORK_DIR
-# Exit code 77: not run, for a reason that is printed.
+# Exit code 77: not run; the reason is printed.
 set -u
 usage="usage: deb.sh build|lintian|install SOURCE_DIR BUILD_DIR WORK_DIR"
 way=${1:?$usage}

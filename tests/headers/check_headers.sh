@@ -1,6 +1,6 @@
 #!/bin/sh
 # Compiles each file of this folder as each language version with each compiler, with and without
-# USE_EDGEMODE_JSRT; a warning is an error. Says which compilers were missing.
+# USE_EDGEMODE_JSRT. A warning is an error. Prints which compilers are missing.
 # usage: check_headers.sh SOURCE_DIR [CC [CXX]]
 set -u
 source_dir=${1:-$(cd "$(dirname "$0")/../.." && pwd)}

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks the models of the lock-free parts with Spin, exhaustively, and that each mutant of a model,
-# which is wrong in one step, is found wrong.
+# Checks the models of the lock-free parts exhaustively with Spin. Also checks that each mutant of a model,
+# which is wrong in one step, fails.
 #
 # usage: run.sh [MODEL...]     prints a table; exit code 0 if all is as it should be
 set -u

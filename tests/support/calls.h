@@ -13,7 +13,7 @@
 
 typedef enum call_kind { CALL_RUNTIME, CALL_CONTEXT } call_kind;
 
-/* What the out-parameter of a call is. */
+/* The kind of a call's out-parameter. */
 typedef enum call_out {
     CALL_NO_OUT,
     CALL_OUT,          /* must not be null */
@@ -47,10 +47,10 @@ union call_buffer {
 void call_buffer_fill(union call_buffer *buffer);
 bool call_buffer_is_untouched(const union call_buffer *buffer);
 
-/* A null result as a code: what the last refusal of this thread corresponds to. */
+/* The JsErrorCode that corresponds to this thread's last refusal, for calls that return NULL. */
 JsErrorCode code_of_refusal(void);
 
-/* The calls by name. An object of call_alloc and its kin is stored in *out where that is given;
+/* The calls by name. call_alloc and its like store the object in *out if `out` is not null;
  * call_realloc takes the object from *out. */
 JsErrorCode call_dispose(void *runtime, void *unused);
 JsErrorCode call_collect(void *runtime, void *unused);

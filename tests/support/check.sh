@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2034
-# What check scripts have in common. They set `subject` and source it: then there is a folder for what they
-# make, which goes with them, and failures are told and counted.
+# Common to the check scripts, which set `subject` and source this file. Creates a scratch folder that is
+# removed at exit, and prints and counts failures.
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/jsrtmem-$subject.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM

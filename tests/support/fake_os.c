@@ -42,8 +42,8 @@ const char *const fake_names[FAKE_ALL + 1] = {"map",      "unmap", "discard", "r
 /* Which pages of the library's region are committed. */
 static unsigned char region_pages[((size_t)1 << JM_REGION_BITS) >> 12];
 
-/* Notes whether pages are committed; returns the bytes that changed. Outside of the region, all do; of its
- * tables, none. */
+/* Notes whether pages are committed; returns the bytes that changed. Outside of the region, all
+ * do; of its tables, none. */
 static size_t note_pages(const char *address, size_t size, bool committed)
 {
     const char *base = jm_load_relaxed(&jm_region.base);

@@ -1,7 +1,8 @@
 /*
- * A system with other pages, to be preloaded: FAKE_PAGE_SIZE (bytes, a multiple of the system's own) is
- * what programs are told, what mappings are aligned to, and what the library has to keep to: it aborts
- * at the first size or address that is no multiple, which a real system would refuse or round up.
+ * A system with other page sizes, to be preloaded. FAKE_PAGE_SIZE (bytes, a multiple of the
+ * system's own) is reported to programs, and mappings are aligned to it. The library must keep to
+ * it: the program aborts at the first size or address that is no multiple, which a real system
+ * would refuse or round up.
  */
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE 1
@@ -67,7 +68,8 @@ long sysconf(int name)
     return name == _SC_PAGESIZE ? (long)page : real.sysconf(name);
 }
 
-/* What the system gives may lie between our pages: a page more is mapped, and the ends are cut off. */
+/* What the system gives may lie between our pages: a page more is mapped, and the ends are cut
+ * off. */
 void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
 {
     check("mmap", (uintptr_t)address | size);
@@ -110,7 +112,8 @@ int madvise(void *address, size_t size, int advice)
     return real.madvise(address, size, advice);
 }
 
-/* In place, or to wherever there is room: to a place of ours, which lies between pages as they are shown. */
+/* In place, or to wherever there is room: to a place of ours, which lies between pages as they
+ * are shown. */
 void *mremap(void *address, size_t old_size, size_t new_size, int flags, ...)
 {
     check("mremap", (uintptr_t)address | old_size | new_size);

@@ -378,7 +378,8 @@ static size_t count_circle(const struct jm_block *last, size_t most)
     return count;
 }
 
-/* Each large block without an object waits in one of two lists; small ones are looked for, all but one. */
+/* Each large block without an object waits in one of two lists; small ones are looked for, all
+ * but one. */
 static const char *check_empties(const struct check *check)
 {
     const struct jm_heap *heap = check->heap;
@@ -454,8 +455,8 @@ static const char *check_last(const struct check *check, const struct jm_arena *
     return is_right ? NULL : "what was freed last is no free object of its class";
 }
 
-/* A link into a block that was given back ends its list; what followed is in the map only. Where another block
- * came to its place, the link may lead back into the list. */
+/* A link into a block that was given back ends its list; what followed is in the map only. Where
+ * another block came to its place, the link may lead back into the list. */
 static const char *check_lists(struct check *check)
 {
     const struct jm_arena *arena = check->heap->arena;

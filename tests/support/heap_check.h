@@ -1,8 +1,8 @@
 /*
- * Holds a heap to the invariants that src/block.h, arena.h and heap.h state, from the outside: every
- * small block is tiled by its objects and the span without a gap; the counts are what the maps say;
- * the lists lead to free objects, each once, and to all of them where no block was given back; the
- * blocks are linked, registered and charged.
+ * Checks a heap, from the outside, against the invariants of src/block.h, arena.h and heap.h:
+ * every small block is tiled by its objects and the span without a gap; the counts agree with the
+ * maps; the lists lead to free objects, each once, and to all of them if no block was given back;
+ * the blocks are linked, registered and charged.
  *
  * To be called by the heap's user while no other thread frees into it.
  */
@@ -22,23 +22,24 @@ struct heap_walk {
     size_t queued_objects;
     size_t free_objects, free_bytes;
     size_t
-        free_pairs; /* neighbours that are free, of which the first could be larger with the other */
-    size_t cut_lists; /* with HEAP_LISTS: lists that end in a link to what is no free object */
+        free_pairs; /* free neighbours, the first of which could be larger if joined to the next */
+    size_t cut_lists; /* with HEAP_LISTS: lists that end in a link to no free object */
     size_t charge;    /* of all blocks */
 };
 
-/* What is checked beside the maps, the counters and the links. */
+/* What is checked in addition to the maps, the counters and the links. */
 enum heap_part {
     HEAP_MAPS = 0,
-    HEAP_LISTS = 1,    /* the free lists are complete, but for those that end in a link to a block
+    HEAP_LISTS = 1,    /* the free lists are complete, except those that end in a link to a block
                         * that was given back: no stray write has broken them */
-    HEAP_UNTOUCHED = 2 /* what the blocks call untouched is zero: no stray write there either */
+    HEAP_UNTOUCHED = 2 /* memory that was never touched is zero: no stray write there either */
 };
 
-/* Null where all is well, or what is wrong. `walk` may be null. Any thread, inside a child too. */
+/* NULL if the heap is sound, else what is wrong. `walk` may be null. Any thread, also in a
+ * child. */
 const char *heap_check(const struct jm_heap *heap, unsigned parts, struct heap_walk *walk);
 
-/* The same as an assertion of cmocka's, which gives back what was found. */
+/* The same as a cmocka assertion. Returns what the walk found. */
 struct heap_walk heap_check_at(const struct jm_heap *heap, unsigned parts, const char *file,
                                int line);
 #define assert_heap(heap, parts) heap_check_at((heap), (parts), __FILE__, __LINE__)

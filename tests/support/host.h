@@ -1,11 +1,11 @@
 /*
- * A host that logs the events of one runtime and keeps the mirror counter of them, by the book:
+ * A host that logs the events of one runtime and keeps a mirror of its usage from them:
  *
  *      balance = accepted - freed          usage == balance, at each event and between calls
  *
  * A block that was asked for and allowed is `pending` until the next event or the end of the call
- * tells whether it came: a Failure of the same size says that it did not. What came is held to the
- * limit that was in force when the host answered.
+ * tells whether it came: a Failure of the same size says that it did not. A block that came is
+ * checked against the limit that was in force when the host answered.
  *
  * The events of one runtime come one at a time, so the log has no lock. Faults are recorded where
  * they are seen; the main thread checks them with host_check.
@@ -39,8 +39,8 @@ struct host {
     size_t of_type[3]; /* how many, by JsMemoryEventType */
     size_t balance, peak, pending;
     size_t limit_at_grant; /* in force when the host allowed what is pending */
-    bool refuse;           /* the answer to Allocate where there is no hook */
-    bool limit_may_race;   /* another thread changes the limit: do not hold events to it */
+    bool refuse;           /* without a hook: refuse each Allocate */
+    bool limit_may_race;   /* another thread changes the limit: do not check events against it */
     bool inside;           /* an event is being handled */
     host_hook hook;        /* called after an event was logged; its result is the answer */
     void *context;         /* the hook's own */
@@ -57,26 +57,26 @@ JsRuntimeHandle host_new_runtime(struct host *self);
 
 void host_set_hook(struct host *self, host_hook hook, void *context);
 
-/* What is pending came: the call that asked for it has returned. */
+/* Counts what is pending as granted: the call that asked for it has returned. */
 void host_settle(struct host *self);
 
 /* Forgets the events so far; the balance stays. */
 void host_clear(struct host *self);
 
-/* To be called where a hook was left by longjmp: the host is no longer inside. An Allocate that was
+/* To be called after a hook was left by longjmp: the host is no longer inside. An Allocate that was
  * left counts as refused. */
 void host_left(struct host *self);
 
-/* Settles what is pending, and fails the test on a fault, or where the usage is not the balance. */
+/* Settles what is pending. Fails the test on a fault, or if the usage is not the balance. */
 void host_check(struct host *self, const char *file, int line);
 #define assert_balanced(host) host_check((host), __FILE__, __LINE__)
 
-/* After a dispose: no fault, and all that was granted was freed. */
+/* After a dispose: checks that there was no fault, and that all granted bytes were freed. */
 void host_check_disposed(struct host *self, const char *file, int line);
 #define assert_all_freed(host) host_check_disposed((host), __FILE__, __LINE__)
 
-/* Holds the log to a text with one letter an event: A allowed, V refused by the host, X Failure,
- * F Free. */
+/* Compares the log with a text of one letter per event: A allowed, V refused by the host, X
+ * Failure, F Free. */
 void host_check_trace(struct host *self, const char *expected, const char *file, int line);
 #define assert_trace(host, expected) host_check_trace((host), (expected), __FILE__, __LINE__)
 

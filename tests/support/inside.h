@@ -1,6 +1,6 @@
 /*
- * For tests of the public API that are also built with the library's inside (JM_INSIDE): there they walk
- * a runtime's heap after each step.
+ * For tests of the public API that are also built with the library's internals (JM_INSIDE): these
+ * walk a runtime's heap after each step.
  */
 #ifndef JM_TESTS_INSIDE_H
 #define JM_TESTS_INSIDE_H
@@ -12,7 +12,7 @@
 #include "heap_check.h"
 #endif
 
-/* What is wrong with a runtime's heap; null: nothing, or nothing that can be seen from here. No thread may
+/* What is wrong with a runtime's heap. NULL: nothing, or not built with JM_INSIDE. No thread may
  * use the runtime meanwhile. `stray`: something may have been written into freed memory. */
 static inline const char *inside_fault(JsRuntimeHandle runtime, bool stray)
 {

@@ -1,4 +1,4 @@
-/* Objects whose bytes are marked; of large ones only the start and the end, for speed. */
+/* Objects filled with a pattern; large ones at their start and end only, for speed. */
 #ifndef JM_TESTS_MARKED_H
 #define JM_TESTS_MARKED_H
 
@@ -10,7 +10,7 @@
 struct object {
     unsigned char *bytes;
     size_t size;
-    uint64_t id; /* and id + 1 for the end */
+    uint64_t id; /* pattern of the start; the end has id + 1 */
 };
 
 static inline size_t marked_at_start(const struct object *object)
@@ -40,7 +40,7 @@ static inline bool is_intact(const struct object *object)
            pattern_holds(object->bytes + object->size - end, end, object->id + 1);
 }
 
-/* Of an object that was reallocated to `size` bytes: the bytes at the start that must be as before. */
+/* True if the bytes at the start survived a reallocation to `size` bytes. */
 static inline bool start_is_kept(const struct object *before, const void *bytes, size_t size)
 {
     size_t marked = marked_at_start(before);

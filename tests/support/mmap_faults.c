@@ -29,12 +29,13 @@ static struct {
     atomic_uintptr_t blocks; /* where the region's blocks begin, behind its tables; 0: nowhere */
 } faults;
 
-/* The region ends with its blocks and what aligns them. Its tables are less than half of that; no other
- * reservation before it has such a size. */
+/* The region ends with its blocks and what aligns them. Its tables are less than half of that;
+ * no other reservation before it has such a size. */
 #define BLOCKS_SIZE (UINTPTR_MAX > 0xffffffffu ? (size_t)1 << 34 : (size_t)1 << 28)
 #define BLOCKS_ALIGNMENT ((size_t)4 << 20)
 
-/* It begins with a guard, and room for headers, of which what is opened counts, too, as of any other reservation. */
+/* It begins with a guard, and room for headers, of which what is opened counts, too, as of any
+ * other reservation. */
 #define GUARD_SIZE ((size_t)1 << 20)
 #define HEADERS_SIZE (BLOCKS_SIZE >> 6)
 
@@ -123,7 +124,8 @@ static void open_reservation(const void *address, size_t size)
     unlock_reservations();
 }
 
-/* Forgets what is unmapped: what it counts for, and its reservation if it is one. pre: the lock is held. */
+/* Forgets what is unmapped: what it counts for, and its reservation if it is one. pre: the lock
+ * is held. */
 static void forget(const void *address, size_t size)
 {
     struct reservation *one = reservation_of(address);

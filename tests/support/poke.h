@@ -1,6 +1,6 @@
 /*
- * What a test does that no host may: read and write memory that was freed or never handed out.
- * AddressSanitizer does not look here.
+ * What a test does and no host may do: read and write memory that was freed or never handed out.
+ * AddressSanitizer does not check these functions.
  */
 #ifndef JM_TESTS_POKE_H
 #define JM_TESTS_POKE_H
@@ -10,7 +10,7 @@
 
 #define JM_POKE static __attribute__((noinline, unused, no_sanitize("address")))
 
-/* Copies, byte by byte: memcpy would be looked at. */
+/* Copies byte by byte: AddressSanitizer would check memcpy. */
 JM_POKE void poke(void *to, const void *from, size_t size)
 {
     volatile unsigned char *byte = to;

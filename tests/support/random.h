@@ -1,4 +1,5 @@
-/* A small seeded generator (xorshift64*), and patterns that tell one object's bytes from another's. */
+/* A small seeded generator (xorshift64*), and patterns that tell one object's bytes from
+ * another's. */
 #ifndef JM_TESTS_RANDOM_H
 #define JM_TESTS_RANDOM_H
 

@@ -1,6 +1,6 @@
 /*
- * A heap without a runtime, for tests of the layers below: its host writes each event down as a letter,
- * A allowed, V refused, F free, X failure, and can act inside of it. Main thread only.
+ * A heap without a runtime, for tests of the layers below. Its host logs each event as a letter (A
+ * allowed, V refused, F free, X failure), and can run code inside an event. Main thread only.
  */
 #ifndef JM_TESTS_RIG_H
 #define JM_TESTS_RIG_H
@@ -20,8 +20,8 @@ struct rig {
     struct jm_heap heap;
     char text[RIG_EVENTS + 1];
     size_t count;
-    size_t bytes, usage;                              /* of the last event */
-    bool refuse;                                      /* the answer to Allocate */
+    size_t bytes, usage;                              /* at the last event */
+    bool refuse;                                      /* refuse each Allocate */
     void (*inside)(struct rig *self, unsigned event); /* called in each event; may be null */
 };
 
@@ -42,7 +42,7 @@ static inline bool JM_CALLBACK rig_on_event(void *state, unsigned event, size_t 
     return !self->refuse;
 }
 
-/* Makes a heap new. The reserve keeps nothing, so that the OS sees what is given back. */
+/* Initialises a heap. The reserve keeps nothing: whatever is given back reaches the OS. */
 static inline void rig_make(struct rig *self)
 {
     assert_true(jm_process_init() && jm_thread_ready());
@@ -71,7 +71,7 @@ static inline void rig_drop(struct rig *self)
     assert_int_equal(jm_load_relaxed(&self->heap.supply.block_count), 0);
 }
 
-/* Holds the events since the last look to a text. */
+/* Compares the events since the last check with a text. */
 static inline void rig_check_log(struct rig *self, const char *expected, const char *file, int line)
 {
     if (strcmp(self->text, expected) != 0) {
@@ -89,7 +89,7 @@ static inline void rig_forget(struct rig *self)
     self->text[0] = '\0';
 }
 
-/* An object that must be granted. */
+/* Allocates an object; a refusal fails the test. */
 static inline void *rig_alloc(struct rig *self, size_t size)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -99,7 +99,8 @@ static inline void *rig_alloc(struct rig *self, size_t size)
     return object;
 }
 
-/* The file's own `rig`, and the set-up `make` and tear-down `drop` that give each test a new heap in it. */
+/* The file's own `rig`, and the set-up `make` and tear-down `drop` that give each test a new
+ * heap in it. */
 #define RIG_OF_EACH_TEST          \
     static struct rig rig;        \
                                   \

@@ -23,7 +23,8 @@
 #define BREAKPOINT 0xcc
 #define MAX_TRACE 65536
 
-/* Written by the thread that is stopped, in its signal handler too; the last three by the worker. */
+/* Written by the thread that is stopped, in its signal handler too; the last three by the
+ * worker. */
 static struct {
     uintptr_t start, end; /* of the library's instructions */
 

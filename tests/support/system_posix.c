@@ -40,8 +40,8 @@ int child_run(int (*function)(void *), void *argument)
     return wait_for(child);
 }
 
-/* The system does not start what was built for another machine: JSRTMEM_EMULATOR then says what does, in
- * words with blanks between. */
+/* The system does not start what was built for another machine: JSRTMEM_EMULATOR then says what
+ * does, in words with blanks between. */
 static void run_again(const char *argument)
 {
     char words[256] = "";

@@ -1,6 +1,6 @@
 /*
- * What every cmocka test of the public API starts with: the headers in the order that cmocka needs,
- * and checks that speak in result codes. Main thread only, as all of cmocka.
+ * The beginning of every cmocka test of the public API: the headers in the order that cmocka
+ * needs, and checks of result codes. Main thread only, like all of cmocka.
  */
 #ifndef JM_TESTS_UNIT_H
 #define JM_TESTS_UNIT_H
@@ -16,7 +16,7 @@
 #include "jsrt.h"
 #include "jsrtmem.h"
 
-/* True where a sanitizer needs terabytes of address space, so that RLIMIT_AS cannot be used. */
+/* True if a sanitizer needs terabytes of address space: RLIMIT_AS cannot be used. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define UNIT_SANITIZED 1
 #elif defined(__has_feature)
@@ -29,7 +29,7 @@
 #define UNIT_SANITIZED 0
 #endif
 
-/* A test with a name that can be read, for tables of rows. */
+/* A test with a readable name, for tables of rows. */
 #define UNIT_ROW(name, function)             \
     {                                        \
         (name), (function), NULL, NULL, NULL \
@@ -40,13 +40,13 @@
 #define GIB(n) ((size_t)(n) << 30)
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Fails the test, and says which call gave which code, unless the codes are equal. */
+/* Fails the test unless the codes are equal; prints the call and its code. */
 void unit_check_code(JsErrorCode actual, JsErrorCode expected, const char *call, const char *file,
                      int line);
 #define assert_code(call, expected) unit_check_code((call), (expected), #call, __FILE__, __LINE__)
 #define assert_ok(call) assert_code(call, JsNoError)
 
-/* Fails the test with a text of printf's form; the row or the value at fault belongs into it. */
+/* Fails the test with a printf-style text, which should name the row or value at fault. */
 void unit_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4), noreturn));
 #define require(condition, ...)                         \
@@ -56,7 +56,7 @@ void unit_fail(const char *file, int line, const char *format, ...)
         }                                               \
     } while (0)
 
-/* Reads of a runtime that must succeed. */
+/* Getters; a call that fails fails the test. */
 size_t usage_of(JsRuntimeHandle runtime);
 size_t limit_of(JsRuntimeHandle runtime);
 jsrtmem_stats stats_of(JsRuntimeHandle runtime);
@@ -66,7 +66,7 @@ jsrtmem_process_stats process_stats(void);
 jsrtmem_refusal_info last_refusal(void);
 jsrtmem_refusal last_reason(void);
 
-/* A runtime without attributes; its end, which must succeed; a context, and one made current. */
+/* Create and dispose runtimes and contexts; a call that fails fails the test. */
 JsRuntimeHandle new_runtime(void);
 JsRuntimeHandle new_runtime_with(unsigned attributes);
 void dispose(JsRuntimeHandle runtime);
@@ -74,7 +74,7 @@ JsContextRef new_context(JsRuntimeHandle runtime);
 JsContextRef new_current_context(JsRuntimeHandle runtime);
 JsContextRef current_context(void);
 
-/* An object that must be granted. */
+/* Allocates an object; a refusal fails the test. */
 void *new_object(JsRuntimeHandle runtime, size_t size);
 
 size_t page_size(void); /* of the system, see system.h */

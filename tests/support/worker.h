@@ -1,8 +1,8 @@
 /*
  * A second thread that does one job after another, and gates to hold it up.
  *
- * Jobs record what they see; the main thread checks. worker_post and worker_wait order the memory of
- * both threads, so a job's results need no lock of their own.
+ * Jobs record what they see; the main thread checks. worker_post and worker_wait order the memory
+ * of both threads, so a job's results need no lock of their own.
  */
 #ifndef JM_TESTS_WORKER_H
 #define JM_TESTS_WORKER_H
@@ -24,17 +24,17 @@ void worker_run(worker *self, worker_job job, void *argument); /* post, wait */
 /* Ends the thread and joins it: its thread exit is over when this returns. */
 void worker_stop(worker *self);
 
-/* Like worker_stop, where the job has left the thread's loop (by pthread_exit) for good. */
+/* Like worker_stop, for a job that has ended the thread itself (by pthread_exit). */
 void worker_join(worker *self);
 
 /* Runs a call on the worker and returns its code. */
 typedef JsErrorCode (*worker_call)(void *handle, void *out);
 JsErrorCode worker_do(worker *self, worker_call call, void *handle, void *out);
 
-/* A small number that no two threads share. */
+/* A small number, unique to the calling thread. */
 unsigned thread_number(void);
 
-/* A door that is shut until somebody opens it. */
+/* A gate is shut until somebody opens it. */
 typedef struct gate gate;
 gate *gate_new(void);
 void gate_delete(gate *self);

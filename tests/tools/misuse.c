@@ -1,6 +1,7 @@
 /*
- * A host with one mistake, for the tools that find such: it prints the address and makes the mistake.
- * usage: misuse KIND; `clean` makes none, but does all that the library can do.
+ * A host with one mistake, for the tools that find such mistakes: it prints the address and makes
+ * the mistake.
+ * usage: misuse KIND; `clean` makes no mistake, but uses everything that the library can do.
  */
 #include "jsrtmem.h"
 
@@ -44,7 +45,7 @@ static void *give_away_on_thread(void *object)
     return NULL;
 }
 
-/* With the runtime entered here, the free is queued. */
+/* The runtime is entered here: the other thread's free is queued. */
 static void give_away_elsewhere(char *object)
 {
     pthread_t thread;
@@ -98,7 +99,7 @@ static void beyond_large(void)
     mistake(make(1000000) + 1000000);
 }
 
-/* In memory that was never handed out. */
+/* Accesses memory that was never handed out. */
 static void far_beyond(void)
 {
     mistake(make(40) + 4000);
@@ -119,7 +120,7 @@ static void shrunk(void)
     mistake(object + 100);
 }
 
-/* In what is free now, where it shrank or was before. */
+/* Accesses memory that is free now: the rest of the shrunk object, or its former place. */
 static void shrunk_far(void)
 {
     char *object = make(4000);
@@ -136,7 +137,7 @@ static void disposed(void)
     mistake(object + 3);
 }
 
-/* What the library does is not looked at, what its callbacks do is. */
+/* Tools ignore what the library does, but not what its callbacks do. */
 static char *seen_by_callback;
 
 static bool CHAKRA_CALLBACK look(void *state, JsMemoryEventType event, size_t bytes)
@@ -189,7 +190,7 @@ static void undefined(void)
     }
 }
 
-/* The part that a larger size adds. */
+/* Reads the part that a larger size added. */
 static void undefined_grown(void)
 {
     const char *object = jsrtmem_realloc(runtime, make(1000), 4000);
@@ -206,7 +207,7 @@ static NOINLINE void lose(void)
     }
 }
 
-static void *volatile held; /* memcheck looks for leaks only where libc's malloc holds something */
+static void *volatile held; /* memcheck looks for leaks only if libc's malloc holds something */
 
 static void lost(void)
 {
@@ -217,7 +218,7 @@ static void lost(void)
 
 /* ---- No mistake ---- */
 
-/* What only objects point to is not lost, as long as the objects are not. */
+/* An object that only objects point to is not lost, as long as those are not. */
 static char *volatile kept[5];
 
 static void point_at(char *place, size_t size)
@@ -279,7 +280,7 @@ static void resize_all_ways(void)
         MUST(object != NULL && all_are(object, 1, old < sizes[i] ? old : sizes[i]));
         memset(object, 1, sizes[i]);
         old = sizes[i];
-        if (i % 2 == 0) { /* who asks may use all of it, and finds it again */
+        if (i % 2 == 0) { /* after asking, all of it may be used, and is kept */
             old = jsrtmem_usable_size(object);
             memset(object, 1, old);
         }

@@ -1,5 +1,5 @@
 /*
- * A host that prints what the probes of the library have to say, a line for each time one is passed.
+ * A host that prints the arguments of the library's probes, one line each time a probe is passed.
  */
 #include "jsrtmem.h"
 

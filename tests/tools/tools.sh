@@ -1,12 +1,12 @@
 #!/bin/sh
-# Checks that tools which watch a process see into a runtime: each kind of mistake is reported where it
-# is, and a host without one is left in peace.
+# Checks that tools which watch a process see into a runtime: each kind of mistake is reported at its
+# place, and nothing is reported of a host without mistakes.
 # usage: tools.sh asan SOURCE_DIR WORK_DIR        builds the library and the host with AddressSanitizer
-#        tools.sh asan-built PROGRAM              the same with a host that is built so already
-#        tools.sh valgrind PROGRAM                the host that makes the mistakes, and the shared library
-#        tools.sh probes PROGRAM LIBRARY          the host that tells what the probes should
-#        tools.sh off SOURCE_DIR WORK_DIR         builds a library that tells nobody anything
-# CC, CMAKE, READELF and CFLAGS are those of the build. Exit code 77: not run, for a reason that is printed.
+#        tools.sh asan-built PROGRAM              the same with a host that was built with it already
+#        tools.sh valgrind PROGRAM                runs the host that makes the mistakes, with the shared library
+#        tools.sh probes PROGRAM LIBRARY          runs the host that prints what the probes should report
+#        tools.sh off SOURCE_DIR WORK_DIR         builds a library that reports to no tool
+# CC, CMAKE, READELF and CFLAGS are those of the build. Exit code 77: not run; the reason is printed.
 set -u
 LC_ALL=C
 export LC_ALL

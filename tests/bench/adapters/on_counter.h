@@ -1,6 +1,6 @@
 /* on_counter.h - glibc behind a counter and a limit per tenant, which is what hosts do today.
  *
- * Kept kind to glibc: the counter is a plain word that only the tenant's thread writes (a locked add
+ * Favours glibc: the counter is a plain word that only the tenant's thread writes (a locked add
  * would cost several ns more), and frees from other threads have a word of their own.
  * SPDX-License-Identifier: MIT */
 

@@ -34,7 +34,7 @@ void tenant_destroy(struct tenant tenant)
     (void)tenant;
 }
 
-/* What malloc_trim gave back, the arena still counts. */
+/* True after malloc_trim: the arena still counts what it gave back. */
 static bool trimmed;
 
 size_t tenant_footprint(struct tenant tenant)

@@ -1,4 +1,4 @@
-/* on_glibc.h - malloc as it is, for all tenants together: no counter, no limit.
+/* on_glibc.h - plain malloc, shared by all tenants: no counter, no limit.
  * on_tcmalloc.c uses this header too, linked with another malloc.
  * SPDX-License-Identifier: MIT */
 

@@ -1,6 +1,6 @@
 /* on_jemalloc.c - arenas with counting extent hooks.
  *
- * The hooks forward to jemalloc's own, so that what is counted is what jemalloc does by itself.
+ * The hooks forward to jemalloc's own: they count what jemalloc does by itself.
  * SPDX-License-Identifier: MIT */
 
 #include "adapter.h"

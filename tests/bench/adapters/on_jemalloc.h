@@ -58,7 +58,8 @@ static inline void tenant_free(struct tenant tenant, void *ptr)
     dallocx(ptr, tenant.flags);
 }
 
-/* Into the automatic cache of the freeing thread, which hands it back to the arena in batches. */
+/* Frees into the freeing thread's automatic cache, which returns objects to the arena in
+ * batches. */
 static inline void tenant_free_remote(struct tenant tenant, void *ptr)
 {
     (void)tenant;
@@ -70,7 +71,7 @@ static inline size_t tenant_usage(struct tenant tenant)
     return atomic_load_explicit(&tenant.account->used, memory_order_relaxed);
 }
 
-/* The hooks keep it: there is no other way. */
+/* The extent hooks keep the limit: jemalloc has no other way. */
 #define TENANT_LIMITS
 static inline void tenant_set_limit(struct tenant tenant, size_t bytes)
 {

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-/* A host's callback that allows everything; that it is set is what costs, if anything does. */
+/* A host's callback that allows everything: it only measures the cost of having one. */
 static bool CHAKRA_CALLBACK allow(void *state, JsMemoryEventType event, size_t size)
 {
     (void)state;
@@ -19,7 +19,7 @@ static struct {
     size_t allowed, used;
 } budget;
 
-/* One that keeps a budget. */
+/* A callback that keeps a budget. */
 static bool CHAKRA_CALLBACK keep_budget(void *state, JsMemoryEventType event, size_t size)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* on_jsrtmem.h - libjsrtmem as a user links it: public headers, shared library, limit and callback set.
+/* on_jsrtmem.h - libjsrtmem as a user links it: public headers, shared library, limit and callback
+ * set.
  * SPDX-License-Identifier: MIT */
 
 #ifndef BENCH_ADAPTER_JSRTMEM_H
@@ -66,7 +67,7 @@ static inline void tenant_set_limit(struct tenant tenant, size_t bytes)
     JsSetRuntimeMemoryLimit(tenant.runtime, bytes);
 }
 
-/* Of one tenant at a time. */
+/* For one tenant at a time. */
 #define TENANT_BUDGETS
 void tenant_set_budget(struct tenant tenant, size_t bytes);
 

@@ -1,6 +1,6 @@
 /* on_nothing.h - no allocator: hands out the same few addresses again and again.
  *
- * What is measured then is the harness itself, so that a reader can subtract it.
+ * This measures the harness itself: a reader can subtract it.
  * SPDX-License-Identifier: MIT */
 
 #ifndef BENCH_ADAPTER_NOTHING_H
@@ -11,13 +11,13 @@
 
 #define TENANT_HEAPS 1
 #define TENANT_USAGE 0
-#define TENANT_MAX 0 /* rows about many tenants say nothing here */
+#define TENANT_MAX 0 /* rows about many tenants mean nothing here */
 
 struct tenant {
     char *place;
 };
 
-/* A call each, as an allocator's would be; the barrier keeps the compiler from looking inside. */
+/* One call each, as for an allocator; the barrier keeps the compiler from looking inside. */
 void *nothing_alloc(char *place, size_t size);
 void nothing_free(void *ptr);
 

@@ -79,7 +79,7 @@ static inline size_t tenant_usage(struct tenant tenant)
     return atomic_load_explicit(&tenant.account->used, memory_order_relaxed);
 }
 
-/* The hooks keep it: there is no other way. */
+/* The pool's callbacks keep the limit: oneTBB has no other way. */
 #define TENANT_LIMITS
 static inline void tenant_set_limit(struct tenant tenant, size_t bytes)
 {
