@@ -133,5 +133,5 @@ void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
     if (alignment <= JM_GRANULE) {
         return jm_heap_alloc(heap, size, verdict);
     }
-    return jm_inspect_take(heap, alloc_aligned(heap, alignment, size, verdict), size);
+    return jm_inspect_alloc(heap, alloc_aligned(heap, alignment, size, verdict), size);
 }

@@ -89,9 +89,9 @@ struct jm_arena {
     uint32_t random;           /* see jm_arena_draw */
     bool has_short_runs;       /* the last sweep may have kept short runs of free pages */
     bool broken; /* free objects may be missing from the lists: sweep before the heap grows much */
-    /* Sweeps in vain, by magnitude of the requests that they were to serve: */
-    uint8_t vain_at_limit[JM_MAGNITUDES]; /* requests without room: how many since one helped */
-    uint8_t vain_growing; /* requests with room: a bit for each magnitude, set if the last was */
+    /* Failed sweeps, by magnitude of the requests that they were to serve: */
+    uint8_t failed_at_limit[JM_MAGNITUDES]; /* requests without room: how many since one helped */
+    uint8_t failed_growing; /* requests with room: a bit for each magnitude, set if the last was */
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 

@@ -92,7 +92,7 @@ struct jm_block {
 
     uint32_t far_witnesses[JM_FAR_WITNESSES]; /* granules, see witness.c */
     struct jm_block *previous;                /* in the list of `next` */
-    struct jm_block *behind;                  /* in a chain, see chain.h */
+    struct jm_block *chain_next;              /* in a chain, see chain.h */
     struct jm_os_extent extent;               /* the mapping; in the region, the stretch */
     uint32_t left_free;                       /* its part of `arena->left_free` */
     /* No hole of `hole_searched_for` granules or more begins before `hole_searched_to`. */

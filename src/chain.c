@@ -21,7 +21,7 @@ void jm_chain_move_of(struct jm_block **from, struct jm_block **to, const struct
         if (is_meant && jm_block_was_of(*from, tenant)) {
             jm_chain_push(to, jm_chain_pop(from));
         } else {
-            from = &(*from)->behind;
+            from = &(*from)->chain_next;
         }
     }
 }
@@ -52,7 +52,7 @@ static struct jm_block *find_gap(struct jm_block *block, char **end)
     *end = block->extent.address;
     while (block != NULL && block->extent.address == *end) {
         *end += block->extent.size;
-        block = block->behind;
+        block = block->chain_next;
     }
     return block;
 }
@@ -82,8 +82,8 @@ static size_t return_stretches(struct jm_block **chain)
     char *end;
     const struct jm_block *gap = find_gap(block, &end);
     bool cleared = jm_region_clear(start, (size_t)(end - start));
-    if (!cleared && gap != block->behind) { /* one may be locked, or all too much at once */
-        gap = block->behind;
+    if (!cleared && gap != block->chain_next) { /* one may be locked, or all too much at once */
+        gap = block->chain_next;
         end = start + block->extent.size;
         cleared = jm_region_clear(start, block->extent.size);
     }
@@ -100,7 +100,7 @@ size_t jm_chain_return(struct jm_block **chain)
     if (jm_region_holds(block->extent.address)) {
         return return_stretches(chain);
     }
-    struct jm_block *next = block->behind;
+    struct jm_block *next = block->chain_next;
     size_t bytes = block->charge;
     if (!unmap(block)) {
         return 0;
@@ -111,7 +111,7 @@ size_t jm_chain_return(struct jm_block **chain)
 
 bool jm_chain_return_one(struct jm_block *block)
 {
-    block->behind = NULL;
+    block->chain_next = NULL;
     return jm_chain_return(&block) != 0;
 }
 
@@ -123,7 +123,7 @@ static struct jm_block *merge(struct jm_block *left, struct jm_block *right)
     while (left != NULL && right != NULL) {
         struct jm_block **lower = left->extent.address < right->extent.address ? &left : &right;
         *end = *lower;
-        end = &(*lower)->behind;
+        end = &(*lower)->chain_next;
         *lower = *end;
     }
     *end = left != NULL ? left : right;
@@ -138,7 +138,7 @@ struct jm_block *jm_chain_sort(struct jm_block *chain)
     while (chain != NULL) {
         struct jm_block *pile = jm_chain_pop(&chain);
         unsigned i = 0;
-        pile->behind = NULL;
+        pile->chain_next = NULL;
         for (; piles[i] != NULL; i++) {
             pile = merge(piles[i], pile);
             piles[i] = NULL;

@@ -12,7 +12,7 @@
 
 static inline void jm_chain_push(struct jm_block **chain, struct jm_block *block)
 {
-    block->behind = *chain;
+    block->chain_next = *chain;
     *chain = block;
 }
 
@@ -20,7 +20,7 @@ static inline void jm_chain_push(struct jm_block **chain, struct jm_block *block
 static inline struct jm_block *jm_chain_pop(struct jm_block **chain)
 {
     struct jm_block *block = *chain;
-    *chain = block->behind;
+    *chain = block->chain_next;
     return block;
 }
 

@@ -33,8 +33,8 @@
 #define NEED_DIVISOR 2                                /* this part of the request, */
 #define NEED_MIN ((size_t)1 << 10 >> JM_GRANULE_BITS) /* but at least so many, */
 #define NEED_MOST_DIVISOR 64                          /* and at most this part of the heap; */
-#define NEED_VAIN_MAX 8 /* halved for each failed sweep of its magnitude, but no more often, */
-#define NEED_LEAST 2    /* and never less: the heap is swept in the end */
+#define NEED_FAILED_MAX 8 /* halved for each failed sweep of its magnitude, but no more often, */
+#define NEED_LEAST 2      /* and never less: the heap is swept in the end */
 /* Much has become free if it is this part of what lived after the last sweep and, as a guess may
  * err, this part of what was free then, or of what lived if that was less. */
 #define NEED_FREE_DIVISOR 16
@@ -65,7 +65,7 @@ static void count_need(struct jm_arena *arena, size_t bytes)
     size_t weight = (bytes >> JM_GRANULE_BITS) / NEED_DIVISOR;
     size_t most = arena->swept / NEED_MOST_DIVISOR;
     weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
-    weight >>= arena->vain_at_limit[magnitude_of(bytes)];
+    weight >>= arena->failed_at_limit[magnitude_of(bytes)];
     arena->since_sweep += (uint32_t)(weight < NEED_LEAST ? NEED_LEAST : weight);
 }
 
@@ -126,7 +126,7 @@ static bool seems_freed(struct jm_arena *arena)
 void jm_demand_note_room(struct jm_arena *arena, size_t bytes)
 {
     for (size_t i = 0; i <= magnitude_of(bytes); i++) {
-        arena->vain_at_limit[i] = 0;
+        arena->failed_at_limit[i] = 0;
     }
 }
 
@@ -147,21 +147,21 @@ bool jm_demand_note_need(struct jm_arena *arena, size_t bytes)
 {
     jm_arena_retire_span(arena);
     count_need(arena, bytes);
-    uint8_t *vain = &arena->vain_at_limit[magnitude_of(bytes)];
+    uint8_t *failed = &arena->failed_at_limit[magnitude_of(bytes)];
     /* `swept` stands for the heap's size now: if it grew much since, since_sweep makes it due. */
     bool pressed = arena->broken || arena->swept <= NEED_AT_ONCE ||
-                   (*vain == 0 && may_give(arena, bytes)) ||
+                   (*failed == 0 && may_give(arena, bytes)) ||
                    arena->since_sweep >= arena->swept / SWEEP_CUT_DIVISOR || seems_freed(arena);
-    if (pressed && *vain < NEED_VAIN_MAX) {
-        (*vain)++; /* counts as failed until it has helped */
+    if (pressed && *failed < NEED_FAILED_MAX) {
+        (*failed)++; /* counts as failed until it has helped */
     }
     return pressed;
 }
 
 /* True if the last sweep below the limit for a request of this magnitude failed. */
-static bool is_vain_to_grow(const struct jm_arena *arena, size_t bytes)
+static bool has_failed_growing(const struct jm_arena *arena, size_t bytes)
 {
-    return (arena->vain_growing >> magnitude_of(bytes) & 1) != 0;
+    return (arena->failed_growing >> magnitude_of(bytes) & 1) != 0;
 }
 
 /* Returns how many of `carved` granules, not 0, have to be free for a sweep. What a failed one left
@@ -169,7 +169,7 @@ static bool is_vain_to_grow(const struct jm_arena *arena, size_t bytes)
 static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes)
 {
     size_t much = carved / (bytes < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);
-    if (!is_vain_to_grow(arena, bytes)) {
+    if (!has_failed_growing(arena, bytes)) {
         return much;
     }
     size_t swept = arena->swept > carved ? arena->swept : carved;
@@ -196,7 +196,7 @@ bool jm_demand_makes_due(struct jm_arena *arena, unsigned code)
         return false;
     }
     size_t bytes = jm_class_bytes(code);
-    bool is_broken = arena->broken && !is_vain_to_grow(arena, bytes);
+    bool is_broken = arena->broken && !has_failed_growing(arena, bytes);
     if (is_broken || carved.objects <= SWEEP_ANYWAY ||
         guess_missing(arena, carved, much_for(arena, carved.objects, bytes), SWEEP_SAMPLES) == 0) {
         return true;
@@ -209,9 +209,9 @@ void jm_demand_note_sweep(struct jm_arena *arena, size_t bytes, bool served, boo
 {
     unsigned magnitude = magnitude_of(bytes);
     if (served) {
-        arena->vain_growing &= (uint8_t) ~(1U << magnitude);
+        arena->failed_growing &= (uint8_t) ~(1U << magnitude);
     } else if (grows) {
-        arena->vain_growing |= (uint8_t)(1U << magnitude);
+        arena->failed_growing |= (uint8_t)(1U << magnitude);
     }
-    arena->vain_at_limit[magnitude] = served ? 0 : arena->vain_at_limit[magnitude];
+    arena->failed_at_limit[magnitude] = served ? 0 : arena->failed_at_limit[magnitude];
 }

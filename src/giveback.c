@@ -198,7 +198,7 @@ static struct jm_block **first_empty(struct jm_heap *heap, struct jm_block **cha
 static bool doubts_many(const struct jm_heap *heap)
 {
     const struct jm_block *first = heap->arena == NULL ? NULL : heap->arena->doubtful;
-    return first != NULL && first->behind != NULL;
+    return first != NULL && first->chain_next != NULL;
 }
 
 bool jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
@@ -222,7 +222,7 @@ void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
     block->has_witness = false;
     if (!ensure_witness(heap, block) && !jm_heap_doubt(heap, block)) {
         /* In this order: the objects freed last, those of `block`, come first in the lists. */
-        struct jm_block *other = *first_empty(heap, &block->behind);
+        struct jm_block *other = *first_empty(heap, &block->chain_next);
         forget_objects(heap, block);
         if (other != NULL) {
             forget_objects(heap, other);
@@ -234,9 +234,9 @@ void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
  * or NULL. */
 static void push_last(struct jm_arena *arena, struct jm_block *among, struct jm_block *block)
 {
-    struct jm_block **end = among == NULL ? &arena->doubtful : &among->behind;
+    struct jm_block **end = among == NULL ? &arena->doubtful : &among->chain_next;
     while (*end != NULL) {
-        end = &(*end)->behind;
+        end = &(*end)->chain_next;
     }
     jm_chain_push(end, block);
 }
@@ -288,7 +288,7 @@ static struct jm_block *choose_going(struct jm_heap *heap, bool keep_one)
     }
     struct jm_block **place = first_empty(heap, &heap->arena->doubtful);
     if (keep_one && *place != NULL) {
-        struct jm_block **other = first_empty(heap, &(*place)->behind);
+        struct jm_block **other = first_empty(heap, &(*place)->chain_next);
         place = *other == NULL || (*place)->charge > (*other)->charge ? other : place;
     }
     return *place == NULL ? NULL : jm_chain_pop(place);
@@ -309,7 +309,7 @@ static size_t count_doubtful(const struct jm_heap *heap)
 {
     const struct jm_block *block = heap->arena == NULL ? NULL : heap->arena->doubtful;
     size_t count = 0;
-    for (; block != NULL; block = block->behind) {
+    for (; block != NULL; block = block->chain_next) {
         count++;
     }
     return count;
@@ -341,9 +341,9 @@ static bool release_all_small(struct jm_heap *heap, bool keep_one)
 static void push_refused(struct jm_heap *heap, struct jm_block *block)
 {
     struct jm_block *last = heap->refused_large;
-    block->behind = last == NULL ? block : last->behind;
+    block->chain_next = last == NULL ? block : last->chain_next;
     if (last != NULL) {
-        last->behind = block;
+        last->chain_next = block;
     }
     heap->refused_large = block;
 }
@@ -355,8 +355,8 @@ static bool retry_one(struct jm_heap *heap)
     if (last == NULL) {
         return false;
     }
-    struct jm_block *first = last->behind;
-    last->behind = first->behind;
+    struct jm_block *first = last->chain_next;
+    last->chain_next = first->chain_next;
     heap->refused_large = first == last ? NULL : last;
     jm_chain_push(&heap->empty_large, first);
     return true;

@@ -74,7 +74,7 @@ static size_t mend_list(struct jm_heap *heap, struct jm_block *block)
     return charge;
 }
 
-void jm_heap_forget(struct jm_heap *heap)
+void jm_heap_salvage(struct jm_heap *heap)
 {
     heap->arena = NULL;
     jm_store_relaxed(&heap->supply.small_token, NULL);
@@ -379,7 +379,7 @@ void *jm_heap_alloc(struct jm_heap *heap, size_t size, enum jm_verdict *verdict)
     void *object = size > JM_SMALL_MAX ? jm_large_alloc(heap, size, JM_GRANULE, verdict)
                                        : jm_heap_alloc_small(heap, jm_class_of_size(size),
                                                              JM_GRANULE, size, verdict);
-    return jm_inspect_take(heap, object, size);
+    return jm_inspect_alloc(heap, object, size);
 }
 
 size_t jm_heap_usable(const struct jm_heap *heap, const void *pointer)
@@ -400,7 +400,7 @@ static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state)
     if (!jm_is_live(live) || !jm_swap_acquire(state, &live, (uint8_t)(code + JM_FREE))) {
         return false;
     }
-    jm_inspect_give(heap, pointer);
+    jm_inspect_free(heap, pointer);
     jm_arena_push(heap->arena, state, pointer, code);
     jm_heap_note_change(heap);
     if (jm_is_witness(live)) {
@@ -424,7 +424,7 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
     if (!jm_swap_acquire(&block->state, &large, JM_LARGE_NONE)) { /* untested: queued since */
         return false; /* untested: the look before saw it live */
     }
-    jm_inspect_give(heap, pointer);
+    jm_inspect_free(heap, pointer);
     jm_inspect_close(pointer, jm_large_usable(block));
     jm_heap_note_empty(heap, block);
     return true;

@@ -146,7 +146,7 @@ struct jm_live jm_heap_live_any(const struct jm_heap *heap);
 /* Forgets everything but the lists of blocks and the usage, which may include blocks that were
  * being acquired or released. For a child of a fork: the thread that used the heap is gone, and may
  * have stopped anywhere. Only dispose may follow. */
-void jm_heap_forget(struct jm_heap *heap);
+void jm_heap_salvage(struct jm_heap *heap);
 
 /* The heap that a block belongs to. */
 static inline struct jm_heap *jm_heap_of_block(const struct jm_block *block)

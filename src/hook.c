@@ -56,7 +56,7 @@ void jm_hook_end_innermost(void)
     end_phase(hook, jm_load_relaxed(&hook->phase));
 }
 
-void (*jm_hook_leave)(void) = jm_hook_end_innermost;
+void (*jm_hook_abandon)(void) = jm_hook_end_innermost;
 
 bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair)
 {
@@ -64,7 +64,7 @@ bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair)
         return false;
     }
     while (jm_thread.calls != &hook->call) {
-        jm_hook_leave();
+        jm_hook_abandon();
     }
     jm_hook_end_innermost();
     return true;

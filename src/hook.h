@@ -30,7 +30,7 @@ struct jm_call {
     uint32_t operations;          /* the runtime's operations in progress, including the caller */
     uint16_t site;                /* which of the runtime's hooks this is; set by the runtime */
     bool asking;                  /* the host may refuse; else it is only notified */
-    bool looked; /* the one full search of a callback was made, see jm_quota_claim_search */
+    bool searched; /* the one full search of a callback was made, see jm_quota_claim_search */
 };
 
 struct jm_hook {
@@ -85,7 +85,7 @@ bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair);
 /* Ends the thread's innermost call, which the host left by a jump into an outer one, and the
  * operation that made the call. Layer 4 knows operations, and sets this pointer before the first
  * call. */
-extern JM_HIDDEN void (*jm_hook_leave)(void);
+extern JM_HIDDEN void (*jm_hook_abandon)(void);
 
 /* Ends the thread's innermost call and nothing else. */
 void jm_hook_end_innermost(void);

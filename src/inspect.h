@@ -163,7 +163,7 @@ static inline void jm_inspect_supply(const void *address, size_t size)
 }
 
 /* Announces an object of `size` bytes, or NULL, that is about to be handed out. Returns it. */
-static inline void *jm_inspect_take(const void *pool, void *object, size_t size)
+static inline void *jm_inspect_alloc(const void *pool, void *object, size_t size)
 {
     (void)pool, (void)size;
     JM_TELL(jm_inspect_tell_take(pool, object, size));
@@ -171,7 +171,7 @@ static inline void *jm_inspect_take(const void *pool, void *object, size_t size)
 }
 
 /* Announces that an object is freed. */
-static inline void jm_inspect_give(const void *pool, const void *object)
+static inline void jm_inspect_free(const void *pool, const void *object)
 {
     (void)pool, (void)object;
     JM_TELL(jm_inspect_tell_give(pool, object));

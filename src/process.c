@@ -104,7 +104,7 @@ static bool init_once(void)
     if (!watches_forks || !jm_os_init(jm_runtime_thread_exit)) {
         return false;
     }
-    jm_hook_leave = jm_runtime_abandon_innermost;
+    jm_hook_abandon = jm_runtime_abandon_innermost;
     jm_inspect_init();
     jm_registry_init();
     jm_region_init();

@@ -60,7 +60,7 @@ static JM_MARKS bool deliver(struct jm_quota *quota, enum jm_event event, size_t
         return true;
     }
     quota->hook.call.asking = event == JM_EVENT_ALLOCATE;
-    quota->hook.call.looked = false;
+    quota->hook.call.searched = false;
     quota->hook.call.requested = jm_thread.requested;
     quota->hook.call.operations = quota->operations;
     delivery.requested = jm_thread.requested;

@@ -124,9 +124,9 @@ static inline bool jm_quota_in_callback(const struct jm_quota *quota)
  * first one is worth a search of everything the heap holds. */
 static inline bool jm_quota_claim_search(struct jm_quota *quota)
 {
-    bool is_first = jm_quota_in_callback(quota) && !quota->hook.call.looked;
+    bool is_first = jm_quota_in_callback(quota) && !quota->hook.call.searched;
     if (is_first) {
-        quota->hook.call.looked = true;
+        quota->hook.call.searched = true;
     }
     return is_first;
 }

@@ -50,7 +50,7 @@ static struct {
     size_t given;                     /* stretches given back since the last join */
     char *last_lot[APART_BITS];       /* by order: the lot cut up last; null if none since a join */
     size_t used;                      /* bytes from `base` on that were ever taken */
-    size_t crowd;                     /* bytes in use of orders that lots are cut up for */
+    size_t in_lots;                   /* bytes in use of orders that lots are cut up for */
     _Atomic(bool) forked;             /* a child may share huge pages, which prevents a split */
     _Atomic(size_t) metadata;
     _Atomic(bool) is_short; /* the last jm_region_take found none */
@@ -259,7 +259,7 @@ static void open_lot(char *lot, unsigned order)
     const bool is_first = stretches.last_lot[order] == NULL;
     end_lot(order);
     stretches.last_lot[order] = lot;
-    if (offset_of(lot) >= HUGE_FROM && stretches.crowd >= HUGE_FROM) {
+    if (offset_of(lot) >= HUGE_FROM && stretches.in_lots >= HUGE_FROM) {
         prefer_huge_pages(lot);
     } else if (!is_first) {
         jm_os_avoid_huge_pages(lot, size);
@@ -361,7 +361,7 @@ void jm_region_give(void *address, size_t size)
     jm_lock_take(&stretches.lock);
     push(jm_stretch_order(size), address);
     stretches.given++;
-    stretches.crowd -= jm_stretch_order(size) < APART_BITS ? size : 0;
+    stretches.in_lots -= jm_stretch_order(size) < APART_BITS ? size : 0;
     jm_add_owned(&stretches.metadata, 0 - metadata_of(size));
     jm_lock_drop(&stretches.lock);
 }
@@ -370,7 +370,7 @@ void *jm_region_take(size_t size, bool *has_room)
 {
     jm_lock_take(&stretches.lock);
     char *address = take(jm_stretch_order(size));
-    stretches.crowd += address != NULL && jm_stretch_order(size) < APART_BITS ? size : 0;
+    stretches.in_lots += address != NULL && jm_stretch_order(size) < APART_BITS ? size : 0;
     jm_add_owned(&stretches.metadata, address == NULL ? 0 : metadata_of(size));
     jm_store_relaxed(&stretches.is_short, address == NULL);
     jm_lock_drop(&stretches.lock);

@@ -157,7 +157,7 @@ static bool queue_small(struct jm_block *block, jm_state *place, const void *poi
 bool jm_heap_queue_free(struct jm_block *block, void *pointer)
 {
     if (JM_UNLIKELY(jm_inspect_watched) && jm_heap_usable_in(block, pointer) != 0) {
-        jm_inspect_give(jm_heap_of_block(block), pointer); /* before it can be allocated again */
+        jm_inspect_free(jm_heap_of_block(block), pointer); /* before it can be allocated again */
     }
     jm_state *place = find_state(block, pointer);
     return place != NULL ? queue_small(block, place, pointer) : queue_large(block, pointer);

@@ -184,7 +184,7 @@ struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bo
     struct jm_block *block = NULL;
     jm_lock_take(&reserve.lock);
     while (*place != NULL && whole && (*place)->first != 0) {
-        place = &(*place)->behind;
+        place = &(*place)->chain_next;
     }
     if (*place != NULL) {
         block = pop(place);

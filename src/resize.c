@@ -55,7 +55,7 @@ void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size)
     if (moved == NULL) {
         return NULL;
     }
-    (void)jm_inspect_take(heap, moved, size);
+    (void)jm_inspect_alloc(heap, moved, size);
     if (jm_heap_leaves_empty(heap, pointer)) {
         (void)jm_heap_free(heap, moved);
         return NULL;

@@ -405,7 +405,7 @@ static bool take_from_gone(struct jm_runtime *runtime)
     if (notice != NULL) {
         jm_hook_forget(&notice->hook);
     }
-    jm_heap_forget(&runtime->heap);
+    jm_heap_salvage(&runtime->heap);
     return true;
 }
 

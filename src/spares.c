@@ -66,7 +66,7 @@ static struct jm_block **find(struct jm_block **place, size_t size, size_t align
                 break;
             }
         }
-        place = &(*place)->behind;
+        place = &(*place)->chain_next;
     }
     return best;
 }
@@ -81,7 +81,7 @@ struct jm_block **jm_spares_find(size_t size, size_t alignment, const struct jm_
                                  bool has_room)
 {
     unsigned steps = STEPS;
-    unsigned lists = has_room ? 1 : LISTS + 1; /* to others theirs are left while there is room */
+    unsigned lists = has_room ? 1 : LISTS + 1; /* with room, others keep theirs */
     struct jm_block **place = jm_spares_find_own(size, alignment, tenant);
     if (size > ORPHAN_MAX) {
         return place;
@@ -108,7 +108,7 @@ struct jm_block **jm_spares_find_nearest(size_t size, const struct jm_supply *te
             nearest = apart < least ? place : nearest;
             least = apart < least ? apart : least;
         }
-        place = &(*place)->behind;
+        place = &(*place)->chain_next;
     }
     return bytes > enough || count >= MANY ? nearest : NULL;
 }
@@ -121,7 +121,7 @@ void jm_spares_leave(const struct jm_supply *tenant)
             block->tenant = NULL;
             jm_chain_push(&spares.lists[ORPHANS], block);
         } else {
-            place = &(*place)->behind;
+            place = &(*place)->chain_next;
         }
     }
 }

@@ -196,7 +196,7 @@ static void absorb(struct sweep *sweep, struct jm_block *block, size_t granule)
 
 /* Ends the open run at a granule or, if none is open, starts one there. `run` is where the open one
  * starts, or JM_NO_GRANULE. Returns its new value. */
-static size_t turn(struct sweep *sweep, struct jm_block *block, size_t granule, size_t run)
+static size_t toggle_run(struct sweep *sweep, struct jm_block *block, size_t granule, size_t run)
 {
     if (run == JM_NO_GRANULE) {
         return granule;
@@ -205,7 +205,7 @@ static size_t turn(struct sweep *sweep, struct jm_block *block, size_t granule, 
     return JM_NO_GRANULE;
 }
 
-/* Joins the free objects among AT_ONCE states. Takes and returns `run` as turn does. */
+/* Joins the free objects among AT_ONCE states. Takes and returns `run` as toggle_run does. */
 static size_t join(struct sweep *sweep, struct jm_block *block, size_t base, struct marks marks,
                    size_t run)
 {
@@ -216,7 +216,7 @@ static size_t join(struct sweep *sweep, struct jm_block *block, size_t base, str
     /* A run starts at a free mark that follows no free mark. It ends at a mark that is not free and
      * follows a free mark. */
     for (uint64_t edges = marks.free ^ next; edges != 0; edges &= edges - 1) {
-        run = turn(sweep, block, base + (size_t)__builtin_ctzll(edges), run);
+        run = toggle_run(sweep, block, base + (size_t)__builtin_ctzll(edges), run);
     }
     return run;
 }
@@ -230,7 +230,7 @@ static size_t sweep_long(struct sweep *sweep, struct jm_block *block, size_t gra
         absorb(sweep, block, granule);
     }
     if (is_free == (*run == JM_NO_GRANULE)) {
-        *run = turn(sweep, block, granule, *run);
+        *run = toggle_run(sweep, block, granule, *run);
     }
     return end;
 }

@@ -656,18 +656,18 @@ static void each_use_asks_again_for_one_block(void **state)
     jm_heap_tidy(HEAP);
     assert_true(HEAP->untidy);
     size_t calls = fake_os_calls(FAKE_RETURN);
-    const struct jm_block *first = HEAP->refused_large->behind;
+    const struct jm_block *first = HEAP->refused_large->chain_next;
     jm_heap_tidy(HEAP);
     assert_int_equal(fake_os_calls(FAKE_RETURN), calls + 1);
     assert_ptr_equal(HEAP->refused_large, first); /* it hides no other */
     jm_heap_collect(HEAP);
     assert_int_equal(fake_os_calls(FAKE_RETURN), calls + 1 + BLOCKS);
     assert_int_equal(check().large_blocks, BLOCKS);
-    first = HEAP->refused_large->behind;
+    first = HEAP->refused_large->chain_next;
     for (size_t i = 1; i < BLOCKS;
          i++) { /* in the order of addresses: each may be the end of a mapping */
-        assert_true(first->start < first->behind->start);
-        first = first->behind;
+        assert_true(first->start < first->chain_next->start);
+        first = first->chain_next;
     }
     /* The next one goes, and not the one behind it. */
     for (size_t left = BLOCKS; left > 1; left--) {
@@ -1480,7 +1480,7 @@ static void a_forgotten_heap_can_be_released(void **state)
          block = jm_load_relaxed(&block->next)) {
         block->previous = (struct jm_block *)(uintptr_t)16;
     }
-    jm_heap_forget(HEAP);
+    jm_heap_salvage(HEAP);
     assert_int_equal(rig_usage(&rig), usage + 4096);
     rig_forget(&rig);
     jm_heap_release_all(HEAP);
@@ -1495,7 +1495,7 @@ static void a_forgotten_heap_is_charged_for_its_blocks_at_least(void **state)
     fill_blocks(3);
     size_t usage = rig_usage(&rig);
     jm_store_relaxed(&HEAP->supply.quota.usage, usage - 4096);
-    jm_heap_forget(HEAP);
+    jm_heap_salvage(HEAP);
     assert_int_equal(rig_usage(&rig), usage);
     rig_forget(&rig);
     jm_heap_release_all(HEAP);

@@ -27,7 +27,7 @@ static int start(void **state)
 {
     (void)state;
     bool ready = jm_process_init() && jm_thread_ready();
-    jm_hook_leave = leave;
+    jm_hook_abandon = leave;
     return ready ? 0 : -1;
 }
 

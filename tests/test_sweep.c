@@ -276,7 +276,7 @@ static void sweeps_in_vain_become_fewer(void **state)
         assert_true(jm_heap_free(HEAP, many[i]));
     }
     assert_non_null(jm_heap_alloc(HEAP, MIB(2), &verdict));
-    assert_int_equal(HEAP->arena == NULL ? 0 : HEAP->arena->vain_at_limit[3], 0);
+    assert_int_equal(HEAP->arena == NULL ? 0 : HEAP->arena->failed_at_limit[3], 0);
 }
 
 /* Nor where much is free, in pieces that are too small. */
@@ -389,7 +389,7 @@ static void room_ends_the_doubt(void **state)
             assert_true(jm_heap_free(HEAP, many[round]));
             many[round] = jm_heap_alloc(HEAP, 256, &verdict);
         }
-        assert_true(HEAP->arena->vain_at_limit[3] > 0);
+        assert_true(HEAP->arena->failed_at_limit[3] > 0);
         if (collects) {
             jm_heap_collect(HEAP);
         } else {
@@ -400,7 +400,7 @@ static void room_ends_the_doubt(void **state)
             assert_non_null(large);
         }
         assert_non_null(HEAP->arena);
-        assert_int_equal(HEAP->arena->vain_at_limit[3], 0);
+        assert_int_equal(HEAP->arena->failed_at_limit[3], 0);
         rig_set_limit(&rig, JM_NO_LIMIT);
         jm_heap_release_all(HEAP);
     }

@@ -43,7 +43,7 @@ static bool is_in_doubt(const struct jm_heap *heap, const struct jm_block *wante
     size_t most = jm_load_relaxed(&heap->supply.block_count);
     const struct jm_block *block = heap->arena->doubtful;
     for (size_t i = 0; block != NULL && block != wanted && i < most; i++) {
-        block = block->behind;
+        block = block->chain_next;
     }
     return block == wanted;
 }
@@ -356,7 +356,7 @@ static bool is_empty_large(const struct jm_block *block)
 static size_t count_empty(const struct jm_block *block, size_t most)
 {
     size_t count = 0;
-    for (; block != NULL && count <= most; block = block->behind, count++) {
+    for (; block != NULL && count <= most; block = block->chain_next, count++) {
         if (!is_empty_large(block)) {
             return SIZE_MAX;
         }
@@ -373,7 +373,7 @@ static size_t count_circle(const struct jm_block *last, size_t most)
             return SIZE_MAX;
         }
         count++;
-        block = block->behind == last ? NULL : block->behind;
+        block = block->chain_next == last ? NULL : block->chain_next;
     }
     return count;
 }
@@ -417,7 +417,7 @@ static const char *check_arena(const struct check *check)
         return "the arena lies in none of the heap's blocks";
     }
     size_t count = 0;
-    for (const struct jm_block *block = arena->doubtful; block != NULL; block = block->behind) {
+    for (const struct jm_block *block = arena->doubtful; block != NULL; block = block->chain_next) {
         if (!is_own_small(check, block) || count++ > check->walk.small_blocks) {
             return "a block in doubt is none of the heap's, or twice";
         }
