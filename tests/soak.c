@@ -25,14 +25,15 @@
 #include "support/random.h"
 
 #define THREADS 3
-#define TENANTS 6 /* of each thread */
+#define TENANTS 6 /* per thread */
 #define OBJECTS 300
 #define WARM_ROUNDS 10
 #define OPERATIONS 400
 
-/* How much of each the process may keep; sanitizers keep more, of their own. Blocks of each of
- * three sizes are cut far apart from 4 MiB of addresses: half used, these are 32 mappings, which
- * stay and serve again. As many are allowed for all else. */
+/* How far resident memory and the number of mappings may rise above the base. A sanitizer build
+ * defines larger values, as sanitizers keep memory of their own. Blocks of each of three sizes are
+ * cut far apart from 4 MiB of addresses. Half used, these are 32 mappings, which stay and are used
+ * again. As many are allowed for all other memory. */
 #if !defined(RSS_SLACK)
 #define RSS_SLACK ((size_t)4 << 20)
 #define MAPPING_SLACK ((size_t)(3 + 1) * 32)
@@ -45,7 +46,7 @@ struct object {
 
 struct tenant {
     JsRuntimeHandle runtime;
-    size_t balance, pending; /* as the events say */
+    size_t balance, pending; /* according to the events */
     struct random *random;
     bool vetoes;
     size_t count;
@@ -78,7 +79,7 @@ static bool CHAKRA_CALLBACK on_event(void *state, JsMemoryEventType event, size_
         answer = !self->vetoes || random_chance(self->random, 60);
         self->pending = answer ? size : 0;
     } else if (event == JsMemoryFailure) {
-        self->pending = 0; /* the tenant settles after each operation */
+        self->pending = 0; /* the failed one: earlier ones were settled after each operation */
     } else {
         self->balance += self->pending - size;
         self->pending = 0;
@@ -267,7 +268,7 @@ static size_t read_rss(void)
     return second == NULL ? 0 : (size_t)strtoull(second, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* What is left when nobody has anything and the reserve is emptied. */
+/* Measures what the process holds without any tenant and with an empty reserve. */
 static struct level measure(void)
 {
     jsrtmem_process_stats stats = {.struct_size = sizeof(stats)};
@@ -358,7 +359,7 @@ int main(int argc, char **argv)
     do {
         run_round();
         now = measure();
-        base = ++round <= WARM_ROUNDS ? now : base; /* threads' stacks and the like are there now */
+        base = ++round <= WARM_ROUNDS ? now : base; /* by now threads' stacks and the like exist */
         passed = (uint64_t)(time(NULL) - start);
         if (find_fault(&base, &now, round) != 0) {
             return 1;

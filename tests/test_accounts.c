@@ -33,7 +33,7 @@ static void a_fresh_thread_has_no_refusal(void **state)
     struct refusal_seen seen;
 
     (void)state;
-    assert_null(jsrtmem_alloc(NULL, 10)); /* on this thread */
+    assert_null(jsrtmem_alloc(NULL, 10)); /* refused on this thread, not on the other one */
     worker_run(other, look_at_refusal, &seen);
     assert_ok(seen.code);
     assert_int_equal(seen.info.reason, JSRTMEM_REFUSAL_NONE);
@@ -141,12 +141,12 @@ static bool raise_limit_in_failure(struct host *self, const struct host_event *e
 {
     if (event->type == JsMemoryFailure) {
         assert_ok(JsSetRuntimeMemoryLimit(self->runtime, SIZE_MAX));
-        assert_null(jsrtmem_alloc(self->runtime, MIB(3))); /* CALLBACK */
+        assert_null(jsrtmem_alloc(self->runtime, MIB(3))); /* refused with CALLBACK */
     }
     return true;
 }
 
-/* Whatever the host does once it is told. */
+/* The host raises the limit and is refused another request inside Failure: the record stays. */
 static void a_refusal_has_the_figures_of_its_moment(void **state)
 {
     struct host host;
@@ -180,14 +180,15 @@ static bool refuse_and_be_refused(struct host *self, const struct host_event *ev
     return event->type != JsMemoryAllocate;
 }
 
-/* Of a call that is served in another way, only what the host met inside, whenever that was. */
+/* The host refuses the block that the realloc asks for, but the realloc is served in place, so that
+ * is no refusal. What the host was refused inside Allocate or Failure stays on record. */
 static void what_is_refused_inside_a_served_call_is_kept(void **state)
 {
     static const JsMemoryEventType events[] = {JsMemoryAllocate, JsMemoryFailure};
 
     (void)state;
     for (size_t i = 0; i < 2 * COUNT_OF(events); i++) {
-        bool is_own = i >= COUNT_OF(events); /* or of another runtime */
+        bool is_own = i >= COUNT_OF(events); /* the inner request is for this runtime */
         struct host host;
         JsRuntimeHandle runtime = host_new_runtime(&host);
         JsRuntimeHandle other = new_runtime();
@@ -196,7 +197,7 @@ static void what_is_refused_inside_a_served_call_is_kept(void **state)
         void *object = new_object(runtime, MIB(1));
         assert_null(jsrtmem_alloc(other, 7));
         host_set_hook(&host, refuse_and_be_refused, &met);
-        object = jsrtmem_realloc(runtime, object, 100); /* it would become small */
+        object = jsrtmem_realloc(runtime, object, 100); /* would become small, but stays in place */
         assert_non_null(object);
         jsrtmem_refusal_info info = last_refusal();
         assert_int_equal(info.reason, is_own ? JSRTMEM_REFUSAL_CALLBACK : JSRTMEM_REFUSAL_LIMIT);
@@ -320,7 +321,7 @@ static void look_at_stats(void *argument)
     *stats = stats_of(owned);
 }
 
-/* Another thread sees it at once. */
+/* Another thread reads the exact counts after each call. */
 static void what_is_live_is_exact_while_a_runtime_is_in_use(void **state)
 {
     void *objects[50];
@@ -356,7 +357,8 @@ static void free_elsewhere(void *argument)
     assert_ok(jsrtmem_free(argument));
 }
 
-/* What another thread freed is not live any more, though it is not taken in yet. */
+/* An object that another thread freed is no longer live, even before the heap takes the free in.
+ * The usage does not change. */
 static void what_is_queued_is_not_live(void **state)
 {
     const size_t sizes[] = {100, MIB(1)};
@@ -408,12 +410,12 @@ static void process_stats_add_up_the_live_runtimes(void **state)
     assert_true(stats.reserve <= stats.reserve_limit);
 }
 
-/* Of a large object, the tables tell where it starts. */
+/* The tables record only where a large object starts. */
 static void metadata_does_not_grow_with_the_size_of_an_object(void **state)
 {
     const bool wide = sizeof(void *) == 8;
-    const size_t leaf = wide ? MIB(1) : KIB(64);         /* of the pointer map, at most, */
-    const size_t reach = wide ? MIB(1024) : 3 * MIB(64); /* and what one, or three, tell of */
+    const size_t leaf = wide ? MIB(1) : KIB(64);         /* of the pointer map, at most */
+    const size_t reach = wide ? MIB(1024) : 3 * MIB(64); /* of one leaf, or of three */
     JsRuntimeHandle runtime = new_runtime();
 
     (void)state;
@@ -469,8 +471,8 @@ static void a_reserve_of_nothing_holds_nothing(void **state)
     assert_ok(jsrtmem_set_reserve_limit(MIB(32)));
 }
 
-/* What a runtime gives back by itself may wait in the reserve; a collect gives it to the OS, but
- * for what other runtimes begin with. */
+/* Blocks that a runtime gave back on its own may wait in the reserve. A collect gives them to the
+ * OS, except those that other runtimes begin with. */
 static void a_collect_empties_the_reserve_of_what_it_had(void **state)
 {
     enum { OBJECTS = 4000 };
@@ -497,8 +499,7 @@ static void a_collect_empties_the_reserve_of_what_it_had(void **state)
     }
 }
 
-/* Run again with an environment, this program prints nothing, and tells by its exit status whether
- * the limit is the one in its argument. */
+/* With this argument, the program exits with 0 if the reserve limit is the number in it. */
 #define RESERVE_ARGUMENT "reserve-limit="
 
 static int check_reserve_limit(const char *argument)

@@ -98,7 +98,7 @@ static int refuse_the_first_block(void *argument)
     return 0;
 }
 
-/* What the reserve keeps is given up before a request is refused for the OS's sake. */
+/* The reserve's blocks are given up before a request is refused because the OS has no memory. */
 static int take_what_the_reserve_keeps(void *argument)
 {
     struct host *host = argument;
@@ -164,7 +164,8 @@ int main(void)
         (void)printf("not run: nothing limits the address space of a process here\n");
         return 77;
     }
-    /* So little at the first runtime that there is no region: each block is a mapping then. */
+    /* With so little address space at the first runtime there is no region: each block is a
+     * mapping. */
     if (child_limit_address_space(sizeof(void *) > 4 ? GIB(1) : MIB(128)) != 0) {
         return 1;
     }

@@ -11,8 +11,8 @@ static bool is_aligned(const void *object, size_t alignment)
     return ((uintptr_t)object & (alignment - 1)) == 0;
 }
 
-/* An object as it must be: aligned, large enough, owned by the runtime; all its bytes are
- * written. */
+/* Checks that an object is aligned, large enough and owned by the runtime. Writes all its bytes or,
+ * beyond 1 MiB, the first and the last. */
 static void check_object(JsRuntimeHandle runtime, void *object, size_t size, size_t alignment)
 {
     JsRuntimeHandle owner = NULL;
@@ -184,7 +184,8 @@ static void every_alignment_up_to_a_mebibyte(void **state)
     dispose(runtime);
 }
 
-/* At the limit, with everything else in use: what was freed just now is what there is. */
+/* At the limit, with everything else in use, the object that was freed just now is the only memory
+ * for the next one. */
 static void an_aligned_object_serves_again_where_nothing_else_is_free(void **state)
 {
     const size_t sizes[] = {128, 192, 1024};
@@ -218,7 +219,7 @@ static void an_aligned_object_serves_again_where_nothing_else_is_free(void **sta
     }
 }
 
-/* What was freed last may be aligned as the next one has to be, or not. */
+/* The object that was freed last may or may not have the alignment that the next one needs. */
 static void aligned_objects_come_and_go_among_others(void **state)
 {
     const size_t sizes[] = {0, 1, 32, 200, 1024, 1025, 5000};
@@ -380,7 +381,7 @@ static void calloc_checks_the_product(void **state)
 #define SECRET 0xa5
 #define SECRETS 300
 
-/* Fills a runtime with secrets, from 16 bytes to megabytes. */
+/* Fills a runtime with secrets in objects of 16 bytes to 2 MiB. */
 static JsRuntimeHandle runtime_with_secrets(void **objects, size_t count)
 {
     JsRuntimeHandle runtime = new_runtime();
@@ -477,7 +478,7 @@ static void realloc_to_zero_frees(void **state)
         void *object = new_object(runtime, sizes[i]);
 
         assert_null(jsrtmem_realloc(runtime, object, 0));
-        assert_int_equal(last_reason(), JSRTMEM_REFUSAL_SIZE); /* freeing is no refusal */
+        assert_int_equal(last_reason(), JSRTMEM_REFUSAL_SIZE); /* the calloc's refusal is kept */
         assert_code(jsrtmem_free(object), JsErrorInvalidArgument);
         assert_int_equal(stats_of(runtime).live_objects, 0);
     }
@@ -562,8 +563,8 @@ static void realloc_step_by_step(void **state)
     dispose(runtime);
 }
 
-/* In a heap that is empty else a vector that doubles finds room where the last one was: nothing
- * is copied. */
+/* In an otherwise empty heap a vector that doubles finds room where the last one was: nothing is
+ * copied. */
 static void vectors_that_double_follow_each_other_in_place(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();
@@ -618,7 +619,7 @@ static void shrinking_never_fails(void **state)
     assert_all_freed(&host);
 }
 
-/* Rather than new memory, entered or not. */
+/* Such an object is preferred to new memory, whether or not the runtime is entered. */
 static void a_free_object_that_is_little_larger_is_used_again(void **state)
 {
     (void)state;
@@ -630,7 +631,7 @@ static void a_free_object_that_is_little_larger_is_used_again(void **state)
         void *free = new_object(runtime, 144);
         void *other = new_object(runtime, 144);
         assert_ok(jsrtmem_free(free));
-        assert_ok(jsrtmem_free(new_object(runtime, 16))); /* what was freed last waits */
+        assert_ok(jsrtmem_free(new_object(runtime, 16))); /* lists it: the one freed last waits */
         void *object = new_object(runtime, 128);
         assert_ptr_equal(object, free);
         assert_int_equal(jsrtmem_usable_size(object), 144);
@@ -638,12 +639,12 @@ static void a_free_object_that_is_little_larger_is_used_again(void **state)
         assert_int_equal(jsrtmem_usable_size(object), 144);
         assert_ok(jsrtmem_free(object));
         assert_code(jsrtmem_free(object), JsErrorInvalidArgument);
-        object = new_object(runtime, 112); /* of 128 at most */
+        object = new_object(runtime, 112); /* is served from at most 128 bytes */
         assert_ptr_not_equal(object, free);
         assert_int_equal(jsrtmem_usable_size(object), 112);
         object = new_object(runtime, 128);
         assert_ok(jsrtmem_free(other));
-        assert_ok(jsrtmem_free(object)); /* its own size is rather used, freed just now as it was */
+        assert_ok(jsrtmem_free(object)); /* preferred: its size is exact, and it was freed last */
         assert_ptr_equal(new_object(runtime, 128), object);
         if (entered != 0) {
             assert_ok(jsrtmem_leave(runtime));

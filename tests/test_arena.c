@@ -18,7 +18,7 @@ RIG_OF_EACH_TEST
 
 struct held {
     unsigned char *bytes;
-    size_t size; /* all that is usable */
+    size_t size; /* the usable size */
     uint64_t id;
 };
 
@@ -68,7 +68,7 @@ static void free_all(void)
     }
 }
 
-/* The place of an object in its block. */
+/* An object's place in its block. */
 struct place {
     struct jm_block *block;
     size_t granule;
@@ -82,7 +82,7 @@ static jm_state *find(const void *object)
     return found;
 }
 
-/* In granules. */
+/* The live granules of the heap. */
 static uint64_t live_now(void)
 {
     return jm_survey_live(&HEAP->supply).bytes >> JM_GRANULE_BITS;
@@ -192,7 +192,7 @@ static void a_split_keeps_one_part_and_frees_the_rest(void **state)
     }
 }
 
-/* One object of class `larger` in a list, and no span. */
+/* Leaves one free object of class `larger`, in its list, and no span. */
 static void *list_one(unsigned larger)
 {
     void *object = rig_alloc(&rig, jm_class_bytes(larger));
@@ -229,7 +229,7 @@ static void a_free_object_that_is_not_much_larger_serves_whole(void **state)
     for (unsigned code = 1; code < JM_CLASSES; code++) {
         for (unsigned larger = code + 1; larger <= JM_CLASSES && larger < code + 8; larger++) {
             void *object = list_one(larger);
-            size_t near = jm_class_near(code); /* which is taken however little room there is */
+            size_t near = jm_class_near(code); /* serves whole, however little room there is */
             bool is_short = larger % 2 == 0;
             bool whole = is_short ? larger == near : jm_class_serves(larger, code);
             rig_set_limit(&rig, is_short ? rig_usage(&rig) : JM_NO_LIMIT);
@@ -299,7 +299,7 @@ static void an_object_extends_into_the_span_behind_it_only(void **state)
     assert_int_equal(live_now(), live + 4);
     assert_int_equal(jm_heap_usable(HEAP, second->bytes), 128);
     assert_held(second);
-    /* Not beyond the span's end. */
+    /* It does not extend beyond the span's end. */
     unsigned most = jm_class_within(jm_arena_span_granules(arena) + 8);
     assert_false(jm_arena_extend(arena, state_of, second->bytes, JM_PLAIN, 8, most + 1));
     assert_true(jm_arena_extend(arena, state_of, second->bytes, JM_PLAIN, 8, most));
@@ -340,12 +340,12 @@ static void an_object_shrinks_into_the_span_behind_it_only(void **state)
     assert_ptr_equal(arena->span.next, next - 5 * JM_GRANULE);
     assert_int_equal(live_now(), live - 5);
     assert_int_equal(jm_heap_usable(HEAP, second->bytes), 48);
-    (void)assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED); /* what it lost was written to */
+    (void)assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED); /* the granules it lost were written to */
     assert_ptr_equal(rig_alloc(&rig, 16), next - 5 * JM_GRANULE);
     jm_arena_retire_span(arena);
     (void)assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
     assert_false(jm_arena_retract(arena, state_of, second->bytes, JM_PLAIN, 3, 1));
-    /* A heap's resize is one of these, or a split. */
+    /* jm_heap_resize shrinks an object by a retract, or else by a split. */
     enum jm_verdict verdict = JM_GRANTED;
     unsigned char *object = rig_alloc(&rig, 512);
     memset(object, 0xee, 512);
@@ -360,11 +360,11 @@ static void an_object_shrinks_into_the_span_behind_it_only(void **state)
 
 enum scribble {
     RANDOM_VALUE,
-    INTO_LIVE,     /* a live object, and what is inside of one */
+    INTO_LIVE,     /* a live object, or an address inside one */
     INTO_FREE,     /* a free object of any class */
     INTO_ITSELF,   /* a ring of one */
-    INTO_A_RING,   /* of two */
-    INTO_METADATA, /* a header, a map, an arena */
+    INTO_A_RING,   /* a ring of two */
+    INTO_METADATA, /* a block's header */
     SCRIBBLES
 };
 
@@ -389,7 +389,7 @@ static uintptr_t scribbled_link(struct random *random, enum scribble what, void 
     }
 }
 
-/* Takes as many objects as were free and more; each must be its holder's alone. */
+/* Takes `count` objects. No object may be handed out twice. */
 static void take_back(struct random *random, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -443,8 +443,8 @@ static void scribbled_links_heal(void **state)
     }
 }
 
-/* At the limit no list leads into a block that went, though some of what is in it was freed
- * before others. */
+/* At the limit no list leads into a block that was given back, although its objects were freed in
+ * between those of a block that stays. */
 static void what_goes_with_its_block_is_in_no_list(void **state)
 {
     enum { MANY = 4000, FIRST = 70 };
@@ -457,7 +457,7 @@ static void what_goes_with_its_block_is_in_no_list(void **state)
     rig_set_limit(&rig, rig_usage(&rig));
     for (size_t i = 0; i < MANY - FIRST; i++) {
         if (i % (MANY / FIRST) == 0) {
-            assert_true(jm_heap_free(HEAP, objects[i / (MANY / FIRST)])); /* they stay */
+            assert_true(jm_heap_free(HEAP, objects[i / (MANY / FIRST)])); /* their block stays */
         }
         assert_true(jm_heap_free(HEAP, objects[FIRST + i]));
     }
@@ -472,7 +472,7 @@ static void what_goes_with_its_block_is_in_no_list(void **state)
     assert_false(HEAP->arena->broken);
 }
 
-/* The link of a free object leads to a live one, whose bytes lead on: nothing of it is followed. */
+/* A free object's link leads to a live object, whose bytes lead on. The list ends at that link. */
 static void a_list_ends_where_a_link_leads_nowhere(void **state)
 {
     (void)state;
@@ -498,14 +498,14 @@ static void a_list_ends_where_a_link_leads_nowhere(void **state)
     held_count = 0;
 }
 
-/* As the fast path does, or else the slow one. */
+/* Pops as the fast path does or, if that fails, as the slow path does. */
 static void *pop(unsigned code)
 {
     void *object = jm_arena_pop(HEAP->arena, code);
     return object != NULL ? object : jm_arena_pop_found(HEAP->arena, code);
 }
 
-/* Nor where it leads to what is free in another heap. */
+/* The list also ends at a link to an object that is free in another heap. */
 static void a_list_ends_where_a_link_leads_to_another_heap(void **state)
 {
     static struct rig other;
@@ -547,14 +547,15 @@ static void what_was_freed_last_is_listed_by_the_next_free(void **state)
     assert_ptr_equal(jm_arena_pop_last(arena, 6), has_region ? objects[2] : NULL);
     assert_null(jm_arena_pop_last(arena, 6));
     (void)assert_heap(HEAP, HEAP_LISTS);
-    jm_arena_list_last(arena); /* nothing, in the region */
+    jm_arena_list_last(arena); /* no effect in the region: it was popped */
     (void)assert_heap(HEAP, HEAP_LISTS);
     assert_ptr_equal(arena->free[6].next, has_region ? NULL : objects[2]);
     assert_ptr_equal(jm_arena_pop(arena, 4), objects[1]);
     assert_ptr_equal(jm_arena_pop(arena, 4), objects[0]);
 }
 
-/* It is written to once more: whoever were given it would find that. */
+/* The next free writes a link into the object freed last. If that were handed out before, its
+ * holder would find those bytes changed. */
 static void what_was_freed_last_is_not_handed_out_however_a_link_leads_there(void **state)
 {
     (void)state;
@@ -577,7 +578,7 @@ static void what_was_freed_last_is_not_handed_out_however_a_link_leads_there(voi
     jm_sweep(arena);
 }
 
-/* Its block may go, and the arena with it. */
+/* The block of the object freed last may be given back, and the arena with it. */
 static void what_was_freed_last_may_go_with_its_block(void **state)
 {
     (void)state;
@@ -587,7 +588,7 @@ static void what_was_freed_last_may_go_with_its_block(void **state)
             (void)hold(rig_alloc(&rig, 1024));
         }
         const struct jm_block *home = jm_arena_home(HEAP->arena);
-        for (size_t i = held_count; i-- > 0;) { /* one of its objects is the last of all */
+        for (size_t i = held_count; i-- > 0;) { /* the last one freed is in a block that goes */
             bool goes = (place_of(held[i].bytes).block == home) == (home_goes != 0);
             if (goes) {
                 free_held(i);
@@ -613,7 +614,7 @@ static void links_to_a_closed_block_lead_nowhere(void **state)
     static void *objects[500];
 
     (void)state;
-    /* Half of the objects of two blocks are free, and listed in turns. */
+    /* Frees all objects of the home block and half of the other block's, in turns. */
     size_t count = jm_small_block_min() / 256 + 186;
     assert_true(count <= COUNT_OF(objects));
     for (size_t i = 0; i < count; i++) {
@@ -635,13 +636,13 @@ static void links_to_a_closed_block_lead_nowhere(void **state)
         }
     }
     assert_true(apart > 20 && held_count > 20);
-    jm_heap_collect(HEAP); /* the home goes: nothing lives there */
+    jm_heap_collect(HEAP); /* the home block goes: no object lives in it */
     assert_true(jm_arena_home(HEAP->arena) != home);
     walk = assert_heap(HEAP, HEAP_LISTS);
     assert_int_equal(walk.small_blocks, 1);
     assert_int_equal(walk.live_objects, held_count);
     for (size_t i = 0; i < apart; i++) {
-        (void)hold(rig_alloc(&rig, 256)); /* what was free in the other block is found again */
+        (void)hold(rig_alloc(&rig, 256)); /* finds the free objects of the other block */
     }
     walk = assert_heap(HEAP, HEAP_LISTS);
     assert_int_equal(walk.small_blocks, 1);
@@ -649,7 +650,7 @@ static void links_to_a_closed_block_lead_nowhere(void **state)
     free_all();
 }
 
-/* The same, while the address is taken again: by another heap, or by this one. */
+/* The same while the heap takes released blocks back from the reserve. */
 static void a_closed_block_may_come_back(void **state)
 {
     size_t came_back = 0;

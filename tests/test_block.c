@@ -16,7 +16,7 @@
 static struct rig rig;
 #define SUPPLY (&rig.heap.supply)
 
-/* held == usage + reserve, where no unmapping failed. */
+/* What the OS holds beyond this is the usage and the reserve, unless an unmapping failed. */
 static size_t mapped_before;
 
 static int make(void **state)
@@ -81,7 +81,8 @@ static void assert_registered(const struct jm_block *block, bool registered)
     }
 }
 
-/* The supply's lists hold exactly these blocks, and the usage is their sum. */
+/* Checks that the supply's lists hold exactly these blocks, and that the usage is the sum of their
+ * charges. */
 static void assert_supply(const struct jm_block *const *blocks, size_t count)
 {
     size_t charge = 0;
@@ -150,7 +151,7 @@ static void a_large_block_holds_an_aligned_object(void **state)
         char *object = block->start;
         assert_int_equal((uintptr_t)object % alignment, 0);
         uintptr_t place = (uintptr_t)block - (uintptr_t)block->extent.address;
-        assert_true(place >= block->extent.size); /* nothing of ours where a tenant writes */
+        assert_true(place >= block->extent.size); /* no header where a tenant writes */
         assert_int_equal(block->charge, jm_small_block_min());
         assert_int_equal(rig.bytes, jm_small_block_min());
         assert_int_equal(jm_load_relaxed(&block->bytes), jm_small_block_min());
@@ -188,7 +189,7 @@ static void blocks_leave_the_lists_from_any_place(void **state)
     }
 }
 
-/* One attempt to acquire a block of either kind that must fail. */
+/* Tries once to acquire a block of either kind, which must fail. Returns the verdict. */
 static enum jm_verdict refused(bool large)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -330,7 +331,7 @@ static void the_reserve_serves_like_the_os(void **state)
     assert_supply(&again, 1);
 }
 
-/* Its header may be where another one's was. */
+/* Its counts are 0 even if its header is one that another block used. */
 static void a_block_that_the_os_gives_again_is_untouched(void **state)
 {
     (void)state;
@@ -346,7 +347,7 @@ static void a_block_that_the_os_gives_again_is_untouched(void **state)
     assert_true(jm_block_release(SUPPLY, block, false));
 }
 
-/* What the OS gives is no reason to touch what the reserve has of another size. */
+/* If the OS gives a new block, the reserve's block of another size is left alone. */
 static void the_reserve_keeps_what_does_not_fit(void **state)
 {
     (void)state;
@@ -400,8 +401,7 @@ static void a_large_block_comes_back_to_its_tenant(void **state)
     nothing_is_held();
 }
 
-/* Where there is little room, what is too much is cut off: nothing is charged that is not there,
- * and nothing is there that is not charged. */
+/* With little room, a spare's surplus is cut off. Exactly what is mapped is charged. */
 static void a_large_block_comes_back_as_small_as_it_is_asked_for(void **state)
 {
     (void)state;
@@ -427,7 +427,7 @@ static void a_large_block_comes_back_as_small_as_it_is_asked_for(void **state)
 
 /* ---- Releasing ---- */
 
-static const char *released; /* where it was */
+static const char *released; /* its former address */
 static size_t mapped_inside;
 
 static void look_inside(struct rig *self, unsigned event)
@@ -494,12 +494,12 @@ static void assert_map(struct jm_block *block, size_t start, size_t end)
     assert_true(bytes_are((char *)map + end, block->granules - end, 1));
 }
 
-/* Of the map behind a hole whole pages go, but for its first granule's, and nothing that tells
- * about what is around. */
+/* Of the state map behind a hole, whole pages are given back, except the page with the hole's first
+ * granule and pages that describe anything else. */
 static void a_hole_takes_its_part_of_the_map_along(void **state)
 {
     const size_t page = jm_page_granules();
-    const size_t part = jm_os_page_size(); /* the granules that a page of the map tells about */
+    const size_t part = jm_os_page_size(); /* the granules that one page of the map describes */
 
     (void)state;
     for (size_t start = part - page; start <= part + page; start += page) {
@@ -509,7 +509,7 @@ static void a_hole_takes_its_part_of_the_map_along(void **state)
             memset((void *)(block->map + start), 0, end - start);
             fake_os_reset();
             assert_true(jm_block_give_pages(block, start, end));
-            bool holds_one = start < part || end >= 3 * part; /* a page of the map */
+            bool holds_one = start < part || end >= 3 * part; /* a whole page of the map */
             assert_int_equal(fake_os_calls(FAKE_PURGE), holds_one);
             assert_int_equal(block->charge,
                              JM_SMALL_BLOCK_MAX - ((end - start) << JM_GRANULE_BITS));
@@ -562,7 +562,7 @@ static enum jm_verdict not_grown(struct jm_block *block, size_t bytes)
 static bool os_moves(void)
 {
     struct jm_os_extent extent;
-    void *address = jm_os_map(jm_small_block_min(), jm_os_page_size(), &extent); /* no more */
+    void *address = jm_os_map(jm_small_block_min(), jm_os_page_size(), &extent); /* exact size */
     assert_non_null(address);
     void *moved = jm_os_move(address, extent.size, 2 * extent.size);
     if (moved != NULL) {
@@ -572,8 +572,8 @@ static bool os_moves(void)
     return moved != NULL;
 }
 
-/* Grows where the OS does not do so in place: by one move. Where the OS has no moves either, the
- * block is as it was then. */
+/* Grows a block that the OS does not extend in place: by one move. If the OS cannot move either,
+ * growth is refused and the block stays as it was. */
 static void grow_by_moving(struct jm_block *block, size_t bytes, bool moves)
 {
     size_t before = jm_load_relaxed(&block->bytes);
@@ -598,7 +598,7 @@ static void a_block_grows_by_the_difference(void **state)
     struct jm_block *block = marked_block();
 
     (void)state;
-    grow(block, 2 * BYTES); /* in place or elsewhere, as the OS likes */
+    grow(block, 2 * BYTES); /* in place or elsewhere, as the OS decides */
     assert_log(&rig, "A");
     assert_int_equal(rig.bytes, BYTES);
     assert_marked(block, 2 * BYTES);
@@ -618,8 +618,8 @@ static void a_block_that_cannot_grow_in_place_moves(void **state)
     assert_true((owner_of(old_object) == NULL) == moves);
 }
 
-/* At the first call, which is decided already: from the next one on, another function is
- * refused. */
+/* Runs at the first call, whose outcome is decided already. From the next call on, another function
+ * is refused. */
 static void refuse_another(void *context, enum fake_function function, size_t nth)
 {
     (void)function;
@@ -631,7 +631,7 @@ static void refuse_another(void *context, enum fake_function function, size_t nt
 static void growth_that_is_refused_changes_nothing(void **state)
 {
     const enum fake_function functions[] = {FAKE_RESERVE,
-                                            FAKE_MOVE}; /* no leaf for the map; no place */
+                                            FAKE_MOVE}; /* no leaf of the map; no place */
     struct jm_block *block = marked_block();
     size_t usage = rig_usage(&rig);
 
@@ -663,7 +663,7 @@ static void growth_that_is_refused_changes_nothing(void **state)
     }
 }
 
-/* What others see while the OS is asked for a move, which it refuses. */
+/* The usage that others see while the OS is asked for a move, which it refuses. */
 static size_t usage_meanwhile;
 
 static void look_meanwhile(void *context, enum fake_function function, size_t nth)
@@ -694,7 +694,7 @@ static void growth_that_is_refused_shows_in_no_figure(void **state)
     assert_marked(block, BYTES);
 }
 
-/* A reader on another thread: it stands on a block until the test lets it go on, and a while
+/* A reader on another thread. It stays on a block until the test lets it leave, and a while
  * longer. */
 static struct {
     struct jm_block *block;
@@ -710,7 +710,7 @@ static void read_block(void *argument)
     _Atomic(uint32_t) *reader = jm_pagemap_enter();
     gate_open(visit.standing);
     gate_wait(visit.leave);
-    for (unsigned i = 0; i < 200; i++) { /* longer than it is waited for where a copy can be made */
+    for (unsigned i = 0; i < 200; i++) { /* longer than a move that can copy instead would wait */
         jm_os_pause(i);
     }
     visit.intact = pattern_holds(visit.block->start, BYTES, 9);
@@ -718,8 +718,8 @@ static void read_block(void *argument)
     jm_pagemap_leave(reader);
 }
 
-/* Lets the reader go once the block is unregistered; notes that it has gone where the block
- * moves. */
+/* Lets the reader leave once the block is unregistered. `moved_under_reader`: it had not left when
+ * the block was moved. */
 static bool moved_under_reader;
 
 static void watch_move(void *context, enum fake_function function, size_t nth)
@@ -733,7 +733,7 @@ static void watch_move(void *context, enum fake_function function, size_t nth)
     }
 }
 
-/* The limit has room for more than the block has now, but for no copy of what it will have. */
+/* The limit has room for the growth, but not for a copy of the new size: so the move waits. */
 static void a_block_that_is_read_moves_when_its_reader_has_left(void **state)
 {
     (void)state;
@@ -760,7 +760,8 @@ static void a_block_that_is_read_moves_when_its_reader_has_left(void **state)
     assert_true(visit.intact);
 }
 
-/* A reader that walks the lists may stand on a block that is put aside: it must find its way on. */
+/* A reader that walks the lists may be at a block that is put aside. The block must keep its
+ * next. */
 static void a_block_put_aside_for_its_readers_keeps_its_next(void **state)
 {
     (void)state;
@@ -782,7 +783,7 @@ static void a_block_put_aside_for_its_readers_keeps_its_next(void **state)
         for (size_t i = 1; i < COUNT_OF(blocks); i += 2) {
             assert_ptr_equal(jm_load_relaxed(&blocks[i]->next), next[i]);
         }
-        jm_reserve_drop_waiting(); /* which looks at them all, and takes none */
+        jm_reserve_drop_waiting(); /* looks at all of them, drops none */
         assert_int_equal(jm_reserve_bytes(), 2 * jm_small_block_min());
         for (size_t i = 1; i < COUNT_OF(blocks); i += 2) {
             assert_ptr_equal(jm_load_relaxed(&blocks[i]->next), next[i]);
@@ -800,7 +801,7 @@ static void a_block_put_aside_for_its_readers_keeps_its_next(void **state)
     }
 }
 
-/* A marked block with room behind it: it was larger once. */
+/* A marked block with room behind it: it was larger before. */
 static struct jm_block *growable_block(void)
 {
     struct jm_block *block = large_block(2 * BYTES, 16);
@@ -810,7 +811,8 @@ static struct jm_block *growable_block(void)
     return block;
 }
 
-/* At the first call: lowers the limit, and may have the OS take nothing back from then on. */
+/* The first OS call lowers the limit. With `shrink_fails`, the OS takes nothing back from then
+ * on. */
 struct squeeze {
     size_t limit;
     bool shrink_fails;
@@ -846,7 +848,7 @@ static void a_limit_lowered_while_a_block_grows_refuses(void **state)
             assert_int_equal(mapped(), rig_usage(&rig) + (left_over ? BYTES : 0));
             fake_os_reset();
             if (left_over) {
-                /* What the OS did not take back then is used now. */
+                /* Memory that the OS did not take back is used now. */
                 grow(block, 2 * BYTES);
                 assert_int_equal(fake_os_calls(FAKE_ALL), 0);
                 assert_int_equal(mapped(), rig_usage(&rig));

@@ -13,7 +13,7 @@ RIG_OF_EACH_TEST
 #define HEAP (&rig.heap)
 
 static size_t budget;
-static size_t asked; /* by the last request for a block */
+static size_t asked; /* bytes of the last request for a block */
 
 static void keep_budget(struct rig *self, unsigned event)
 {
@@ -35,7 +35,7 @@ static enum jm_verdict verdict_on(size_t size)
     return jm_heap_alloc(HEAP, size, &verdict) == NULL ? verdict : JM_GRANTED;
 }
 
-/* Takes objects until the host refuses. */
+/* Allocates until the host refuses. */
 static void fill_up(size_t size)
 {
     enum jm_verdict verdict;
@@ -62,7 +62,8 @@ static size_t fill_mib(void)
     return count;
 }
 
-/* The bytes of the next request for a block, which is granted. */
+/* Allocates until the heap requests a block, which must be granted. Returns the bytes of that
+ * request. */
 static size_t next_asked(size_t size)
 {
     asked = 0;
@@ -72,7 +73,8 @@ static size_t next_asked(size_t size)
     return asked;
 }
 
-/* The smallest block, after a refusal; and more, once more was granted than was refused before. */
+/* After a refusal the heap asks for the smallest block. It asks for more once more was granted than
+ * had been refused. */
 static void less_is_asked_for_after_a_refusal(void **state)
 {
     const size_t least = jm_small_block_min();
@@ -85,7 +87,7 @@ static void less_is_asked_for_after_a_refusal(void **state)
     assert_true(rig_usage(&rig) > budget - least);
     budget += 2 * least;
     assert_int_equal(next_asked(256), least);
-    fill_up(256); /* it might have had more */
+    fill_up(256); /* tries a larger block, as the last was granted */
     assert_int_equal(asked, KIB(128));
     assert_int_equal(next_asked(256), least);
     budget = MIB(16);
@@ -98,10 +100,10 @@ static void less_is_asked_for_after_a_refusal(void **state)
         require(next_asked(256) >= before && asked <= 2 * before, "%zu bytes after %zu", asked,
                 before);
     }
-    assert_int_equal(asked, KIB(256)); /* an eighth, and a power of two */
+    assert_int_equal(asked, KIB(256)); /* an eighth of the usage, rounded down to a power of two */
 }
 
-/* The bytes of the next request for a block, whatever becomes of it. */
+/* Allocates until the heap requests a block, granted or not. Returns the bytes of that request. */
 static size_t next_tried(size_t size)
 {
     asked = 0;
@@ -111,7 +113,7 @@ static size_t next_tried(size_t size)
     return asked;
 }
 
-/* Half as much after each refusal, down to the smallest; and twice as much, once more is granted
+/* The size is halved after each refusal, down to the smallest. It is doubled once more is granted
  * than was refused. */
 static void what_is_asked_for_is_halved_and_doubled(void **state)
 {
@@ -141,15 +143,15 @@ static void each_request_in_vain_is_put_to_the_host_once(void **state)
     fill_up(256);
     for (size_t size = 16; size <= MIB(4); size *= 4) {
         if (verdict_on(size) == JM_GRANTED) {
-            continue; /* there was some left */
+            continue; /* some memory was left */
         }
         rig_forget(&rig);
         assert_int_equal(verdict_on(size), JM_REFUSED_HOST);
-        assert_log(&rig, "VX"); /* refused before, it is written down so */
+        assert_log(&rig, "VX"); /* V: rig.refuse is still set from the refusal before */
     }
 }
 
-/* Where neighbours are free, a request is served without a question. */
+/* If free neighbours can be joined, a request is served without asking the host. */
 static void what_is_at_hand_is_looked_for_first(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -167,7 +169,7 @@ static void what_is_at_hand_is_looked_for_first(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* The block that is kept empty goes before the host is asked for another one. */
+/* The kept empty block is given back before the host is asked for another one. */
 static void what_is_empty_goes_first(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -187,7 +189,7 @@ static void what_is_empty_goes_first(void **state)
     assert_log(&rig, "FA");
 }
 
-/* To refuse much says nothing of little. */
+/* A refusal of a large request says nothing about small ones. */
 static void a_refusal_of_much_is_none_of_little(void **state)
 {
     (void)state;
@@ -201,12 +203,12 @@ static void a_refusal_of_much_is_none_of_little(void **state)
     while (asked > jm_small_block_min()) {
         fill_up(256);
     }
-    assert_int_equal(verdict_on(MIB(8)), JM_REFUSED_HOST); /* nor does it promise any */
+    assert_int_equal(verdict_on(MIB(8)), JM_REFUSED_HOST); /* nor does it make them ask for more */
     fill_up(256);
     assert_int_equal(asked, jm_small_block_min());
 }
 
-/* Skips a test where pages are larger, and says why. */
+/* Skips a test if pages are larger than `page`, and says why. */
 static void leave_out_beyond(size_t page, const char *why)
 {
     if (jm_os_page_size() > page) {
@@ -215,7 +217,7 @@ static void leave_out_beyond(size_t page, const char *why)
     }
 }
 
-/* What grows in place asks for no more than it needs, too. */
+/* After a refusal, growth in place also asks for no more than it needs. */
 static void what_grows_has_what_the_host_allows(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -229,7 +231,8 @@ static void what_grows_has_what_the_host_allows(void **state)
     assert_non_null(jm_heap_resize(HEAP, object, KIB(970), &verdict));
 }
 
-/* Where little lives, short runs of pages go for what is long, as at a limit. */
+/* If few objects live, short runs of pages are given back to make room for long ones, as at a
+ * limit. */
 static void what_is_long_has_room_where_little_lives(void **state)
 {
     enum { OBJECTS = 8192 };
@@ -248,7 +251,7 @@ static void what_is_long_has_room_where_little_lives(void **state)
         assert_true(random_below(&random, 10) == 0 || jm_heap_free(HEAP, objects[i]));
     }
     jm_heap_tidy(HEAP);
-    for (int refusals = 0; refusals < 20;) { /* a few find the bound */
+    for (int refusals = 0; refusals < 20;) { /* the first few find the bound */
         bool is_served = jm_heap_alloc(HEAP, KIB(100), &verdict) != NULL;
         served += is_served ? KIB(100) : 0;
         refusals += !is_served;
@@ -256,7 +259,7 @@ static void what_is_long_has_room_where_little_lives(void **state)
     require(served > budget / 5 * 2, "%zu of %zu bytes", served, budget);
 }
 
-/* A large object has the eighth more that it may have only where the host grants that. */
+/* A large object gets up to an eighth more than it needs only if the host grants that. */
 static void large_objects_have_what_the_host_allows(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -276,13 +279,13 @@ static void large_objects_have_what_the_host_allows(void **state)
     object = jm_heap_resize(HEAP, object, KIB(970), &verdict);
     assert_non_null(object);
     assert_true(rig_usage(&rig) <= budget);
-    budget = MIB(4); /* which the next that is granted shows */
+    budget = MIB(4); /* the next grant shows that there is more */
     assert_int_equal(verdict_on(MIB(1)), JM_GRANTED);
     assert_int_equal(verdict_on(KIB(970)), JM_GRANTED);
     assert_true(asked > KIB(1000));
 }
 
-/* Nor does one keep its end when it shrinks, where little is left. */
+/* A large object that shrinks does not keep its tail if little room is left. */
 static void what_shrinks_leaves_its_end_to_others(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -298,7 +301,7 @@ static void what_shrinks_leaves_its_end_to_others(void **state)
     assert_int_equal(verdict_on(KIB(90)), JM_GRANTED);
 }
 
-/* Where the budget has no room for a block, it may have some for a hole. */
+/* A budget without room for a block may have room for a hole. */
 static void a_hole_is_asked_for_where_a_block_has_no_room(void **state)
 {
     const size_t page = jm_os_page_size();
@@ -323,8 +326,8 @@ static void a_hole_is_asked_for_where_a_block_has_no_room(void **state)
     assert_int_equal(asked, page);
 }
 
-/* A host that refuses what is too large for its taste is not short of memory: little is given
- * back for it, and little is looked for. */
+/* A host that refuses large blocks only is not short of memory. Such refusals must cost little: few
+ * sweeps, and few pages given back. */
 static size_t taste;
 static void refuse_large_blocks(struct rig *self, unsigned event)
 {
@@ -350,7 +353,7 @@ static void a_host_of_small_taste_costs_little(void **state)
     }
     taste = MIB(1);
     rig.inside = refuse_large_blocks;
-    size_t usage = 0; /* once long runs went */
+    size_t usage = 0; /* after long runs were given back */
     for (size_t round = 0; round < 2000; round++) {
         usage = round == 100 ? rig_usage(&rig) : usage;
         size_t i = random_below(&random, OBJECTS);
@@ -375,7 +378,8 @@ static struct {
     size_t size;
 } ring[LIVE];
 
-/* The part of `room` that lives, in thousandths, where the oldest go until the next one fits. */
+/* Allocates objects at random; the oldest are freed until the next one fits. Returns the live part
+ * of `room`, in thousandths. */
 static size_t fill_and_turn(size_t room, size_t most)
 {
     struct random random = random_seeded(3);

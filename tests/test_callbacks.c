@@ -14,7 +14,7 @@
 
 static const char *const event_names[ALL_EVENTS] = {"Allocate", "Free", "Failure"};
 
-/* Makes the event of one type happen in a runtime of this host; the hook must allow Allocate. */
+/* Causes an event of the given type in the host's runtime. The hook must allow Allocate. */
 static void provoke(struct host *host, JsMemoryEventType type)
 {
     if (type == JsMemoryFailure) {
@@ -47,7 +47,7 @@ struct tries {
     bool done;
     JsContextRef own;     /* a context of the runtime that is not current */
     JsContextRef foreign; /* a context of another runtime; null: none is tried */
-    JsContextRef created; /* must stay as it is */
+    JsContextRef created; /* must stay unchanged */
     unsigned tick;
     size_t count;
     struct try list[TRIES_MAX];
@@ -76,7 +76,7 @@ static bool try_refused_calls(struct host *self, const struct host_event *event)
     note_try(tries, "JsCreateContext", JsCreateContext(runtime, &tries->created));
     note_try(tries, "JsSetCurrentContext(own)", JsSetCurrentContext(tries->own));
     note_try(tries, "jsrtmem_enter", jsrtmem_enter(runtime));
-    note_try(tries, "jsrtmem_leave", jsrtmem_leave(runtime)); /* entered or not */
+    note_try(tries, "jsrtmem_leave", jsrtmem_leave(runtime)); /* refused whether entered or not */
     if (tries->foreign != NULL) {
         note_try(tries, "JsSetCurrentContext(foreign)", JsSetCurrentContext(tries->foreign));
         note_try(tries, "JsSetCurrentContext(null)", JsSetCurrentContext(JS_INVALID_REFERENCE));
@@ -387,7 +387,7 @@ static bool free_in_callback(struct host *self, const struct host_event *event)
     return true;
 }
 
-/* What a fast path would serve is a use, too. */
+/* A call that a fast path would serve counts as a use, too. */
 static void use_next(JsRuntimeHandle runtime, unsigned use, void *object)
 {
     if (use == 0) {
@@ -408,7 +408,7 @@ static void check_next_use(JsMemoryEventType type, unsigned use, bool entered)
     assert_ok(entered ? jsrtmem_enter(runtime) : JsNoError);
     (void)new_object(runtime, 64);
     void *object = new_object(runtime, 64);
-    assert_ok(jsrtmem_free(new_object(runtime, 64))); /* for the fast path */
+    assert_ok(jsrtmem_free(new_object(runtime, 64))); /* an object for the fast path */
     for (size_t i = 0; i < COUNT_OF(nested.to_free); i++) {
         nested.to_free[nested.free_count++] = new_object(runtime, MIB(3));
     }
@@ -464,7 +464,7 @@ static JsErrorCode free_or_collect(JsRuntimeHandle runtime, void *object, bool q
     return code != JsNoError ? code : JsCollectGarbage(runtime);
 }
 
-/* The event comes out of a free, or out of a collect that takes a queued free in. */
+/* The Free event comes from a free or, if `queued`, from a collect that takes a queued free in. */
 static void blocks_of_small_objects_emptied_inside_go_back_too(void **state)
 {
     worker *other = worker_start();
@@ -519,7 +519,7 @@ static void realloc_inside_shrinks_and_does_not_grow(void **state)
         struct nested nested = {.type = (JsMemoryEventType)type};
 
         nested.to_free[1] =
-            new_object(runtime, 64); /* its block's only one, and there is room in it */
+            new_object(runtime, 64); /* the only object of its block, with room behind it */
         pattern_fill(nested.to_free[1], 64, 9);
         nested.to_shrink = new_object(runtime, MIB(3));
         pattern_fill(nested.to_shrink, KIB(100), 8);
@@ -539,7 +539,8 @@ static void realloc_inside_shrinks_and_does_not_grow(void **state)
     }
 }
 
-/* The host frees, or resizes, the very object that is being resized: its own fault, and no harm. */
+/* The host frees or resizes the very object that is being resized. That is its mistake, but must do
+ * no harm. */
 struct crossing {
     void *object;
     bool resize;

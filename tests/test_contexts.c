@@ -9,7 +9,7 @@
 
 #define INTERRUPTIBLE JsRuntimeAttributeAllowScriptInterrupt
 
-/* Sets the same context, another, or null; fails the test with the row's number. */
+/* Makes a context current (null: none), and checks that it is. */
 static void set_current(JsContextRef context)
 {
     assert_ok(JsSetCurrentContext(context));

@@ -315,7 +315,8 @@ static JsErrorCode set_note_collect(void *runtime, void *log)
     return JsSetRuntimeBeforeCollectCallback(runtime, log, note_collect);
 }
 
-/* Each runtime's own, however often it is set, and none where none was set. */
+/* Each runtime calls its own callback once per collect, however often it was set. A runtime without
+ * one calls none. */
 static void before_collect_is_each_runtimes_own(void **state)
 {
     enum { COUNT = 40, SETS = 3 };
@@ -323,7 +324,7 @@ static void before_collect_is_each_runtimes_own(void **state)
     JsRuntimeHandle runtimes[COUNT];
 
     (void)state;
-    for (int round = 0; round < 3; round++) { /* with what the earlier ones left */
+    for (int round = 0; round < 3; round++) { /* later rounds reuse what earlier ones left */
         memset(logs, 0, sizeof(logs));
         for (int i = 0; i < COUNT; i++) {
             runtimes[i] = new_runtime();

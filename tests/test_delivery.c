@@ -191,7 +191,7 @@ static void queued_frees_are_taken_in_by_the_next_use(void **state)
         if (!still_entered) {
             assert_ok(jsrtmem_leave(runtime));
         }
-        /* There is room for it, once the frees are taken in. */
+        /* There is room for this object once the queued frees are taken in. */
         assert_ok(jsrtmem_free(new_object(runtime, MIB(3))));
         if (still_entered) {
             assert_ok(jsrtmem_leave(runtime));
@@ -312,7 +312,7 @@ struct freed_in_dispose {
     size_t usable, usable_then;
 };
 
-/* What the blocks hold that are still there: as on any other thread, a free works. */
+/* Frees the objects whose blocks are still there. As on any other thread, a free works. */
 static bool free_in_dispose(struct host *self, const struct host_event *event)
 {
     struct freed_in_dispose *log = self->context;

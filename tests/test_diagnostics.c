@@ -26,7 +26,7 @@ static JsRuntimeHandle create(void)
     return JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsNoError ? runtime : NULL;
 }
 
-/* Something of each kind: one misuse, one refusal, one runtime. */
+/* Causes one misuse, one refusal and one runtime's statistics. */
 static int live_a_little(void)
 {
     JsRuntimeHandle runtime = create();
@@ -60,7 +60,7 @@ static int off_again(void)
     return live_a_little();
 }
 
-/* The child says itself what it expects, on lines that begin with a star. */
+/* Prints what the child expects the library to say, on a line that begins with a star. */
 static void expect(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void expect(const char *format, ...)
 {
@@ -107,7 +107,7 @@ static int misuses(void)
         expect("misuse: jsrtmem_realloc of 0x%zx, which is freed already",
                (size_t)(uintptr_t)object);
         CHILD_CHECK(jsrtmem_realloc(runtime, object, 100) == NULL);
-        CHILD_CHECK(jsrtmem_usable_size(object) == 0); /* a question is no misuse */
+        CHILD_CHECK(jsrtmem_usable_size(object) == 0); /* a query is no misuse */
         CHILD_CHECK(jsrtmem_free(NULL) == JsNoError && jsrtmem_free(large) == JsNoError);
         CHILD_CHECK(jsrtmem_enter(runtime) == JsNoError);
     }
@@ -140,7 +140,7 @@ static bool CHAKRA_CALLBACK say_no(void *state, JsMemoryEventType event, size_t 
     return false;
 }
 
-/* What is expected is known after the fact: the lines come in pairs. */
+/* The expected text is known only after the refusal: the lines come in pairs. */
 static int refusals(void)
 {
     JsRuntimeHandle runtime = create();
@@ -229,7 +229,7 @@ static const struct {
     {"stats", figures},      {"threads", threads}, {"both", live_with_a_reserve_limit},
 };
 
-/* NAME=FILE */
+/* `argument`: NAME=FILE. */
 static int run_part(char *argument)
 {
     char *file = strchr(argument, '=');
@@ -249,7 +249,7 @@ static int run_part(char *argument)
 
 static char said[KIB(256)];
 
-/* Runs a part with the variable set, or not (null), and reads what it said. */
+/* Runs a part with the variable set (null: unset), and reads its output into `said`. */
 static void run(const char *part, const char *value)
 {
     char name[300];
@@ -308,11 +308,11 @@ static void the_environment_switches_them_on(void **state)
         run("live", rows[i].value);
         expect_kinds(rows[i].value, rows[i].flags, 0);
     }
-    run("both", "misuse,stats"); /* with the other variable set, too */
+    run("both", "misuse,stats"); /* with the reserve limit's variable set, too */
     expect_kinds("both", JSRTMEM_DIAGNOSTICS_MISUSE | JSRTMEM_DIAGNOSTICS_STATS, 0);
 }
 
-/* A value that is not right in full counts for nothing, and is shown in one line. */
+/* A value that is not valid as a whole is ignored, and shown in one line. */
 static void a_bad_value_is_named_and_ignored(void **state)
 {
     static const struct {
@@ -369,8 +369,8 @@ static void the_api_comes_before_the_environment(void **state)
     expect_kinds("refusals in spite of nonsense", JSRTMEM_DIAGNOSTICS_REFUSALS, 1);
 }
 
-/* Of each pair of lines, one is what the library said and the other, with a star, what was
- * expected. */
+/* In each pair of lines, one is the library's and the other, with a star, says what was expected.
+ * Returns the number of pairs. */
 static size_t expect_pairs(const char *part)
 {
     size_t pairs = 0;
@@ -403,7 +403,8 @@ static void refusals_are_told_as_they_are_remembered(void **state)
     assert_int_equal(expect_pairs("refused"), 5);
 }
 
-/* The process has its say last: of what is left, two lines are expected before two are said. */
+/* The statistics of what is left come at exit: the last two expected lines precede both of
+ * theirs. */
 static void stats_are_those_of_the_api(void **state)
 {
     char *lines[6];
@@ -438,7 +439,7 @@ static void lines_of_threads_do_not_mix(void **state)
 }
 
 #if !defined(_WIN32)
-/* What is written at once arrives at once. */
+/* A socket of datagrams keeps writes apart: one write arrives as one datagram. */
 static void a_line_is_written_in_one_piece(void **state)
 {
     int ends[2];

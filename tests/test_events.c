@@ -91,8 +91,8 @@ static void over_the_limit(void **state)
     }
 }
 
-/* The size that a Failure reports is the smallest that serves: with a limit of exactly that much
- * more than the usage the same request is granted, and with a page less it is not. */
+/* The size that a Failure reports is the smallest that serves. With room for exactly that size the
+ * same request is granted, and with a byte less it is not. */
 static void at_the_limit_is_granted(void **state)
 {
     (void)state;
@@ -142,8 +142,8 @@ static void growing_to_the_limit_never_passes_it(void **state)
     }
 }
 
-/* A runtime that has grown asks for larger blocks; where those do not fit under the limit, it
- * asks for the same small one as a fresh runtime does. */
+/* A runtime that has grown asks for larger blocks. If those do not fit under the limit, it asks for
+ * the same small block as a fresh runtime. */
 static void near_the_limit_the_smallest_block_is_asked_for(void **state)
 {
     struct host host;
@@ -178,7 +178,7 @@ static void near_the_limit_the_smallest_block_is_asked_for(void **state)
     assert_all_freed(&host);
 }
 
-/* A host that raises the limit step by step has a few blocks a step. */
+/* If a host raises the limit step by step, the runtime takes a few blocks per step. */
 static void under_a_limit_that_is_raised_blocks_are_as_large_as_it_allows(void **state)
 {
     enum { STEP = 960 << 10, STEPS = 16 };
@@ -195,7 +195,7 @@ static void under_a_limit_that_is_raised_blocks_are_as_large_as_it_allows(void *
     dispose(runtime);
 }
 
-/* What a block has beside an object that fills half of it and more is not lost to the limit. */
+/* Under a limit, an object that fills more than half of a block does not waste the rest. */
 static void under_a_limit_little_is_lost_to_blocks(void **state)
 {
     size_t sizes[] = {16384, 32768, 65536, 100000, 200000};
@@ -217,7 +217,7 @@ static void under_a_limit_little_is_lost_to_blocks(void **state)
     }
 }
 
-/* Where the limit allows no block for an object and others, it has one of its own, which goes
+/* If the limit allows no block to be shared, an object gets a block of its own, which is given back
  * with it. */
 static void near_the_limit_an_object_has_a_block_of_its_own(void **state)
 {
@@ -390,7 +390,7 @@ static void too_large_is_refused_without_an_event(void **state)
     dispose(runtime);
 }
 
-/* Nor is a block given back for it that an object's move could need. */
+/* A growth that is too large for any block gives no block back to make room for a move. */
 static void too_large_a_growth_gives_nothing_back(void **state)
 {
     struct host host;
@@ -415,8 +415,8 @@ static void too_large_a_growth_gives_nothing_back(void **state)
     dispose(runtime);
 }
 
-/* PTRDIFF_MAX itself may be asked for. With 64 bits no OS has it; with 32, half of it may be
- * had. */
+/* PTRDIFF_MAX itself is a valid request. No OS with 64 bits can serve it. With 32 bits, half of it
+ * may be served. */
 static void far_too_large_is_refused_by_size_or_by_the_os(void **state)
 {
     size_t sizes[] = {PTRDIFF_MAX, PTRDIFF_MAX - 1, PTRDIFF_MAX / 2, PTRDIFF_MAX - MIB(4)};
@@ -500,7 +500,7 @@ static void at_most_one_empty_block_is_kept(void **state)
     assert_all_freed(&host);
 }
 
-/* However much is in use besides. */
+/* Empty blocks go back however much of the heap stays in use. */
 static void a_heap_in_use_gives_empty_blocks_back(void **state)
 {
     enum { OBJECTS = 1000 };
@@ -516,7 +516,7 @@ static void a_heap_in_use_gives_empty_blocks_back(void **state)
     for (size_t i = 0; i < OBJECTS * 4 / 10; i++) {
         assert_ok(jsrtmem_free(objects[i]));
     }
-    /* What is neither in use nor kept: the blocks at either end may be in use in part. */
+    /* All but the kept empty block and the blocks at either end, which may be in use in part. */
     size_t freed = OBJECTS * 4 / 10 * KIB(8);
     require(usage - usage_of(runtime) >= freed - MIB(2), "%zu of %zu bytes went",
             usage - usage_of(runtime), freed);

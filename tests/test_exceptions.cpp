@@ -33,7 +33,7 @@ struct Thrown : std::runtime_error {
     }
 };
 
-/* A runtime with its mirror counter; leaves the skip-th event of one type by an exception. */
+/* A runtime with a mirror of its usage. Leaves the skip-th event of one type by an exception. */
 struct Tenant {
     JsRuntimeHandle runtime = nullptr;
     std::size_t balance = 0;
@@ -105,7 +105,7 @@ struct Tenant {
     }
 };
 
-/* Whether the function throws; any other exception than ours ends the program. */
+/* True if the function throws Thrown. Any other exception ends the program. */
 template <typename Function> bool throws(Function function)
 {
     try {
@@ -217,7 +217,7 @@ void failure_left()
     check_works(tenant);
 }
 
-/* Frees, or resizes to nothing. */
+/* Frees objects, or resizes them to 0. */
 void free_left_by(bool resizes)
 {
     for (int skip = 0; skip < 4; skip++) {
@@ -289,7 +289,7 @@ void dispose_left()
         tenant.skip = skip;
         void *object = jsrtmem_alloc(tenant.runtime, 100);
         if (throws([&] { EXPECT(JsDisposeRuntime(tenant.runtime) == JsNoError); })) {
-            /* Half disposed, it serves nobody. */
+            /* A half-disposed runtime serves nobody. */
             EXPECT(jsrtmem_alloc(tenant.runtime, 100) == nullptr);
             EXPECT(last_reason() == JSRTMEM_REFUSAL_THREAD);
             (void)jsrtmem_free(object);
@@ -301,7 +301,7 @@ void dispose_left()
     }
 }
 
-/* The call is over at once, also for frames that lie deeper than it did, and for other threads. */
+/* A call that was left ends at once, also for frames deeper than its own, and for other threads. */
 void left_is_over()
 {
     Tenant tenant;
@@ -325,7 +325,7 @@ void left_is_over()
     check_works(tenant);
 }
 
-/* What was granted before is no refusal when something else is left. */
+/* A request that was granted earlier is not reported as a refusal when another call is left. */
 void left_without_a_refusal()
 {
     Tenant tenant;
@@ -347,7 +347,7 @@ void left_without_a_refusal()
     tenant.balance = 0;
 }
 
-/* A callback in which a request of another runtime is left, and which is left itself then. */
+/* A callback in which a request of another runtime is left. Then it is left itself. */
 struct Nested {
     Tenant inner;
     bool leaves = false;
@@ -390,7 +390,7 @@ void a_refusal_tells_its_own_request()
     EXPECT(JsDisposeRuntime(runtime) == JsNoError);
 }
 
-/* The second empty block goes when its last object is freed on the fast path. */
+/* The second block to become empty goes when its last object is freed on the fast path. */
 void free_left_while_entered()
 {
     Tenant tenant;

@@ -25,19 +25,19 @@ enum trouble { TROUBLE_NONE, TROUBLE_OS, TROUBLE_VETO, TROUBLE_LIMIT };
 
 struct plan {
     enum trouble trouble;
-    enum fake_function function; /* of the OS */
-    size_t nth;                  /* call or question, from 1 */
-    bool onward;                 /* and all that follow; a limit: half the usage, not all of it */
+    enum fake_function function; /* OS function that fails */
+    size_t nth;                  /* which call or question, from 1 */
+    bool onward;                 /* also all later ones; a limit: half the usage, not all of it */
 };
 
-/* Written by the child into the file that this variable names, read by the parent. */
+/* The child writes its report into the file that this variable names. The parent reads it. */
 #define REPORT_VARIABLE "JSRTMEM_TEST_REPORT"
 
 struct report {
     size_t calls[FAKE_ALL + 1];
     size_t questions; /* Allocate events */
     size_t struck;    /* how often the plan struck */
-    size_t refusals;  /* calls of the API that were refused for it */
+    size_t refusals;  /* API calls that were refused because of it */
     char fault[240];
 };
 static struct report report;
@@ -65,7 +65,7 @@ _Noreturn static void hand_over(int status)
     _Exit(written ? status : 2);
 }
 
-/* In a child no assertion of cmocka's may run: the first fault ends the process. */
+/* cmocka's assertions must not run in a child: the first fault ends the process. */
 _Noreturn static void give_up(int line, const char *text, const char *more)
 {
     (void)snprintf(report.fault, sizeof(report.fault), "line %d: %s %s", line, text, more);
@@ -112,7 +112,7 @@ static void check_host(struct host *host)
     MUST(usage == host->balance);
 }
 
-/* After each call that something struck, and at the end: all there is. */
+/* Checks everything, after each call that the plan struck and at the end. */
 static void check_all(void)
 {
     check_host(&run.host);
@@ -138,8 +138,8 @@ static void check(void)
     }
 }
 
-/* A call was refused: it must have said so. True: the plan struck once only, so it is to be
- * repeated. */
+/* Checks that a refused call has reported its reason. True if the plan struck only once: the caller
+ * must repeat the call. */
 static bool try_again(jsrtmem_refusal reason, size_t requested)
 {
     static const jsrtmem_refusal reasons[] = {JSRTMEM_REFUSAL_NONE, JSRTMEM_REFUSAL_OS,
@@ -163,7 +163,7 @@ static jsrtmem_refusal expected_reason(void)
                                               : JSRTMEM_REFUSAL_LIMIT;
 }
 
-/* The same for calls with a code; the OS alone can refuse them. */
+/* The same for calls that return a code. Only the OS can refuse them. */
 static bool code_again(JsErrorCode code)
 {
     MUST(code == JsErrorOutOfMemory && run.plan.trouble == TROUBLE_OS);
@@ -208,7 +208,7 @@ static void take_plain(size_t slot, size_t size)
     take(slot, PLAIN, JM_GRANULE, size);
 }
 
-/* A smaller size is never refused; what is refused stays as it is. */
+/* A smaller size is never refused. A refused object stays as it is. */
 static void resize(size_t slot, size_t size)
 {
     struct object *object = &run.slots[slot];
@@ -264,7 +264,7 @@ static void objects_of_all_sizes(void)
 
 static void objects_change_size(void)
 {
-    resize(1, 90); /* by a copy, or into what lies behind */
+    resize(1, 90); /* by a copy, or into the memory behind it */
     resize(1, 5000);
     resize(1, KIB(300)); /* to a block of its own */
     resize(3, 40);
@@ -272,11 +272,11 @@ static void objects_change_size(void)
     resize(7, KIB(900)); /* in place or by a move */
     resize(7, MIB(5));
     resize(7, MIB(1));
-    resize(7, MIB(2)); /* there is room where it was */
+    resize(7, MIB(2)); /* its former room is still there */
     resize(7, KIB(100));
     resize(9, 10);
     resize(9, MIB(4));
-    resize(14, KIB(900)); /* in a reservation: by a copy */
+    resize(14, KIB(900)); /* lies in a reservation: by a copy */
     resize(14, KIB(400));
 }
 
@@ -301,7 +301,7 @@ static void another_thread_frees(void)
     take_plain(4, 5000);
     take_plain(5, KIB(400));
     MUST(jsrtmem_leave(run.runtime) == JsNoError);
-    worker_run(run.worker, free_three, second); /* at once: nobody is */
+    worker_run(run.worker, free_three, second); /* at once: no thread is inside */
     check();
 }
 
@@ -341,7 +341,7 @@ static void in_a_context(void)
     take_plain(17, KIB(270));
     drop_slot(17);
     MUST(JsSetCurrentContext(JS_INVALID_REFERENCE) == JsNoError);
-    MUST(JsRelease(context, NULL) == JsNoError); /* its end */
+    MUST(JsRelease(context, NULL) == JsNoError); /* the context ends */
     MUST(JsSetCurrentContext(context) == JsErrorInvalidArgument);
     drop_slot(16);
 }
@@ -367,7 +367,8 @@ static void attach(struct host *host, JsRuntimeHandle runtime)
     MUST(JsSetRuntimeMemoryAllocationCallback(runtime, host, host_callback) == JsNoError);
 }
 
-/* Comes and goes with objects in it, whatever the OS takes back. */
+/* Creates a runtime, and disposes of it while it holds objects, whether or not the OS takes its
+ * memory back. */
 static void a_runtime_comes_and_goes(void)
 {
     JsRuntimeHandle other = create();
@@ -395,7 +396,7 @@ struct nest {
     size_t depth;
 };
 
-/* Deep enough to need memory for it, twice; the thread's end gives it back. */
+/* Enters so deeply that the frames need memory twice. The thread's end gives it back. */
 static void enter_deeply(void *argument)
 {
     struct nest *nest = argument;
@@ -439,7 +440,7 @@ static void workload(void)
     collect();
     MUST(jsrtmem_set_reserve_limit(MIB(1)) == JsNoError);
     a_runtime_comes_and_goes();
-    entered(); /* with what the other one left */
+    entered(); /* with what the other runtime left */
     MUST(jsrtmem_set_reserve_limit(KIB(64)) == JsNoError);
     a_thread_enters_deeply();
     for (size_t i = 0; i < SLOTS; i++) {
@@ -449,7 +450,7 @@ static void workload(void)
     check_all();
 }
 
-/* The OS, the host and the limit are as they were before. */
+/* Ends the plan: the OS and the host refuse nothing any more. */
 static void end_trouble(void)
 {
     for (int i = 0; i <= FAKE_ALL; i++) {
@@ -472,7 +473,7 @@ static void begin_trouble(void)
     }
 }
 
-/* Nothing is lost: what the OS has given is in the tables. */
+/* Checks that nothing was lost: the OS has everything back but the tables. */
 static void check_end(void)
 {
     MUST(run.host.faults == 0 && run.host.balance == 0);
@@ -488,7 +489,7 @@ static void check_end(void)
     MUST(stats.usage == 0 && stats.runtimes == 0 && stats.reserve == 0);
 }
 
-/* A whole run, in a child. */
+/* Runs a whole plan, in a child. */
 _Noreturn static void run_plan(struct plan plan)
 {
     run.plan = plan;
@@ -497,7 +498,7 @@ _Noreturn static void run_plan(struct plan plan)
     run.runtime = create();
     if (run.runtime == JS_INVALID_RUNTIME_HANDLE) {
         report.refusals++;
-        end_trouble(); /* there is nothing to go on with */
+        end_trouble(); /* no runtime to go on with */
         run.runtime = create();
         attach(&run.host, run.runtime);
     } else {
@@ -507,7 +508,7 @@ _Noreturn static void run_plan(struct plan plan)
     }
     MUST(JsSetRuntimeMemoryLimit(run.runtime, (size_t)-1) == JsNoError);
     collect();
-    MUST(run.host.balance == 0); /* what the OS would not take it takes now */
+    MUST(run.host.balance == 0); /* the OS now takes what it refused to take */
     workload();
     MUST(run.host.balance == 0);
     MUST(JsDisposeRuntime(run.runtime) == JsNoError);
@@ -548,7 +549,7 @@ static void clear_report(void)
     }
 }
 
-/* What the child left in the file. False: it did not come to that. */
+/* Reads the report from the file. False if the child left none. */
 static bool read_report(void)
 {
     FILE *file = fopen(report_name, "rb");
@@ -570,8 +571,8 @@ static const char *name_of(const struct plan *plan)
                                            : "limit";
 }
 
-/* Of some thousand programs Wine does not start one: that one seems to exit with 1, which here
- * goes with a report. */
+/* Wine fails to start about one program of some thousand. That one seems to exit with 1, but a
+ * child of this test that exits with 1 leaves a report. */
 #define STARTS 3
 
 /* Runs a plan in a process of its own. Returns its exit status, or -1 if it was killed. */
@@ -605,7 +606,8 @@ static void try_plan(struct plan plan)
     }
 }
 
-/* The n-th call of all is some function's own n-th, once: that need not be tried twice. */
+/* To refuse only the n-th call of all functions is to refuse some call of one function, which is
+ * tried anyway. */
 static void try_each(enum trouble trouble, enum fake_function function, size_t count)
 {
     bool of_all = trouble == TROUBLE_OS && function == FAKE_ALL;
@@ -616,7 +618,7 @@ static void try_each(enum trouble trouble, enum fake_function function, size_t c
     }
 }
 
-/* Runs without trouble, and leaves its counts in the report. */
+/* A run without trouble. Returns its counts. */
 static struct report clean_run(void)
 {
     try_plan((struct plan){TROUBLE_NONE, FAKE_ALL, 0, false});

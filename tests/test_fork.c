@@ -15,11 +15,11 @@
 
 #define OBJECTS 200
 
-/* What the parent had when it forked. */
+/* What the parent had at the fork. */
 struct family {
-    JsRuntimeHandle idle;    /* current nowhere */
-    JsRuntimeHandle entered; /* by the thread that forks */
-    JsRuntimeHandle taken;   /* by another thread, or null */
+    JsRuntimeHandle idle;    /* used by no thread */
+    JsRuntimeHandle entered; /* entered by the thread that forks */
+    JsRuntimeHandle taken;   /* entered by another thread, or null */
     JsContextRef context;    /* of the idle runtime */
     unsigned char *objects[OBJECTS];
 };
@@ -93,7 +93,7 @@ static void start_family(struct family *family)
     assert_ok(jsrtmem_enter(family->entered));
 }
 
-/* The parent goes on as if nothing had been. */
+/* Checks that nothing changed for the parent. */
 static void end_family(struct family *family)
 {
     for (size_t i = 0; i < OBJECTS; i++) {
@@ -218,7 +218,7 @@ static void a_child_of_a_busy_process_works(void **state)
     gate_delete(busy.started);
 }
 
-/* A child forks again, out of a callback too. */
+/* A callback that stays inside while another thread forks. */
 struct asked {
     JsRuntimeHandle runtime;
     gate *inside, *leave;
@@ -242,7 +242,8 @@ static void ask_the_host(void *argument)
     self->object = jsrtmem_alloc(self->runtime, 100);
 }
 
-/* The thread that was in the middle of a call is not here: nobody may go on where it was. */
+/* The thread inside the call does not exist in the child: no other thread may continue in its
+ * runtime. */
 static int use_what_was_in_use(void *argument)
 {
     struct asked *asked = argument;
@@ -315,8 +316,7 @@ static void CHAKRA_CALLBACK count_collection(void *state)
     collections++;
 }
 
-/* The same in the middle of a before-collect callback; what it leaves behind serves the next
- * runtime. */
+/* The same inside a before-collect callback. The next runtime reuses its notice. */
 static int dispose_and_set_anew(void *argument)
 {
     struct asked *asked = argument;

@@ -14,14 +14,14 @@
 
 static struct {
     JsRuntimeHandle runtime, dropped;
-    int before, in_parent, in_child; /* calls that were right */
+    int before, in_parent, in_child; /* successful calls */
     pthread_mutex_t lock;
     _Atomic(bool) stop;
     _Atomic(unsigned) turns;
 } host = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* Calls that take locks of runtimes, of the registry, of the reserve and of the region. Returns
- * how many went well. */
+/* Makes calls that take the locks of runtimes, of the registry, of the reserve and of the region.
+ * Returns how many succeeded. */
 static int call_all(void)
 {
     JsRuntimeHandle fresh = NULL;
@@ -101,7 +101,7 @@ static void work_under_lock(void *unused)
 static int work_in_child(void *unused)
 {
     (void)unused;
-    take_lock(); /* which nobody holds */
+    take_lock(); /* no thread of the child holds it */
     drop_lock();
     return 0;
 }

@@ -20,7 +20,7 @@ static struct {
     bool is_ready;
 } first;
 
-/* The region is reserved in the middle of the first call. */
+/* Stops the first call in the middle, where it reserves the region. */
 static void hold_up_region(void *context, enum fake_function function, size_t nth)
 {
     (void)context;
@@ -65,7 +65,7 @@ static void go_on_later(void *unused)
     gate_open(first.go_on);
 }
 
-/* What the first call made, the child has. */
+/* The child has what the parent's first call created. */
 static int use_what_was_made(void *unused)
 {
     CHILD_CHECK(jm_load_relaxed(&jm_region.granules) == 0);
@@ -73,7 +73,7 @@ static int use_what_was_made(void *unused)
     return use_and_fork(unused);
 }
 
-/* Each case in a process of its own, which has not called the library. */
+/* Each case runs in a process of its own, which has not called the library before. */
 static int fork_during_first_call(void *unused)
 {
     worker *other = worker_start();
@@ -100,7 +100,7 @@ static void a_fork_waits_for_the_first_call(void **state)
     assert_int_equal(child_run(fork_during_first_call, NULL), 0);
 }
 
-/* The other thread begins before, during or after any of the forks. */
+/* The other thread's first call comes before, during or after any of the forks. */
 static int begin_among_forks(void *unused)
 {
     worker *other = worker_start();

@@ -14,7 +14,7 @@
 #include "runtime.h"
 #include "thread.h"
 
-static _Atomic(uint32_t) nobody; /* the tag of a slot that stays */
+static _Atomic(uint32_t) nobody; /* the tag of a slot that is never given back */
 
 static int start(void **state)
 {
@@ -39,18 +39,18 @@ static void note_id(void *argument)
 
 static int ids_in_child(void *argument)
 {
-    const jm_thread_id *ids = argument; /* of this thread, and of one that stays behind */
+    const jm_thread_id *ids = argument; /* of this thread, and of one that only the parent has */
     CHILD_CHECK(jm_thread.id == ids[0]);
     CHILD_CHECK(!jm_thread_is_gone(ids[0]));
     CHILD_CHECK(jm_thread_is_gone(ids[1]));
-    jm_thread_reset(); /* as the next thread would: ids of this process go on */
+    jm_thread_reset(); /* as a new thread would: this process's ids continue */
     CHILD_CHECK(jm_thread_ready());
     jm_thread_id later = jm_thread.id;
     CHILD_CHECK(later != ids[0] && later != ids[1] && !jm_thread_is_gone(later));
     return 0;
 }
 
-/* Each knows of itself that it is another process than its parents. */
+/* In each of many generations, the process differs from its ancestors by its count of forks. */
 static int be_a_late_child(void *unused)
 {
     const uint16_t forks = jm_thread_forks();
@@ -95,7 +95,7 @@ static int take_lock_in_child(void *argument)
 {
     struct jm_lock *lock = argument;
     CHILD_CHECK(jm_load_relaxed(&lock->owner) != jm_thread.id);
-    jm_lock_take(lock); /* a hang is killed */
+    jm_lock_take(lock); /* a hung child is killed */
     CHILD_CHECK(jm_load_relaxed(&lock->owner) == jm_thread.id);
     jm_lock_drop(lock);
     return 0;
@@ -133,7 +133,7 @@ static int quiesce_in_child(void *argument)
     struct jm_hook *hook = argument;
     CHILD_CHECK(jm_load_relaxed(&hook->phase) % 2 == 1);
     jm_hook_set(hook, NULL, NULL);
-    jm_hook_quiesce(hook, &nobody, 0); /* a hang is killed */
+    jm_hook_quiesce(hook, &nobody, 0); /* a hung child is killed */
     jm_hook_forget(hook);
     CHILD_CHECK(jm_load_relaxed(&hook->phase) % 2 == 0);
     return 0;
@@ -153,7 +153,8 @@ static void quiesce_does_not_wait_for_a_thread_that_a_fork_left_behind(void **st
     worker_stop(other);
 }
 
-/* Nor for a call of what has the hook's place by then. */
+/* The wait ends once the hook's former runtime is gone, even if another one's call is in
+ * progress. */
 static void quiesce_does_not_wait_for_another_runtime(void **state)
 {
     static struct jm_hook hook;
@@ -162,7 +163,7 @@ static void quiesce_does_not_wait_for_another_runtime(void **state)
     (void)state;
     jm_hook_set(&hook, nothing, NULL);
     worker_run(other, begin_and_stay, &hook);
-    jm_hook_quiesce(&hook, &nobody, 1); /* a hang is killed */
+    jm_hook_quiesce(&hook, &nobody, 1); /* a hung test is killed */
     assert_int_equal(jm_load_relaxed(&hook.phase) % 2, 1);
     worker_run(other, end_stay, &hook);
     worker_stop(other);
@@ -189,7 +190,7 @@ static int lower_limit_in_child(void *runtime)
 {
     const struct jm_runtime *record = jm_runtime_at(jm_runtime_find(runtime));
     CHILD_CHECK(jm_load_relaxed(&record->heap.supply.quota.charging) % 2 == 1);
-    CHILD_CHECK(JsSetRuntimeMemoryLimit(runtime, 1) == JsNoError); /* a hang is killed */
+    CHILD_CHECK(JsSetRuntimeMemoryLimit(runtime, 1) == JsNoError); /* a hung child is killed */
     CHILD_CHECK(JsDisposeRuntime(runtime) == JsNoError);
     CHILD_CHECK(jm_load_relaxed(&record->heap.supply.quota.charging) % 2 == 0);
     CHILD_CHECK(jm_load_relaxed(&record->heap.supply.quota.hook.phase) % 2 == 0);
@@ -247,7 +248,7 @@ static void a_child_does_not_wait_for_readers_that_a_fork_left_behind(void **sta
     worker_stop(other);
 }
 
-/* Threads that need new slots all the time: most forks find one of them with the lock for that. */
+/* Threads that take new slots all the time: at most forks, one of them holds the lock for that. */
 #define FORKS 50
 #define NEW_SLOTS 400000
 static struct {
@@ -271,7 +272,7 @@ static void take_new_slots(void *argument)
 static int take_new_slot_in_child(void *argument)
 {
     (void)argument;
-    CHILD_CHECK(jm_registry_take(JM_KIND_CONTEXT) != NULL); /* a hang is killed */
+    CHILD_CHECK(jm_registry_take(JM_KIND_CONTEXT) != NULL); /* a hung child is killed */
     return 0;
 }
 
@@ -295,7 +296,7 @@ static void forks_while_slots_are_added_lose_none(void **state)
     assert_int_equal(jm_load_relaxed(&growth.faults), 0);
 }
 
-/* An extent that the OS would not take back, and does now, while a fork comes. */
+/* An extent that the OS refused to take back, and takes now, while another thread forks. */
 static struct {
     gate *inside;
     size_t unmapped;
@@ -356,7 +357,7 @@ static int collect_in_child(void *runtime)
     return 0;
 }
 
-/* A thread that had queued two objects, and came no further before it was left behind. */
+/* A thread had queued two objects but not yet marked anything else when the fork left it behind. */
 static void what_a_thread_left_unmarked_is_taken_in(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();
@@ -370,7 +371,7 @@ static void what_a_thread_left_unmarked_is_taken_in(void **state)
     jm_store_relaxed(&jm_block_of(large)->state, JM_LARGE_QUEUED);
     assert_int_equal(child_run(collect_in_child, runtime), 0);
     size_t usage = usage_of(runtime);
-    assert_ok(JsCollectGarbage(runtime)); /* here the thread is there, and will mark them */
+    assert_ok(JsCollectGarbage(runtime)); /* here the thread exists, and will mark them */
     assert_int_equal(usage_of(runtime), usage);
     dispose(runtime);
 }

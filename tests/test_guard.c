@@ -91,12 +91,12 @@ static void a_refusal_loses_nothing(void **state)
     jm_guard_discard(table, table_size());
     assert_int_equal(fake_os_mapped(), table_size());
     fake_os_reset();
-    jm_guard_discard(jm_guard_map(table_size()), table_size()); /* and the first one at last */
+    jm_guard_discard(jm_guard_map(table_size()), table_size()); /* takes the first table along */
     assert_int_equal(fake_os_mapped(), 0);
     assert_null(fake_os_fault());
 }
 
-/* A table, and what of it is touched: the first bytes of its guards, and their last ones. */
+/* Touches a table, or the first or the last byte of one of its guards. */
 static int touch(volatile char *table, size_t size, const char *where)
 {
     if (strcmp(where, "before") == 0) {
@@ -132,7 +132,7 @@ static int touch_slots(const char *where)
     return touch(jm_load_relaxed(&jm_tables[kind].chunks[0]), size, where);
 }
 
-/* Frames that are not the thread's own. Once they are full, they move. */
+/* Frames outside of the thread's own record, which they leave once it is full. */
 static int touch_frames(const char *where)
 {
     while (jm_thread.frame_capacity == JM_INLINE_FRAMES) {
@@ -144,7 +144,7 @@ static int touch_frames(const char *where)
     return touch((volatile char *)jm_thread.frames, size, where);
 }
 
-/* The tenants' memory in the region: the map of it ends in front of the guard. */
+/* The tenants' memory in the region. A closed gap separates it from the state map in front. */
 static int touch_blocks(const char *where)
 {
     const size_t size = KIB(64); /* a multiple of every page size */
@@ -157,13 +157,13 @@ static int touch_blocks(const char *where)
 static const struct {
     const char *name;
     int (*touch)(const char *where);
-    size_t places; /* of those below */
+    size_t places; /* how many of the places below apply */
 } tables[] = {{"leaf", touch_leaf, 5},
               {"slots", touch_slots, 5},
               {"frames", touch_frames, 5},
               {"blocks", touch_blocks, 3}};
 
-/* The child, told TABLE:WHERE. */
+/* Runs in the child. `argument`: TABLE:WHERE. */
 static int run_child(const char *argument)
 {
     CHILD_CHECK(jm_process_init() && jm_thread_ready());

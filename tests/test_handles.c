@@ -17,7 +17,7 @@
 #define HANDLE_BITS (sizeof(void *) * CHAR_BIT)
 #define STALE_MAX 64
 
-/* Live things to forge from, and handles that were valid once. */
+/* Live things to forge handles from, and handles that are no longer valid. */
 struct world {
     JsRuntimeHandle runtime;
     JsContextRef context;
@@ -60,7 +60,7 @@ static int drop_world(void **state)
     return 0;
 }
 
-/* The live runtime, its context and its object are as they were made. */
+/* Checks that the live runtime, its context and its object are unchanged. */
 static void check_world(const struct call *call)
 {
     const struct world *world = &the_world;
@@ -243,7 +243,7 @@ static void stale_contexts_stay_refused_while_their_slots_are_used_again(void **
 
 static size_t random_values = 2000000;
 
-/* Many runtimes live. On 32 bits, of so many values, some are handles by chance. */
+/* Many runtimes are live. On 32 bits, some of the random values are handles by chance. */
 static void forged_values_are_no_handles(void **state)
 {
     enum { RUNTIMES = 1000 };
@@ -272,7 +272,7 @@ static void forged_values_are_no_handles(void **state)
     if (HANDLE_BITS == 64) {
         assert_int_equal(accepted + flipped, 0);
         assert_int_equal(usage, 77);
-    } else { /* four times as many as are to be expected, and a few */
+    } else { /* four times the expected number, and a few */
         assert_true(accepted <= 10 + random_values / (UINT32_MAX / (4 * RUNTIMES)));
         assert_true(flipped <= 10);
     }

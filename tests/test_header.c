@@ -17,7 +17,7 @@
 #include "region.h"
 #include "runtime.h"
 
-/* Of a stretch that is no part of the region. */
+/* Headers in a stretch outside of the region. */
 #define HEADERS (KIB(256) / JM_HEAD_SIZE)
 
 static int start(void **state)
@@ -90,8 +90,8 @@ static size_t use_up(struct jm_block **blocks, size_t most)
     return count;
 }
 
-/* Nothing is opened of a stretch where the first step is refused, and the stretch serves the
- * next one. */
+/* If the first step of opening a stretch is refused, nothing of it is opened, and it serves the
+ * next request. */
 static void a_refusal_loses_nothing(void **state)
 {
     enum { MOST = 8 * HEADERS };
@@ -134,7 +134,7 @@ static void what_was_given_last_is_taken_first(void **state)
     jm_header_give(first);
 }
 
-/* Takes a few headers, marks them, and gives them back, again and again. */
+/* A worker that takes a few headers, marks them and gives them back, again and again. */
 struct user {
     size_t id, shared;
 };
@@ -174,7 +174,7 @@ static void threads_do_not_share_a_header(void **state)
     }
 }
 
-/* The child, which begins a stretch: its exit status is 0 if what it touches is there. */
+/* Runs in the child and begins a stretch. Returns 0 if the memory that it touches is accessible. */
 static int touch(const char *where)
 {
     CHILD_CHECK(jm_process_init() && jm_thread_ready());

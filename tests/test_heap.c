@@ -46,7 +46,7 @@ static struct heap_walk check(void)
     return assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
 }
 
-/* Objects of 8 KiB until the heap has so many small blocks. */
+/* Objects of 8 KiB, allocated until the heap has a given number of small blocks. */
 #define MANY 400
 static void *many[MANY];
 static size_t many_count;
@@ -67,7 +67,7 @@ static struct jm_block *block_of(const void *object)
     return jm_pagemap_block(object);
 }
 
-/* Frees what lies in a block, or in all (NULL), but not in another. */
+/* Frees the objects in block `in` (NULL: in all blocks), except those in block `but`. */
 static void free_many(const struct jm_block *in, const struct jm_block *but)
 {
     for (size_t i = 0; i < many_count; i++) {
@@ -87,13 +87,13 @@ static void one_empty_block_is_kept(void **state)
     fill_blocks(5);
     rig_forget(&rig);
     free_many(NULL, NULL);
-    assert_log(&rig, ""); /* nothing goes back in the middle of a free */
+    assert_log(&rig, ""); /* a free alone gives nothing back */
     jm_heap_tidy(HEAP);
     assert_log(&rig, "FFFF");
     assert_int_equal(check().small_blocks, 1);
     jm_heap_tidy(HEAP);
     assert_log(&rig, "");
-    /* It is kept through any number of uses. */
+    /* The block is kept through any number of uses. */
     for (int i = 0; i < 10; i++) {
         free_object(rig_alloc(&rig, KIB(8)));
         jm_heap_tidy(HEAP);
@@ -109,7 +109,7 @@ static void the_largest_empty_block_is_the_one(void **state)
 {
     (void)state;
     fill_blocks(2);
-    void *large = rig_alloc(&rig, KIB(200)); /* which needs a larger block */
+    void *large = rig_alloc(&rig, KIB(200)); /* needs a larger block */
     struct jm_block *largest = block_of(large);
     assert_true(largest->charge > JM_UNIT);
     free_object(large);
@@ -126,7 +126,8 @@ static void check_map_is_clear(const struct jm_block *block)
     }
 }
 
-/* Whoever takes a block next need not clear its map, whether it had few objects or many. */
+/* A released block has a clear map, whether it had few objects or many: its next owner need not
+ * clear it. */
 static void a_block_goes_with_a_clear_map(void **state)
 {
     void *large[4];
@@ -135,7 +136,7 @@ static void a_block_goes_with_a_clear_map(void **state)
     (void)state;
     jm_reserve_set_limit(MIB(32));
     for (size_t i = 0; i < COUNT_OF(large); i++) {
-        large[i] = rig_alloc(&rig, KIB(200)); /* one a block */
+        large[i] = rig_alloc(&rig, KIB(200)); /* one per block */
         blocks[i] = block_of(large[i]);
     }
     for (size_t i = 0; i < COUNT_OF(large); i++) {
@@ -144,7 +145,7 @@ static void a_block_goes_with_a_clear_map(void **state)
     jm_heap_tidy(HEAP);
     const struct jm_block *kept = jm_arena_home(HEAP->arena);
     for (size_t i = 0; i < COUNT_OF(large);
-         i++) { /* the one that stays is found empty soon as it is */
+         i++) { /* the one kept needs no clear map: it is found empty soon */
         if (blocks[i] != kept) {
             assert_true(blocks[i]->carved == blocks[i]->first);
             check_map_is_clear(blocks[i]);
@@ -159,13 +160,13 @@ static void a_block_goes_with_a_clear_map(void **state)
     assert_ptr_not_equal(jm_arena_home(HEAP->arena), crowded);
     assert_true(crowded->carved == crowded->first);
     check_map_is_clear(crowded);
-    for (size_t i = 0; i < MANY / 4; i++) { /* they serve again as if they were new */
+    for (size_t i = 0; i < MANY / 4; i++) { /* the blocks serve again as if new */
         (void)rig_alloc(&rig, i % 16 == 0 ? KIB(200) : KIB(8));
         (void)check();
     }
 }
 
-/* Where the OS does not take such a block, all of it is there to be used. */
+/* A cleared block that the OS does not take is fully usable. */
 static void a_clear_block_that_stays_is_used_again(void **state)
 {
     void *large[3];
@@ -189,8 +190,8 @@ static void a_clear_block_that_stays_is_used_again(void **state)
     assert_int_equal(rig_usage(&rig), usage);
 }
 
-/* What a large object left serves a smaller one as it is, and is charged so; where the limit
- * allows that. */
+/* If the limit allows it, the spare block of a large object serves a smaller object whole, and is
+ * charged whole. */
 static void a_spare_block_serves_whole(void **state)
 {
     (void)state;
@@ -218,8 +219,8 @@ static void a_spare_block_serves_whole(void **state)
     (void)check();
 }
 
-/* Where the host refuses a spare block, one that is as large as is needed is asked for the next
- * time. */
+/* If the host refuses a spare whole, the next request asks for no more than it needs. The host
+ * refuses more than `most` bytes. */
 static size_t most;
 
 static void refuse_more_than_most(struct rig *self, unsigned event)
@@ -247,7 +248,7 @@ static void a_spare_block_that_the_host_refuses_is_cut(void **state)
     rig.inside = NULL;
 }
 
-/* Nor does it serve whole at another alignment, or where it would be a large part of the room. */
+/* A spare does not serve whole at another alignment, or if it is a large part of the room. */
 static void a_spare_block_serves_whole_where_it_fits(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -274,7 +275,7 @@ static void a_spare_block_serves_whole_where_it_fits(void **state)
     (void)check();
 }
 
-/* An object in a spare block grows in it, and shrinks a little, without an event. */
+/* An object in a spare grows in it, and shrinks a little, without an event. */
 static void an_object_in_a_spare_block_has_all_of_it(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -290,7 +291,7 @@ static void an_object_in_a_spare_block_has_all_of_it(void **state)
     assert_ptr_equal(jm_heap_resize(HEAP, object, KIB(850), &verdict), object);
     assert_log(&rig, "");
     assert_int_equal(rig_usage(&rig), usage);
-    rig_set_limit(&rig, usage + KIB(512)); /* with less room it gives back what it has too much */
+    rig_set_limit(&rig, usage + KIB(512)); /* with less room it gives its surplus back */
     assert_ptr_equal(jm_heap_resize(HEAP, object, KIB(850), &verdict), object);
     assert_log(&rig, "F");
     assert_true(rig_usage(&rig) < usage);
@@ -300,7 +301,7 @@ static void an_object_in_a_spare_block_has_all_of_it(void **state)
     assert_true(rig_usage(&rig) < KIB(700));
 }
 
-/* The host may have the reserve emptied while it is asked for what lies in it. */
+/* The host may empty the reserve while it is asked for a block that lies in it. */
 static void empty_the_reserve(struct rig *self, unsigned event)
 {
     (void)self;
@@ -323,8 +324,8 @@ static void a_spare_block_that_went_meanwhile_is_made_anew(void **state)
     (void)check();
 }
 
-/* Once spares are half of the bound, one is made to fit instead of a new block: cut, or
- * lengthened where the OS can. */
+/* Once spares are half of the reserve's bound, one is made to fit instead of mapping a new block:
+ * cut or, if the OS can, lengthened. */
 static void a_spare_block_of_another_size_is_made_to_fit(void **state)
 {
     (void)state;
@@ -340,7 +341,7 @@ static void a_spare_block_of_another_size_is_made_to_fit(void **state)
     (void)check();
     free_object(object);
     jm_heap_tidy(HEAP);
-    object = rig_alloc(&rig, MIB(3)); /* with little spare a new one */
+    object = rig_alloc(&rig, MIB(3)); /* a new one, as spares are few */
     assert_int_equal(fake_os_calls(FAKE_MAP), maps + 1);
     assert_int_equal(jm_reserve_bytes(), jm_large_bytes(MIB(2)));
     free_object(object);
@@ -349,14 +350,14 @@ static void a_spare_block_of_another_size_is_made_to_fit(void **state)
     pattern_fill(object, MIB(4), 2);
     assert_int_equal(rig_usage(&rig), jm_large_bytes(MIB(4)));
     assert_int_equal(jm_reserve_bytes(), jm_large_bytes(MIB(2)));
-#if !defined(_WIN32) /* where it goes for a new one */
+#if !defined(_WIN32) /* which replaces the spare by a new block */
     assert_int_equal(fake_os_calls(FAKE_MAP), maps + 1);
 #endif
     (void)check();
     assert_true(pattern_holds(object, MIB(4), 2));
 }
 
-/* What others have there counts for nobody: a tenant's own two sizes stay as they are. */
+/* Spares of other tenants do not count: a tenant's own two sizes stay as they are. */
 static void spares_of_others_make_no_spare_fit(void **state)
 {
     static struct jm_supply other = {.tenancy = 9};
@@ -379,7 +380,7 @@ static void spares_of_others_make_no_spare_fit(void **state)
     free_object(middle);
 }
 
-/* Where it can neither be cut nor lengthened, it goes. */
+/* A spare that can be neither cut nor lengthened is given back. */
 static void a_spare_block_that_cannot_be_changed_goes(void **state)
 {
     (void)state;
@@ -441,7 +442,7 @@ static void a_block_is_given_up_for_a_request_at_the_limit(void **state)
     enum jm_verdict verdict = JM_GRANTED;
     assert_null(jm_heap_alloc(HEAP, MIB(2), &verdict));
     assert_int_equal(verdict, JM_REFUSED_LIMIT);
-    assert_log(&rig, "FX"); /* what was empty went first */
+    assert_log(&rig, "FX"); /* the empty large block went first */
 }
 
 /* ---- Inside callbacks ---- */
@@ -461,7 +462,7 @@ static void free_inside(struct rig *self, unsigned event)
             to_free[i] = NULL;
         }
     }
-    jm_heap_tidy(HEAP); /* not here */
+    jm_heap_tidy(HEAP); /* does nothing here */
     assert_int_equal(rig_usage(&rig), usage_inside);
 }
 
@@ -481,19 +482,19 @@ static void what_is_emptied_inside_a_callback_goes_at_the_next_use(void **state)
     assert_int_equal(check().empty_large, 2);
     assert_true(HEAP->untidy);
     jm_heap_tidy(HEAP);
-    assert_log(&rig, "FFF"); /* one of the small ones is kept */
+    assert_log(&rig, "FFF"); /* one small block is kept */
     struct heap_walk walk = check();
     assert_int_equal(walk.empty_large, 0);
     assert_false(HEAP->untidy);
     assert_int_equal(walk.live_objects, 2);
     jm_heap_collect(HEAP);
-    assert_true(block_of(kept)->charge < kept_charge); /* what is free beside the object goes too */
+    assert_true(block_of(kept)->charge < kept_charge); /* free pages beside the object go too */
     assert_int_equal(rig_usage(&rig), block_of(kept)->charge + MIB(2) + jm_os_page_size());
     free_object(kept);
     free_object(asked);
 }
 
-/* Frees inside Free events: a collect goes on until nothing more becomes empty. */
+/* Frees inside Free events. A collect continues until nothing more becomes empty. */
 static void what_is_emptied_while_blocks_go_goes_along(void **state)
 {
     (void)state;
@@ -518,7 +519,7 @@ static void free_last(struct rig *self, unsigned event)
     free_object(last_object);
 }
 
-/* The same where it lies in a block that was looked at already. */
+/* The same for an object in a block that the collect has already examined. */
 static void what_is_emptied_behind_a_collect_goes_along(void **state)
 {
     (void)state;
@@ -546,7 +547,8 @@ static void leave_by_a_jump(struct rig *self, unsigned event)
     longjmp(out, 1);
 }
 
-/* The OS did not take an empty block, and then the host left the collect: it is not forgotten. */
+/* The OS refuses an empty block, and then the host leaves the collect. The block is not
+ * forgotten. */
 static void a_jump_out_of_a_collect_forgets_no_empty_block(void **state)
 {
     (void)state;
@@ -567,8 +569,8 @@ static void a_jump_out_of_a_collect_forgets_no_empty_block(void **state)
     assert_int_equal(check().small_blocks, 2);
 }
 
-/* Of two empty blocks the OS does not take the first, and takes the second, and pages of the
- * first: the collect was not all. */
+/* Of two empty blocks the OS refuses the first, and takes the second and pages of the first. The
+ * collect has not given everything back. */
 static void one_refusal_of_the_os_keeps_one_block(void **state)
 {
     (void)state;
@@ -587,8 +589,8 @@ static void one_refusal_of_the_os_keeps_one_block(void **state)
     assert_false(HEAP->untidy);
 }
 
-/* Two blocks in doubt, one of them for want of the OS, that hold objects again, and a third that
- * is full; `many` are its. */
+/* Makes two blocks in doubt (one of them because the OS refused it) that hold objects again, and a
+ * third that is full. Returns the third; `many` are its objects. */
 static struct jm_block *refill_what_is_in_doubt(void)
 {
     fill_blocks(3);
@@ -606,7 +608,7 @@ static struct jm_block *refill_what_is_in_doubt(void)
     return full;
 }
 
-/* Whoever comes to a block in doubt looks once more. */
+/* A block in doubt is examined again before it is given back. */
 static void blocks_in_doubt_may_be_in_use_again(void **state)
 {
     (void)state;
@@ -629,7 +631,7 @@ static void blocks_in_doubt_may_be_in_use_again(void **state)
     (void)rig_alloc(&rig, KIB(200)); /* in a new block, which is in doubt, too */
     rig_forget(&rig);
     fake_os_refuse(FAKE_RETURN, 1, true, ENOMEM);
-    jm_heap_collect(HEAP); /* it is refused, and tried again */
+    jm_heap_collect(HEAP); /* the OS refuses it at each try */
     assert_log(&rig, "");
     assert_int_equal(check().empty_small, 1);
     assert_true(HEAP->untidy);
@@ -638,8 +640,8 @@ static void blocks_in_doubt_may_be_in_use_again(void **state)
     assert_int_equal(check().empty_small, 0);
 }
 
-/* Of many empty blocks that the OS does not take each use asks for one, and for all once it
- * takes that. */
+/* If the OS refuses many empty blocks, each use asks it for one, and for all once it takes that
+ * one. */
 static void each_use_asks_again_for_one_block(void **state)
 {
     enum { BLOCKS = 20 };
@@ -659,17 +661,17 @@ static void each_use_asks_again_for_one_block(void **state)
     const struct jm_block *first = HEAP->refused_large->chain_next;
     jm_heap_tidy(HEAP);
     assert_int_equal(fake_os_calls(FAKE_RETURN), calls + 1);
-    assert_ptr_equal(HEAP->refused_large, first); /* it hides no other */
+    assert_ptr_equal(HEAP->refused_large, first); /* a refused block hides no other */
     jm_heap_collect(HEAP);
     assert_int_equal(fake_os_calls(FAKE_RETURN), calls + 1 + BLOCKS);
     assert_int_equal(check().large_blocks, BLOCKS);
     first = HEAP->refused_large->chain_next;
     for (size_t i = 1; i < BLOCKS;
-         i++) { /* in the order of addresses: each may be the end of a mapping */
+         i++) { /* ordered by address, as each may be the end of a mapping */
         assert_true(first->start < first->chain_next->start);
         first = first->chain_next;
     }
-    /* The next one goes, and not the one behind it. */
+    /* The OS takes the next one, and refuses the one behind it. */
     for (size_t left = BLOCKS; left > 1; left--) {
         fake_os_refuse(FAKE_RETURN, 2, true, ENOMEM);
         jm_heap_tidy(HEAP);
@@ -682,7 +684,7 @@ static void each_use_asks_again_for_one_block(void **state)
     assert_false(HEAP->untidy);
 }
 
-/* One refusal does not end a collect: what went after it may have made room. */
+/* One refusal does not end a collect: blocks given back after it may have made room. */
 static void a_collect_asks_again_within_itself(void **state)
 {
     void *large[8];
@@ -694,7 +696,7 @@ static void a_collect_asks_again_within_itself(void **state)
     for (size_t i = 0; i < COUNT_OF(large); i++) {
         assert_true(jm_heap_free(HEAP, large[i]));
     }
-    /* The last of them is refused, when no other goes after it. */
+    /* The OS refuses the last of them, after which no other is given back. */
     fake_os_refuse(FAKE_RETURN, COUNT_OF(large), false, ENOMEM);
     jm_heap_collect(HEAP);
     assert_int_equal(fake_os_refused(), 1);
@@ -745,7 +747,7 @@ static void small_objects_change_in_place_where_they_can(void **state)
     assert_ptr_equal(jm_heap_resize_here(HEAP, object, 1000), object); /* the end is freed */
     assert_int_equal(jm_heap_usable(HEAP, object), 1024);
     assert_ptr_equal(rig_alloc(&rig, 4096), (char *)object + 1024);
-    void *moved = resized(object, 5000); /* something lies behind it now */
+    void *moved = resized(object, 5000); /* another object lies behind it now */
     assert_true(moved != object);
     assert_int_equal(jm_heap_usable(HEAP, object), 0);
     assert_true(pattern_holds(moved, 1000, 1));
@@ -753,7 +755,7 @@ static void small_objects_change_in_place_where_they_can(void **state)
     (void)check();
 }
 
-/* Frees all but the first of what lies in a block; returns that one's index. */
+/* Frees all objects in a block but the first. Returns the index of the first. */
 static size_t free_but_first(const struct jm_block *block)
 {
     size_t first = 0;
@@ -769,14 +771,15 @@ static size_t free_but_first(const struct jm_block *block)
     return first;
 }
 
-/* The last object of a block moves to a new one while another block is kept empty: that one
- * goes, before there is an object that its event could lose. */
+/* The last object of a block moves to a new place while another block is kept empty. The kept block
+ * is given back first: if the host jumped out of its Free event later, the new object would be
+ * lost. */
 static void what_moves_leaves_no_second_empty_block(void **state)
 {
     const size_t sizes[] = {KIB(9), JM_SMALL_MAX, MIB(1)};
     (void)state;
     for (size_t i = 0; i < COUNT_OF(sizes); i++) {
-        for (int room = 0; room < 2; room++) { /* for the new object, beside others */
+        for (int room = 0; room < 2; room++) { /* 1: for the new object, in a block of others */
             fill_blocks(4);
             struct jm_block *spare = block_of(many[0]);
             struct jm_block *other = block_of(many[many_count / 2]);
@@ -799,7 +802,8 @@ static void what_moves_leaves_no_second_empty_block(void **state)
     }
 }
 
-/* The same where an object is at hand: who wants to call the host has to begin an operation. */
+/* The same if a free object is at hand. Only an operation may call the host, and resize_here begins
+ * none. */
 static void what_would_leave_a_second_empty_block_is_not_moved_here(void **state)
 {
     (void)state;
@@ -810,7 +814,7 @@ static void what_would_leave_a_second_empty_block_is_not_moved_here(void **state
     void *object = resized(many[left], 100);
     free_many(spare, NULL);
     jm_heap_tidy(HEAP);
-    (void)free_but_first(other); /* whose objects are first in the list now */
+    (void)free_but_first(other); /* its objects are first in the list now */
     rig_forget(&rig);
     assert_null(jm_heap_resize_here(HEAP, object, KIB(8)));
     assert_int_equal(check().empty_small, 1);
@@ -820,7 +824,7 @@ static void what_would_leave_a_second_empty_block_is_not_moved_here(void **state
     assert_non_null(jm_heap_resize_here(HEAP, resized(rig_alloc(&rig, 50), 100), KIB(8)));
 }
 
-/* Inside the callback of another runtime blocks go as ever. */
+/* Inside another runtime's callback blocks are given back as usual. */
 static void what_moves_inside_a_foreign_callback_leaves_no_second_empty_block(void **state)
 {
     static struct jm_hook foreign;
@@ -840,7 +844,7 @@ static void what_moves_inside_a_foreign_callback_leaves_no_second_empty_block(vo
     assert_int_equal(check().empty_small, 1);
 }
 
-/* The same where the OS does not take the block that is kept: the object moves, and both wait. */
+/* The same if the OS refuses the kept block: the object moves, and both blocks wait. */
 static void what_the_os_does_not_take_waits_where_objects_move(void **state)
 {
     (void)state;
@@ -870,8 +874,8 @@ static void move_inside(struct rig *self, unsigned event)
     moved_inside = jm_heap_resize_here(HEAP, to_move, KIB(8));
 }
 
-/* Inside the callback no block goes: it is left empty beside the one that is kept, until the
- * next use. */
+/* Inside the runtime's own callback no block is given back. The block stays empty beside the kept
+ * one until the next use. */
 static void what_moves_inside_a_callback_may_leave_a_second_empty_block(void **state)
 {
     (void)state;
@@ -911,13 +915,13 @@ static void objects_change_between_small_and_large(void **state)
         size_t old = jm_heap_usable(HEAP, large);
         large = resized(large, sizes[i]);
         assert_true(pattern_holds(large, kept, 2));
-        bool is_little = sizes[i] <= JM_SMALL_MAX / 4; /* that moves among the small ones */
+        bool is_little = sizes[i] <= JM_SMALL_MAX / 4; /* becomes a small object */
         jm_heap_tidy(HEAP);
         assert_int_equal(check().large_blocks, !is_little);
         if (is_little) {
             continue;
         }
-        assert_true(sizes[i] > old || large == before); /* a smaller one stays where it is */
+        assert_true(sizes[i] > old || large == before); /* shrinking happens in place */
         assert_int_equal((jm_heap_usable(HEAP, large) + JM_PAD) % page, 0);
         size_t least = sizes[i] < JM_UNIT ? JM_UNIT : sizes[i];
         assert_true(jm_heap_usable(HEAP, large) < least + least / 8 + page);
@@ -938,8 +942,8 @@ static void free_the_large_one(struct rig *self, unsigned event)
     }
 }
 
-/* What shrinks to little moves among small objects, so that it holds no mapping; or else it
- * stays, and is not refused. */
+/* A large object that shrinks to little becomes small, so that it holds no mapping. If it cannot,
+ * it stays large, which is no refusal. */
 static void what_shrinks_to_little_becomes_small(void **state)
 {
     enum { MOVES, ROOM, VETO, LIMIT, OS, FREED, WAYS };
@@ -949,13 +953,13 @@ static void what_shrinks_to_little_becomes_small(void **state)
         unsigned char *large = rig_alloc(&rig, KIB(300));
         pattern_fill(large, 100, 3);
         assert_log(&rig, "A");
-        assert_ptr_equal(resized(large, KIB(100)), large); /* not that little */
+        assert_ptr_equal(resized(large, KIB(100)), large); /* not little enough */
         assert_log(&rig, "F");
-        large = resized(large, KIB(300)); /* in place, where the OS can */
+        large = resized(large, KIB(300)); /* in place, if the OS can */
         assert_log(&rig, "A");
         rig.refuse = way == VETO;
         rig_set_limit(&rig, way == LIMIT  ? KIB(100)
-                            : way == ROOM ? rig_usage(&rig) /* once the end is given back */
+                            : way == ROOM ? rig_usage(&rig) /* its end makes room */
                                           : JM_NO_LIMIT);
         if (way == OS) {
             fake_os_refuse(FAKE_ALL, 1, true, ENOMEM);
@@ -1005,7 +1009,7 @@ static void lower_in_commit(void *context, enum fake_function function, size_t n
     }
 }
 
-/* Grows a block at the limit, where it lies, if it is to be served. */
+/* Grows a block at the limit. If that is to be served, the block must grow in place. */
 enum growth { SERVED, LOWERED_IN_EVENT, LOWERED_IN_COMMIT, COMMIT_REFUSED, GROWTHS };
 static void grow_at_the_limit(void *object, size_t size, enum growth growth)
 {
@@ -1023,14 +1027,13 @@ static void grow_at_the_limit(void *object, size_t size, enum growth growth)
     fake_os_reset();
     rig_set_limit(&rig, JM_NO_LIMIT);
     assert_int_equal(verdict,
-                     growth == SERVED ? JM_GRANTED : JM_REFUSED_LIMIT); /* of a move, too */
+                     growth == SERVED ? JM_GRANTED : JM_REFUSED_LIMIT); /* it refuses a move, too */
     assert_ptr_equal(grown, growth == SERVED ? object : NULL);
     assert_int_equal(block_of(object)->charge, grown == NULL ? charge : jm_large_bytes(size));
     assert_int_equal(rig_usage(&rig), fake_os_held());
 }
 
-/* Where it lies in a larger reservation, it has that to grow into, and an end that it gave back
- * is addresses still. */
+/* An object in a larger reservation can grow into that. An end that it gave back stays reserved. */
 static void an_aligned_large_object_has_its_reservation(void **state)
 {
     (void)state;
@@ -1057,12 +1060,12 @@ static void an_aligned_large_object_has_its_reservation(void **state)
         }
         const struct jm_os_extent *extent = &block_of(objects[i])->extent;
         char *end = (char *)extent->address + extent->size;
-        size_t room = (size_t)(end - (char *)objects[i]) - JM_PAD; /* no step's, perhaps */
+        size_t room = (size_t)(end - (char *)objects[i]) - JM_PAD; /* perhaps between steps */
         assert_ptr_equal(resized(objects[i], room), objects[i]);
         assert_int_equal(jm_heap_usable(HEAP, objects[i]), room);
         assert_true(pattern_holds(objects[i], KIB(300), i));
         objects[i] = resized(objects[i], MIB(16));
-        jm_heap_tidy(HEAP); /* of what it left */
+        jm_heap_tidy(HEAP); /* its former block */
         assert_true(pattern_holds(objects[i], KIB(300), i));
     }
     jm_heap_tidy(HEAP);
@@ -1070,8 +1073,8 @@ static void an_aligned_large_object_has_its_reservation(void **state)
     fake_os_reserve_more(false);
 }
 
-/* Around the end of a block: neither a page too few nor, where the limit has room for no more,
- * one too many. */
+/* Sizes around the end of a block: it has no page too few and, if the limit has no more room, none
+ * too many. */
 static void a_large_object_has_what_was_asked_for(void **state)
 {
     const size_t page = jm_os_page_size();
@@ -1100,7 +1103,7 @@ static void a_large_object_has_what_was_asked_for(void **state)
     assert_int_equal(rig_usage(&rig), 0);
 }
 
-/* Of any size, not of powers of two alone. */
+/* This holds for any size, not only for powers of two. */
 static void a_large_block_is_an_eighth_larger_at_most(void **state)
 {
     (void)state;
@@ -1113,7 +1116,7 @@ static void a_large_block_is_an_eighth_larger_at_most(void **state)
     }
 }
 
-/* The limit has to have room for what is added alone. */
+/* The limit needs room only for what is added. */
 static void what_grows_has_its_eighth_where_the_limit_allows_it(void **state)
 {
     (void)state;
@@ -1124,7 +1127,7 @@ static void what_grows_has_its_eighth_where_the_limit_allows_it(void **state)
     free_object(object);
 }
 
-/* It leaves its block whole for when it grows again. */
+/* An object that becomes small leaves its block whole in the reserve, for when it grows again. */
 static void what_grows_and_becomes_small_in_turn_keeps_a_block(void **state)
 {
     (void)state;
@@ -1167,7 +1170,8 @@ static void what_shrinks_inside_a_callback_is_no_refusal(void **state)
     free_object(asked);
 }
 
-/* Whoever else refuses: what the caller has is no object any more. */
+/* The host frees the object inside an event. Even if the growth is refused, too, the verdict is
+ * that the caller's pointer is no object. */
 static void what_is_freed_while_it_grows_is_no_object(void **state)
 {
     enum { GRANTED, VETO, LIMIT, WAYS };
@@ -1204,7 +1208,7 @@ static void sizes_that_no_block_can_have_are_refused_unasked(void **state)
     assert_log(&rig, "");
 }
 
-/* At the first call, which is refused: moves are refused from then on. */
+/* Runs at the first call, which is refused. From then on moves are refused. */
 static void refuse_moves(void *context, enum fake_function function, size_t nth)
 {
     (void)context;
@@ -1227,7 +1231,7 @@ static void a_large_object_that_the_os_cannot_move_is_copied(void **state)
     fake_os_reset();
     assert_ptr_not_equal(copy, object);
     assert_log(&rig, "AXA");
-    assert_int_equal(jm_thread.refusal.requested, 77); /* it was served */
+    assert_int_equal(jm_thread.refusal.requested, 77); /* the request was served */
     jm_heap_tidy(HEAP);
     assert_log(&rig, "F");
     assert_true(pattern_holds(copy, MIB(1), 3));
@@ -1235,7 +1239,7 @@ static void a_large_object_that_the_os_cannot_move_is_copied(void **state)
     free_object(copy);
 }
 
-/* Nor is a reader waited for that does not go on, as where it has lost its processor. */
+/* Growth does not wait for a reader that has stopped, for example because it lost its processor. */
 static void a_large_object_that_somebody_reads_is_copied(void **state)
 {
     (void)state;
@@ -1254,7 +1258,7 @@ static void a_large_object_that_somebody_reads_is_copied(void **state)
     jm_heap_tidy(HEAP);
 }
 
-/* Room is made for what is missing, not for the whole object. */
+/* Room is made for the growth only, not for the whole object. */
 static void an_empty_block_stays_where_growth_fits_beside_it(void **state)
 {
     (void)state;
@@ -1284,7 +1288,7 @@ static void a_refused_resize_leaves_the_object(void **state)
         rig_forget(&rig);
         assert_null(jm_heap_resize(HEAP, object, MIB(3), &verdict));
         assert_int_equal(verdict, JM_REFUSED_LIMIT);
-        assert_int_equal(strcspn(rig.text, "X") + 1, rig.count); /* once, last */
+        assert_int_equal(strcspn(rig.text, "X") + 1, rig.count); /* one Failure, the last event */
         rig_forget(&rig);
         rig_set_limit(&rig, JM_NO_LIMIT);
         rig.refuse = true;
@@ -1295,7 +1299,7 @@ static void a_refused_resize_leaves_the_object(void **state)
         fake_os_refuse(FAKE_ALL, 1, true, ENOMEM);
         assert_null(jm_heap_resize(HEAP, object, MIB(3), &verdict));
         assert_int_equal(verdict, JM_REFUSED_OS);
-        object = resized(object, sizes[i] / 2); /* smaller: even now */
+        object = resized(object, sizes[i] / 2); /* to shrink works even now */
         fake_os_reset();
         assert_null(jm_heap_resize(HEAP, object, PTRDIFF_MAX, &verdict));
         assert_int_equal(verdict, JM_REFUSED_SIZE);
@@ -1306,7 +1310,8 @@ static void a_refused_resize_leaves_the_object(void **state)
     }
 }
 
-/* The host frees the object that is being resized: nobody gets it, and nothing is lost. */
+/* The host frees the object that is being resized. The resize returns no object, and nothing is
+ * lost. */
 static void an_object_freed_while_it_is_resized_is_an_error(void **state)
 {
     const size_t sizes[] = {KIB(100), MIB(1)};
@@ -1340,7 +1345,7 @@ static void what_is_no_object_is_not_touched(void **state)
                          home,  HEAP->arena, small + JM_UNIT, home->map};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         enum jm_verdict verdict = JM_GRANTED;
-        if (bad[i] == large) { /* the OS may put it a unit behind the other one */
+        if (bad[i] == large) { /* the OS may put it a unit behind `small` */
             continue;
         }
         assert_false(jm_heap_free(HEAP, bad[i]));
@@ -1353,7 +1358,7 @@ static void what_is_no_object_is_not_touched(void **state)
 
 /* ---- Large blocks that come back ---- */
 
-/* By zeros, or, where it is very large, by the OS, if that can. */
+/* A large object is cleared by writing zeros or, if it is very large and the OS can, by the OS. */
 static void a_large_object_is_cleared_if_it_has_to_be(void **state)
 {
     static const size_t sizes[] = {MIB(1) - KIB(4), MIB(2), MIB(2)};
@@ -1365,7 +1370,7 @@ static void a_large_object_is_cleared_if_it_has_to_be(void **state)
         char *object = rig_alloc(&rig, sizes[i]);
         size_t bytes = purges ? jm_heap_usable(HEAP, object) : sizes[i];
         fake_os_reset();
-        jm_large_clear(block_of(object), bytes); /* it is zero */
+        jm_large_clear(block_of(object), bytes); /* it is still zero */
         assert_int_equal(fake_os_calls(FAKE_PURGE), 0);
         memset(object, 1, bytes);
         free_object(object);
@@ -1385,7 +1390,8 @@ static void a_large_object_is_cleared_if_it_has_to_be(void **state)
     jm_reserve_set_limit(0);
 }
 
-/* What is kept for a heap goes when it is collected; when it ends, it is for all. */
+/* Spares that are kept for a heap are given back by its collect. When the heap ends, they are for
+ * all. */
 static void large_blocks_are_kept_for_as_long_as_there_is_use(void **state)
 {
     (void)state;
@@ -1474,7 +1480,7 @@ static void a_forgotten_heap_can_be_released(void **state)
     (void)rig_alloc(&rig, MIB(1));
     free_object(rig_alloc(&rig, MIB(2)));
     size_t usage = rig_usage(&rig);
-    jm_store_relaxed(&HEAP->supply.quota.usage, usage + 4096); /* its user was in the middle */
+    jm_store_relaxed(&HEAP->supply.quota.usage, usage + 4096); /* as in the middle of a charge */
     jm_store_relaxed(&HEAP->supply.block_count, 1);
     for (struct jm_block *block = jm_load_relaxed(&HEAP->supply.small); block != NULL;
          block = jm_load_relaxed(&block->next)) {
@@ -1485,7 +1491,7 @@ static void a_forgotten_heap_can_be_released(void **state)
     rig_forget(&rig);
     jm_heap_release_all(HEAP);
     assert_log(&rig, "FFFFFF");
-    assert_int_equal(rig.bytes, 4096); /* what it had on its way */
+    assert_int_equal(rig.bytes, 4096); /* the charge that had no block */
     assert_int_equal(rig_usage(&rig), 0);
 }
 
@@ -1503,7 +1509,8 @@ static void a_forgotten_heap_is_charged_for_its_blocks_at_least(void **state)
     assert_int_equal(rig_usage(&rig), 0);
 }
 
-/* At any time, but for what a drain or the host's callback emptied. */
+/* At any time at most one block is empty, except for those that a drain or the host's callback
+ * emptied. */
 static void one_empty_block_is_kept_whatever_happens(void **state)
 {
     (void)state;
@@ -1519,14 +1526,14 @@ static void one_empty_block_is_kept_whatever_happens(void **state)
         } else {
             free_object(objects[i]);
             objects[i] = NULL;
-            jm_heap_tidy(HEAP); /* as whoever calls jm_heap_free does */
+            jm_heap_tidy(HEAP); /* as callers of jm_heap_free do */
         }
         size_t empty = check().empty_small;
         require(empty <= 1, "step %zu: %zu empty blocks", step, empty);
     }
 }
 
-/* At each step of its way down, in whatever order its objects go, one block at most is empty. */
+/* In whatever order the objects go, at most one block is empty at each step. */
 static void a_heap_that_shrinks_gives_back_as_it_goes(void **state)
 {
     enum { COUNT = 20000 };
@@ -1575,7 +1582,7 @@ static void what_is_live_is_counted(void **state)
     }
 }
 
-/* Behind others that are not aligned, but not behind many. */
+/* An aligned free object is found behind a few others in its list, but not behind many. */
 static void an_aligned_object_is_found_behind_others(void **state)
 {
     enum { FEW = 15, TOO_MANY = 16, ALIGNED_TO = 512 };
@@ -1606,8 +1613,8 @@ static void an_aligned_object_is_found_behind_others(void **state)
     }
 }
 
-/* Of new ones only the first leaves something in front of it, which serves others; nothing is
- * wasted behind any. */
+/* Of new aligned objects, only the first leaves a gap in front, which serves others. Nothing is
+ * wasted behind any of them. */
 static void aligned_objects_lie_side_by_side(void **state)
 {
     enum { ALIGNED_TO = 64 };
@@ -1622,14 +1629,14 @@ static void aligned_objects_lie_side_by_side(void **state)
     }
     assert_int_equal(first - before, ALIGNED_TO);
     assert_int_equal(check().free_bytes, ALIGNED_TO - 16);
-    jm_heap_note_done(HEAP, JM_DONE_SWEEP); /* and each is a change */
+    jm_heap_note_done(HEAP, JM_DONE_SWEEP); /* each allocation is a change */
     assert_non_null(jm_heap_alloc_aligned(HEAP, ALIGNED_TO, ALIGNED_TO, &verdict));
     assert_int_equal(HEAP->done, 0);
     assert_ptr_equal(rig_alloc(&rig, ALIGNED_TO - 16), before + 16);
     assert_int_equal(check().free_bytes, 0);
 }
 
-/* The span serves to its very end, and no further. */
+/* The span serves up to its end, and no further. */
 static void an_aligned_object_ends_with_the_span(void **state)
 {
     enum { ALIGNED_TO = 64 };
@@ -1655,7 +1662,7 @@ static void an_aligned_object_ends_with_the_span(void **state)
     }
 }
 
-/* One that is a quarter larger serves where it lies as it has to. */
+/* A free object that is up to a quarter larger serves if it is aligned. */
 static void a_larger_aligned_object_serves(void **state)
 {
     enum { ALIGNED_TO = 256 };
@@ -1674,7 +1681,7 @@ static void a_larger_aligned_object_serves(void **state)
     (void)check();
 }
 
-/* At the limit any one does, and is cut to size. */
+/* At the limit any aligned free object serves, and is cut to size. */
 static void at_the_limit_any_aligned_object_serves(void **state)
 {
     enum { ALIGNED_TO = 4096 };
@@ -1698,7 +1705,7 @@ static void at_the_limit_any_aligned_object_serves(void **state)
     }
 }
 
-/* So do the largest classes, behind which there is none. */
+/* The largest classes, beyond which there is none, serve aligned requests, too. */
 static void the_largest_aligned_objects(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -1713,7 +1720,7 @@ static void the_largest_aligned_objects(void **state)
     }
 }
 
-/* Where a tenant wrote into a free object the search ends, and nothing that lives is handed out. */
+/* The search ends at a free object that a tenant wrote into. No live object is handed out. */
 static void a_link_astray_ends_the_search_for_an_aligned_object(void **state)
 {
     enum { ALIGNED_TO = 512 };
@@ -1732,7 +1739,7 @@ static void a_link_astray_ends_the_search_for_an_aligned_object(void **state)
         }
     }
     for (size_t i = 0; i < freed; i++) {
-        poke(astray[i], &objects[COUNT_OF(objects) - 1], sizeof(void *)); /* which lives */
+        poke(astray[i], &objects[COUNT_OF(objects) - 1], sizeof(void *)); /* a live object */
     }
     void *found = jm_heap_alloc_aligned(HEAP, ALIGNED_TO, 64, &verdict);
     assert_int_equal((uintptr_t)found % ALIGNED_TO, 0);
@@ -1742,8 +1749,8 @@ static void a_link_astray_ends_the_search_for_an_aligned_object(void **state)
     free_object(found);
 }
 
-/* No reader keeps blocks from the OS for long: of a large heap, a part is looked at after the
- * other. */
+/* A large heap is examined part by part, so that no reader keeps blocks from the OS for long. Each
+ * object is counted once. */
 static void what_is_live_in_a_large_heap_is_counted_once(void **state)
 {
     (void)state;
@@ -1762,7 +1769,7 @@ static void what_is_live_in_a_large_heap_is_counted_once(void **state)
     assert_true(jm_pagemap_is_quiet());
 }
 
-/* The rest of an older block serves where that of the newest is too short. */
+/* The rest of an older block serves if that of the newest is too short. */
 static void the_rest_of_any_block_serves(void **state)
 {
     (void)state;
@@ -1782,7 +1789,7 @@ static void the_rest_of_any_block_serves(void **state)
 
 /* ---- The walk itself ---- */
 
-/* Writes something into the heap's own data: the walk says so, and no more once it is undone. */
+/* Damages the heap's own data: the walk must report it, and nothing more once it is undone. */
 static void damage(const char *what, void *place, const void *value, size_t size)
 {
     unsigned char old[16];
@@ -1806,7 +1813,7 @@ static void the_walk_sees_each_damage(void **state)
     struct jm_link *freed = rig_alloc(&rig, 100);
     struct jm_link *listed = rig_alloc(&rig, 100);
     char *queued = rig_alloc(&rig, 200);
-    (void)rig_alloc(&rig, 100); /* a queued object ends where the next one starts, or the span */
+    (void)rig_alloc(&rig, 100); /* a queued object ends where the next one, or the span, starts */
     free_object(listed);
     free_object(freed);
     assert_true(jm_heap_queue_free(block_of(queued), queued));
@@ -1856,8 +1863,8 @@ static void the_walk_sees_each_damage(void **state)
     DAMAGE(HEAP->empty_large, void *, large);
 }
 
-/* Where nothing of a class is free, a free object of the next one serves, if it is little
- * larger, and stays what it is; so too where a part of it only is to be handed out. */
+/* If no object of a class is free, a free one of the next class serves if it is little larger, and
+ * keeps its size. So too if only a part of it is to be handed out. */
 static void a_free_object_of_the_near_class_serves(void **state)
 {
     (void)state;
@@ -1889,8 +1896,8 @@ static void a_free_object_of_the_near_class_serves(void **state)
     }
 }
 
-/* What serves for less than it has stays what it is, until what is asked for is less than four
- * fifths of it. */
+/* An object that has more than was asked for keeps its size until less than four fifths of it are
+ * asked for. */
 static void an_object_that_grows_does_not_shrink(void **state)
 {
     (void)state;
@@ -1910,8 +1917,8 @@ static void an_object_that_grows_does_not_shrink(void **state)
     }
 }
 
-/* What lies behind what shrinks is of another size most times: so it goes where something of its
- * size is free, and leaves its place whole. */
+/* If every shrinking object were split, remnants between objects would fill the heap. So it moves
+ * to a free object of its new size, and leaves its place whole. */
 static void what_shrinks_goes_to_what_is_free(void **state)
 {
     (void)state;
@@ -1935,7 +1942,7 @@ static void what_shrinks_goes_to_what_is_free(void **state)
     }
 }
 
-/* Where memory is short nothing larger is cut for it. */
+/* At the limit no larger free object is cut to make a place for an object that shrinks. */
 static void what_shrinks_at_the_limit_cuts_nothing(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -1953,7 +1960,7 @@ static void what_shrinks_at_the_limit_cuts_nothing(void **state)
     rig_forget(&rig);
 }
 
-/* But what the ones before have left. */
+/* An object that shrinks may move into what the ones before it have left. */
 static void shrunk_objects_make_room_at_the_limit(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -1975,7 +1982,7 @@ static void shrunk_objects_make_room_at_the_limit(void **state)
     rig_forget(&rig);
 }
 
-/* And stays where there is none, and no memory for one. */
+/* An object that shrinks stays if nothing of its new size is free and there is no memory for it. */
 static void what_shrinks_in_a_full_heap_stays(void **state)
 {
     for (int here = 0; here < 2; here++) {
@@ -1989,7 +1996,7 @@ static void what_shrinks_in_a_full_heap_stays(void **state)
         assert_ptr_equal(here == 1 ? jm_heap_resize_here(HEAP, object, 200)
                                    : jm_heap_resize(HEAP, object, 200, &verdict),
                          object);
-        assert_int_equal(HEAP->done, 0); /* there is something to be found */
+        assert_int_equal(HEAP->done, 0); /* there is a new free object to find */
         assert_int_equal(jm_heap_usable(HEAP, object), 208);
         char *rest = rig_alloc(&rig, 2000);
         assert_true(rest > object && rest < object + 4000);
@@ -1999,7 +2006,7 @@ static void what_shrinks_in_a_full_heap_stays(void **state)
     }
 }
 
-/* Which do not fit twice into a block of twice their size. */
+/* A block of twice their size has no room for two of them. */
 static void objects_of_powers_of_two_share_larger_blocks(void **state)
 {
     (void)state;
@@ -2041,7 +2048,7 @@ static void objects_of_changing_sizes_hold_little(void **state)
 
 #define HEAP_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
 
-/* The OS takes nothing back: what is empty stays, and serves again. */
+/* The OS takes nothing back: empty blocks stay, and serve again. */
 static void what_the_os_does_not_take_serves_again(void **state)
 {
     (void)state;
@@ -2089,8 +2096,8 @@ static void free_victim(struct rig *self, unsigned event)
     }
 }
 
-/* To make room for it, a block is given back; the host, told so, frees the very object that is
- * to grow. */
+/* A block is given back to make room for the object's growth. In its Free event the host frees the
+ * object. */
 static void an_object_that_is_freed_while_room_is_made_does_not_grow(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;

@@ -20,7 +20,7 @@ static struct rig rig;
 
 #define OBJECTS 40960 /* 10 MiB: most blocks have room for a hole between two objects that stay */
 #define SIZE ((size_t)256)
-#define KEPT 2048 /* each so many-th object stays */
+#define KEPT 2048 /* every KEPT-th object stays */
 
 static unsigned char *objects[OBJECTS];
 
@@ -40,7 +40,7 @@ static int drop(void **state)
     return fake_os_fault() == NULL ? 0 : -1;
 }
 
-/* A heap of which little lives, all over its blocks. */
+/* Fills a heap, then frees most of it: a few objects live, all over its blocks. */
 static void thin_out(void)
 {
     for (size_t i = 0; i < OBJECTS; i++) {
@@ -56,8 +56,7 @@ static void thin_out(void)
     rig_forget(&rig);
 }
 
-/* Has long runs of free pages go, and no short ones, as a request does that the limit has no
- * room for. */
+/* Gives long runs of free pages back but no short ones, as a request beyond the limit does. */
 static void press(void)
 {
     rig_set_limit(&rig, rig_usage(&rig));
@@ -75,7 +74,7 @@ static struct heap_walk check(void)
     return assert_heap(HEAP, HEAP_LISTS | HEAP_UNTOUCHED);
 }
 
-/* The place of the first hole. */
+/* The address of the first hole. NULL if there is none. */
 static char *hole(void)
 {
     struct jm_run run = jm_hole_find(HEAP->arena, jm_page_granules(), jm_page_granules());
@@ -90,7 +89,7 @@ static void a_collect_gives_pages_back(void **state)
     jm_heap_collect(HEAP);
     struct heap_walk walk = check();
     assert_int_equal(walk.live_objects, OBJECTS / KEPT);
-    size_t around = OBJECTS / KEPT * jm_os_page_size(); /* the pages of what stays */
+    size_t around = OBJECTS / KEPT * jm_os_page_size(); /* the pages around live objects */
     assert_true(rig_usage(&rig) < usage / 4 + around);
     assert_int_equal(rig_usage(&rig), fake_os_held());
     size_t free_events = rig.count;
@@ -100,7 +99,8 @@ static void a_collect_gives_pages_back(void **state)
     assert_log(&rig, ""); /* nothing changed since */
 }
 
-/* The pages of a block that have a part of a live object in them, or of its map, or end it. */
+/* The pages of a block that hold a part of a live object or of the block's map, and its last
+ * page. */
 static size_t pages_in_use(const struct jm_block *block)
 {
     const size_t page = jm_page_granules();
@@ -119,7 +119,7 @@ static size_t pages_in_use(const struct jm_block *block)
     return count + (seen <= block->granules);
 }
 
-/* A heap of which a tenth lives, by chance. */
+/* Fills a heap, then frees it at random: a tenth lives. */
 static void scatter(void)
 {
     struct random random = random_seeded(5);
@@ -133,7 +133,7 @@ static void scatter(void)
     }
 }
 
-/* Nothing less can be held without moving objects, but for the last page of a block. */
+/* Apart from the last page of each block, less could be held only by moving objects. */
 static void a_collect_leaves_the_pages_in_use(void **state)
 {
     (void)state;
@@ -151,7 +151,7 @@ static void a_collect_leaves_the_pages_in_use(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* The first hole of so many pages, looked for without what is remembered. */
+/* The address of the first hole of `pages` pages, searched for without what the heap remembers. */
 static char *first_hole(size_t pages)
 {
     const size_t page = jm_page_granules();
@@ -169,7 +169,8 @@ static char *first_hole(size_t pages)
     return NULL;
 }
 
-/* Whatever was looked for before, and whichever pages went or came back meanwhile. */
+/* The hole is found whatever was searched for before, and whichever pages went or came back
+ * meanwhile. */
 static void the_first_hole_that_is_long_enough_is_found(void **state)
 {
     struct random random = random_seeded(9);
@@ -180,7 +181,7 @@ static void the_first_hole_that_is_long_enough_is_found(void **state)
     for (size_t round = 0; round < 400; round++) {
         if (round % 100 == 0) {
             for (size_t i = round / 100; i < OBJECTS; i += 4) {
-                (void)jm_heap_free(HEAP, objects[i]); /* if it is not free already */
+                (void)jm_heap_free(HEAP, objects[i]); /* false: it is free already */
             }
             jm_heap_collect(HEAP);
         }
@@ -198,7 +199,7 @@ static void the_first_hole_that_is_long_enough_is_found(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* How much is free is not asked again for each page that comes back. */
+/* The amount of free memory is not guessed again for each page that comes back. */
 static void short_holes_cost_no_guess_each(void **state)
 {
     (void)state;
@@ -217,7 +218,7 @@ static void short_holes_cost_no_guess_each(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* Its blocks stay whole, and serve the next runtime. */
+/* The blocks of a small heap stay whole for the next runtime. */
 static void a_small_heap_keeps_short_runs(void **state)
 {
     (void)state;
@@ -236,7 +237,7 @@ static void a_small_heap_keeps_short_runs(void **state)
     assert_null(hole());
 }
 
-/* As the maps say. */
+/* The carved granules, compared with the maps. */
 static size_t count_carved(void)
 {
     jm_arena_retire_span(HEAP->arena);
@@ -256,7 +257,7 @@ static void holes_do_not_count_as_carved(void **state)
     assert_true(count_carved() < carved / 2);
 }
 
-/* Runs of which none begins or ends at a page. */
+/* No run begins or ends at a page boundary. */
 static void the_ends_of_runs_stay(void **state)
 {
     enum { SMALL = 48, COUNT = 60000, EACH = 3001 };
@@ -278,8 +279,7 @@ static void the_ends_of_runs_stay(void **state)
     }
 }
 
-/* Pages side by side, of which the first lies at a multiple of 64 KiB, up to a length; all else
- * lives. */
+/* Frees `length` neighbouring pages from a multiple of 64 KiB on. All else lives. */
 static void the_shortest_run_that_goes_has_64_kib(void **state)
 {
     enum { PAGE = 4096, PAGES = 256 };
@@ -308,8 +308,8 @@ static void the_shortest_run_that_goes_has_64_kib(void **state)
     }
 }
 
-/* What lies in front of a hole and behind it goes, too, however short it is: else a long run
- * that was cut by holes would stay for ever. */
+/* Free pages in front of a hole and behind it are given back, too, however few. Otherwise a long
+ * run that holes cut in pieces would stay forever. */
 static void what_is_beside_a_hole_goes(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -352,7 +352,7 @@ static void what_is_beside_a_hole_goes(void **state)
     (void)check();
 }
 
-/* The same in a heap that is small, where they would stay elsewhere: in front, and behind. */
+/* The same in a small heap, where such short runs stay elsewhere: in front and behind. */
 static void in_a_small_heap_what_is_beside_a_hole_goes(void **state)
 {
     enum { PAGES = 256 };
@@ -379,19 +379,19 @@ static void in_a_small_heap_what_is_beside_a_hole_goes(void **state)
     jm_heap_collect(HEAP);
     size_t usage = rig_usage(&rig);
     assert_non_null(hole());
-    assert_true(jm_heap_free(HEAP, pages[first + 19])); /* alone: it stays */
+    assert_true(jm_heap_free(HEAP, pages[first + 19])); /* not beside a hole: it stays */
     jm_heap_collect(HEAP);
     assert_int_equal(rig_usage(&rig), usage);
-    assert_true(jm_heap_free(HEAP, pages[first])); /* in front */
+    assert_true(jm_heap_free(HEAP, pages[first])); /* in front of the hole */
     jm_heap_collect(HEAP);
     assert_int_equal(rig_usage(&rig), usage - page);
-    assert_true(jm_heap_free(HEAP, pages[first + 17])); /* behind */
+    assert_true(jm_heap_free(HEAP, pages[first + 17])); /* behind the hole */
     jm_heap_collect(HEAP);
     assert_int_equal(rig_usage(&rig), usage - 2 * page);
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* So does what lies between a hole and the end of a block. */
+/* The rest between a hole and the end of a block goes, too. */
 static void in_a_small_heap_the_rest_behind_a_hole_goes(void **state)
 {
     enum { PAGES = 256 };
@@ -425,7 +425,8 @@ static void in_a_small_heap_the_rest_behind_a_hole_goes(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* What a collect gives back of a heap of so many MiB in which two pages of `each` are free. */
+/* The bytes that a collect gives back of a heap of `mib` MiB in which two of every `each` pages are
+ * free. */
 static size_t collected_of(size_t mib, size_t each)
 {
     const size_t count = MIB(mib) / 4096;
@@ -444,7 +445,8 @@ static size_t collected_of(size_t mib, size_t each)
     return usage;
 }
 
-/* At 4 MiB of small objects, free ones included; unless more than a quarter is free. */
+/* A heap is small if it has up to 4 MiB of small objects, free ones included, and at most a quarter
+ * is free. */
 static void a_heap_is_small_up_to_4_mib(void **state)
 {
     (void)state;
@@ -452,7 +454,7 @@ static void a_heap_is_small_up_to_4_mib(void **state)
         print_message("             left out: with such pages the objects are no pages\n");
         skip();
     }
-    assert_true(collected_of(3, 9) < KIB(400)); /* what lies behind all objects */
+    assert_true(collected_of(3, 9) < KIB(400)); /* the rest behind all objects */
     assert_true(collected_of(5, 9) > MIB(1));
     assert_true(collected_of(3, 4) > MIB(1));
 }
@@ -466,8 +468,8 @@ static void allocate_inside(struct rig *self, unsigned event)
     allocated_inside = jm_heap_refill(HEAP, 1);
 }
 
-/* The host, which is asked for a hole, allocates from what is at hand: the span that this opens
- * is not lost. */
+/* While the host is asked for a hole, it allocates without a new block. The span that this opens is
+ * not lost. */
 static void a_span_that_the_host_opened_meanwhile_is_not_lost(void **state)
 {
     (void)state;
@@ -499,8 +501,7 @@ static void a_hole_is_no_object(void **state)
     (void)check();
 }
 
-/* What the map tells of a hole is in its first page; the others of the map go, if the OS takes
- * them. */
+/* The first page of a hole's part of the map stays. The other pages go, if the OS takes them. */
 static void the_map_of_a_hole_goes_too(void **state)
 {
     (void)state;
@@ -524,10 +525,10 @@ static void the_map_of_a_hole_goes_too(void **state)
     }
 }
 
-/* Objects between two holes die later, and leave a third one. */
+/* Objects between two holes are freed later, and leave a third one. */
 static void neighbouring_holes_serve_as_one(void **state)
 {
-    enum { FROM = 700, TO = 1212 }; /* of each KEPT */
+    enum { FROM = 700, TO = 1212 }; /* places among each KEPT objects */
     const size_t wanted = KIB(384) >> JM_GRANULE_BITS;
     enum jm_verdict verdict = JM_GRANTED;
 
@@ -536,7 +537,7 @@ static void neighbouring_holes_serve_as_one(void **state)
         objects[i] = rig_alloc(&rig, SIZE);
         pattern_fill(objects[i], SIZE, i);
     }
-    /* The last block's end is not to make such a hole alone. */
+    /* The end of the last block must not make such a hole on its own. */
     while (jm_arena_span_granules(HEAP->arena) >= wanted / 4) {
         (void)rig_alloc(&rig, SIZE);
     }
@@ -566,11 +567,11 @@ static void neighbouring_holes_serve_as_one(void **state)
     (void)check();
     const struct jm_block *block = jm_load_relaxed(&HEAP->supply.small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        assert_int_equal(block->charge, jm_block_size(block)); /* none is left */
+        assert_int_equal(block->charge, jm_block_size(block)); /* no hole is left */
     }
 }
 
-/* A hole ends where the last object of a block did, and the span begins there. */
+/* A hole ends where the carved part of a block ends, and the span begins there. */
 static void the_span_is_no_part_of_a_hole(void **state)
 {
     (void)state;
@@ -618,7 +619,7 @@ static void holes_are_asked_for_before_new_blocks(void **state)
     (void)check();
 }
 
-/* What is asked where holes are says nothing. */
+/* A sample that falls into a hole finds nothing free. */
 static void a_guess_that_meets_holes_only_finds_nothing(void **state)
 {
     (void)state;
@@ -634,7 +635,7 @@ static void a_guess_that_meets_holes_only_finds_nothing(void **state)
     assert_true(zeros > 0);
 }
 
-/* A part is no smaller than a hole, so that the host is not asked for each page. */
+/* A part is no smaller than the shortest hole, so that the host is not asked for each page. */
 static void a_hole_is_asked_for_in_parts(void **state)
 {
     size_t parts = 0;
@@ -667,7 +668,7 @@ static void where_the_limit_allows_no_more_a_hole_gives_what_is_needed(void **st
     thin_out();
     jm_heap_collect(HEAP);
     for (size_t bytes = page; bytes <= 4 * page; bytes *= 2) {
-        rig_set_limit(&rig, rig_usage(&rig)); /* what is at hand, first */
+        rig_set_limit(&rig, rig_usage(&rig)); /* first use up what is at hand */
         while (jm_heap_alloc(HEAP, page, &verdict) != NULL) {
         }
         rig_forget(&rig);
@@ -681,8 +682,8 @@ static void where_the_limit_allows_no_more_a_hole_gives_what_is_needed(void **st
     }
 }
 
-/* What no run of pages is long enough for has room once short ones are given back: no more of
- * them than it needs. */
+/* If no run of pages is long enough for a request, short ones are given back to make room for it:
+ * no more of them than it needs. */
 static void where_the_limit_leaves_nothing_else_short_runs_go(void **state)
 {
     enum {
@@ -719,7 +720,7 @@ static void where_the_limit_leaves_nothing_else_short_runs_go(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* Where little lives, what is long finds room for itself and for the next ones: in a large heap
+/* If few objects live, a long object finds room for itself and for the next ones, in a large heap
  * and in a small one. */
 static void what_is_long_has_room_where_little_lives(void **state)
 {
@@ -752,7 +753,7 @@ static void what_is_long_has_room_where_little_lives(void **state)
     }
 }
 
-/* A sweep in vain is no reason to keep long runs. */
+/* A sweep that did not help is no reason to keep long runs. */
 static void after_a_sweep_long_runs_go_where_the_limit_is_reached(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -770,8 +771,8 @@ static void after_a_sweep_long_runs_go_where_the_limit_is_reached(void **state)
     (void)check();
 }
 
-/* A hole has to have all of an object's class. Where the limit allows less, a block of its own
- * may do. */
+/* A hole needs room for all of an object's class. If the limit allows less, a block of the object's
+ * own may do. */
 static void where_the_limit_allows_no_hole_an_object_is_alone(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -781,7 +782,7 @@ static void where_the_limit_allows_no_hole_an_object_is_alone(void **state)
     (void)state;
     thin_out();
     jm_heap_collect(HEAP);
-    rig_set_limit(&rig, rig_usage(&rig)); /* what is at hand, first */
+    rig_set_limit(&rig, rig_usage(&rig)); /* first use up what is at hand */
     while (jm_heap_alloc(HEAP, 16, &verdict) != NULL) {
     }
     size_t alone = jm_large_bytes(size);
@@ -797,7 +798,7 @@ static void where_the_limit_allows_no_hole_an_object_is_alone(void **state)
     (void)check();
 }
 
-/* Short runs go for it, too, where they are too few for a block that objects share. */
+/* Short runs go for such an object, too, if they are too few for a block that objects share. */
 static void short_runs_go_for_an_object_that_is_alone(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -839,7 +840,7 @@ static void what_comes_back_is_zero(void **state)
     (void)check();
 }
 
-/* Fills the heap until it has to ask. */
+/* Fills the heap until a request is refused. Returns the verdict. */
 static enum jm_verdict ask(void)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -905,8 +906,8 @@ static void lower_the_limit_meanwhile(void *context, enum fake_function function
     }
 }
 
-/* Likewise while the OS works: the pages go back, if it takes them, and the peak shows nothing
- * of it. */
+/* The same if the limit is lowered while the OS works. The pages go back, if the OS takes them, and
+ * the peak does not include them. */
 static void a_limit_lowered_while_the_os_works_refuses(void **state)
 {
     (void)state;
@@ -936,7 +937,7 @@ static void a_limit_lowered_while_the_os_works_refuses(void **state)
     (void)check();
 }
 
-static bool is_charged; /* for what the OS is taking */
+static bool is_charged; /* for pages that the OS is taking */
 static void look_at_charges(void *context, enum fake_function function, size_t nth)
 {
     size_t charge = 0;
@@ -948,7 +949,8 @@ static void look_at_charges(void *context, enum fake_function function, size_t n
     is_charged |= function == FAKE_DECOMMIT && charge == rig_usage(&rig);
 }
 
-/* Where another thread forks meanwhile, the child does not take the block for whole. */
+/* The block is charged less before its pages go. If another thread forks meanwhile, the child does
+ * not take the block for whole. */
 static void a_hole_is_one_before_its_pages_go(void **state)
 {
     (void)state;
@@ -974,13 +976,13 @@ static void what_the_os_does_not_take_stays_of_use(void **state)
     fake_os_reset();
     (void)check();
     for (size_t i = 0; i < OBJECTS / 2; i++) {
-        (void)rig_alloc(&rig, SIZE); /* what is free serves */
+        (void)rig_alloc(&rig, SIZE); /* free memory serves */
     }
     assert_log(&rig, "");
     (void)check();
 }
 
-/* A block with holes goes as a whole, and its charge is what was left. */
+/* A block with holes is given back as a whole, and refunds what was left of its charge. */
 static void blocks_with_holes_go(void **state)
 {
     (void)state;
@@ -1019,7 +1021,7 @@ static void holes_come_and_go(void **state)
         for (int step = 0; step < 60000; step++) {
             size_t i = random_below(&random, COUNT_OF(many));
             size_t group = i / 512 * 512;
-            if (step % 5000 == 4999) { /* neighbours die together */
+            if (step % 5000 == 4999) { /* neighbours are freed together */
                 for (i = group; i < group + 512; i++) {
                     assert_true(many[i] == NULL || jm_heap_free(HEAP, many[i]));
                     many[i] = NULL;

@@ -13,11 +13,11 @@
 #include "process.h"
 #include "runtime.h"
 
-static _Atomic(uint32_t) nobody; /* the tag of a slot that stays */
+static _Atomic(uint32_t) nobody; /* the tag of a slot that is never given back */
 
 static struct jm_hook first_hook, second_hook;
 
-/* The hooks here are of no runtime. */
+/* Replaces the library's: the hooks here belong to no runtime. */
 static void leave(void)
 {
     jm_hook_end_innermost();
@@ -98,7 +98,7 @@ static void ending_the_outer_call_ends_those_inside(void **state)
 
     (void)state;
     begin_both(&first, &second);
-    assert_true(jm_hook_end(&first_hook, &first)); /* the inner one was left by a jump */
+    assert_true(jm_hook_end(&first_hook, &first)); /* a jump left the inner one */
     assert_nobody_inside();
     assert_false(jm_hook_end(&second_hook, &second));
 }
@@ -170,7 +170,7 @@ static void forgetting_leaves_a_hook_that_works(void **state)
 
     (void)state;
     jm_hook_set(&second_hook, nothing, NULL);
-    /* What a thread leaves that vanished inside a call, while another changed the pair. */
+    /* What a thread leaves that vanishes inside a call while another changes the pair. */
     jm_store_relaxed(&second_hook.call.thread, jm_thread.id + 1000);
     jm_store_relaxed(&second_hook.phase, 7);
     jm_store_relaxed(&second_hook.version, 5);
@@ -189,17 +189,17 @@ static void forgetting_leaves_a_hook_that_works(void **state)
 #define SWAPPERS 2
 #define CALLS 20000
 
-/* A state belongs to one function, and is dead once a change has waited for its end. */
+/* A state belongs to one function. It is dead once a change of the pair has waited for it. */
 struct target {
     unsigned function;
-    unsigned payload;        /* nonzero while the state may be used: no atomic, as a host's own */
-    _Atomic(unsigned) alive; /* until whoever replaced it has waited */
+    unsigned payload;        /* nonzero while usable; not atomic, like a host's data */
+    _Atomic(unsigned) alive; /* until the thread that replaced it has waited */
 };
 
 static struct {
     struct jm_hook hook;
     struct jm_lock lock;
-    struct target *current; /* under the lock */
+    struct target *current; /* guarded by the lock */
     _Atomic(size_t) faults;
     _Atomic(bool) done;
     _Atomic(size_t) swaps;
@@ -218,7 +218,7 @@ static const jm_hook_function functions[2] = {function_0, function_1};
 
 static void *swap_pairs(void *argument)
 {
-    struct target *targets = argument; /* this thread's own, a ring */
+    struct target *targets = argument; /* a ring of this thread's own */
     (void)jm_thread_ready();
     for (size_t i = 0; !jm_load_acquire(&stress.done); i++) {
         struct target *target = &targets[i % PAIRS];
@@ -253,7 +253,7 @@ static void call_once(void)
     }
     struct target *target = pair.state;
     if (pair.function != functions[target->function]) {
-        atomic_fetch_add(&stress.faults, 1); /* halves of two pairs */
+        atomic_fetch_add(&stress.faults, 1); /* a mix of two pairs */
     }
     for (int look = 0; look < 4; look++) {
         if (target->payload == 0) {
@@ -340,9 +340,9 @@ static void a_change_tells_whether_an_older_pair_may_be_in_use(void **state)
     jm_hook_reset(&hook);
     assert_false(jm_hook_begin(&hook, &pair, here()));
     assert_false(jm_hook_set(&hook, nothing, NULL));
-    assert_true(jm_hook_set(&hook, NULL, NULL)); /* what was before NULL may be in use still */
+    assert_true(jm_hook_set(&hook, NULL, NULL)); /* the pair before NULL may still be in use */
     assert_true(jm_hook_set(&hook, NULL, NULL));
-    jm_store_relaxed(&hook.version, UINT32_MAX - 1); /* after two thousand million changes */
+    jm_store_relaxed(&hook.version, UINT32_MAX - 1); /* as after two thousand million changes */
     assert_true(jm_hook_set(&hook, nothing, NULL));
     assert_true(jm_hook_set(&hook, NULL, NULL));
 }

@@ -32,7 +32,7 @@
 
 static struct {
     bool key, atfork, specific, attributes, random, write, hint, unmap, protect, advice, secure;
-} refuse = {.atfork = true}; /* as it is while the library is loaded */
+} refuse = {.atfork = true}; /* as while the library is loaded */
 
 #define WRAPPED(type, name, refused, answer, parameters, arguments) \
     type __real_##name parameters;                                  \
@@ -59,8 +59,8 @@ WRAPPED(int, madvise, refuse.advice, -1, (void *address, size_t size, int advice
         (address, size, advice))
 WRAPPED(unsigned long, getauxval, refuse.secure, 1, (unsigned long type), (type))
 
-/* What is refused is the place that was wished for, where it is no order. */
-static void (*meanwhile)(void); /* while something is mapped; or null */
+/* With refuse.hint, mmap ignores the place that was asked for unless MAP_FIXED is set. */
+static void (*meanwhile)(void); /* called at each mapping; or null */
 void *__real_mmap(void *place, size_t size, int protection, int flags, int file, off_t offset);
 void *__wrap_mmap(void *place, size_t size, int protection, int flags, int file, off_t offset);
 void *__wrap_mmap(void *place, size_t size, int protection, int flags, int file, off_t offset)
@@ -81,7 +81,7 @@ static int create_and_dispose(void)
     return 0;
 }
 
-/* The library does not begin, and says so; the next call begins it. */
+/* The library's first call fails and says so. The next call initialises the library. */
 static int begins_later(void *argument)
 {
     bool *refused = argument;
@@ -91,7 +91,7 @@ static int begins_later(void *argument)
     CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsErrorOutOfMemory);
     CHILD_CHECK(runtime == NULL);
     CHILD_CHECK(jsrtmem_set_reserve_limit(0) == JsErrorOutOfMemory);
-    JsErrorCode code = jsrtmem_set_diagnostics(0); /* which needs no thread */
+    JsErrorCode code = jsrtmem_set_diagnostics(0); /* needs no record of the thread */
     CHILD_CHECK(code == (refused == &refuse.specific ? JsNoError : JsErrorOutOfMemory));
     *refused = false;
     return create_and_dispose();
@@ -105,7 +105,8 @@ static void a_library_that_cannot_begin_begins_later(void **state)
     assert_int_equal(child_run(begins_later, &refuse.specific), 0);
 }
 
-/* What a thread that cannot be watched may do all the same: look, and free. */
+/* The calls that also work on a thread whose end cannot be watched: queries, and
+ * jsrtmem_abandon. */
 static bool works_anywhere(const struct call *call)
 {
     return call->function == call_get_usage || call->function == call_get_limit ||
@@ -192,7 +193,8 @@ static void a_thread_that_cannot_be_watched_looks_and_frees(void **state)
     assert_int_equal(child_run(thread_cannot_be_watched, NULL), 0);
 }
 
-/* It may fork, too: the child is as good as any, and who holds a lock in the parent keeps it. */
+/* Such a thread may fork, too. The child works like any other, and a lock of the parent stays with
+ * its holder. */
 static int use_forked(void *unused)
 {
     (void)unused;
@@ -217,7 +219,7 @@ static int unwatched_thread_forks(void *unused)
 
     (void)unused;
     (void)new_runtime();
-    struct jm_ref ref = jm_runtime_find(new_runtime()); /* its lock is not the first */
+    struct jm_ref ref = jm_runtime_find(new_runtime()); /* its lock is not the first one */
     const struct jm_lock *lock = jm_runtime_lock_of(jm_runtime_at(ref));
     CHILD_CHECK(jm_runtime_lock(ref));
     CHILD_CHECK(pthread_create(&thread, NULL, fork_unwatched, &failed) == 0);
@@ -234,8 +236,8 @@ static void a_thread_that_cannot_be_watched_forks(void **state)
     assert_int_equal(child_run(unwatched_thread_forks, NULL), 0);
 }
 
-/* Handles are mixed with a secret of clocks and addresses then: they work, and are no small
- * numbers. */
+/* Without random bytes, handles are mixed with a secret of clocks and addresses. They work, and are
+ * no small numbers. */
 static int no_random(void *unused)
 {
     JsRuntimeHandle first = NULL;
@@ -266,7 +268,7 @@ static void handles_need_no_random_device(void **state)
     assert_memory_not_equal(bytes[0], bytes[1], sizeof(bytes[0]));
 }
 
-/* Where the stack's bounds are not to be had, no frame shows that a callback was left. */
+/* If the stack's bounds are unknown, no frame shows that a callback was left. */
 static void a_stack_without_bounds_shows_nothing(void **state)
 {
     int here = 0;
@@ -290,14 +292,14 @@ static void a_complaint_that_nobody_hears_leaves_errno(void **state)
     refuse.write = false;
 }
 
-/* Another thread makes the region meanwhile: it is there, but not yet for a fast path that had
- * looked where it is. */
+/* Another thread creates the region after a fast path read its base and before it reads its size.
+ * The fast path must find no object then. */
 static int look_too_early(void *unused)
 {
     static _Alignas(JM_GRANULE) char variable[JM_GRANULE];
     _Alignas(JM_GRANULE) char local[JM_GRANULE];
     void *const pointers[] = {NULL, variable, local,
-                              (void *)(uintptr_t)0x400000}; /* where programs lie */
+                              (void *)(uintptr_t)0x400000}; /* where programs are loaded */
     (void)unused;
     CHILD_CHECK(!jm_region_exists());
     jm_store_relaxed(&jm_region.granules, (size_t)1 << (JM_REGION_BITS - JM_GRANULE_BITS));
@@ -317,7 +319,7 @@ static void nothing_lies_in_a_region_before_it_is_there(void **state)
 static void *wait_and_complain(void *reached)
 {
     (void)pthread_cancel(pthread_self());
-    for (unsigned i = 0; i < 100; i++) { /* it sleeps at the end */
+    for (unsigned i = 0; i < 100; i++) { /* the last ones sleep */
         jm_os_pause(i);
     }
     jm_os_complain("a line");
@@ -337,7 +339,7 @@ static int be_cancelled(void *reached)
     return *(bool *)reached ? 0 : 1;
 }
 
-/* It would keep what it holds. */
+/* A thread cancelled there would keep what it holds. */
 static void no_thread_is_cancelled_inside_the_library(void **state)
 {
     bool reached = false;
@@ -353,7 +355,7 @@ static int fail_check(void *argument)
     jm_check_failed("a == b", "file.c", 42);
 }
 
-/* A failed check says what and where, and ends the process at once. */
+/* A failed check prints what failed and where, and ends the process at once. */
 static void a_failed_check_says_where_and_aborts(void **state)
 {
     int pipe_ends[2];
@@ -365,7 +367,7 @@ static void a_failed_check_says_where_and_aborts(void **state)
     (void)close(pipe_ends[1]);
     assert_true(read(pipe_ends[0], line, sizeof(line) - 1) > 0);
     if (getenv("JSRTMEM_EMULATOR") != NULL) {
-        strchr(line, '\n')[1] = '\0'; /* an emulator has something to say of the signal */
+        strchr(line, '\n')[1] = '\0'; /* drops what an emulator says about the signal */
     }
     assert_string_equal(line, "libjsrtmem: file.c:42: check failed: a == b\n");
     (void)close(pipe_ends[0]);
@@ -381,8 +383,8 @@ static void a_privileged_process_has_no_environment(void **state)
     refuse.secure = false;
 }
 
-/* Regions that could not be unmapped are kept in mind, up to a number; meanwhile nothing is
- * mapped. */
+/* Mappings that could not be unmapped are remembered, up to a number. Until they are gone, nothing
+ * new is mapped. */
 static void what_cannot_be_unmapped_is_tried_again(void **state)
 {
     enum { MANY = 300 };
@@ -408,8 +410,8 @@ static void what_cannot_be_unmapped_is_tried_again(void **state)
     assert_true(jm_os_unmap(&extent));
 }
 
-/* Where no place is aligned by itself, a part of a reservation is opened; or else the whole is
- * given up. */
+/* If no aligned place is found, a part of a larger reservation is opened. If that fails, the whole
+ * reservation is given back. */
 static void a_reservation_that_cannot_be_opened_is_given_back(void **state)
 {
     const size_t alignment = (size_t)1 << 28;
@@ -425,7 +427,7 @@ static void a_reservation_that_cannot_be_opened_is_given_back(void **state)
     char *address = jm_os_map(page, alignment, &extent);
     refuse.hint = false;
     assert_null(refused);
-    assert_true(mapped_then < mapped + alignment); /* an emulator maps on its own behalf, too */
+    assert_true(mapped_then < mapped + alignment); /* an emulator maps for itself, too */
     assert_non_null(address);
     assert_true(extent.size > page);
     address[0] = 1;
@@ -453,7 +455,7 @@ static void only_whole_pages_are_purged_and_only_with_leave(void **state)
     assert_true(jm_os_unmap(&extent));
 }
 
-/* Pauses get longer, and never overflow into none at all. */
+/* Pauses grow with each attempt, and never overflow to none at all. */
 static void the_longest_pause_is_a_pause(void **state)
 {
     const unsigned attempts[] = {UINT32_MAX, UINT32_MAX / 2};
@@ -470,7 +472,7 @@ static void the_longest_pause_is_a_pause(void **state)
     }
 }
 
-/* What is too long for a line is left out of it. */
+/* Text that is too long for a line is cut off. */
 static void a_line_has_an_end(void **state)
 {
     struct jm_line line = jm_line_begin();
@@ -486,9 +488,9 @@ static void a_line_has_an_end(void **state)
     assert_int_equal(strlen(line.text), sizeof(line.text) - 1);
 }
 
-static char *first_taken, *last_taken, *last_stretch; /* of the region */
+static char *first_taken, *last_taken, *last_stretch; /* addresses in the region */
 
-/* Takes all addresses of the region. */
+/* Takes all addresses of the region. False if the region seems to have room left. */
 static bool take_region(void)
 {
     bool has_room = true;
@@ -503,7 +505,7 @@ static bool take_region(void)
     return !has_room;
 }
 
-/* Blocks are mappings of their own then. */
+/* With a full region, blocks are mappings of their own. */
 static int fill_region(void *unused)
 {
     JsRuntimeHandle runtime = NULL;
@@ -513,7 +515,7 @@ static int fill_region(void *unused)
     CHILD_CHECK(take_region());
     unsigned char *object = jsrtmem_alloc(runtime, 100);
     CHILD_CHECK(object != NULL && !jm_region_holds(object));
-    /* What a tenant writes into a map that lies in its block reaches no other one. */
+    /* Such a block contains its map. What a tenant writes into it must not reach the next one. */
     struct jm_block *block = jm_pagemap_block(object);
     size_t granule = block->granules - 1;
     jm_store_relaxed(&block->map[granule], JM_FREE + 2);
@@ -533,7 +535,7 @@ static void blocks_are_mappings_where_the_region_is_full(void **state)
     assert_int_equal(child_run(fill_region, NULL), 0);
 }
 
-/* As another thread does that comes always in time: the region seems to have room. */
+/* Acts as another thread that always comes in time: the region seems to have room, but has none. */
 static void give_and_take_last_stretch(void)
 {
     bool has_room = true;
@@ -541,8 +543,8 @@ static void give_and_take_last_stretch(void)
     last_stretch = jm_region_take(JM_UNIT, &has_room);
 }
 
-/* Who finds a map in a block that the object does not fit into then asks for one that has room
- * for both. */
+/* A block that contains its map may be too small for the object. Then a block with room for both is
+ * asked for. */
 static int want_what_another_takes(void *unused)
 {
     JsRuntimeHandle runtime = new_runtime();
@@ -552,7 +554,7 @@ static int want_what_another_takes(void *unused)
     (void)unused;
     CHILD_CHECK(JsSetRuntimeMemoryLimit(runtime, KIB(100)) == JsNoError);
     bool has_room = true;
-    last_stretch = jm_region_take(JM_UNIT, &has_room); /* and those beside it */
+    last_stretch = jm_region_take(JM_UNIT, &has_room); /* opens a lot; take_region takes the rest */
     CHILD_CHECK(last_stretch != NULL && take_region());
     give_and_take_last_stretch();
     CHILD_CHECK(jm_region_has_room());
@@ -587,7 +589,7 @@ static int break_map(void *unused)
     return 0;
 }
 
-/* Nor does one that breaks behind what is free. */
+/* So does a map that is broken behind a free object. */
 static int break_map_behind(void *unused)
 {
     JsRuntimeHandle runtime = new_runtime();
@@ -611,7 +613,7 @@ static void a_broken_map_is_not_swept(void **state)
     assert_int_equal(child_run(break_map_behind, NULL), -1);
 }
 
-/* A count that would wrap is refused, and stays. */
+/* A reference count that would wrap is refused, and stays. */
 static void references_do_not_wrap(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();
@@ -629,7 +631,7 @@ static void references_do_not_wrap(void **state)
     dispose(runtime);
 }
 
-/* Likewise of entries: one more that wraps would let another thread in. */
+/* The same for entries: a count that wrapped would let another thread in. */
 static void entries_do_not_wrap(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();
@@ -651,8 +653,8 @@ static void entries_do_not_wrap(void **state)
     dispose(runtime);
 }
 
-/* Whoever was refused by a handle of a runtime that ended meanwhile is not told of the next one
- * in its slot; nor does who waited for it keep others from that. */
+/* A refusal by a handle whose runtime ended meanwhile names no other runtime, not even the next one
+ * in its slot. A thread that waited for the old runtime keeps no other from using the new one. */
 static void a_refusal_names_no_other_runtime(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();

@@ -9,16 +9,16 @@
 RIG_OF_EACH_TEST
 #define HEAP (&rig.heap)
 
-#define SIZE 96 /* bytes of most objects here, */
-#define CODE 6  /* and their class */
+#define SIZE 96 /* the bytes of most objects here */
+#define CODE 6  /* the size class of SIZE */
 
-/* The most that a sweep lists, and a step after it; a block of the sweep's, or 64 states, may
- * come on top. */
+/* The most objects that a sweep lists, and that a step after it lists. A sweep may list one block
+ * more, and a step 64 states. */
 #define STEP 1024
 
 static unsigned char *objects[40000];
 
-/* Has every second of many objects freed. What is free is as long as they are. */
+/* Frees every second of many objects, so that each free run is as long as one of them. */
 static void alternate(void)
 {
     for (size_t i = 0; i < COUNT_OF(objects); i++) {
@@ -43,14 +43,14 @@ static size_t count_listed(unsigned code)
     return count;
 }
 
-/* As if what is listed were used up. */
+/* Acts as if all listed objects were used up. */
 static void forget_lists(void)
 {
     jm_arena_clear_lists(HEAP->arena);
     HEAP->arena->broken = true;
 }
 
-/* A block that has something in no list. */
+/* The first block with unlisted objects. */
 static struct jm_block *unlisted_block(void)
 {
     struct jm_block *block = jm_load_relaxed(&HEAP->supply.small);
@@ -78,7 +78,7 @@ static void all_of_it_serves_a_step_at_a_time(void **state)
     alternate();
     size_t usage = rig_usage(&rig);
     size_t free = assert_heap(HEAP, HEAP_LISTS).free_objects;
-    assert_true(free > COUNT_OF(objects) / 2 - 100); /* but for ends of blocks */
+    assert_true(free > COUNT_OF(objects) / 2 - 100); /* except at the ends of blocks */
     assert_true(count_listed(CODE) >= STEP && count_listed(CODE) < free / 2);
     for (size_t i = 0; i < free; i++) {
         bool was_empty = count_listed(CODE) == 0;
@@ -94,7 +94,7 @@ static void all_of_it_serves_a_step_at_a_time(void **state)
     assert_true(assert_heap(HEAP, HEAP_LISTS).free_objects <= 1); /* the rest of a span */
 }
 
-/* Nothing is listed for what has no room there. */
+/* Nothing is listed for a request that no unlisted object is long enough for. */
 static void what_is_too_short_stays_as_it_is(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -102,19 +102,20 @@ static void what_is_too_short_stays_as_it_is(void **state)
     (void)state;
     alternate();
     rig_set_limit(&rig, rig_usage(&rig));
-    while (jm_heap_alloc(HEAP, 4 * SIZE, &verdict) != NULL) { /* rests of blocks */
+    while (jm_heap_alloc(HEAP, 4 * SIZE, &verdict) != NULL) { /* the rests of blocks */
     }
     assert_int_equal(verdict, JM_REFUSED_LIMIT);
     assert_int_equal(HEAP->arena->longest_unlisted, CODE);
     assert_true(count_listed(CODE) < COUNT_OF(objects) / 4);
-    assert_false(jm_sweep_list(HEAP->arena, CODE)); /* there is enough of that */
+    assert_false(jm_sweep_list(HEAP->arena, CODE)); /* enough of that class is listed */
     forget_lists();
     assert_false(jm_sweep_list(HEAP->arena, CODE + 1));
     assert_true(jm_sweep_list(HEAP->arena, CODE));
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* A step goes on until it has listed what serves, and what comes after it counts still. */
+/* A step continues until it has listed an object that serves. What lies behind that object still
+ * counts as unlisted. */
 static void a_step_ends_with_what_serves(void **state)
 {
     const unsigned code = jm_class_of_size(KIB(1));
@@ -151,7 +152,7 @@ static void a_step_ends_with_what_serves(void **state)
     }
 }
 
-/* The span may lie where something is listed: it is put back first. */
+/* The span may lie in a block whose objects are to be listed. It is retired first. */
 static void the_span_is_put_back_first(void **state)
 {
     (void)state;
@@ -159,7 +160,7 @@ static void the_span_is_put_back_first(void **state)
     struct jm_block *block = unlisted_block();
     jm_arena_retire_span(HEAP->arena);
     size_t start = unlisted_granule(block);
-    /* As if all but the end of a larger object had been cut from it. */
+    /* As if a longer object had been cut: its start is live, and the rest is the span. */
     jm_store_relaxed(&block->map[start], JM_PLAIN + 2);
     jm_arena_open_span(HEAP->arena, block, start + 2, start + CODE);
     (void)assert_heap(HEAP, HEAP_MAPS);
@@ -182,7 +183,7 @@ static void it_is_free_for_whoever_asks(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* A block goes with what it has in no list. */
+/* An empty block is given back with its unlisted objects. */
 static void a_block_that_becomes_empty_goes(void **state)
 {
     size_t gone = 0;
@@ -212,8 +213,8 @@ static void a_block_that_becomes_empty_goes(void **state)
     assert_true(assert_heap(HEAP, HEAP_LISTS).small_blocks <= 1);
 }
 
-/* Frees every second object, and all from `start` to `end`, in 64ths of a block; but for every
- * second block up to its end. */
+/* Frees every second object and, in each block, all objects from `start` to `end`, in 64ths of the
+ * block; in every second block, all from `start` on. */
 static void thin_out(size_t start, size_t end)
 {
     for (size_t i = 0; i < COUNT_OF(objects); i++) {
@@ -230,7 +231,8 @@ static void thin_out(size_t start, size_t end)
     }
 }
 
-/* Gives long runs back after a sweep. Returns their bytes. */
+/* Sweeps, and gives long runs back. Returns their bytes. `again`: nothing has changed since that
+ * sweep. */
 static size_t give(bool again)
 {
     jm_sweep(HEAP->arena);
@@ -240,8 +242,8 @@ static size_t give(bool again)
     return given;
 }
 
-/* A sweep passes blocks where nothing has changed since the last one, and finds what goes all
- * the same: a long run, the rest of a block, and what lies beside a hole. */
+/* With `again`, a sweep skips blocks that have not changed since the last one. It must find as much
+ * to give back: long runs, rests of blocks, and runs beside a hole. */
 static void what_goes_is_found_again(void **state)
 {
     size_t given[2], beside[2];
@@ -267,7 +269,7 @@ static void what_goes_is_found_again(void **state)
     assert_in_range(left[1], left[0] / 8 * 7, left[0] / 8 * 9);
 }
 
-/* What goes with a block counts no more as free. */
+/* Free memory that is given back with its block no longer counts as free. */
 static void what_a_block_had_is_not_left(void **state)
 {
     (void)state;
@@ -298,7 +300,7 @@ static void what_a_block_had_is_not_left(void **state)
     assert_true((size_t)HEAP->arena->left_free << JM_GRANULE_BITS <= walk.free_bytes);
 }
 
-/* One that is aligned is found although it is in no list, and longer than it there is nothing. */
+/* An aligned free object is found although it is in no list and no unlisted run is longer. */
 static void an_aligned_one_needs_no_new_block(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -320,7 +322,7 @@ static void an_aligned_one_needs_no_new_block(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* Nothing is listed while something is that it can be cut from. */
+/* Nothing is listed while the request can be cut from a listed object. */
 static void what_is_listed_serves_first(void **state)
 {
     (void)state;
@@ -328,13 +330,13 @@ static void what_is_listed_serves_first(void **state)
     size_t listed = count_listed(CODE);
     assert_true(listed >= STEP);
     for (size_t i = 1; i < STEP; i++) {
-        (void)rig_alloc(&rig, SIZE - 32); /* of another class, which nothing has */
+        (void)rig_alloc(&rig, SIZE - 32); /* of a class with no free object */
         assert_true(count_listed(CODE) <= listed && count_listed(CODE) + i + 1 >= listed);
     }
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* What is long is not cut up for little objects that have places of their length. */
+/* A long free object is not cut up for small ones while there are free objects of their size. */
 static void what_is_long_is_spared(void **state)
 {
     (void)state;
@@ -350,7 +352,8 @@ static void what_is_long_is_spared(void **state)
     assert_int_equal(rig_usage(&rig), usage);
 }
 
-/* A block of which some was listed since is swept again, or that would be in no list any more. */
+/* A block with objects listed since the last sweep is swept again. Otherwise these objects would be
+ * in no list any more. */
 static void what_was_listed_since_is_not_lost(void **state)
 {
     (void)state;
@@ -364,7 +367,7 @@ static void what_was_listed_since_is_not_lost(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* The span's aligned place is taken before it is put away to list others. */
+/* An aligned place in the span is used before the span is retired to list others. */
 static void an_aligned_place_in_the_span_is_taken(void **state)
 {
     const size_t alignment = KIB(4);
@@ -389,7 +392,7 @@ static void an_aligned_place_in_the_span_is_taken(void **state)
     (void)assert_heap(HEAP, HEAP_MAPS);
 }
 
-/* At the limit an aligned object is found wherever one may lie. */
+/* At the limit an aligned free object is found wherever it lies. */
 static void an_aligned_one_is_found(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -411,7 +414,7 @@ static void an_aligned_one_is_found(void **state)
         assert_true(jm_heap_free(HEAP, objects[i]));
     }
     rig_set_limit(&rig, rig_usage(&rig));
-    while (jm_heap_alloc(HEAP, KIB(1), &verdict) != NULL) { /* rests of blocks */
+    while (jm_heap_alloc(HEAP, KIB(1), &verdict) != NULL) { /* the rests of blocks */
     }
     jm_sweep(HEAP->arena);
     assert_int_equal(HEAP->arena->longest_unlisted, 8);
@@ -423,7 +426,7 @@ static void an_aligned_one_is_found(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* Many sizes, in many blocks: whatever is in a list or not, no object changes, and all is found
+/* Many sizes, in many blocks, listed or not: no live object changes, and all memory is given back
  * in the end. */
 static void sweeps_and_steps_keep_what_lives(void **state)
 {

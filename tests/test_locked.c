@@ -17,17 +17,17 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define NOT_PERMITTED 77 /* what a child ends with */
+#define NOT_PERMITTED 77 /* exit status of a child that may not lock memory */
 
-/* What may be in memory beside the tenants' blocks: the library's tables, which have three
- * sixteenths of what was ever used, are extended in steps, and are not given back; and some of
- * the libc's. */
+/* The most memory that may be resident beside the tenants' blocks. The library's tables take three
+ * sixteenths of the peak, grow in steps and are not given back. Some of the libc's is resident,
+ * too. */
 #define TABLES(bytes) (MIB(3) + 400 * page_size() + (bytes) / 4)
 
 #define OBJECTS 20000
 #define OBJECT_SIZE KIB(2)
 
-/* One of the numbers in /proc/self/statm, in bytes: what is mapped, or what is in memory. */
+/* A number in /proc/self/statm, in bytes: the mapped or the resident memory. */
 enum column { MAPPED, RESIDENT };
 
 static size_t bytes_of(enum column column)
@@ -48,13 +48,13 @@ static size_t bytes_of(enum column column)
 }
 
 struct locked {
-    bool region; /* the address space has room for it */
+    bool region; /* the address space has room for one */
     size_t peak; /* the most that was held */
     size_t base; /* resident when all was locked */
     JsRuntimeHandle runtime;
 };
 
-/* All that the runtime holds is in memory, and hardly anything else. */
+/* Checks that all that the runtime holds is resident, and hardly anything else. */
 static int check_resident(struct locked *self)
 {
     jsrtmem_process_stats stats = {.struct_size = sizeof(stats)};
@@ -102,7 +102,7 @@ static int collect(struct locked *self, size_t *usage)
     return check_resident(self);
 }
 
-/* Blocks go back, and so do runs of free pages in blocks where something lives; both serve
+/* Blocks are given back, and so are runs of free pages in blocks with live objects. Both serve
  * again. */
 static int use_small(struct locked *self)
 {
@@ -177,7 +177,8 @@ static int be_locked(void *argument)
     return 0;
 }
 
-/* The limit of what a user may lock refuses blocks: each time a clear reason, and nothing lost. */
+/* The limit on locked memory makes the OS refuse blocks. Each refusal has a clear reason, and
+ * nothing is lost. */
 static int reach_the_limit(void *unused)
 {
     struct rlimit limit;
@@ -246,7 +247,7 @@ int main(void)
     };
 
     if (UNIT_SANITIZED) { /* sanitizers need terabytes of address space */
-        return 77;        /* what ctest takes for skipped */
+        return 77;        /* which ctest reports as skipped */
     }
     return cmocka_run_group_tests_name("locked", tests, NULL, NULL);
 }

@@ -10,14 +10,14 @@
 
 /* ---- leaving -------------------------------------------------------------------------------- */
 
-/* Which event of which type is left: the skip-th of them. */
+/* Leaves an event of `type` by longjmp, after `skip` others of that type. */
 struct escape {
     JsMemoryEventType type;
     size_t skip;
-    size_t left; /* how often */
+    size_t left; /* how many events were left */
 };
 
-/* The place to come back to, of each thread. */
+/* Each thread's target of longjmp. */
 static _Thread_local jmp_buf way_out;
 
 static bool leave_by_longjmp(struct host *self, const struct host_event *event)
@@ -34,7 +34,7 @@ static bool leave_by_longjmp(struct host *self, const struct host_event *event)
 
 typedef void (*body)(void *argument);
 
-/* Keeps what it calls at a good depth below its caller. */
+/* Calls the function at `depth` + 1 frames of 8 KiB below the caller. */
 static __attribute__((noinline)) void call_at_depth(body function, void *argument, size_t depth)
 {
     volatile char pad[8192];
@@ -48,7 +48,7 @@ static __attribute__((noinline)) void call_at_depth(body function, void *argumen
     pad[1] = pad[0];
 }
 
-/* Calls the function some frames below, and tells whether it was left by longjmp. */
+/* Calls the function some frames below. True if it was left by longjmp. */
 static __attribute__((noinline)) bool is_left(body function, void *argument)
 {
     if (setjmp(way_out) == 0) {
@@ -115,7 +115,8 @@ static void do_dispose(void *argument)
     (void)JsDisposeRuntime(((struct request *)argument)->runtime);
 }
 
-/* The runtime grants, frees, collects, may be entered by another thread, and loses nothing. */
+/* Checks that the runtime grants, frees and collects, that another thread can enter it, and that
+ * nothing is lost. */
 static void check_works(struct host *host, JsRuntimeHandle runtime)
 {
     worker *other = worker_start();
@@ -163,7 +164,7 @@ static void allocate_left_by_every_request(void **state)
         assert_ptr_equal(last_refusal().runtime, runtime);
         assert_int_equal(last_refusal().requested, request.size);
         assert_int_equal(usage_of(runtime), 0);
-        assert_trace(&host, "A"); /* was asked, and did not answer */
+        assert_trace(&host, "A"); /* asked, but never answered */
         check_works(&host, runtime);
         assert_int_equal(stats_of(runtime).live_objects, 0);
         assert_int_equal(usage_of(runtime), 0);
@@ -210,7 +211,7 @@ static void failure_left_after_every_cause(void **state)
         host_set_hook(&host, leave_by_longjmp, &escape);
         host.refuse = !by_limit;
         assert_ok(JsSetRuntimeMemoryLimit(runtime, by_limit ? 0 : SIZE_MAX));
-        assert_null(jsrtmem_aligned_alloc(runtime, 3, 77)); /* the refusal before */
+        assert_null(jsrtmem_aligned_alloc(runtime, 3, 77)); /* an earlier refusal, to be replaced */
         assert_true(is_left(do_alloc, &request));
         assert_int_equal(last_reason(), by_limit ? JSRTMEM_REFUSAL_LIMIT : JSRTMEM_REFUSAL_HOST);
         assert_int_equal(last_refusal().requested, MIB(1));
@@ -272,7 +273,8 @@ static void left_while_entered_and_with_a_context(void **state)
 
 /* ---- Free, before-collect, dispose ---------------------------------------------------------- */
 
-/* Objects in blocks of their own: the request frees the first, or collects after the others. */
+/* Objects in blocks of their own. The request frees the first one, or collects after the others
+ * were freed. */
 static void free_left(body function, size_t skip)
 {
     struct host host;
@@ -311,8 +313,8 @@ static void free_left_by_free_and_collect(void **state)
     }
 }
 
-/* The host may have been told of the pages that a shrinking object gave back; the object must be
- * there, in its old or its new place. */
+/* The event that is left may report pages that a shrinking object gave back. The object must exist,
+ * in its old or its new place. */
 static void free_left_by_a_shrinking_realloc(void **state)
 {
     struct host host;
@@ -420,8 +422,8 @@ static void dispose_left_at_every_event_is_finished_in_the_end(void **state)
     assert_all_freed(&host);
 }
 
-/* Who frees in a runtime whose dispose was left leaves it to the next dispose, and nobody is
- * told before. */
+/* A free in a runtime whose dispose was left leaves the block to the next dispose. No event comes
+ * before that. */
 static void objects_of_a_dispose_that_was_left_can_be_freed(void **state)
 {
     struct host host;
@@ -442,7 +444,7 @@ static void objects_of_a_dispose_that_was_left_can_be_freed(void **state)
         freed += jsrtmem_free(objects[i]) == JsNoError;
         assert_code(jsrtmem_free(objects[i]), JsErrorInvalidArgument);
     }
-    assert_int_equal(freed, COUNT_OF(objects) - 1); /* one was gone */
+    assert_int_equal(freed, COUNT_OF(objects) - 1); /* one was freed before the jump */
     assert_int_equal(host.count, events);
     assert_null(jsrtmem_alloc(runtime, 1));
     assert_ok(JsDisposeRuntime(runtime));
@@ -503,7 +505,7 @@ static void CHAKRA_CALLBACK note_collect(void *state)
     (void)state;
 }
 
-/* Also where the runtime has a before-collect callback too. */
+/* The callback is found even if the runtime has a before-collect callback, too. */
 static void abandon_finds_the_callback_that_was_left(void **state)
 {
     (void)state;
@@ -526,8 +528,8 @@ static void abandon_finds_the_callback_that_was_left(void **state)
     end(&host, runtime);
 }
 
-/* One after the other, from one frame: where a build that does not optimise looks from deeper
- * than the host was called. */
+/* Calls a function that is left, then the next one from the same frame. In a build without
+ * optimisation, the library then looks from deeper in the stack than it called the host. */
 static __attribute__((noinline)) bool is_left_before(body function, void *argument, body next,
                                                      void *next_argument)
 {
@@ -670,7 +672,7 @@ static bool allocate_in_the_other(struct host *self, const struct host_event *ev
     if (event->type == JsMemoryAllocate && self->calls_of_hook++ == 0) {
         struct host *inner = self->context;
 
-        host_left(self); /* the inner callback leaves this one too */
+        host_left(self); /* the inner callback's jump leaves this one, too */
         (void)jsrtmem_alloc(inner->runtime, MIB(1));
     }
     return true;
@@ -715,8 +717,8 @@ static void CHAKRA_CALLBACK abandon_collect(void *state)
     (void)jsrtmem_abandon(state);
 }
 
-/* The call that asked is over, as if it had been left: what its callback says then is no answer
- * to it. */
+/* A callback that abandons itself ends the call that asked it, as a jump would. Its return value is
+ * no answer any more. */
 static void an_abandoned_callback_may_return(void **state)
 {
     (void)state;
@@ -747,8 +749,8 @@ static void an_abandoned_callback_may_return(void **state)
     }
 }
 
-/* Inside of one runtime's callback, another's is left, into the first, which goes on and
- * returns. */
+/* Inside one runtime's callback, another runtime's callback is left by a jump into the first, which
+ * goes on and returns. */
 static bool leave_an_inner_callback(struct host *self, const struct host_event *event)
 {
     struct request *inner = self->context;
@@ -782,7 +784,7 @@ static void left_into_the_callback_of_another_runtime(void **state)
         if (entered) {
             assert_ok(jsrtmem_leave(inner));
         }
-        worker *other = worker_start(); /* first: the main thread would see what was left */
+        worker *other = worker_start(); /* first: the main thread would end the call left there */
         assert_ok(worker_do(other, call_enter, inner, NULL));
         assert_ok(worker_do(other, call_leave, inner, NULL));
         worker_stop(other);

@@ -34,8 +34,7 @@ static void expect_refused(JsRuntimeHandle runtime, void *pointer, const char *w
             "realloc of %p to 0, %s", pointer, what);
 }
 
-/* The pointer is refused by every function that takes one, whether or not the runtime is
- * entered. */
+/* Every function that takes a pointer refuses this one, whether or not the runtime is entered. */
 static void expect_bad(JsRuntimeHandle runtime, void *pointer, const char *what)
 {
     expect_refused(runtime, pointer, what);
@@ -44,7 +43,7 @@ static void expect_bad(JsRuntimeHandle runtime, void *pointer, const char *what)
     assert_ok(jsrtmem_leave(runtime));
 }
 
-/* The counters of a runtime, to see that nothing was touched. */
+/* The counters of a runtime, to check that nothing was touched. */
 struct counters {
     size_t usage, live_objects, live_bytes;
     uint64_t events;
@@ -145,7 +144,8 @@ static void double_free_from_another_thread(void **state)
     worker_stop(other);
 }
 
-/* Of a free that is queued and another one, one succeeds; the other is refused, or counted. */
+/* If a free is queued and the object is freed again, the second free is refused at once, or counted
+ * as a misuse when it is taken in. */
 static void double_free_of_queued_objects_is_refused_or_counted(void **state)
 {
     worker *other = worker_start();
@@ -250,7 +250,7 @@ static void interior_of_aligned_objects(void **state)
     dispose(runtime);
 }
 
-/* One object lives: every other address around it is bad, the allocator's own bytes too. */
+/* One object is live. Every other address near it is bad, including the allocator's own memory. */
 static void addresses_around_the_only_object(void **state)
 {
     size_t sizes[] = {16, 100, 3000, KIB(40), KIB(500)};
@@ -381,7 +381,7 @@ static void objects_of_disposed_runtimes(void **state)
 struct stray {
     JsRuntimeHandle runtime;
     struct random random;
-    unsigned char *objects[STRAY_OBJECTS]; /* null: freed */
+    unsigned char *objects[STRAY_OBJECTS]; /* NULL if freed */
     size_t sizes[STRAY_OBJECTS];
     unsigned char *freed[STRAY_OBJECTS];
     size_t freed_sizes[STRAY_OBJECTS];
@@ -410,7 +410,7 @@ static void stray_check(const struct stray *self)
     }
 }
 
-/* Every other object is freed, so that nearly every page keeps a live one and stays mapped. */
+/* Frees every other object, so nearly every page keeps a live one and stays mapped. */
 static void stray_free_half(struct stray *self)
 {
     self->freed_count = 0;
@@ -423,7 +423,7 @@ static void stray_free_half(struct stray *self)
     }
 }
 
-/* What a hostile or careless tenant writes: constants, noise, addresses of things. */
+/* What a hostile or careless tenant may write: constants, noise, addresses. */
 static void scribble(struct stray *self, unsigned char *bytes, size_t size, unsigned kind)
 {
     static const unsigned char constants[] = {0x00, 0xff, 0x01, 0x80};
@@ -437,7 +437,7 @@ static void scribble(struct stray *self, unsigned char *bytes, size_t size, unsi
         size_t index = random_below(&self->random, STRAY_OBJECTS);
 
         if (kind == COUNT_OF(constants)) {
-            value = (uintptr_t)self->objects[index]; /* of a live object, or null */
+            value = (uintptr_t)self->objects[index]; /* a live object's address, or null */
         } else if (kind == COUNT_OF(constants) + 1) {
             value = (uintptr_t)&in_bss[index % sizeof(in_bss)];
         }
@@ -544,7 +544,7 @@ static void writes_into_freed_objects_of_all_sizes(void **state)
     }
 }
 
-/* Where an object begins, nothing in the same stretch of this size is the allocator's. */
+/* An aligned range of this size in which an object begins holds no data of the allocator. */
 #define STRETCH KIB(4)
 
 /* Marks the bytes of live objects within one stretch. */
@@ -564,7 +564,7 @@ static void mark_live(const struct stray *self, uintptr_t stretch, unsigned char
     }
 }
 
-/* Writes every byte that no live object has, in every stretch where a live object begins: free
+/* Overwrites every byte outside live objects in each stretch where a live object begins: free
  * objects, gaps, and whatever the allocator may keep next to them. */
 static void overwrite_around(struct stray *self, unsigned kind)
 {

@@ -36,8 +36,8 @@ struct tenant {
     struct object objects[OBJECTS_MAX];
     size_t count;
     JsContextRef contexts[CONTEXTS_MAX];
-    unsigned counts[CONTEXTS_MAX]; /* references added; a context without any is not kept */
-    unsigned veto;                 /* percent of what is asked */
+    unsigned counts[CONTEXTS_MAX]; /* references added; 0: the context is not kept */
+    unsigned veto;                 /* percent of the requests that the host refuses */
     bool disposing;
 };
 
@@ -45,10 +45,10 @@ struct model {
     uint64_t seed;
     struct random random;
     struct tenant tenants[TENANTS];
-    struct tenant *entered[STACK_MAX]; /* by the main thread, innermost last */
+    struct tenant *entered[STACK_MAX]; /* entered by the main thread, innermost last */
     size_t depth;
-    struct tenant *mates;   /* entered by the mate */
-    struct tenant *current; /* whose context is current on the main thread */
+    struct tenant *mates;   /* the one that the mate has entered */
+    struct tenant *current; /* the one whose context is current on the main thread */
     size_t current_index;
     worker *mate, *reader, *observer;
     uint64_t next_id;
@@ -59,7 +59,7 @@ struct model {
 
 static struct model the_model;
 
-/* What the observer compares. */
+/* Shared with the observer. */
 static atomic_size_t epoch;
 static _Atomic(JsRuntimeHandle) seen_runtimes[TENANTS];
 static atomic_size_t seen_usages[TENANTS];
@@ -255,7 +255,7 @@ static void start_tenant(struct tenant *tenant)
     host_set_hook(&tenant->host, act_in_callback, tenant);
 }
 
-/* A refused request must have a reason that fits: who owns the runtime, and what was reported. */
+/* Checks that the reason of a refusal fits the owner of the runtime and the events reported. */
 static void check_refusal(const struct tenant *tenant, jsrtmem_refusal reason, bool by_main,
                           size_t failures_before)
 {
@@ -455,7 +455,7 @@ static void leave_on_the_mate(void)
     if (the_model.mates == NULL) {
         return;
     }
-    if (chance(20)) { /* by thread exit */
+    if (chance(20)) { /* the thread leaves by its exit */
         worker_stop(the_model.mate);
         the_model.mate = worker_start();
     } else {
@@ -495,7 +495,7 @@ static void set_current(void)
         expected = JsErrorWrongThread;
     }
     if (the_model.depth > 0 && context != NULL && owner_of(tenant) == MATE) {
-        return; /* which of the two refusals comes first is not promised */
+        return; /* the order of the two checks is not promised */
     }
     assert_code(JsSetCurrentContext(context), expected);
     if (expected == JsNoError) {
@@ -548,7 +548,7 @@ static void dispose_and_create(void)
     }
     assert_all_freed(&tenant->host);
     assert_code(JsDisposeRuntime(old), JsErrorInvalidArgument);
-    /* Inside the dispose another runtime may have got the address. */
+    /* During the dispose, another runtime may have got the object's address. */
     JsRuntimeHandle owner = NULL;
     hold(jsrtmem_runtime_of(object.bytes, &owner) != JsNoError || owner != old,
          "an object outlives its runtime");

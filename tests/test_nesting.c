@@ -75,7 +75,7 @@ static void other_runtimes_work(void **state)
     assert_all_freed(&use.inner);
 }
 
-/* A runtime that ends, and another one that begins in its first Free event. */
+/* A runtime that is disposed, and another one that is created in its first Free event. */
 struct ending {
     void *objects[1000];
     size_t count;
@@ -92,7 +92,7 @@ static bool begin_another(struct host *self, const struct host_event *event)
         jsrtmem_enter(ending->heir) != JsNoError) {
         return true;
     }
-    char *own = jsrtmem_alloc(ending->heir, 100000); /* in the block that went */
+    char *own = jsrtmem_alloc(ending->heir, 100000); /* lies in the released block */
     ending->inherited += own == NULL;
     for (size_t i = 0; i < ending->count; i++) {
         void *object = ending->objects[i];
@@ -102,8 +102,8 @@ static bool begin_another(struct host *self, const struct host_event *event)
     return true;
 }
 
-/* Its blocks go one by one. Where the first one becomes the other runtime's, which may have its
- * arena where this one had its own, the others do not. */
+/* Blocks are released one by one. The other runtime may get the first one, and have its arena where
+ * the old runtime had its own. The old runtime's other blocks are still not part of it. */
 static void what_ends_leaves_no_object_to_others(void **state)
 {
     struct host host;
@@ -128,7 +128,7 @@ static void what_ends_leaves_no_object_to_others(void **state)
     }
     const size_t all = usage_of(runtime);
     assert_ok(
-        JsCollectGarbage(runtime)); /* the first block goes: the arena moves to the newest one */
+        JsCollectGarbage(runtime)); /* releases the first block; the arena moves to the newest */
     assert_true(usage_of(runtime) < all);
     host_set_hook(&host, begin_another, &ending);
     dispose(runtime);
@@ -138,7 +138,7 @@ static void what_ends_leaves_no_object_to_others(void **state)
     assert_all_freed(&host);
 }
 
-/* What a hook found out, in its first Allocate event. */
+/* What a hook found in its first Allocate event. */
 struct findings {
     bool done;
     JsContextRef foreign;
@@ -177,7 +177,7 @@ static void contexts_of_other_runtimes_may_change(void **state)
     dispose(other);
 }
 
-/* outer's callback allocates in inner, whose callback uses outer. */
+/* The callback of `outer` allocates in `inner`, whose callback uses `outer`. */
 static bool use_outer_from_inner(struct host *self, const struct host_event *event)
 {
     struct findings *found = self->context;
@@ -329,7 +329,7 @@ static void use_in_turn(void *argument)
     self->leave = jsrtmem_leave(self->runtime);
 }
 
-/* A call that finds the runtime held by a call of another thread waits for its end. */
+/* A call that finds the runtime held by another thread's call waits until that call ends. */
 static void calls_wait_for_a_call_that_did_not_enter(void **state)
 {
     worker *other = worker_start();
@@ -365,7 +365,8 @@ static void enter_then_allocate(void *argument)
     allocate_a_large_object(argument);
 }
 
-/* Where the other thread has entered, nothing waits, inside its callback neither. */
+/* If the other thread has entered, calls are refused and never wait, even while it is in a
+ * callback. */
 static void calls_do_not_wait_for_a_thread_that_entered(void **state)
 {
     worker *other = worker_start();
@@ -460,8 +461,8 @@ static void check_held_use(const struct held_use *use)
     assert_ok(use->unset);
 }
 
-/* A worker is inside the callback of `held`, without having entered it. The main thread, inside the
- * callback of another runtime, uses `held`: nothing may wait there. */
+/* A worker is inside the callback of `held` without having entered `held`. The main thread, inside
+ * the callback of another runtime, uses `held`: no call may wait there. */
 static void nothing_waits_inside_a_callback(void **state)
 {
     worker *other = worker_start();
@@ -492,7 +493,7 @@ static void nothing_waits_inside_a_callback(void **state)
     assert_ptr_equal(use.created, &use);
     assert_true(pattern_holds(use.object, 100, 6));
     assert_null(in_out);
-    assert_trace(&held_host, "V"); /* the callback was unset: no Failure */
+    assert_trace(&held_host, "V"); /* no Failure event: the callback was unset meanwhile */
     assert_ok(JsCollectGarbage(held));
     assert_int_equal(stats_of(held).live_objects, 1);
     dispose(held);

@@ -29,9 +29,9 @@ void *__libc_realloc(void *object, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 void __libc_free(void *object);
 
-static _Thread_local volatile bool inside; /* a compiler knows that malloc does not read it */
+static _Thread_local volatile bool inside; /* volatile: malloc is known not to read it */
 static atomic_size_t calls;
-static _Thread_local const char *place; /* where the thread is */
+static _Thread_local const char *place; /* the call that the thread is in */
 static _Atomic(const char *) culprit;
 
 static void note(void)
@@ -72,7 +72,7 @@ void free(void *object)
     __libc_free(object);
 }
 
-/* Evaluates a call with the count on. */
+/* Evaluates a call, and counts the calls of the malloc family meanwhile. */
 #define IN(call) (inside = true, place = #call, (void)(call), inside = false)
 
 static bool CHAKRA_CALLBACK allow(void *state, JsMemoryEventType event, size_t size)
@@ -107,7 +107,7 @@ static void use_objects(JsRuntimeHandle runtime)
     }
 }
 
-/* What is written on standard error is put together without malloc too. */
+/* Diagnostics for standard error are put together without malloc too. */
 static void tell_all(JsRuntimeHandle disposed)
 {
     JsRuntimeHandle runtime = NULL;
@@ -176,7 +176,7 @@ static void no_call_ends_in_malloc(void **state)
 
 static void the_count_sees_a_call(void **state)
 {
-    void *volatile object; /* or else the compiler leaves both calls out */
+    void *volatile object; /* volatile: else the compiler removes both calls */
 
     (void)state;
     IN(object = malloc(1));

@@ -48,7 +48,8 @@ static void mappings_are_aligned_zero_and_writable(void **state)
     }
 }
 
-/* Where neighbours are in the way, alignment takes a reservation: still one extent. */
+/* If neighbours are in the way, alignment needs a larger reservation. The result is still one
+ * extent. */
 static void alignment_holds_in_a_crowd(void **state)
 {
     enum { CROWD = 64 };
@@ -68,9 +69,9 @@ static void alignment_holds_in_a_crowd(void **state)
 }
 
 #if defined(__linux__)
-/* Reserves so much again and again until it lies in a gap, which nothing else that is free is in
- * front of then, and leaves that. Returns how many others there are; `most`: nothing came to lie
- * there. */
+/* Reserves gap.size bytes again and again until the OS chooses the gap, and then leaves the gap
+ * free: the OS will choose it for the next mapping of this size. Returns the number of other
+ * reservations, or `most` if the OS never chose the gap. */
 static size_t fill_up_to(struct jm_os_extent gap, void *others[], size_t most)
 {
     for (size_t count = 0; count < most; count++) {
@@ -92,8 +93,8 @@ static void drop_all(void *others[], size_t count, size_t size)
     }
 }
 
-/* Where the OS chooses a gap that is long enough, but has no aligned place, there is one
- * elsewhere, and nothing beside it. */
+/* If the OS chooses a gap that is long enough but has no aligned place, the mapping lies elsewhere
+ * and is no longer than requested. */
 static void a_gap_without_an_aligned_place_is_passed(void **state)
 {
     const size_t alignment = (size_t)1 << 20;
@@ -117,7 +118,7 @@ static void a_gap_without_an_aligned_place_is_passed(void **state)
     assert_int_equal(extent.size, gap.size);
     assert_true(jm_os_unmap(&extent));
     drop_all(others, count, gap.size);
-    assert_true(jm_os_unmap(&around)); /* whatever is not there any more */
+    assert_true(jm_os_unmap(&around)); /* parts of it are unmapped already */
 }
 #endif
 
@@ -125,7 +126,7 @@ static void a_gap_without_an_aligned_place_is_passed(void **state)
 static bool is_there(void *address, size_t pages)
 {
     unsigned char
-        there[4096]; /* by the kernel's pages, which may be smaller than those in use here */
+        there[4096]; /* one byte for each page of the kernel, which may be smaller than page() */
     memset(there, 1, sizeof(there));
     assert_true(pages * page() <= sizeof(there) * 4096);
     assert_int_equal(mincore(address, pages * page(), there), 0);
@@ -137,7 +138,7 @@ static bool is_there(void *address, size_t pages)
     return true;
 }
 
-/* Older kernels do not know the advice, and emulators may only seem to. */
+/* Older kernels do not know the advice, and emulators may accept but ignore it. */
 static bool can_populate(void)
 {
     struct jm_os_extent extent;
@@ -209,7 +210,7 @@ static void content_survives_growth_moves_and_shrinking(void **state)
     assert_true(jm_os_unmap(&(struct jm_os_extent){address, 15 * page()}));
 }
 
-/* More than the system can have: it is as it was, and so is whatever lies elsewhere. */
+/* A move to a size that the system cannot have fails, and changes nothing here or elsewhere. */
 static void a_move_that_cannot_be_changes_nothing(void **state)
 {
     const size_t size = 4 * page();

@@ -28,14 +28,14 @@
 #include <sys/mman.h>
 
 #define OBJECTS 220
-#define CONTEXTS 1100 /* more than one chunk of them */
-#define DEPTH 20      /* more enters than a thread's record holds */
+#define CONTEXTS 1100 /* more contexts than a chunk holds */
+#define DEPTH 20      /* more nested enters than a thread's record holds */
 
 /* Shared with the children. */
 static struct tally {
-    size_t calls;    /* of the mmap family in a run that nobody refuses */
+    size_t calls;    /* calls of the mmap family in a run without refusals */
     size_t refused;  /* calls that the OS refused */
-    size_t refusals; /* of the library */
+    size_t refusals; /* requests that the library refused */
 } * tally;
 
 /* One run of the workload. */
@@ -66,7 +66,7 @@ static int check_all(struct run *self)
     return 0;
 }
 
-/* What a refused allocation must have left. */
+/* The state after a refused allocation. */
 static int check_refusal(struct run *self, size_t failures)
 {
     tally->refusals++;
@@ -80,7 +80,7 @@ static int check_refusal(struct run *self, size_t failures)
 
 enum way { ALLOC, CALLOC, ALIGNED };
 
-/* An object, at the second attempt at the latest where `once`. */
+/* Allocates an object. If `once`, the second attempt must succeed. */
 static int obtain(struct run *self, size_t index, enum way way, size_t size, bool once)
 {
     struct object *object = &self->objects[index];
@@ -138,8 +138,8 @@ static int release(struct run *self, size_t index)
     return 0;
 }
 
-/* Calls that give a code: OutOfMemory where the OS refuses, and at the second attempt what they
- * should give, where `once`. */
+/* Makes a call that returns a code. If it returns OutOfMemory, the OS refused, and the call is
+ * repeated. If `once`, the second attempt must succeed. */
 #define ATTEMPT(call, once)                                                          \
     do {                                                                             \
         JsErrorCode code_ = (call);                                                  \
@@ -235,7 +235,7 @@ static int use_contexts(struct run *self, bool once)
     return 0;
 }
 
-/* A second tenant lives on what the first one gave back. */
+/* A second tenant uses the memory that the first one gave back. */
 static int use_reserve(bool once)
 {
     static struct run other;
@@ -255,7 +255,7 @@ static int use_reserve(bool once)
     return 0;
 }
 
-/* `once`: no more than one call is refused, so that a second attempt succeeds. */
+/* If `once`, at most one call is refused, so every second attempt succeeds. */
 static int work(bool once)
 {
     static struct run first;
@@ -283,7 +283,7 @@ static int work(bool once)
     return use_reserve(once);
 }
 
-/* The OS is willing again. */
+/* The workload succeeds once the OS refuses nothing. */
 static int recover(size_t mapped_before)
 {
     jsrtmem_process_stats stats = {.struct_size = sizeof(stats)};
@@ -295,7 +295,7 @@ static int recover(size_t mapped_before)
     CHILD_CHECK(jsrtmem_set_reserve_limit(0) == JsNoError);
     CHILD_CHECK(jsrtmem_get_process_stats(&stats) == JsNoError);
     CHILD_CHECK(stats.runtimes == 0 && stats.usage == 0 && stats.reserve == 0);
-    /* This thread's record of nested enters is a page, and no runtime's. */
+    /* This thread's record of nested enters is one page, which belongs to no runtime. */
     size_t frames = mmap_faults_mapped() - mapped_before - stats.metadata;
     CHILD_CHECK(frames <= page_size());
     return 0;
@@ -303,7 +303,7 @@ static int recover(size_t mapped_before)
 
 /* ---- each call of the family ----------------------------------------------------------------- */
 
-static bool all; /* each call with each errno, not one of them in turn */
+static bool all; /* each call with each errno, instead of one errno in turn */
 
 struct point {
     size_t nth;
@@ -336,7 +336,7 @@ static void every_call_is_refused(void **state)
     (void)state;
     assert_int_equal(child_run(run_point, &point), 0);
     assert_true(tally->calls > 100);
-    /* An emulator takes a second for a process, and has a few of the points. */
+    /* An emulator needs a second per process: it gets only a tenth of the points. */
     size_t step = getenv("JSRTMEM_EMULATOR") != NULL ? 10 : 1;
     for (point.nth = 1; point.nth <= tally->calls; point.nth += step) {
         for (size_t mode = 0; mode < 2 * COUNT_OF(errors); mode++) {
@@ -409,7 +409,8 @@ static size_t mapping_limit(void)
     return read ? (size_t)strtoull(line, NULL, 10) : 0;
 }
 
-/* Pages of one reservation, each second one of another kind: as many mappings as there may be. */
+/* Splits one reservation by protecting every second page differently, until the process has as many
+ * mappings as the OS allows. */
 static int run_with_few_mappings(void *argument)
 {
     size_t spare = *(const size_t *)argument;
@@ -423,7 +424,7 @@ static int run_with_few_mappings(void *argument)
         done += 2;
     }
     CHILD_CHECK(done < pages && errno == ENOMEM);
-    for (size_t i = 0; i < spare; i++) { /* each gives two mappings back */
+    for (size_t i = 0; i < spare; i++) { /* each iteration gives two mappings back */
         done -= 2;
         CHILD_CHECK(mprotect(field + done * page_size(), page_size(), PROT_NONE) == 0);
     }
@@ -437,7 +438,8 @@ static void mappings_run_out(void **state)
     static const size_t spares[] = {0, 1, 2, 3, 5, 8, 20, 50};
 
     (void)state;
-    /* Where the limit cannot be read, or takes minutes to reach, or somebody maps beside us. */
+    /* Not run if the limit is unknown or takes minutes to reach, or if a sanitizer or emulator maps
+     * memory as well. */
     bool alone = !UNIT_SANITIZED && getenv("JSRTMEM_EMULATOR") == NULL;
     if (!alone || mapping_limit() == 0 || mapping_limit() > 300000) {
         print_message("             not run: no limit to mappings that this process can reach\n");
@@ -466,7 +468,7 @@ static int keep_failing(void *unused)
     (void)unused;
     CHILD_CHECK(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsNoError);
     CHILD_CHECK(jsrtmem_alloc(runtime, 1) != NULL);
-    /* A mapping that is not aligned as it should be can neither be given back nor opened. */
+    /* With both calls refused, a misaligned mapping is neither unmapped nor made accessible. */
     mmap_faults_arm(MMAP_UNMAP | MMAP_PROTECT, 1, true, ENOMEM);
     for (size_t i = 0; i < 3000; i++) {
         (void)jsrtmem_aligned_alloc(runtime, MIB(4), 100);
@@ -490,7 +492,8 @@ static void what_could_not_be_discarded_is_not_lost(void **state)
 
 /* ---- forks in the middle of a change of size ------------------------------------------------- */
 
-/* What another thread changes, and what the host maps at once where the object, or its end, was. */
+/* The object that another thread resizes. `host` is what the host maps at once in the place that
+ * the object, or its end, has left. */
 static struct change {
     JsRuntimeHandle runtime;
     void *object;
@@ -517,11 +520,12 @@ static int dispose_in_child(void *argument)
 {
     (void)argument;
     CHILD_CHECK(JsDisposeRuntime(resize.runtime) == JsNoError);
-    resize.host[0] = resize.host[MIB(1) - 1] = 1; /* it is not the library's */
+    resize.host[0] = resize.host[MIB(1) - 1] = 1; /* faults if the dispose unmapped it */
     return 0;
 }
 
-/* The child disposes the runtime, as it may, and nobody's memory but that goes. */
+/* The child disposes the runtime, as it may. That must unmap the runtime's memory and nothing
+ * else. */
 static void fork_while_changed(size_t size, enum mmap_function function)
 {
     worker *other = worker_start();
@@ -530,7 +534,7 @@ static void fork_while_changed(size_t size, enum mmap_function function)
     resize.size = size;
     resize.changed = gate_new();
     resize.forked = gate_new();
-    mmap_faults_arm(MMAP_REMAP, 1, false, ENOMEM); /* it grows by moving */
+    mmap_faults_arm(MMAP_REMAP, 1, false, ENOMEM); /* no growth in place: the object moves */
     mmap_faults_after(function, map_and_wait);
     worker_post(other, change_size, NULL);
     gate_wait(resize.changed);

@@ -17,7 +17,7 @@
 
 #define LEAF_SPAN ((uintptr_t)1 << (JM_UNIT_BITS + JM_LEAF_BITS))
 
-/* The map never follows what it holds, so blocks and addresses may be invented. */
+/* The map never dereferences what it holds, so tests may invent blocks and addresses. */
 #define BLOCK ((struct jm_block *)(uintptr_t)0x1000)
 #define TOKEN ((struct jm_supply *)(uintptr_t)0x2000)
 
@@ -27,7 +27,8 @@ static int start(void **state)
     return jm_process_init() && jm_thread_ready() ? 0 : -1;
 }
 
-/* Roots that no other test uses, from the middle of the map upwards. */
+/* Returns the first of two neighbouring roots that no test has used yet. The search begins at a
+ * quarter of the map. */
 static uintptr_t unused_root(void)
 {
     static uintptr_t next = ((uintptr_t)1 << JM_ROOT_BITS) / 4;
@@ -126,7 +127,7 @@ static void a_range_may_cross_leaves(void **state)
     assert_ptr_equal(token_of(border), TOKEN);
     assert_null(token_of(border + JM_UNIT));
     jm_pagemap_set(at(border - JM_UNIT), 2 * JM_UNIT, NULL, NULL);
-    /* Leaves stay. */
+    /* Leaves are kept. */
     assert_int_equal(jm_pagemap_metadata(), metadata + 2 * leaf_size());
     assert_true(jm_pagemap_prepare(at(border - JM_UNIT), 2 * JM_UNIT));
     assert_int_equal(jm_pagemap_metadata(), metadata + 2 * leaf_size());
@@ -157,7 +158,7 @@ static void addresses_beyond_the_map_are_refused(void **state)
     assert_int_equal(jm_pagemap_metadata(), metadata);
     assert_true(jm_pagemap_prepare(at(end - JM_UNIT), JM_UNIT));
 #else
-    assert_true(jm_pagemap_prepare(at(0 - JM_UNIT), JM_UNIT)); /* all addresses are covered */
+    assert_true(jm_pagemap_prepare(at(0 - JM_UNIT), JM_UNIT)); /* the map covers all addresses */
 #endif
 }
 
@@ -229,7 +230,7 @@ static void threads_agree_on_a_leaf(void **state)
     }
 }
 
-/* Waits for readers on a thread of its own, and says when it is done. */
+/* Waits for readers on a thread of its own, and tells when the wait is over. */
 static _Atomic(bool) waited;
 
 static void *wait_for_readers(void *argument)
@@ -241,11 +242,11 @@ static void *wait_for_readers(void *argument)
     return NULL;
 }
 
-/* A reader that began before the wait holds it up; one that came meanwhile does not. */
+/* A reader that began before the wait delays it. A reader that begins during the wait does not. */
 static void a_wait_ends_when_the_readers_before_it_have_left(void **state)
 {
     (void)state;
-    (void)jm_pagemap_wait(jm_pagemap_since(), UINT_MAX); /* nobody reads: at once */
+    (void)jm_pagemap_wait(jm_pagemap_since(), UINT_MAX); /* returns at once: nobody reads */
     for (int round = 0; round < 20; round++) {
         pthread_t thread;
         _Atomic(uint32_t) *first = jm_pagemap_enter();
@@ -254,7 +255,7 @@ static void a_wait_ends_when_the_readers_before_it_have_left(void **state)
         atomic_store(&waited, false);
         assert_int_equal(pthread_create(&thread, NULL, wait_for_readers, NULL), 0);
         while (jm_load_seq_cst(&jm_pagemap_epoch) == epoch) {
-            (void)sched_yield(); /* until the waiter has ended the epoch that may end */
+            (void)sched_yield(); /* until the waiter has advanced the epoch, once */
         }
         _Atomic(uint32_t) *late = jm_pagemap_enter();
         for (int i = 0; i < 100; i++) {
@@ -270,7 +271,7 @@ static void a_wait_ends_when_the_readers_before_it_have_left(void **state)
     }
 }
 
-/* However many readers come after: they read in later epochs, and leave in any order. */
+/* Later readers read in later epochs, however many there are and in whatever order they leave. */
 static void later_readers_do_not_hold_up_an_earlier_epoch(void **state)
 {
     (void)state;
@@ -278,7 +279,7 @@ static void later_readers_do_not_hold_up_an_earlier_epoch(void **state)
         _Atomic(uint32_t) *old = jm_pagemap_enter();
         uint32_t since = jm_load_seq_cst(&jm_pagemap_epoch);
         uint32_t epoch = jm_pagemap_advance();
-        assert_int_equal(epoch, since + 1); /* one epoch may begin beside its readers */
+        assert_int_equal(epoch, since + 1); /* one epoch may begin while the old has readers */
         assert_false(jm_pagemap_is_over(since, epoch));
         _Atomic(uint32_t) *late = jm_pagemap_enter();
         assert_int_equal(jm_pagemap_advance(), since + 1);
@@ -305,7 +306,7 @@ static void epochs_go_round(void **state)
     assert_int_equal(jm_pagemap_advance(), 2);
 }
 
-/* A reader of whatever epoch is seen. */
+/* A reader is seen in either parity of the epoch. */
 static void it_is_quiet_where_nobody_reads(void **state)
 {
     (void)state;
@@ -315,19 +316,19 @@ static void it_is_quiet_where_nobody_reads(void **state)
         assert_false(jm_pagemap_is_quiet());
         jm_pagemap_leave(reader);
         uint32_t epoch = jm_load_seq_cst(&jm_pagemap_epoch);
-        atomic_store(&jm_pagemap_epoch, epoch + 1); /* for the other counter */
+        atomic_store(&jm_pagemap_epoch, epoch + 1); /* the next round uses the other counter */
     }
-    (void)jm_pagemap_wait(jm_pagemap_since(), UINT_MAX); /* at once */
+    (void)jm_pagemap_wait(jm_pagemap_since(), UINT_MAX); /* returns at once */
 }
 
-/* Whichever thread it is. */
+/* The thread's id selects the stripe. */
 static void readers_of_every_stripe_are_seen(void **state)
 {
     jm_thread_id own = jm_thread.id;
 
     (void)state;
     for (unsigned i = 0; i < JM_READER_STRIPES; i++) {
-        jm_thread.id = own + i; /* as if this were another thread */
+        jm_thread.id = own + i; /* simulates another thread */
         _Atomic(uint32_t) *reader = jm_pagemap_enter();
         uint32_t since = jm_pagemap_since();
         assert_false(jm_pagemap_is_quiet());
@@ -339,13 +340,13 @@ static void readers_of_every_stripe_are_seen(void **state)
     jm_thread.id = own;
 }
 
-/* A page that is taken away while a reader may be in it: the reader would see the poison. */
+/* Memory that is taken away while a reader may be in it. A reader would then see the poison. */
 static struct {
     uintptr_t address;
     _Atomic(bool) done;
     _Atomic(size_t) hits, poisoned;
     struct {
-        unsigned payload; /* no atomic: what a block's header is to a reader */
+        unsigned payload; /* not atomic, like a block's header */
     } objects[2];
 } grave;
 
@@ -384,7 +385,7 @@ static void nothing_is_taken_from_under_a_reader(void **state)
         jm_pagemap_set(at(grave.address), 1, (struct jm_block *)(void *)payload, TOKEN);
         jm_pagemap_set(at(grave.address), 1, NULL, NULL);
         (void)jm_pagemap_wait(jm_pagemap_since(), UINT_MAX);
-        *payload = 0; /* it is somebody else's now */
+        *payload = 0; /* poison: the memory has another user now */
         rounds++;
     }
     jm_store_release(&grave.done, true);

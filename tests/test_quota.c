@@ -15,14 +15,14 @@
 
 #define LOG_MAX 64
 
-/* A host that logs letters: A granted, V refused, F free, X failure. */
+/* A host that logs events as letters: A granted, V refused, F free, X failure. */
 struct log {
     struct jm_quota *quota;
     char text[LOG_MAX];
     size_t count;
     size_t bytes, usage; /* of the last event */
     bool refuse;
-    size_t limit_inside; /* set while the host is asked; 0: not */
+    size_t limit_inside; /* the limit that it sets while it is asked; 0: none */
     enum jm_verdict nested;
     bool ask_inside;
 };
@@ -87,7 +87,7 @@ static void set_limit(size_t limit)
     jm_store_relaxed(&the_quota.limit, limit);
 }
 
-/* Asks and charges, both of which must succeed. */
+/* Asks and charges. Both must succeed. */
 static void take(size_t bytes)
 {
     assert_int_equal(jm_quota_ask(&the_quota, bytes), JM_GRANTED);
@@ -150,7 +150,7 @@ static void the_limit_is_asked_before_the_host(void **state)
     assert_int_equal(jm_quota_ask(&the_quota, 4097), JM_REFUSED_LIMIT);
     assert_int_equal(the_log.bytes, 4097);
     assert_log("AX");
-    take(4096); /* equal is allowed */
+    take(4096); /* a usage equal to the limit is allowed */
     assert_log("A");
     assert_int_equal(jm_quota_ask(&the_quota, 1), JM_REFUSED_LIMIT);
     assert_log("X");
@@ -242,7 +242,7 @@ static void the_peak_is_the_highest_usage(void **state)
     assert_int_equal(peak(), 16384);
 }
 
-/* A thread that charges whenever it is told to, at about the time at which the peak is reset. */
+/* A thread that charges on request, at about the time at which the peak is reset. */
 #define ROUNDS (UNIT_SANITIZED ? 10000u : 50000u)
 static struct {
     _Atomic(unsigned) begun, done;
@@ -330,10 +330,9 @@ static void reset_forgets_everything(void **state)
     a_new_quota_is_empty_and_unlimited(state);
     assert_int_equal(the_quota.operations, 0);
     take(4096);
-    assert_log(""); /* no callback any more */
+    assert_log(""); /* the callback was reset too */
 }
 
-/* Random requests against a model in which a sum that wraps does not fit. */
 static void a_refusal_without_a_runtime_tells_no_figures(void **state)
 {
     (void)state;
@@ -344,6 +343,7 @@ static void a_refusal_without_a_runtime_tells_no_figures(void **state)
     assert_int_equal(jm_thread.refusal.limit, 0);
 }
 
+/* In the model, a sum that wraps does not fit. */
 static void random_requests_agree_with_a_model(void **state)
 {
     struct random random = random_seeded(11);

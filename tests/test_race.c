@@ -21,7 +21,7 @@ enum moment { NEVER, TAKING_IN, CUTTING };
 static worker *other;
 static enum moment moment;
 static void *victim;
-static JsErrorCode freed; /* what the free gave */
+static JsErrorCode freed; /* the result of the free */
 
 static void free_victim(void *unused)
 {
@@ -54,7 +54,7 @@ void __wrap_jm_arena_choose_span(struct jm_arena *arena, unsigned code)
     __real_jm_arena_choose_span(arena, code);
 }
 
-/* While one thread prepares the library, another one comes. */
+/* A second thread comes while the first one initializes the library. */
 static bool comes;
 static pthread_t latecomer;
 static JsRuntimeHandle later;
@@ -71,7 +71,7 @@ bool __wrap_jm_os_init(void (*thread_exit)(void));
 bool __wrap_jm_os_init(void (*thread_exit)(void))
 {
     if (comes && pthread_create(&latecomer, NULL, create_later, NULL) == 0) {
-        (void)nanosleep(&(struct timespec){0, 20000000}, NULL); /* it waits meanwhile */
+        (void)nanosleep(&(struct timespec){0, 20000000}, NULL); /* gives the latecomer time */
     }
     return __real_jm_os_init(thread_exit);
 }
@@ -89,8 +89,8 @@ static void two_threads_begin_together(void **state)
     dispose(runtime);
 }
 
-/* A runtime that this thread has entered. With `apart`, another one over it: calls for the first
- * begin an operation then. */
+/* A runtime that this thread has entered. With `apart`, another runtime is entered on top of it,
+ * and each call for the first one begins an operation. */
 struct scene {
     JsRuntimeHandle runtime, over;
 };
@@ -109,7 +109,7 @@ static struct scene begin(bool apart)
 
 static void end(struct scene scene)
 {
-    assert_int_equal(moment, NEVER); /* the resize came by */
+    assert_int_equal(moment, NEVER); /* the resize has reached the moment */
     if (scene.over != NULL) {
         assert_ok(jsrtmem_leave(scene.over));
         dispose(scene.over);
@@ -125,7 +125,7 @@ static void *race(JsRuntimeHandle runtime, void *object, size_t size, enum momen
     return jsrtmem_realloc(runtime, object, size);
 }
 
-/* The victim is gone, and nothing else. */
+/* Checks that the victim is gone, and that `left` other objects are still live. */
 static void expect_gone(struct scene scene, const void *moved, size_t left)
 {
     assert_null(moved);
@@ -138,8 +138,9 @@ static void expect_gone(struct scene scene, const void *moved, size_t left)
     assert_int_equal(walk.queued_objects, 0);
 }
 
-/* The new size's list is empty, so that the queued free is taken in before there is an object to
- * move to: a second discount would make less count as live than is. */
+/* The free list of the new size is empty, so the heap takes in the queued free before it finds an
+ * object to move to. If it then discounted the old object again, it would count too few live
+ * objects. */
 static void what_is_taken_in_is_not_freed_again(void **state)
 {
     struct scene scene = begin(false);
@@ -157,7 +158,7 @@ static void what_is_taken_in_is_not_freed_again(void **state)
     end(scene);
 }
 
-/* The same where the free comes after that, and still waits when the object has been copied. */
+/* The same if the free comes later, and is still queued when the object has been copied. */
 static void what_is_queued_is_not_freed_again(void **state)
 {
     struct scene scene = begin(false);
@@ -174,8 +175,8 @@ static void what_is_queued_is_not_freed_again(void **state)
     end(scene);
 }
 
-/* No block is to be had, so that a sweep joins the victim with what is free behind it: the
- * object to move to is where the victim was. */
+/* The limit permits no further block, so a sweep joins the victim with the free objects behind it.
+ * The object to move to would then be where the victim was. */
 static void an_object_never_moves_to_where_it_was(void **state)
 {
     enum { MANY = 300, VICTIM = 10 };
@@ -201,7 +202,7 @@ static void an_object_never_moves_to_where_it_was(void **state)
     end(scene);
 }
 
-/* What is free is in no list, so that there is nothing to be had without a look for a span. */
+/* Removes all free memory from the lists, so that an allocation must look for a span. */
 static void hide_free(struct jm_arena *arena)
 {
     jm_arena_retire_span(arena);
@@ -209,8 +210,8 @@ static void hide_free(struct jm_arena *arena)
     arena->broken = true;
 }
 
-/* Every size to every other, at both moments, from both sides of the fast path, in a heap that
- * is full of other objects. */
+/* Every size to every other, at both moments, on the fast path and off it, in a heap that is full
+ * of other objects. */
 static void no_size_loses_anything(void **state)
 {
     enum { ROUNDS = 4000, OBJECTS = 64 };
@@ -243,7 +244,8 @@ static void no_size_loses_anything(void **state)
             moment = NEVER;
             races += freed == JsNoError;
             if (freed == JsNoError && jsrtmem_usable_size(victim) == 0) {
-                /* It was freed as it was, or, where it grew in place, after it had. */
+                /* The free came before the resize, which then failed, or after a resize in
+                 * place. */
                 assert_true(moved == NULL || moved == victim);
                 objects[i] = NULL;
             } else if (moved != NULL) {
@@ -267,8 +269,8 @@ static void no_size_loses_anything(void **state)
     require(races > ROUNDS / 4, "only %zu frees came in between", races);
 }
 
-/* Blocks that others emptied go with the allocation that takes the frees in: all but one, which
- * the next ones use. */
+/* The allocation that takes in remote frees releases the blocks that they emptied, except one,
+ * which the next allocations use. */
 static void what_is_taken_in_leaves_one_empty_block(void **state)
 {
     enum { MANY = 100 };
@@ -296,7 +298,7 @@ static void what_is_taken_in_leaves_one_empty_block(void **state)
 }
 
 #if !defined(JM_ASAN)
-/* The race by chance: a thread that frees whatever the user of the runtime is resizing. */
+/* The race by chance: a thread frees each object that the user of the runtime is resizing. */
 static _Atomic(void *) offered;
 static atomic_size_t attempts;
 static atomic_bool over;
@@ -333,12 +335,12 @@ static void frees_that_race_by_chance_lose_nothing(void **state)
         atomic_store(&offered, object);
         for (size_t seen = atomic_load(&attempts);
              round % 16 == 0 && atomic_load(&attempts) == seen;) {
-            (void)sched_yield(); /* with one processor, they would hardly ever meet */
+            (void)sched_yield(); /* on one processor, the two would hardly ever meet otherwise */
         }
         void *moved = jsrtmem_realloc(scene.runtime, object, random_size(&random, 12));
         atomic_store(&offered, NULL);
         lost += moved == NULL;
-        (void)jsrtmem_free(moved); /* it may be gone already, where it did not move */
+        (void)jsrtmem_free(moved); /* it may be freed already if it did not move */
     }
     atomic_store(&over, true);
     (void)pthread_join(thread, NULL);
@@ -351,8 +353,7 @@ static void frees_that_race_by_chance_lose_nothing(void **state)
     end(scene);
 }
 
-/* A pointer that no object starts at is refused by the map, whatever becomes of its block
- * meanwhile. */
+/* The map refuses a pointer at which no object starts, whatever happens to its block meanwhile. */
 static void a_bad_free_meets_blocks_that_come_and_go(void **state)
 {
     enum { ROUNDS = 2000 };
@@ -365,10 +366,10 @@ static void a_bad_free_meets_blocks_that_come_and_go(void **state)
         JsRuntimeHandle runtime = new_runtime();
         char *object = new_object(runtime, 1000);
         atomic_store(&offered, object + 8);
-        (void)new_object(runtime, KIB(100)); /* in another block */
+        (void)new_object(runtime, KIB(100)); /* lies in another block */
         assert_int_equal(jsrtmem_usable_size(object), 1024);
         while ((code = JsDisposeRuntime(runtime)) == JsErrorRuntimeInUse) {
-            (void)sched_yield(); /* the free holds it while it looks */
+            (void)sched_yield(); /* the free holds the runtime during its lookup */
         }
         assert_ok(code);
     }
@@ -407,8 +408,8 @@ static void set_limit(void *argument)
     jm_store_release(&setting->over, true);
 }
 
-/* Once a limit is set, nothing is charged that an older one allowed: not even where it is more
- * than another one that was set just before. */
+/* Once a call that sets a limit returns, nothing more is charged that only an older limit allowed.
+ * That holds even if the new limit is above one that another thread set just before. */
 static void who_sets_the_limit_waits_for_a_charge(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();
@@ -443,14 +444,15 @@ static void who_sets_the_limit_waits_for_a_charge(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_threads_begin_together), /* before anything else begins the library */
+        /* First: the library is not initialized yet. */
+        cmocka_unit_test(two_threads_begin_together),
         cmocka_unit_test(who_sets_the_limit_waits_for_a_charge),
         cmocka_unit_test(what_is_taken_in_is_not_freed_again),
         cmocka_unit_test(what_is_queued_is_not_freed_again),
         cmocka_unit_test(an_object_never_moves_to_where_it_was),
         cmocka_unit_test(no_size_loses_anything),
         cmocka_unit_test(what_is_taken_in_leaves_one_empty_block),
-#if !defined(JM_ASAN) /* which reports the race, as it should: what is copied is freed */
+#if !defined(JM_ASAN) /* ASan reports this race, correctly: the copied object is freed */
         cmocka_unit_test(frees_that_race_by_chance_lose_nothing),
         cmocka_unit_test(a_bad_free_meets_blocks_that_come_and_go),
 #endif

@@ -19,10 +19,10 @@
 #define LARGEST ((size_t)4 << 20)
 #define HUGE_FROM (8 * LARGEST)
 
-/* What is so far apart has its head and its map two pages apart: threads do not meet there. */
+/* At this distance, heads lie two pages apart, and so do maps: threads do not contend. */
 #define FAR (8 * JM_UNIT)
 
-/* Of what was taken after each other. */
+/* The number of stretches taken one after another. */
 #define ROW 16
 
 static int start(void **state)
@@ -53,7 +53,7 @@ static size_t smallest(void)
 }
 
 #if defined(__linux__)
-/* Whether the OS was asked to use huge pages at an address ("hg"), or not to ("nh"). */
+/* True if the OS was asked to use huge pages at an address ("hg"), or not to use them ("nh"). */
 static bool has_flag(const char *address, const char *flag)
 {
     FILE *maps = fopen("/proc/self/smaps", "r");
@@ -82,7 +82,8 @@ static bool has_huge_pages(void)
     return enabled != NULL && has_flag(jm_load_relaxed(&jm_region.base) - 4096, " nh");
 }
 
-/* Few small ones behind much that is large: huge pages would hold more than they. */
+/* A few small stretches behind many large ones get no huge pages: these would hold more memory than
+ * the stretches use. */
 static void few_stretches_lie_in_small_pages(void **state)
 {
     enum { LARGE = 10, FEW = 500 };
@@ -94,7 +95,7 @@ static void few_stretches_lie_in_small_pages(void **state)
     (void)state;
     for (size_t i = 0; i < LARGE; i++) {
         bool grows_by_much = i > 0 && large[i - 1] + LARGEST == base + HUGE_FROM;
-        if (grows_by_much) { /* to grow by less is possible still */
+        if (grows_by_much) { /* refuses growth by HUGE_FROM; a smaller growth still succeeds */
             fake_os_refuse(FAKE_COMMIT, 1, false, ENOMEM);
         }
         large[i] = take(LARGEST);
@@ -102,7 +103,7 @@ static void few_stretches_lie_in_small_pages(void **state)
         fake_os_reset();
     }
     assert_int_equal(refused, 1);
-    do { /* first what is left of a lot in front of them */
+    do { /* the first ones come from the rest of a lot in front of the large ones */
         few[count++] = take(smallest());
     } while (few[count - 1] < large[LARGE - 1] && count < FEW);
     assert_true(few[count - 1] > large[LARGE - 1]);
@@ -116,7 +117,7 @@ static void few_stretches_lie_in_small_pages(void **state)
 }
 #endif
 
-/* Takes some that are far apart, and gives them back. */
+/* Takes a row of stretches, checks that they are far apart, and gives them back. */
 static void take_row(size_t size)
 {
     const size_t apart = size < FAR ? FAR : size;
@@ -143,7 +144,7 @@ static void neighbours_in_time_are_far_apart(void **state)
     }
 }
 
-/* Also where larger ones have left the rest of a lot. */
+/* Even if larger stretches have left the rest of a lot. */
 static void the_rest_of_a_lot_is_no_closer(void **state)
 {
     const size_t size = 2 * smallest();
@@ -154,7 +155,7 @@ static void the_rest_of_a_lot_is_no_closer(void **state)
     give(larger, size);
 }
 
-/* The lot is used up before another one is begun, whatever the order. */
+/* A lot is used up before another one is begun, in whatever order its stretches are taken. */
 static void a_lot_is_used_up(void **state)
 {
     const size_t size = 2 * smallest();
@@ -177,7 +178,7 @@ static void a_lot_is_used_up(void **state)
     }
 }
 
-/* What was taken in any order is given to the OS in one call where it makes one piece. */
+/* Stretches that were taken in any order are decommitted by one call if they form one piece. */
 static void neighbours_are_cleared_together(void **state)
 {
     const size_t size = smallest();
@@ -253,7 +254,7 @@ static void stretches_are_aligned_disjoint_and_zero(void **state)
     assert_int_equal(jm_region_metadata(), metadata);
 }
 
-/* A header, a byte for every 16, and two pointers a unit. */
+/* A header, one byte per granule, and two pointers per unit. */
 static void the_tables_count(void **state)
 {
     (void)state;
@@ -305,8 +306,8 @@ static size_t count_mappings(void)
     return count;
 }
 
-/* A process has some ten thousand mappings: a crowd of small tenants must not need one for a few
- * of them. */
+/* Linux gives a process some 65,000 mappings. A crowd of small tenants must not use up one for
+ * every few of them. */
 static void many_stretches_are_one_mapping(void **state)
 {
     enum { CROWD = 4000 };
@@ -334,13 +335,13 @@ static bool is_odd(const char *address)
     return (uintptr_t)address / smallest() % 2 != 0;
 }
 
-/* Where many are used they lie in huge pages, but those of a lot that is used up are not made up
- * again once some are given back: of which the others keep what they hold. */
+/* If many stretches are in use, they lie in huge pages. A lot that is used up gets no new huge
+ * pages when some of its stretches are given back. Its other stretches keep their content. */
 static void many_stretches_lie_in_huge_pages(void **state)
 {
     enum { CROWD = 7000, KEPT = 0x5a };
     static char *crowd[CROWD];
-    size_t first = CROWD - 1; /* of the last lot */
+    size_t first = CROWD - 1; /* becomes the index of the last lot's first stretch */
     const bool has_huge = has_huge_pages();
 
     (void)state;
@@ -371,8 +372,8 @@ static void many_stretches_lie_in_huge_pages(void **state)
 
 /* ---- Last: where the region ends ---- */
 
-/* All of the region. Committed, that is more than some machines promise: where one refuses,
- * nothing can be seen. */
+/* The whole region. Some machines refuse to commit that much: there, the tests that need it are
+ * skipped. */
 static char *lots[((size_t)1 << JM_REGION_BITS) / LARGEST];
 #define LOTS (sizeof(lots) / sizeof(lots[0]))
 
@@ -390,7 +391,7 @@ static bool has_lot(void)
     return lot != NULL;
 }
 
-/* What was small serves large before more of the region is used. */
+/* Memory that was cut up small serves large requests before more of the region is used. */
 static void what_is_joined_serves_first(void **state)
 {
     enum { CROWD = 4000 };
@@ -415,7 +416,8 @@ static void what_is_joined_serves_first(void **state)
     }
 }
 
-/* Where one stretch of each lot stays, the others serve all the same, again and again. */
+/* One stretch in a hundred stays in use. The rest of each lot still serves again, wave after
+ * wave. */
 static void what_stays_keeps_no_lot_from_use(void **state)
 {
     enum { CROWD = 4000, EACH = 100 };
@@ -449,7 +451,7 @@ static void what_stays_keeps_no_lot_from_use(void **state)
     }
 }
 
-/* Every `step`th piece from `first` on, neighbours not after each other. */
+/* Gives back every `step`th piece of a lot from `first` on, never neighbours in succession. */
 static void give_pieces(char *lot, size_t first, size_t step)
 {
     const size_t count = LARGEST / smallest() / step;
@@ -503,7 +505,7 @@ static void what_is_taken_again_is_not_joined(void **state)
         skip();
     }
     give_pieces(lots[0], 0, 1);
-    for (size_t i = 0; i < 5; i++) { /* lower and upper halves */
+    for (size_t i = 0; i < 5; i++) { /* both lower and upper halves */
         taken[i] = take(smallest());
     }
     give_pieces(lots[1], 0, 1);
@@ -518,7 +520,7 @@ static void what_is_taken_again_is_not_joined(void **state)
     assert_false(has_lot());
 }
 
-/* To look at all pieces for the sake of a few would take too long. */
+/* Joining looks at all listed pieces, so it waits until an eighth of them was given back. */
 static void it_is_joined_again_once_enough_came_back(void **state)
 {
     (void)state;
@@ -529,7 +531,7 @@ static void it_is_joined_again_once_enough_came_back(void **state)
         give_pieces(lots[i], 0, 2);
     }
     assert_false(has_lot());
-    give_pieces(lots[0], 1, 2); /* one in eleven */
+    give_pieces(lots[0], 1, 2); /* one in eleven listed pieces came back */
     assert_false(has_lot());
     give_pieces(lots[1], 1, 2); /* one in six */
     assert_true(has_lot());
@@ -540,11 +542,11 @@ static void it_is_joined_again_once_enough_came_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_rest_of_a_lot_is_no_closer), /* first: nothing is listed yet */
+        cmocka_unit_test(the_rest_of_a_lot_is_no_closer), /* first: no stretch is listed yet */
 #if defined(__linux__)
-        cmocka_unit_test(few_stretches_lie_in_small_pages), /* before there are many */
+        cmocka_unit_test(few_stretches_lie_in_small_pages), /* before many are in use */
         cmocka_unit_test(
-            many_stretches_are_one_mapping), /* first: of the others some commit more */
+            many_stretches_are_one_mapping), /* first: before the tests that commit more */
         cmocka_unit_test(many_stretches_lie_in_huge_pages),
 #endif
         cmocka_unit_test(what_is_joined_serves_first),

@@ -24,7 +24,7 @@
 
 #define INDEX_MASK (((uintptr_t)1 << JM_INDEX_BITS) - 1)
 
-/* More than one chunk holds. */
+/* More slots than a chunk holds. */
 #define MANY 3000
 
 static const enum jm_kind kinds[JM_HANDLE_KINDS] = {JM_KIND_RUNTIME, JM_KIND_CONTEXT};
@@ -64,7 +64,7 @@ static size_t count_live(enum jm_kind kind)
     return live;
 }
 
-/* What the library asks the OS to have at once. */
+/* What the library asks the OS to populate. */
 static uintptr_t populated_from;
 static size_t populated;
 void __wrap_jm_os_populate(void *address, size_t size);
@@ -75,7 +75,7 @@ void __wrap_jm_os_populate(void *address, size_t size)
     populated += size;
 }
 
-/* Who is in a runtime by mistake leaves it at this step of whoever waits; SIZE_MAX: nobody is. */
+/* The attempt of a waiting dispose at which the stranger leaves the runtime; SIZE_MAX: never. */
 static size_t leaves_at = SIZE_MAX;
 static struct jm_runtime *entered;
 void __wrap_jm_os_pause(unsigned attempt);
@@ -89,8 +89,8 @@ void __wrap_jm_os_pause(unsigned attempt)
     __real_jm_os_pause(attempt);
 }
 
-/* Who came by a stale handle is in the slot's next runtime for a moment, which does not keep it
- * from its end. */
+/* A stranger with a stale handle may be inside the slot's next runtime for a moment. A dispose
+ * waits for it, and reports "in use" only if it stays. */
 static void a_stranger_is_waited_for_by_a_dispose(void **state)
 {
     (void)state;
@@ -109,7 +109,7 @@ static void a_stranger_is_waited_for_by_a_dispose(void **state)
     }
 }
 
-/* Takes slots until so many exist. Returns what was populated meanwhile. */
+/* Takes slots until `count` exist. Returns the bytes populated meanwhile. */
 static size_t populated_until(enum jm_kind kind, size_t count)
 {
     populated = 0;
@@ -119,15 +119,16 @@ static size_t populated_until(enum jm_kind kind, size_t count)
     return populated;
 }
 
-/* What a host of a few runtimes takes is had as it is touched, what more need chunk by chunk,
- * and of many eight at a time, where those of runtimes fill a huge page. */
+/* The first chunk, enough for a host of few runtimes, is populated page by page, as it is touched.
+ * The next eight are populated one at a time, later ones eight at a time. Eight chunks of runtimes
+ * fill a huge page. */
 static void what_many_need_is_had_at_once(void **state)
 {
     (void)state;
     for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         size_t chunk = jm_align_up(CHUNK_SLOTS * jm_slot_sizes[k], jm_os_page_size());
         size_t group = jm_align_up(8 * CHUNK_SLOTS * jm_slot_sizes[k], jm_os_page_size());
-        assert_true(take(kinds[k])->index < CHUNK_SLOTS - 1); /* nobody took many before */
+        assert_true(take(kinds[k])->index < CHUNK_SLOTS - 1); /* less than a chunk is in use */
         size_t metadata = jm_registry_metadata();
         assert_int_equal(populated_until(kinds[k], CHUNK_SLOTS), 0);
         assert_int_equal(populated_until(kinds[k], CHUNK_SLOTS + 1), chunk);
@@ -140,7 +141,7 @@ static void what_many_need_is_had_at_once(void **state)
     }
 }
 
-/* The handle that a slot would have. */
+/* The handle that a slot with this index and tag would have. */
 static uintptr_t encode(enum jm_kind kind, uintptr_t index, uint32_t tag)
 {
     uintptr_t plain =
@@ -148,7 +149,7 @@ static uintptr_t encode(enum jm_kind kind, uintptr_t index, uint32_t tag)
     return plain * jm_load_relaxed(&jm_secret.multiplier) ^ jm_load_relaxed(&jm_secret.mask);
 }
 
-/* What a process's handles look like says nothing about another process's. */
+/* The handles of one process reveal nothing about those of another. */
 static void each_process_has_secrets_of_its_own(void **state)
 {
     (void)state;
@@ -160,14 +161,15 @@ static void each_process_has_secrets_of_its_own(void **state)
         assert_true(jm_load_relaxed(&jm_secret.mask) != mask);
         uintptr_t inverse = jm_load_relaxed(&jm_secret.inverse);
         assert_int_equal(jm_load_relaxed(&jm_secret.multiplier) * inverse, 1);
-        uintptr_t index = jm_load_relaxed(&jm_secret.mask) * inverse & INDEX_MASK; /* of 0 */
+        /* The index that handle 0 decodes to. */
+        uintptr_t index = jm_load_relaxed(&jm_secret.mask) * inverse & INDEX_MASK;
         assert_int_equal(index, INDEX_MASK);
         assert_true(index >= (uint64_t)JM_MAX_CHUNKS << JM_CHUNK_BITS);
     }
 }
 
-/* In a process of its own: some bits of the generation that its first slot begins with, and 255
- * never. */
+/* Runs in a process of its own. Returns some bits of the first generation of its first slot, 0 to
+ * 127; 255 on failure. */
 static int show_generation(void)
 {
     if (!jm_process_init() || !jm_thread_ready()) {
@@ -183,7 +185,7 @@ static void generations_begin_anywhere(void **state)
     bool differ = false;
     (void)state;
     assert_in_range(first, 0, 127);
-    for (int process = 0; process < 8; process++) { /* all alike once in 2^56 runs */
+    for (int process = 0; process < 8; process++) { /* all are equal once in 2^56 runs */
         int another = child_run_again("show", "JSRTMEM_NOTHING", NULL);
         assert_in_range(another, 0, 127);
         differ = differ || another != first;
@@ -282,8 +284,8 @@ static void kinds_are_never_confused(void **state)
     }
 }
 
-/* Holds the registry to its word: what it accepts is the handle of a live slot. On 64-bit none
- * of the few forgeries of a test is; on 32-bit one may be. */
+/* Checks that a handle which the registry accepts is that of a live slot. On 64-bit, none of the
+ * few forgeries of a test is accepted; on 32-bit, one may be. */
 static size_t accepted;
 static void forge(uintptr_t handle)
 {
@@ -402,13 +404,13 @@ static void stale_handles_stay_stale(void **state)
     }
 }
 
-/* A slot that was never used: its tag is where its generations begin. */
+/* Takes a slot that was never used. Its tag is where its generations begin. */
 static struct jm_slot *take_fresh(enum jm_kind kind)
 {
     size_t count = jm_load_relaxed(&jm_tables[kind].count);
     struct jm_slot *slot = take(kind);
     while (slot->index < count) {
-        slot = take(kind); /* the free list is emptied first; what it held is not given back */
+        slot = take(kind); /* empties the free list, for good */
     }
     return slot;
 }
@@ -421,7 +423,7 @@ static void a_slot_whose_generations_are_used_up_is_never_handed_out_again(void 
         struct jm_slot *worn = take_fresh(kind);
         uint32_t first = jm_load_relaxed(&worn->tag);
 
-        /* One generation before the last, it still comes back. */
+        /* One generation before the last, the slot is still reused. */
         jm_store_relaxed(&worn->tag, (first - 4) & TAG_MASK);
         uintptr_t before_last = jm_registry_publish(kind, worn);
         jm_registry_retract(worn);
@@ -447,7 +449,7 @@ static void generations_go_round_once(void **state)
     for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         enum jm_kind kind = kinds[k];
         struct jm_slot *slot = take_fresh(kind);
-        /* Over the end of the numbers, which is not where the generations end. */
+        /* The tag wraps around to 0. The generations do not end there: they begin anywhere. */
         jm_store_relaxed(&slot->tag, TAG_MASK - 1);
         if (jm_load_relaxed(&slot->tag) == 0) {
             continue;
@@ -467,7 +469,7 @@ static void generations_go_round_once(void **state)
 static void first_generations_cannot_be_guessed(void **state)
 {
     size_t equal = 0;
-    size_t regular = 0; /* as far from the one before as from the one after, or nearly */
+    size_t regular = 0; /* nearly as far from the tag before as from the tag after */
 
     (void)state;
     for (size_t i = 1; i + 1 < MANY; i++) {
@@ -498,14 +500,15 @@ static void a_chunk_that_cannot_be_had_is_a_refusal(void **state)
     for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
         enum jm_kind kind = kinds[k];
         size_t index = take_fresh(kind)->index;
-        while ((index + 1) % (8 * CHUNK_SLOTS) != CHUNK_SLOTS) { /* where several come at once */
+        /* Until the next slot needs several chunks. */
+        while ((index + 1) % (8 * CHUNK_SLOTS) != CHUNK_SLOTS) {
             index = take(kind)->index;
         }
         size_t metadata = jm_registry_metadata();
         fake_os_refuse(FAKE_RESERVE, 1, true, 0);
         assert_null(jm_registry_take(kind));
         assert_null(jm_registry_take(kind));
-        assert_int_equal(fake_os_refused(), 4); /* all of them, and one */
+        assert_int_equal(fake_os_refused(), 4); /* each call asks for all of them, then for one */
         assert_int_equal(jm_registry_metadata(), metadata);
         assert_int_equal(jm_load_relaxed(&jm_tables[kind].count), index + 1);
         assert_null(jm_registry_find(kind, encode(kind, index + 1, 1)).slot);
@@ -543,9 +546,9 @@ static void where_handles_run_out_nothing_is_handed_out(void **state)
 #define BOARD 64
 
 static struct {
-    _Atomic(uintptr_t) board[BOARD]; /* handles, live or not */
+    _Atomic(uintptr_t) board[BOARD]; /* handles, live or stale */
     _Atomic(size_t) faults;
-    _Atomic(uint32_t) *owned; /* by index: taken */
+    _Atomic(uint32_t) *owned; /* by index: 1 if taken */
     size_t owned_count;
 } shared;
 
@@ -556,7 +559,7 @@ static void fault_if(bool wrong)
     }
 }
 
-/* Reads a slot as the library does: the handle tells afterwards whether it was the right one. */
+/* Reads a slot as the library does: first the data, then whether the handle still holds. */
 static void read_somebody(struct random *random)
 {
     uintptr_t handle = jm_load_acquire(&shared.board[random_below(random, BOARD)]);
@@ -590,12 +593,12 @@ static void *take_and_give(void *argument)
         fault_if(jm_registry_find(JM_KIND_CONTEXT, handle).slot != slot);
         fault_if(finds(JM_KIND_RUNTIME, handle));
         jm_registry_retract(slot);
-        jm_store_relaxed(&context->data, (void *)UINTPTR_MAX); /* the next user's */
+        jm_store_relaxed(&context->data, (void *)UINTPTR_MAX); /* what the next user may write */
         fault_if(finds(JM_KIND_CONTEXT, handle));
         fault_if(atomic_exchange(&shared.owned[slot->index], 0) != 1);
         jm_registry_give(JM_KIND_CONTEXT, slot);
         if (random_below(&random, 2) == 0) {
-            jm_registry_thread_exit(); /* else the thread takes it again itself */
+            jm_registry_thread_exit(); /* else this thread would take the slot again itself */
         }
         read_somebody(&random);
     }
@@ -610,7 +613,7 @@ static void threads_share_the_slots(void **state)
     (void)state;
     (void)take_fresh(JM_KIND_CONTEXT);
     size_t count = jm_load_relaxed(&jm_tables[JM_KIND_CONTEXT].count);
-    /* Where generations are few, slots wear out, and more of them are needed. */
+    /* If there are few generations, slots wear out and more are needed. */
     shared.owned_count = count + THREADS * (1 + 2 * ROUNDS / (TAG_MASK / 2));
     shared.owned = calloc(shared.owned_count, sizeof(*shared.owned));
     assert_non_null(shared.owned);
@@ -622,7 +625,7 @@ static void threads_share_the_slots(void **state)
     }
     assert_int_equal(jm_load_relaxed(&shared.faults), 0);
     assert_int_equal(count_live(JM_KIND_CONTEXT), live);
-    /* Slots are used again: few more than threads were needed, where none wears out. */
+    /* If no slot wears out, slots are reused, and hardly more exist than there are threads. */
     if (HANDLE_BITS > 32) {
         assert_true(jm_load_relaxed(&jm_tables[JM_KIND_CONTEXT].count) <= count + THREADS);
     }
@@ -656,8 +659,8 @@ static void *on_another_thread(void *(*job)(void *), void *argument)
 static void a_thread_keeps_what_it_gave_last_until_it_ends(void **state)
 {
     (void)state;
-    struct jm_slot *slot = take_fresh(JM_KIND_RUNTIME); /* no other one is free */
-    (void)jm_registry_publish(JM_KIND_RUNTIME, slot);   /* of an unused one the tag says worn out */
+    struct jm_slot *slot = take_fresh(JM_KIND_RUNTIME); /* no other slot is free */
+    (void)jm_registry_publish(JM_KIND_RUNTIME, slot);   /* an unused slot's tag means "worn out" */
     jm_registry_retract(slot);
     jm_registry_give(JM_KIND_RUNTIME, slot);
     assert_true(on_another_thread(take_one, NULL) != slot);
@@ -713,8 +716,8 @@ static void no_two_threads_get_one_new_slot(void **state)
     free(growth.taken);
 }
 
-/* The record of a callback that few hosts set is had when it is, kept to the dispose, and used
- * again. */
+/* The record of the before-collect callback, which few hosts set, is allocated when the callback is
+ * first set, kept until the dispose, and then reused. */
 static void the_record_of_a_callback_comes_and_goes_with_it(void **state)
 {
     enum { TIMES = 5000 };
@@ -736,10 +739,11 @@ static void the_record_of_a_callback_comes_and_goes_with_it(void **state)
         assert_ok(JsDisposeRuntime(runtime));
         runtime = (JsRuntimeHandle)jm_runtime_create(0);
     }
-    /* One, and what is worn out. */
+    /* One slot serves all runtimes, plus one for each that wore out. */
     const size_t uses = (size_t)1 << (JM_GENERATION_BITS < 30 ? JM_GENERATION_BITS : 30);
     assert_in_range(jm_load_relaxed(&table->count), 1, 2 + TIMES / uses);
-    /* Of two that set the first one at a time, one is kept, and the other given back. */
+    /* If two threads set the first callback at the same time, one record is kept and the other
+     * given back. */
     struct jm_ref ref = jm_runtime_find(runtime);
     assert_true(jm_notice_add(ref));
     const struct jm_notice *notice = jm_load_relaxed(&jm_runtime_at(ref)->notice);
@@ -747,7 +751,7 @@ static void the_record_of_a_callback_comes_and_goes_with_it(void **state)
     assert_true(jm_notice_add(ref));
     assert_ptr_equal(jm_load_relaxed(&jm_runtime_at(ref)->notice), notice);
     assert_int_equal(count_live(JM_KIND_NOTICE), live);
-    /* Of a runtime that was disposed meanwhile, none is kept. */
+    /* No record is kept for a runtime that was disposed meanwhile. */
     assert_ok(JsDisposeRuntime(runtime));
     assert_true(jm_notice_add(ref));
     assert_int_equal(count_live(JM_KIND_NOTICE), 0);
@@ -759,7 +763,7 @@ int main(int argc, char **argv)
 {
     (void)argv;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_process_has_secrets_of_its_own), /* before there are handles */
+        cmocka_unit_test(each_process_has_secrets_of_its_own), /* before any handle exists */
         cmocka_unit_test(what_many_need_is_had_at_once),
         cmocka_unit_test(a_stranger_is_waited_for_by_a_dispose),
         cmocka_unit_test(generations_begin_anywhere),

@@ -43,7 +43,7 @@ static void queued_objects_are_taken_in(void **state)
     struct heap_walk walk = check();
     assert_int_equal(walk.queued_objects, queued);
     assert_int_equal(walk.live_objects,
-                     before.live_objects); /* they count until they are taken in */
+                     before.live_objects); /* queued ones count as live until taken in */
     assert_true(jm_heap_drain(HEAP));
     assert_false(jm_heap_drain(HEAP));
     walk = check();
@@ -53,7 +53,7 @@ static void queued_objects_are_taken_in(void **state)
     (void)check();
 }
 
-/* Whatever lies behind it: the span, or another object, which is live, queued or free. */
+/* Whatever lies behind the object: the span, or another object that is live, queued or free. */
 static void an_object_is_taken_in_as_what_it_was(void **state)
 {
     enum { SPAN, LIVE, QUEUED, FREE, ENDS };
@@ -72,7 +72,7 @@ static void an_object_is_taken_in_as_what_it_was(void **state)
             (void)check();
             struct jm_block *block = jm_block_of(object);
             size_t granule = jm_granule_of(block, object);
-            if (granule < block->carved) { /* else the block became empty, and another one is */
+            if (granule < block->carved) { /* else the block became empty */
                 assert_int_equal(jm_arena_class_at(HEAP->arena, block, granule), code);
                 seen++;
             }
@@ -131,7 +131,8 @@ static void what_is_no_object_is_not_queued(void **state)
     assert_int_equal(check().live_objects, 2);
 }
 
-/* A block all of whose objects are queued has live ones; once they are taken in, it goes. */
+/* A block whose objects are all queued still has live objects. It is released once they are taken
+ * in. */
 static void a_block_with_queued_objects_stays(void **state)
 {
     (void)state;
@@ -142,13 +143,14 @@ static void a_block_with_queued_objects_stays(void **state)
     assert_true(queue(small) && queue(large));
     assert_int_equal(rig_usage(&rig), usage);
     assert_log(&rig, "");
-    jm_heap_collect(HEAP); /* which takes them in first */
+    jm_heap_collect(HEAP); /* takes them in first */
     assert_log(&rig, "FF");
     assert_int_equal(rig_usage(&rig), 0);
 }
 
-/* A thread is stopped behind the first step of a free. What it queued is taken in by another
- * one's marks, and the block becomes another heap's; then it goes on. */
+/* A thread is stopped after the first step of a free, which marks the object as queued. The marks
+ * of another free cause the object to be taken in, and the block passes to another heap. Then the
+ * thread goes on. */
 static void marks_that_come_late_cost_a_look(void **state)
 {
     static struct rig other;
@@ -159,7 +161,7 @@ static void marks_that_come_late_cost_a_look(void **state)
     struct jm_block *block = jm_block_of(object);
     if (!jm_region_holds(object)) {
         rig_drop(&other);
-        return; /* there, the release waits for the thread */
+        return; /* outside the region, the release waits for the thread */
     }
     _Atomic(uint8_t) *place = jm_region_state_of(object);
     jm_store_relaxed(place, JM_QUEUED);
@@ -184,13 +186,14 @@ static void marks_that_come_late_cost_a_look(void **state)
     for (size_t i = 0; i < 64; i++) {
         assert_int_equal(theirs[i], 7);
     }
-    assert_true(queue(theirs)); /* and a free that comes now is the other heap's */
+    assert_true(queue(theirs)); /* a free that comes now belongs to the other heap */
     assert_true(jm_heap_drain(&other.heap));
     rig_drop(&other);
     jm_reserve_set_limit(0);
 }
 
-/* Where an address was in a block that is gone: what a thread knows that looked it up before. */
+/* A range and the block that it belonged to: what a thread remembers that looked an address up
+ * before the block was released. */
 struct memory {
     const char *start, *end;
     struct jm_block *block;
@@ -206,9 +209,10 @@ static struct jm_block *remembered(const struct memory *memories, size_t count, 
     return NULL;
 }
 
-/* Two threads free an object. One looks its block up and is stopped; the other's free is taken
- * in, and the memory is cut into smaller blocks of another heap. What the first one frees then
- * is an object of that heap: the misuse costs it the object, but nothing is left behind. */
+/* Two threads free one object. The first one looks its block up and is stopped. The free of the
+ * second one is taken in, and the memory is cut into smaller blocks of another heap. What the first
+ * one then frees is an object of that heap. This misuse costs the heap the object, but leaves
+ * nothing behind. */
 static void marks_are_made_where_the_object_is(void **state)
 {
     enum { BLOCKS = 60, OTHERS = 4 };
@@ -221,9 +225,9 @@ static void marks_are_made_where_the_object_is(void **state)
         memories[i] = (struct memory){block->start, block->start + jm_block_size(block), block};
     }
     bool in_region = jm_region_holds(memories[0].start);
-    rig_drop(&rig); /* outside of the region, it would wait for the thread */
+    rig_drop(&rig); /* outside the region, the release would wait for the thread */
     rig_make(&rig);
-    if (in_region) { /* stopped so late that nobody has the memory */
+    if (in_region) { /* the thread goes on while nobody owns the memory */
         _Atomic(uint8_t) *place = jm_region_state_of(memories[0].start);
         jm_store_relaxed(place, 1 + JM_PLAIN);
         assert_true(jm_heap_queue_free(memories[0].block, (void *)(uintptr_t)memories[0].start));
@@ -264,10 +268,10 @@ static void blocks_emptied_by_a_drain_go_at_the_next_use(void **state)
     assert_true(jm_heap_drain(HEAP));
     assert_log(&rig, "");
     jm_heap_tidy(HEAP);
-    assert_log(&rig, "FF"); /* one is kept */
+    assert_log(&rig, "FF"); /* one block is kept */
 }
 
-/* Every part of maps of every size is found. */
+/* A drain finds the marks in every part of a map, in maps of every size. */
 static void each_place_of_a_map_is_drained(void **state)
 {
     static void *objects[20000];
@@ -305,7 +309,7 @@ static struct {
     _Atomic(bool) done;
 } shared;
 
-/* Frees all that it sees, as the other threads do: one of them wins each object. */
+/* Frees every object that it sees, as the other threads do. One of them wins each object. */
 static void *free_all_seen(void *argument)
 {
     (void)argument;
@@ -322,7 +326,8 @@ static void *free_all_seen(void *argument)
     return NULL;
 }
 
-/* What was taken in is handed out again, and then freed under its old name too: once each time. */
+/* An object that was taken in may be handed out again at its old address. It is then also freed
+ * through its old entry. Each allocation is freed exactly once. */
 static void threads_agree_who_freed_an_object(void **state)
 {
     pthread_t threads[THREADS];
@@ -353,8 +358,8 @@ static void threads_agree_who_freed_an_object(void **state)
     assert_int_equal(rig_usage(&rig), 0);
 }
 
-/* One thread allocates and marks, others check and free: nothing is lost, and nothing serves
- * twice. */
+/* One thread allocates and marks objects, others check and free them. No object is lost, and none
+ * is handed out twice. */
 #define LANES 64
 #define ROUNDS 400
 

@@ -33,7 +33,7 @@ static int empty(void **state)
     return jm_reserve_bytes() == 0 ? 0 : -1;
 }
 
-/* A block as a heap gives it back: unregistered, its content untouched. */
+/* A block as a heap gives it back: unregistered, with its content untouched. */
 static struct jm_block *try_block(size_t size, bool small)
 {
     struct jm_os_extent extent;
@@ -53,7 +53,7 @@ static struct jm_block *try_block(size_t size, bool small)
     return block;
 }
 
-/* Who takes: another tenant than any block here had. */
+/* The tenant that takes blocks: not the one that had them, unless a test says so. */
 static const struct jm_supply taker = {.tenancy = 7};
 
 static struct jm_block *take(size_t size)
@@ -93,7 +93,7 @@ static void unmap(struct jm_block *block)
     jm_header_give(block);
 }
 
-/* bytes == what the OS has given beside the tables. */
+/* The reserve's bytes == what the OS has given besides tables. */
 static size_t mapped_before;
 #define assert_bytes(expected)                                        \
     do {                                                              \
@@ -157,12 +157,12 @@ static void a_lower_bound_trims_at_once(void **state)
     jm_reserve_set_limit(before);
     assert_bytes(before);
     jm_reserve_set_limit(before - 1);
-    assert_bytes(before - MIB(1)); /* one block is enough */
+    assert_bytes(before - MIB(1)); /* one block of 1 MiB is enough */
     jm_reserve_set_limit(KIB(64));
     assert_bytes(KIB(64));
     jm_reserve_set_limit(0);
     assert_bytes(0);
-    jm_reserve_set_limit(SIZE_MAX); /* nothing wraps */
+    jm_reserve_set_limit(SIZE_MAX); /* sums do not wrap */
     give(MIB(1));
     assert_bytes(MIB(1));
 }
@@ -201,7 +201,8 @@ static void blocks_that_are_not_worth_it_go_to_the_os(void **state)
     assert_bytes(0);
 }
 
-/* Fills what a tenant, its arena and its map may have written, as `touched` says. */
+/* Fills all that a tenant may have written: the header, the first `touched` bytes of the map, and
+ * the objects up to granule `touched`. */
 static void soil(struct jm_block *block, size_t touched)
 {
     struct jm_block old;
@@ -222,11 +223,11 @@ static void soil(struct jm_block *block, size_t touched)
     block->touched = (uint32_t)touched;
 }
 
-/* Nothing is left of the last tenant but a header of a block of this size. */
+/* Checks that nothing of the last tenant is left except the header of a block of this size. */
 static void assert_clean(const struct jm_block *block, size_t size)
 {
     assert_int_equal(block->charge, size);
-    assert_true(block->extent.size >= size); /* more where it was aligned by force */
+    assert_true(block->extent.size >= size); /* larger if the alignment was forced */
     assert_int_equal(block->granules, (size - JM_PAD) >> JM_GRANULE_BITS);
     assert_int_equal(block->first, jm_first_granule(size));
     assert_ptr_equal((void *)block->map, block->start);
@@ -255,7 +256,7 @@ static void what_is_taken_is_zero(void **state)
     assert_bytes(0);
 }
 
-/* What is much is cleared by the OS or, where it refuses, here. */
+/* A large amount is cleared by the OS or, if it refuses, with memset. */
 static void what_the_os_does_not_clear_is_zero_too(void **state)
 {
     (void)state;
@@ -287,7 +288,7 @@ static void what_the_same_tenant_takes_back_has_a_clean_map_only(void **state)
     block->tenancy = taker.tenancy;
     assert_true(jm_reserve_give(block, false));
     assert_ptr_equal(take(KIB(128)), block);
-    assert_int_equal(block->touched, first + 100); /* still to be cleared for the next tenant */
+    assert_int_equal(block->touched, first + 100); /* must still be cleared for the next tenant */
     assert_true(bytes_are(objects_of(block), 100 << JM_GRANULE_BITS, 0xee));
     for (size_t granule = 0; granule < KIB(128) >> JM_GRANULE_BITS; granule++) {
         assert_int_equal(block->map[granule], 0);
@@ -304,7 +305,7 @@ static void what_the_same_tenant_takes_back_has_a_clean_map_only(void **state)
 
 /* ---- Neighbours ---- */
 
-/* A block of the region, of the smallest size; all of it was handed out. */
+/* A block of the region, of the smallest size, with all its memory handed out. */
 static struct jm_block *block_at(char *address)
 {
     struct jm_block *block = jm_region_head_of(address);
@@ -322,7 +323,7 @@ static struct jm_block *block_at(char *address)
     return block;
 }
 
-/* What was given back is zero, where it can be read at all. */
+/* True if memory that was given back is zero. On Windows it cannot be read. */
 static bool is_gone(const void *address, size_t size)
 {
 #if defined(_WIN32)
@@ -332,11 +333,11 @@ static bool is_gone(const void *address, size_t size)
 #endif
 }
 
-#define ROW 9 /* neighbours */
+#define ROW 9 /* blocks side by side */
 #define GAP 3 /* the one of them that is in use */
 
-/* Takes a lot of the region whole. Returns its first block's place; but for a row from there, it
- * is given back. */
+/* Takes a whole lot of the region, and gives it back except for its first ROW blocks. Returns their
+ * address. */
 static char *take_row(void)
 {
     const size_t size = jm_small_block_min();
@@ -359,7 +360,7 @@ static char *take_row(void)
     return row;
 }
 
-/* Gives the reserve a row but for the gap, in no order. */
+/* Gives the reserve all blocks of a row except the gap, in mixed order. */
 static char *give_row(void)
 {
     static const size_t order[ROW] = {5, 0, 8, 2, 7, 1, 6, 4, GAP};
@@ -381,14 +382,15 @@ static void neighbours_go_in_one_call(void **state)
     char *row = give_row();
     char *gap = row + GAP * size;
     assert_int_equal(jm_reserve_bytes(), (ROW - 1) * size);
-    fake_os_refuse(FAKE_DECOMMIT, 2, true, ENOMEM); /* the second piece, and all after it */
+    fake_os_refuse(FAKE_DECOMMIT, 2, true, ENOMEM); /* the second piece and all after it */
     jm_reserve_drain();
     assert_int_equal(jm_reserve_bytes(), 5 * size);
-    assert_int_equal(fake_os_calls(FAKE_DECOMMIT), 1 + 9); /* of five together, and alone */
+    /* The first piece; then five blocks, each tried with those behind it, then alone. */
+    assert_int_equal(fake_os_calls(FAKE_DECOMMIT), 1 + 9);
     assert_true(is_gone(row, GAP * size));
-    assert_true(bytes_are(gap + size, 5 * size, 1)); /* as they were */
+    assert_true(bytes_are(gap + size, 5 * size, 1)); /* unchanged */
     fake_os_refuse(FAKE_DECOMMIT, 1, false,
-                   ENOMEM); /* five together, but not one of them, and the others */
+                   ENOMEM); /* refuses five together; one alone and four together succeed */
     jm_reserve_drain();
     assert_int_equal(fake_os_calls(FAKE_DECOMMIT), 3);
     assert_int_equal(jm_reserve_bytes(), 0);
@@ -399,7 +401,8 @@ static void neighbours_go_in_one_call(void **state)
     jm_region_give(gap, size);
 }
 
-/* Own mappings do not go together, but among stretches. */
+/* Blocks with mappings of their own are unmapped one by one. Stretches of the region that lie
+ * between them still go together. */
 static void neighbours_and_others_go_in_turn(void **state)
 {
     const size_t size = jm_small_block_min();
@@ -417,7 +420,7 @@ static void neighbours_and_others_go_in_turn(void **state)
     jm_region_give(row + GAP * size, size);
 }
 
-/* Where the bound is reached, others go, one after the other: nobody waits for many. */
+/* At the bound, each block given makes one other go: no call waits for many. */
 static void a_full_reserve_makes_room(void **state)
 {
     const size_t size = KIB(64);
@@ -428,13 +431,13 @@ static void a_full_reserve_makes_room(void **state)
         give(size);
         assert_bytes(i * size);
     }
-    for (size_t i = 1; i <= 4; i++) { /* three are chosen, then the next three */
+    for (size_t i = 1; i <= 4; i++) { /* three are chosen at once, then the next three */
         struct jm_block *block = new_block(size);
         assert_true(jm_reserve_give(block, false));
         assert_bytes(24 * size);
         assert_int_equal(fake_os_calls(FAKE_UNMAP), i);
     }
-    jm_reserve_drop_large(&taker); /* there are small ones only, some of which are chosen */
+    jm_reserve_drop_large(&taker); /* there are only small ones, some of them chosen */
     assert_bytes(24 * size);
     fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
     struct jm_block *block = new_block(size);
@@ -443,7 +446,7 @@ static void a_full_reserve_makes_room(void **state)
     fake_os_reset();
     jm_reserve_set_limit(8 * size);
     assert_int_equal(jm_reserve_bytes(), 8 * size);
-    assert_true(jm_reserve_give(block, false)); /* just an eighth */
+    assert_true(jm_reserve_give(block, false)); /* exactly an eighth */
     assert_bytes(8 * size);
     fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
     struct jm_block *other = new_block(size);
@@ -452,13 +455,13 @@ static void a_full_reserve_makes_room(void **state)
     unmap(other);
     for (size_t i = 8; i > 0; i--) {
         assert_int_equal(jm_reserve_bytes(), i * size);
-        block = take(size); /* what was refused is of use */
+        block = take(size); /* a refused block can still be used */
         assert_non_null(block);
         unmap(block);
     }
 }
 
-/* Of neighbours, all that were chosen go at once. */
+/* A larger block makes several others go. A block larger than the bound is unmapped itself. */
 static void a_full_reserve_makes_room_for_a_larger_block(void **state)
 {
     const size_t size = KIB(64);
@@ -471,11 +474,12 @@ static void a_full_reserve_makes_room_for_a_larger_block(void **state)
     give(8 * size);
     assert_bytes(24 * size);
     assert_int_equal(fake_os_calls(FAKE_UNMAP), 8);
-    give(32 * size); /* more than the bound */
+    give(32 * size); /* larger than the bound */
     assert_bytes(24 * size);
     assert_int_equal(fake_os_calls(FAKE_UNMAP), 9);
 }
 
+/* All neighbours that were chosen go in one call. */
 static void a_full_reserve_gives_neighbours_in_one_call(void **state)
 {
     const size_t size = jm_small_block_min();
@@ -503,7 +507,7 @@ static void a_full_reserve_gives_neighbours_in_one_call(void **state)
 
 /* ---- Large blocks: for the tenant that had them ---- */
 
-/* A large block of the taker's, as a heap gives it back. */
+/* A large block of `taker`, as a heap gives it back. */
 static struct jm_block *new_spare(size_t size)
 {
     struct jm_block *block = new_large_block(size);
@@ -539,7 +543,8 @@ static void a_large_block_waits_for_its_tenant(void **state)
     assert_null(jm_reserve_take_large(KIB(512), 16, &other));
     assert_null(jm_reserve_take_large(KIB(512), 16, &later));
     block->tenant = &later;
-    assert_null(jm_reserve_take_large(KIB(512), 16, &later)); /* an earlier runtime of its slot */
+    /* The block was an earlier runtime's in the same slot. */
+    assert_null(jm_reserve_take_large(KIB(512), 16, &later));
     block->tenant = &taker;
     block->tenancy = taker.tenancy - 1;
     assert_null(take_spare(KIB(512))); /* likewise */
@@ -552,7 +557,7 @@ static void a_large_block_waits_for_its_tenant(void **state)
     unmap(block);
 }
 
-/* With each that goes to the OS its header is free for another. */
+/* The header of each block that goes to the OS is reused. */
 static void headers_of_blocks_that_go_are_used_again(void **state)
 {
     (void)state;
@@ -576,7 +581,7 @@ static void the_large_block_that_fits_best_is_taken(void **state)
     (void)state;
     jm_reserve_set_limit(MIB(64));
     blocks[0] = give_spare(size + 9 * page);
-    blocks[1] = give_spare(size + 11 * page); /* too much larger */
+    blocks[1] = give_spare(size + 11 * page); /* more than a quarter larger */
     blocks[2] = give_spare(size + 10 * page);
     blocks[3] = give_spare(size - page);
     assert_int_equal(jm_reserve_large_bytes(size, 16, &taker), size + 9 * page);
@@ -592,7 +597,7 @@ static void the_large_block_that_fits_best_is_taken(void **state)
     }
 }
 
-/* Of many, those that came last are looked at. */
+/* A search looks at 128 blocks, the newest ones. */
 static void a_search_for_a_large_block_ends(void **state)
 {
     const size_t size = 20 * jm_os_page_size();
@@ -603,7 +608,7 @@ static void a_search_for_a_large_block_ends(void **state)
     for (int others = 127; others <= 128; others++) {
         spare = give_spare(size);
         for (int i = 0; i < others; i++) {
-            give_spare(2 * size)->tenancy++; /* they are nobody's, and much of nothing */
+            give_spare(2 * size)->tenancy++; /* another tenancy's: not a spare of the taker */
         }
         assert_int_equal(jm_reserve_large_bytes(size, 16, &taker), others < 128 ? size : 0);
         assert_ptr_equal(take_spare(size), others < 128 ? spare : NULL);
@@ -615,7 +620,7 @@ static void a_search_for_a_large_block_ends(void **state)
     }
 }
 
-/* However few bytes they are, once so many fit nothing, one is made to fit. */
+/* Once a tenant has 48 spares and none fits, one is made to fit, however few bytes they have. */
 static void many_spares_are_enough(void **state)
 {
     const size_t size = 20 * jm_os_page_size();
@@ -661,8 +666,8 @@ static void a_large_object_is_aligned_where_it_is_asked_for(void **state)
     unmap(block);
 }
 
-/* What a tenant has left that ended, and where the reserve is full what any has: as if it were
- * new. */
+/* A large block that an ended tenant left serves other tenants, zeroed. If the reserve is full, any
+ * tenant's block does. */
 static void a_large_block_serves_others_clear(void **state)
 {
     enum { ENDS, ENDED, FULL, WAYS };
@@ -688,7 +693,7 @@ static void a_large_block_serves_others_clear(void **state)
             (void)give_spare(MIB(2));
             (void)give_spare(KIB(256));
         }
-        assert_null(jm_reserve_take_large(KIB(300), 16, &other)); /* too large */
+        assert_null(jm_reserve_take_large(KIB(300), 16, &other)); /* the block is too large */
         assert_int_equal(jm_reserve_large_bytes(KIB(500), 16, &other), 0);
         assert_ptr_equal(jm_reserve_take_large(KIB(500), 16, &other), block);
         assert_true(bytes_are(block->start, KIB(500), 0));
@@ -698,8 +703,9 @@ static void a_large_block_serves_others_clear(void **state)
     }
 }
 
-/* Of a tenant that ends nothing takes the place of what is kept for another, nor is kept what a
- * fork came upon in the middle of a change; and what the OS refuses is for all still. */
+/* A block of an ending tenant displaces none that is kept for another tenant. A block that a fork
+ * met in the middle of a change of size is not kept. A block that the OS refuses still serves all
+ * tenants. */
 static void not_all_that_is_left_is_kept(void **state)
 {
     static const struct jm_supply other = {.tenancy = 7};
@@ -710,7 +716,7 @@ static void not_all_that_is_left_is_kept(void **state)
     assert_bytes(KIB(768));
     jm_reserve_leave(new_spare(KIB(256)));
     assert_bytes(MIB(1));
-    jm_reserve_leave(new_spare(KIB(128))); /* but of what was left before */
+    jm_reserve_leave(new_spare(KIB(128))); /* displaces only what an ended tenant left */
     assert_bytes(KIB(896));
     assert_ptr_equal(take_spare(KIB(768)), kept);
     unmap(kept);
@@ -737,8 +743,8 @@ static void not_all_that_is_left_is_kept(void **state)
     }
 }
 
-/* What has an object of 1 MiB, and no more, is zeroed for others; even where the reserve is
- * full. */
+/* Blocks for objects of up to 1 MiB are zeroed for other tenants. Larger ones are not, even if the
+ * reserve is full. */
 static void a_block_that_is_too_large_serves_no_other(void **state)
 {
     static const struct jm_supply other = {.tenancy = 7};
@@ -755,7 +761,7 @@ static void a_block_that_is_too_large_serves_no_other(void **state)
     jm_reserve_drain();
 }
 
-/* A block with a map in it holds less than a heap counts on while the region has room. */
+/* A block with its map inside holds less than a heap expects while the region has room. */
 static void a_block_with_a_map_in_it_is_not_whole(void **state)
 {
     const size_t size = jm_small_block_min();
@@ -785,9 +791,9 @@ static void large_blocks_that_are_not_worth_it_go_to_the_os(void **state)
     jm_reserve_leave(new_spare(MIB(2))); /* its tenant ends */
     assert_bytes(0);
     (void)give_spare(MIB(2));
-    jm_reserve_leave_large(&taker); /* likewise */
+    jm_reserve_leave_large(&taker); /* its tenant ends */
     assert_bytes(0);
-    assert_true(jm_reserve_give(new_large_block(KIB(256)), false)); /* a part of a reservation */
+    assert_true(jm_reserve_give(new_large_block(KIB(256)), false)); /* part of a reservation */
     assert_bytes(0);
     (void)give_spare(MIB(64));
     assert_bytes(MIB(64));
@@ -795,7 +801,7 @@ static void large_blocks_that_are_not_worth_it_go_to_the_os(void **state)
     assert_bytes(0);
 }
 
-/* What was given back last stays. */
+/* The block given back last stays. */
 static void the_oldest_large_blocks_go(void **state)
 {
     const size_t size = KIB(512);
@@ -854,7 +860,7 @@ static void a_tenants_large_blocks_go_with_it(void **state)
     assert_bytes(0);
 }
 
-/* What was given back first goes first. */
+/* The block given back first goes first. */
 static void which_large_blocks_go(void **state)
 {
     const size_t size = KIB(512);
@@ -886,13 +892,13 @@ static void for_most_of_the_bound_no_others_go(void **state)
     }
     assert_true(jm_reserve_give(new_spare(13 * size), false));
     assert_bytes(24 * size);
-    assert_int_equal(fake_os_calls(FAKE_UNMAP), 1); /* itself */
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 1); /* the block itself */
     assert_true(jm_reserve_give(new_spare(12 * size), false));
     assert_bytes(24 * size);
     assert_int_equal(fake_os_calls(FAKE_UNMAP), 1 + 12);
 }
 
-/* Also what was chosen to go and is there still. */
+/* A tenant's large blocks go, also those that are only chosen to go. */
 static void of_a_tenants_large_blocks_those_go_that_are_about_to(void **state)
 {
     const size_t size = KIB(128);
@@ -902,7 +908,7 @@ static void of_a_tenants_large_blocks_those_go_that_are_about_to(void **state)
     for (size_t i = 0; i < 32; i++) {
         (void)give_spare(size);
     }
-    give(size); /* four are chosen, one of them goes */
+    give(size); /* four are chosen, and one of them goes */
     assert_int_equal(fake_os_calls(FAKE_UNMAP), 1);
     jm_reserve_drop_large(&taker);
     assert_bytes(size);
@@ -916,7 +922,7 @@ static void give_of(const struct jm_supply *tenant, size_t size)
     assert_true(jm_reserve_give(block, false));
 }
 
-/* Of small blocks those that a heap grows by; and of large ones all. */
+/* Small blocks of the size that a heap grows by go, and all large blocks. */
 static void what_a_tenant_collects_goes_to_the_os(void **state)
 {
     static const struct jm_supply other = {.tenancy = 7};
@@ -934,7 +940,7 @@ static void what_a_tenant_collects_goes_to_the_os(void **state)
     jm_reserve_drop_large(&taker);
     assert_bytes(all);
     (void)give_spare(KIB(512));
-    fake_os_refuse(FAKE_UNMAP, 1, false, ENOMEM); /* what is refused waits for another time */
+    fake_os_refuse(FAKE_UNMAP, 1, false, ENOMEM); /* a refused block waits for another time */
     jm_reserve_drop_grown(&taker);
     assert_true(jm_reserve_bytes() > all - (KIB(128) + KIB(256) + MIB(2)));
     jm_reserve_drop_waiting();
@@ -975,7 +981,7 @@ static void what_must_be_kept_is_kept_past_the_bound(void **state)
     assert_true(jm_reserve_give(new_large_block(MIB(3)), true));
     assert_bytes(KIB(192) + jm_os_page_size() + MIB(3));
     assert_int_equal(jm_reserve_limit(), 0);
-    /* Small ones are of use as they are. */
+    /* Small blocks can be used as they are. */
     assert_ptr_equal(take(KIB(128)), small);
     assert_clean(small, KIB(128));
     assert_int_equal(jm_reserve_bytes(), KIB(64) + jm_os_page_size() + MIB(3));
@@ -1017,7 +1023,7 @@ static void what_is_read_waits_for_its_readers(void **state)
         memset(block->arena, 0x5a, sizeof(block->arena));
         _Atomic(uint32_t) *reader = jm_pagemap_enter();
         assert_true(jm_reserve_give(block, false));
-        assert_bytes(KIB(128)); /* past the bound, which is 0 */
+        assert_bytes(KIB(128)); /* exceeds the bound, which is 0 */
         jm_reserve_drop_waiting();
         jm_reserve_drain();
         jm_reserve_set_limit(0);
@@ -1040,12 +1046,12 @@ static void what_waited_is_not_handed_out(void **state)
     assert_null(take(KIB(64)));
     jm_pagemap_leave(reader);
     struct jm_block *taken = take(KIB(64));
-    assert_null(taken); /* it was never cleared */
+    assert_null(taken); /* a block that waited was not cleared */
     jm_reserve_drop_waiting();
     assert_bytes(0);
 }
 
-/* Where all that is kept waits, nothing can go to make room. */
+/* If all that is kept waits for readers, nothing can go to make room. */
 static void what_waits_makes_no_room(void **state)
 {
     (void)state;
@@ -1066,7 +1072,7 @@ static void later_readers_do_not_hold_it(void **state)
     _Atomic(uint32_t) *old = jm_pagemap_enter();
     give(KIB(64));
     _Atomic(uint32_t) *late = jm_pagemap_enter();
-    give(KIB(128)); /* which the late one may be reading */
+    give(KIB(128)); /* the late reader may be reading this one */
     jm_pagemap_leave(old);
     jm_reserve_drop_waiting();
     assert_bytes(KIB(128));
@@ -1088,7 +1094,7 @@ static void the_next_one_given_back_takes_what_waited_along(void **state)
 
 enum reader_phase { READER_STARTS, READER_READS, READER_LEAVES };
 static _Atomic(int) reader_phase;
-static unsigned reader_delay; /* steps, once it is told */
+static unsigned reader_delay; /* steps until it leaves, once it is told */
 
 static void *read_until_told(void *unused)
 {
@@ -1128,7 +1134,8 @@ static void *give_large(void *block)
     return gone ? block : NULL;
 }
 
-/* While a reader reads, blocks wait; past the bound whoever gives waits for the reader instead. */
+/* While a reader reads, blocks wait. Once too many wait, the thread that gives a block waits for
+ * the reader. */
 static void what_waits_is_bounded(void **state)
 {
     const size_t size = MIB(8);
@@ -1156,7 +1163,7 @@ static void what_waits_is_bounded(void **state)
     assert_bytes(0);
 }
 
-/* Whenever the reader leaves: a block that is of use is kept, or put aside. */
+/* Whenever the reader leaves, a block that is of use is kept or put aside. */
 static void what_is_read_for_a_moment_only_is_not_lost(void **state)
 {
     (void)state;
@@ -1189,7 +1196,7 @@ static void what_waited_and_is_refused_by_the_os_waits_on(void **state)
     jm_reserve_drop_waiting();
     assert_bytes(KIB(192));
     size_t calls = fake_os_calls(FAKE_UNMAP);
-    jm_reserve_drop_waiting(); /* not again at once */
+    jm_reserve_drop_waiting(); /* not offered again at once */
     assert_int_equal(fake_os_calls(FAKE_UNMAP), calls);
     fake_os_refuse(FAKE_UNMAP, 1, false, ENOMEM);
     jm_reserve_drop_waiting();
@@ -1202,7 +1209,7 @@ static void what_waited_and_is_refused_by_the_os_waits_on(void **state)
     assert_bytes(0);
 }
 
-/* What is read comes and goes beside what the OS refuses. */
+/* Blocks that wait for readers come and go independently of those that the OS refuses. */
 static void what_waits_for_its_readers_does_not_wait_for_the_os(void **state)
 {
     (void)state;
@@ -1222,8 +1229,8 @@ static void what_waits_for_its_readers_does_not_wait_for_the_os(void **state)
     assert_bytes(0);
 }
 
-/* Where the OS takes nothing back, it is asked again more and more seldom, and whoever comes by
- * waits for few answers. */
+/* If the OS takes nothing back, it is asked less and less often, and each call waits for few
+ * answers. */
 static void much_that_is_refused_takes_no_time(void **state)
 {
     enum { MANY = 200, LOOKS = 10000 };
@@ -1248,7 +1255,7 @@ static void much_that_is_refused_takes_no_time(void **state)
     for (size_t i = 0; i < LOOKS && jm_reserve_bytes() != 0; i++) {
         size_t bytes = jm_reserve_bytes();
         jm_reserve_drop_waiting();
-        assert_true(bytes - jm_reserve_bytes() < MANY / 2 * MIB(1)); /* few at once, then, too */
+        assert_true(bytes - jm_reserve_bytes() < MANY / 2 * MIB(1)); /* few at once, even now */
     }
     assert_bytes(0);
 }
@@ -1261,7 +1268,7 @@ static void much_that_is_refused_takes_no_time(void **state)
 
 static _Atomic(size_t) thread_faults;
 
-/* What is taken is this thread's alone: whoever else had it would see the mark. */
+/* A block that is taken belongs to this thread alone: another owner would overwrite the mark. */
 static void *take_and_give(void *argument)
 {
     struct random random = random_seeded((uintptr_t)argument);
@@ -1294,7 +1301,7 @@ static void *take_and_give(void *argument)
     return NULL;
 }
 
-/* A block of the region that nobody else has. NULL: a fault. */
+/* A block of the region that no other thread has. NULL on a fault. */
 static struct jm_block *take_stretch(void)
 {
     bool has_room = false;
@@ -1306,7 +1313,7 @@ static struct jm_block *take_stretch(void)
     return address != NULL && bytes_are(address, MARKED, 0) ? block_at(address) : NULL;
 }
 
-/* The same with stretches, so many that the bound is reached again and again. */
+/* The same with stretches, enough to reach the bound again and again. */
 static void *take_and_give_rows(void *argument)
 {
     struct jm_block *held[ROW];
@@ -1366,10 +1373,10 @@ static void threads_give_back_what_others_take(void **state)
 
 #define LIMIT_VARIABLE "JSRTMEM_RESERVE_LIMIT"
 
-/* What a child must see: the bound, and whether the library complained. */
+/* What a child must find: the bound, and whether the library complained. */
 struct reading {
-    const char *value; /* null: not set */
-    const char *bound; /* null: bad, so the default and a complaint */
+    const char *value; /* NULL: not set */
+    const char *bound; /* NULL: bad value, so the default bound and a complaint */
 };
 
 #if SIZE_MAX > 0xffffffffu
@@ -1435,15 +1442,15 @@ static void the_environment_sets_the_bound(void **state)
     }
 }
 
-/* True where a file holds one line that tells of a bad value, and what holds instead; or, null,
- * nothing. */
+/* True if the file holds exactly one line, which names the bad value and the bound that is used. If
+ * `value` is null, true if the file is empty. */
 static bool tells_of(FILE *complaints, const char *value)
 {
     char said[400];
     char line[400] = "";
     rewind(complaints);
     said[fread(said, 1, sizeof(said) - 1, complaints)] = '\0';
-    char *end = strstr(said, "\r\n"); /* as Windows ends lines */
+    char *end = strstr(said, "\r\n"); /* the line end on Windows */
     if (end != NULL) {
         memmove(end, end + 1, strlen(end));
     }
@@ -1457,7 +1464,8 @@ static bool tells_of(FILE *complaints, const char *value)
     return strcmp(said, line) == 0;
 }
 
-/* In the child: creates the first runtime with standard error in a file, and looks. */
+/* Runs in the child: redirects standard error to a file, creates the first runtime, and checks
+ * both. */
 static int read_environment(const char *expected)
 {
     bool bad = strcmp(expected, "bad") == 0;
@@ -1475,7 +1483,7 @@ static int read_environment(const char *expected)
         return 1;
     }
     const char *value =
-        getenv(LIMIT_VARIABLE); /* of an empty one, some libraries say that it is not set */
+        getenv(LIMIT_VARIABLE); /* some C libraries report an empty variable as unset */
     return tells_of(complaints, !bad ? NULL : value == NULL ? "" : value) ? 0 : 2;
 }
 

@@ -86,7 +86,7 @@ static void the_largest_class_within_a_stretch(void **state)
 
 static void a_state_byte_says_one_thing(void **state)
 {
-    bool used[256] = {true}; /* 0 says that no object starts here */
+    bool used[256] = {true}; /* 0: no object starts here */
 
     (void)state;
     assert_false(jm_is_live(0));
@@ -126,7 +126,7 @@ static void a_queued_object_keeps_its_class_where_there_is_a_value_for_it(void *
     }
 }
 
-/* Whatever the state, it tells the granules of its class, or that it tells none. */
+/* Each state gives the granules of its class, or 0 if it has none. */
 static void states_tell_their_granules(void **state)
 {
     (void)state;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Points in a call at which a race is tried: all of a short one, and of a long one as many. */
+/* The points in a call at which a race is tried: all of a short call, this many of a long one. */
 #define POINTS 600
 
 #define LIMIT MIB(64)
@@ -21,28 +21,28 @@
 
 static worker *other;
 
-/* A runtime, and what takes its place after it was disposed. */
+/* A runtime, and the one that takes its place after it was disposed. */
 struct scene {
     JsRuntimeHandle runtime, later;
-    JsRuntimeHandle created, kept; /* by the call, and meanwhile */
+    JsRuntimeHandle created, kept; /* created by the call; by the event */
     JsContextRef context, later_context;
     void *object, *large;
-    void *spare; /* where a large object was, and the next one of its size will be */
+    void *spare; /* where a large object was; the next one of its size will be there */
     size_t usage;
     int data, later_data;
-    size_t seen; /* as usage, meanwhile */
+    size_t seen; /* the usage that the event read */
 
     const struct attempt *attempt;
     union call_buffer out;
     JsErrorCode code;  /* of the call */
-    JsErrorCode other; /* of what happened meanwhile */
+    JsErrorCode other; /* of the event */
     bool happened;
 };
 
 /* ---- The host's callbacks: each has a state of its own ---- */
 
 static int first_state, second_state;
-static bool confused; /* a callback got the other one's state */
+static bool confused; /* a callback got the state of the other one */
 
 static bool CHAKRA_CALLBACK allow_first(void *state, JsMemoryEventType event, size_t size)
 {
@@ -141,14 +141,14 @@ static JsErrorCode alloc_large(struct scene *scene)
     return code_of(jsrtmem_alloc(scene->runtime, MIB(1)));
 }
 
-/* Others may free it before this returns. */
+/* Another thread may free the object before this call returns. */
 static JsErrorCode zero_large(struct scene *scene)
 {
     void *object = jsrtmem_calloc(scene->runtime, 1, MIB(2));
     return object == NULL || object == scene->spare ? code_of(object) : JsErrorFatal;
 }
 
-/* What no limit in force allows is refused, whichever of them the call saw. */
+/* No limit in force allows this request: it is refused, whichever limit the call saw. */
 static JsErrorCode alloc_too_much(struct scene *scene)
 {
     if (jsrtmem_alloc(scene->runtime, LIMIT) != NULL) {
@@ -165,7 +165,7 @@ static JsErrorCode grow(struct scene *scene)
     return code_of(object);
 }
 
-/* The last object that was cut has room behind it. */
+/* The object was cut last, so it has room behind it. */
 static JsErrorCode extend(struct scene *scene)
 {
     return code_of(jsrtmem_realloc(scene->runtime, scene->large, KIB(210)));
@@ -264,11 +264,11 @@ static const struct attempt attempts[] = {
 struct event {
     const char *name;
     JsErrorCode (*function)(struct scene *scene);
-    JsErrorCode (*undo)(struct scene *scene); /* afterwards, on the same thread; may be null */
-    JsErrorCode allowed;                      /* what the call may give instead */
+    JsErrorCode (*undo)(struct scene *scene); /* afterwards, on the same thread; may be NULL */
+    JsErrorCode allowed;                      /* what the call may return instead */
 };
 
-/* Another runtime, with other figures, in the same slot. */
+/* Puts another runtime, with other figures, in the same slot. */
 static JsErrorCode dispose_and_create(struct scene *scene)
 {
     JsErrorCode code = JsDisposeRuntime(scene->runtime);
@@ -283,7 +283,7 @@ static JsErrorCode dispose_and_create(struct scene *scene)
     return JsNoError;
 }
 
-/* Another context in the same slot. */
+/* Puts another context in the same slot. */
 static JsErrorCode destroy_and_create(struct scene *scene)
 {
     JsErrorCode code = JsRelease(scene->context, NULL);
@@ -330,7 +330,8 @@ static JsErrorCode look_at_usage(struct scene *scene)
     return JsGetRuntimeMemoryUsage(scene->runtime, &scene->seen);
 }
 
-/* The slot that was free first is free again, and the one that came after it is not. */
+/* The slot that was first in the free list is first again, but the slot behind it is in use: the
+ * ABA case. */
 static JsErrorCode come_and_go(struct scene *scene)
 {
     JsRuntimeHandle gone = NULL;
@@ -339,7 +340,7 @@ static JsErrorCode come_and_go(struct scene *scene)
     return JsDisposeRuntime(gone);
 }
 
-/* Whatever the other thread left half done, the child waits for nothing. */
+/* The child waits for nothing, whatever the other thread left half done. */
 static int go_on_in_child(void *argument)
 {
     struct scene *scene = argument;
@@ -396,7 +397,7 @@ static void make(struct scene *scene, const struct attempt *attempt)
     assert_ok(JsSetRuntimeMemoryLimit(scene->runtime, LIMIT));
     assert_ok(JsSetRuntimeMemoryAllocationCallback(scene->runtime, &first_state, allow_first));
     scene->spare = new_object(scene->runtime, MIB(2));
-    assert_ok(jsrtmem_free(scene->spare)); /* a peak that is not the usage */
+    assert_ok(jsrtmem_free(scene->spare)); /* makes the peak exceed the usage */
     scene->object = new_object(scene->runtime, 100);
     scene->large = new_object(scene->runtime, KIB(200));
     scene->usage = usage_of(scene->runtime);
@@ -430,7 +431,7 @@ static void undo_event(void *argument)
     scene->other = event->undo(scene);
 }
 
-/* What was told is about the runtime and the context that were asked about. */
+/* True if the call told of the runtime and context that it was asked about. */
 static bool told_right(const struct scene *scene)
 {
     JsErrorCode (*function)(struct scene *) = scene->attempt->function;
@@ -438,7 +439,8 @@ static bool told_right(const struct scene *scene)
     if (scene->code != JsNoError) {
         return true;
     }
-    if (function == alloc_block || function == alloc_large) { /* one charge, as a whole */
+    /* The usage shows all of a charge or nothing of it. */
+    if (function == alloc_block || function == alloc_large) {
         return event->function != look_at_usage || !scene->happened ||
                scene->seen == scene->usage || scene->seen == usage_of(scene->runtime);
     }
@@ -458,7 +460,7 @@ static bool told_right(const struct scene *scene)
     return function != get_data || scene->out.pointer == &scene->data;
 }
 
-/* Every runtime that is live has a slot of its own, and so has whoever comes next. */
+/* Checks that every live runtime has a slot of its own, as have the next ones. */
 static void end_created(struct scene *scene)
 {
     JsRuntimeHandle next = new_runtime();
@@ -474,7 +476,7 @@ static void end_created(struct scene *scene)
     }
 }
 
-/* Ends what is left of a scene; all of it must be possible. */
+/* Ends what is left of a scene. All of it must succeed. */
 static void clear(struct scene *scene, const char *name)
 {
     bool gone = false;
@@ -541,7 +543,7 @@ static void every_call(void **state)
     assert_int_equal(process_stats().usage, 0);
 }
 
-/* What each call does, and gives, where nothing happens meanwhile. */
+/* Records the points of each call, and its result if nothing happens meanwhile. */
 static void trace_all(void **state)
 {
     (void)state;
@@ -556,7 +558,7 @@ static void trace_all(void **state)
     }
 }
 
-/* Slots that wait to be used again, more than a scene needs. */
+/* Leaves more free slots than a scene needs. */
 static void make_room(void)
 {
     JsRuntimeHandle runtimes[8];

@@ -30,14 +30,15 @@ static size_t forks = 40;
 
 #define LANES 6
 
-/* One thread's part of a test. Those that work set `stop` for the others when they are through. */
+/* One thread's part of a test. Lanes with a number of rounds keep the others going until they are
+ * through. */
 struct lane {
     pthread_t thread;
     struct random random;
     void *shared;
-    size_t rounds; /* to be done; 0: until the others stop */
+    size_t rounds; /* to do; 0: as long as others have some */
     size_t done, odd;
-    int line; /* where the first oddity was seen */
+    int line; /* of the first oddity */
 };
 
 static atomic_size_t working;
@@ -48,7 +49,7 @@ static void note_odd(struct lane *self, int line)
         self->line = line;
     }
 }
-/* A fact that a lane records, and the main thread asserts. */
+/* A condition that a lane records if it is false, and the main thread asserts. */
 #define FACT(condition) ((condition) ? (void)0 : note_odd(self, __LINE__))
 
 static bool goes_on(struct lane *self)
@@ -72,10 +73,8 @@ struct part {
 
 static struct lane lanes[LANES];
 
-/*
- * A further thread stops the lanes now and then, by a signal in the middle of whatever they do, so
- * that the others meet them there: at each point, and with one processor too.
- */
+/* A further thread now and then stops the lanes by a signal, in the middle of whatever they do. So
+ * the others meet them at every point, on one processor too. */
 static struct {
     pthread_t thread;
     size_t lanes;
@@ -103,7 +102,7 @@ static void *disturb(void *unused)
     return NULL;
 }
 
-/* With `hold` the main thread works too, until it takes itself off `working`. */
+/* With `hold`, the main thread counts as working too, until it takes itself off `working`. */
 static void start_team(const struct part *parts, size_t count, void *shared, bool hold)
 {
     assert_true(count <= LANES);
@@ -128,7 +127,7 @@ static void end_team(size_t count)
         (void)nanosleep(&(struct timespec){0, 100000}, NULL);
     }
     atomic_store(&disturber.ends, true);
-    (void)pthread_join(disturber.thread, NULL); /* first: whom it signals has to be there */
+    (void)pthread_join(disturber.thread, NULL); /* first: the threads that it signals must exist */
     for (size_t i = 0; i < count; i++) {
         (void)pthread_join(lanes[i].thread, NULL);
     }
@@ -149,8 +148,8 @@ static void run_team(const struct part *parts, size_t count, void *shared)
 
 #define SHOWN 8
 
-/* A runtime's limit and usage say which one it is: a read must never see another one's. Each of
- * the two lanes that replace runtimes has places of its own. */
+/* A runtime's limit and usage identify it: a read must never see another runtime's. Each of the two
+ * lanes that replace runtimes has its own places. */
 struct shown {
     _Atomic(JsRuntimeHandle) handles[SHOWN];
     atomic_size_t limits[SHOWN], usages[SHOWN];
@@ -172,7 +171,7 @@ static void *replace_runtimes(void *argument)
 
         FACT(JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsNoError);
         FACT(JsSetRuntimeMemoryLimit(runtime, limit) == JsNoError);
-        /* One block, so that the usage is this until the runtime is disposed, and then 0. */
+        /* One block, so the usage stays the same until the dispose, and is then 0. */
         FACT(jsrtmem_alloc(runtime, KIB(64) + limit % 61 * KIB(64)) != NULL);
         FACT(JsGetRuntimeMemoryUsage(runtime, &usage) == JsNoError && usage > 0);
         atomic_store(&shown->limits[place], 0);
@@ -200,7 +199,7 @@ static void *read_runtimes(void *argument)
         size_t limit = 1;
 
         if (random_chance(&self->random, 10)) {
-            (void)sched_yield(); /* the runtime may be another's before we ask */
+            (void)sched_yield(); /* another runtime may take the place before the reads */
         }
         JsErrorCode code = JsGetRuntimeMemoryUsage(runtime, &usage);
         FACT(code == JsNoError ? usage % page_size() == 0 && usage <= SHOWN_LIMIT
@@ -244,8 +243,8 @@ static void reads_see_their_own_runtime(void **state)
 
 #define CELLS 256
 
-/* Objects on their way from the owner to those who free them. The first bytes say how large one
- * is. */
+/* Objects on their way from the owner to the threads that free them. The first bytes hold the
+ * object's size. */
 struct market {
     JsRuntimeHandle runtime;
     _Atomic(unsigned char *) cells[CELLS];
@@ -304,7 +303,7 @@ static void *free_objects(void *argument)
     return NULL;
 }
 
-/* Disposes runtimes whose blocks were neighbours of those that others free into. */
+/* Disposes runtimes whose blocks are neighbours of those that other threads free into. */
 static void *make_and_dispose(void *argument)
 {
     struct lane *self = argument;
@@ -356,8 +355,8 @@ static void frees_race_with_the_owner_and_with_disposes(void **state)
 
 #define RUMOURS 64
 
-/* Pointers that are freed by whoever likes, whether or not somebody did before, while the blocks
- * they were in go from runtime to runtime. */
+/* Pointers that any thread may free, whether or not another one did before, while the blocks that
+ * they point into pass from runtime to runtime. */
 struct rumours {
     _Atomic(void *) pointers[RUMOURS];
 };
@@ -389,7 +388,7 @@ static void *make_and_free_twice(void *argument)
         }
         FACT(jsrtmem_leave(runtime) == JsNoError);
         while ((code = JsDisposeRuntime(runtime)) == JsErrorRuntimeInUse) {
-            (void)sched_yield(); /* somebody is freeing in it */
+            (void)sched_yield(); /* another thread is freeing in it */
         }
         FACT(code == JsNoError);
     }
@@ -409,8 +408,8 @@ static void *free_by_hearsay(void *argument)
     return NULL;
 }
 
-/* Whoever has an object before its owner does may free it: what the owner gets was cleared while
- * it was there. */
+/* Through an old pointer to the same address, another thread may free an object before its owner
+ * gets it. The owner gets memory that was cleared before that. */
 static void *make_large_zeros(void *argument)
 {
     struct lane *self = argument;
@@ -453,7 +452,7 @@ static void frees_of_what_may_be_gone_harm_no_bystander(void **state)
     (void)state;
     for (int kept = 0; kept < 2; kept++) {
         assert_ok(jsrtmem_set_reserve_limit(
-            kept != 0 ? MIB(32) : 0)); /* given back to the OS, or handed on */
+            kept != 0 ? MIB(32) : 0)); /* blocks go to the OS, or are handed on */
         JsRuntimeHandle bystander = new_runtime();
         for (size_t i = 0; i < OBJECTS; i++) {
             objects[i] = new_object(bystander, SIZE);
@@ -478,8 +477,8 @@ static void frees_of_what_may_be_gone_harm_no_bystander(void **state)
 
 #define STATES 32
 
-/* The life of a callback's state: it may be used from before it is set until the setter that
- * replaced it has returned. */
+/* The life of a callback's state: in use from before it is set until the setter that replaces it
+ * has returned. */
 struct swap_state {
     atomic_bool alive;
     atomic_size_t calls, late;
@@ -532,7 +531,8 @@ static void *cause_events(void *argument)
     struct lane *self = argument;
     struct swap *swap = self->shared;
 
-    while (calls_of(swap) == 0 || goes_on(self)) { /* the other one may lose its processor */
+    /* Until there was a call: the other lane may lose its processor. */
+    while (calls_of(swap) == 0 || goes_on(self)) {
         void *object = jsrtmem_alloc(swap->runtime, MIB(1) + random_below(&self->random, MIB(1)));
 
         FACT(object != NULL && jsrtmem_free(object) == JsNoError);
@@ -544,7 +544,7 @@ static void *swap_callbacks(void *argument)
 {
     struct lane *self = argument;
     struct swap *swap = self->shared;
-    struct swap_state *last = &swap->states[0]; /* which is in use already */
+    struct swap_state *last = &swap->states[0]; /* already in use */
 
     for (size_t i = 1; goes_on(self); i++) {
         struct swap_state *next = i % 5 == 4 ? NULL : &swap->states[i % STATES];
@@ -572,7 +572,7 @@ static void a_replaced_callback_is_out_of_use(void **state)
 
     (void)state;
     swap.runtime = new_runtime();
-    atomic_store(&swap.states[0].alive, true); /* the first, as if it was set by swap_callbacks */
+    atomic_store(&swap.states[0].alive, true); /* as if swap_callbacks had set it */
     assert_ok(JsSetRuntimeMemoryAllocationCallback(swap.runtime, &swap.states[0], even_callback));
     run_team(parts, COUNT_OF(parts), &swap);
     for (size_t i = 0; i < STATES; i++) {
@@ -590,10 +590,10 @@ static void a_replaced_callback_is_out_of_use(void **state)
 struct growth {
     JsRuntimeHandle runtime;
     struct host host;
-    atomic_size_t resets; /* of the peak: odd while one is being made */
+    atomic_size_t resets; /* resets of the peak; odd during one */
 };
 
-/* The peak is never below the usage, but perhaps while it is being reset. */
+/* The peak is never below the usage, except perhaps during a reset. */
 static bool peak_is_right(struct growth *growth)
 {
     jsrtmem_stats stats = {.struct_size = sizeof(stats)};
@@ -693,7 +693,7 @@ static void limits_change_against_growth(void **state)
 struct door {
     JsRuntimeHandle runtime;
     atomic_uint inside;
-    size_t plain; /* changed by whoever is inside, without more */
+    size_t plain; /* not atomic: changed by the thread that is inside */
     atomic_size_t entered;
 };
 
@@ -746,7 +746,7 @@ struct homes {
     atomic_size_t left; /* objects that were left behind */
 };
 
-/* Exits as it is: entered, some levels deep, with live objects. */
+/* The thread exits as it is: entered, several levels deep, with live objects. */
 static void *exit_entered(void *argument)
 {
     struct lane *self = argument;
@@ -781,7 +781,7 @@ static void exits_leave_what_was_entered(void **state)
     }
     for (size_t round = 0; round < 150 * scale; round++) {
         run_team(parts, COUNT_OF(parts), &homes);
-        seed++; /* other numbers in the next round */
+        seed++; /* uses other numbers in the next round */
     }
     seed = first;
     for (size_t i = 0; i < HOMES; i++) {
@@ -798,7 +798,7 @@ static void exits_leave_what_was_entered(void **state)
 struct load {
     struct market market;
     JsRuntimeHandle idle;
-    unsigned char *object; /* of the idle runtime */
+    unsigned char *object; /* belongs to the idle runtime */
 };
 
 static int be_child(void *argument)

@@ -14,7 +14,7 @@
 
 /* ---- inside a callback ---------------------------------------------------------------------- */
 
-/* Hands the runtime over to the host in `context`, together with the balance so far. */
+/* Hands the runtime and its balance so far to the host in `context`. */
 static bool hand_over(struct host *self, const struct host_event *event)
 {
     struct host *next = self->context;
@@ -164,7 +164,7 @@ static void change_waits_for_the_old_callback(void **state)
     assert_ok(job.code);
     assert_false(job.inside_after);
     assert_null(in_out);
-    assert_trace(&host, "V"); /* the pair had changed before the Failure */
+    assert_trace(&host, "V"); /* no Failure event: the pair had changed before */
     dispose(runtime);
     gate_delete(visit.arrived);
     gate_delete(visit.go);
@@ -207,7 +207,7 @@ static void change_inside_a_callback_does_not_wait(void **state)
     host_set_hook(&host, change_another, &change);
     worker_post(user, allocate, &in_out);
     gate_wait(visit.arrived);
-    assert_non_null(jsrtmem_alloc(runtime, 100)); /* hangs where the change waits */
+    assert_non_null(jsrtmem_alloc(runtime, 100)); /* hangs if the change waits */
     gate_open(visit.go);
     worker_wait(user);
     assert_int_equal(change.calls, 1);
@@ -228,7 +228,7 @@ static void change_inside_a_callback_does_not_wait(void **state)
 #define LIVE 0x600dc0deu
 #define DEAD 0xdeadu
 
-/* A state that belongs to one of two callbacks, and is freed once it was replaced. */
+/* A state that belongs to one of two callbacks and is freed after it was replaced. */
 struct pair_state {
     unsigned alive;
     unsigned owner;

@@ -11,7 +11,7 @@
 RIG_OF_EACH_TEST
 #define HEAP (&rig.heap)
 
-/* Sweeps, and holds the result to what a sweep promises. */
+/* Sweeps, and checks what a sweep promises. */
 static struct heap_walk swept(void)
 {
     struct heap_walk before = assert_heap(HEAP, HEAP_MAPS);
@@ -60,8 +60,8 @@ void __wrap_jm_sweep(struct jm_arena *arena)
     __real_jm_sweep(arena);
 }
 
-/* A heap of little objects, of which a part is free by chance, has nothing for larger ones: it
- * is not looked through for each burst of them, but as soon as there may be something. */
+/* A heap of small objects, some of them freed at random, has no room for larger ones. It is not
+ * swept for each burst of these, but as soon as there may be room. */
 static void bursts_of_larger_objects_cost_few_sweeps(void **state)
 {
     enum { BURSTS = 40, BURST = 60, LITTLE = 200000 };
@@ -101,8 +101,8 @@ static void bursts_of_larger_objects_cost_few_sweeps(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* What rises and falls takes its objects off the lists: they are not mended by a sweep each
- * time. */
+/* A block that is released takes its objects off the lists. The lists are not mended by a sweep
+ * each time. */
 static void blocks_that_come_and_go_cost_few_sweeps(void **state)
 {
     void *objects[30];
@@ -114,7 +114,7 @@ static void blocks_that_come_and_go_cost_few_sweeps(void **state)
     }
     for (size_t cycle = 0; cycle < 20; cycle++) {
         for (size_t i = 0; i < COUNT_OF(objects); i++) {
-            uint32_t cut = HEAP->arena->since_sweep; /* which a sweep begins anew */
+            uint32_t cut = HEAP->arena->since_sweep; /* a sweep resets it */
             objects[i] = rig_alloc(&rig, 200000);
             sweeps += HEAP->arena->since_sweep < cut;
         }
@@ -129,7 +129,7 @@ static void blocks_that_come_and_go_cost_few_sweeps(void **state)
     assert_true(sweeps <= 3);
 }
 
-/* Where a tenant has made links lead in a circle, or nowhere, that costs a block's granules
+/* A tenant has made links lead in a circle, or nowhere. That costs a walk over a block's granules,
  * once. */
 static void bad_links_do_not_keep_their_block(void **state)
 {
@@ -141,7 +141,7 @@ static void bad_links_do_not_keep_their_block(void **state)
             objects[i] = rig_alloc(&rig, 500);
         }
         for (size_t i = 0; i < COUNT_OF(objects);
-             i++) { /* the last block's come first in the list */
+             i++) { /* the list begins with those of the last block */
             assert_true(jm_heap_free(HEAP, objects[i]));
         }
         jm_arena_list_last(HEAP->arena);
@@ -157,8 +157,7 @@ static void bad_links_do_not_keep_their_block(void **state)
 
 static void *many[40000];
 
-/* Where the limit is reached, a large heap is not walked over for each request in vain; a small
- * one is. */
+/* At the limit, a large heap is not swept for each refused request. A small one is. */
 static size_t sweeps_while_room_is_made(size_t objects, size_t rounds)
 {
     static void *all[20000];
@@ -178,7 +177,7 @@ static size_t sweeps_while_room_is_made(size_t objects, size_t rounds)
         assert_int_equal(verdict, JM_REFUSED_LIMIT);
         sweeps += HEAP->arena->since_sweep <= cut;
         assert_true(jm_heap_free(HEAP, all[next]));
-        next += 3; /* no neighbours */
+        next += 3; /* never neighbours */
     }
     /* What becomes free meanwhile is found soon. */
     for (; next < objects / 2; next += 3) {
@@ -202,7 +201,7 @@ static void room_made_object_by_object_costs_few_sweeps(void **state)
     assert_true(sweeps_while_room_is_made(4000, 200) < 50);
 }
 
-/* Each guess how much is free draws a number. */
+/* Counts the guesses of how much is free: each draws a random number. */
 static size_t guesses_while_room_is_made(size_t request, size_t rounds, size_t at_once)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -215,7 +214,8 @@ static size_t guesses_while_room_is_made(size_t request, size_t rounds, size_t a
     rig_set_limit(&rig, rig_usage(&rig));
     while (jm_heap_alloc(HEAP, 16, &verdict) != NULL) {
     }
-    assert_true(jm_heap_free(HEAP, many[COUNT_OF(many) - 1])); /* that sweep is over */
+    /* Something has changed since that sweep. */
+    assert_true(jm_heap_free(HEAP, many[COUNT_OF(many) - 1]));
     for (size_t round = 0; round < rounds; round++) {
         uint32_t drawn = HEAP->arena->random;
         assert_null(jm_heap_alloc(HEAP, request, &verdict));
@@ -223,7 +223,7 @@ static size_t guesses_while_room_is_made(size_t request, size_t rounds, size_t a
         guesses += HEAP->arena->random != drawn;
         for (size_t i = 0; i < at_once; i++) {
             assert_true(jm_heap_free(HEAP, many[next]));
-            next += 3; /* no neighbours */
+            next += 3; /* never neighbours */
         }
     }
     rig_drop(&rig);
@@ -231,7 +231,7 @@ static size_t guesses_while_room_is_made(size_t request, size_t rounds, size_t a
     return guesses;
 }
 
-/* What is freed between two requests in vain is known, where it is one object; else it is
+/* If one object is freed between two refused requests, the amount is known. Otherwise it is
  * guessed. */
 static void room_made_object_by_object_costs_few_guesses(void **state)
 {
@@ -239,7 +239,7 @@ static void room_made_object_by_object_costs_few_guesses(void **state)
     size_t guesses = guesses_while_room_is_made(500, 1000, 1);
     require(guesses >= 2 && guesses <= 20, "%zu guesses", guesses);
     guesses =
-        guesses_while_room_is_made(KIB(20), 1000, 1); /* which could have a block of its own */
+        guesses_while_room_is_made(KIB(20), 1000, 1); /* large enough for a block of its own */
     require(guesses >= 2 && guesses <= 20, "%zu guesses for what is smaller alone", guesses);
     guesses = guesses_while_room_is_made(KIB(488), 1000, 1);
     require(guesses >= 2 && guesses <= 20, "%zu guesses for what is large", guesses);
@@ -249,7 +249,7 @@ static void room_made_object_by_object_costs_few_guesses(void **state)
     require(guesses >= 190, "%zu guesses where nothing was freed", guesses);
 }
 
-/* Each time that it is in vain, it is done half as often. */
+/* Each failed sweep halves the rate of the next ones. */
 static void sweeps_in_vain_become_fewer(void **state)
 {
     enum { ROUNDS = 3000 };
@@ -271,7 +271,7 @@ static void sweeps_in_vain_become_fewer(void **state)
         assert_non_null(many[round]);
     }
     require(sweeps >= 2 && sweeps <= 10, "%zu sweeps", sweeps);
-    /* What is there then is found. */
+    /* Room that appears later is found. */
     for (size_t i = 0; i < 20000; i++) {
         assert_true(jm_heap_free(HEAP, many[i]));
     }
@@ -279,7 +279,7 @@ static void sweeps_in_vain_become_fewer(void **state)
     assert_int_equal(HEAP->arena == NULL ? 0 : HEAP->arena->failed_at_limit[3], 0);
 }
 
-/* Nor where much is free, in pieces that are too small. */
+/* Nor do sweeps become many if much is free, in pieces that are too small. */
 static void what_is_free_in_pieces_costs_few_sweeps(void **state)
 {
     enum { COUNT = 40000, ROUNDS = 2000 };
@@ -294,7 +294,7 @@ static void what_is_free_in_pieces_costs_few_sweeps(void **state)
     rig_set_limit(&rig, rig_usage(&rig));
     while (jm_heap_alloc(HEAP, 16, &verdict) != NULL) {
     }
-    for (size_t i = 2; i < COUNT; i++) { /* by chance: samples are taken in equal steps */
+    for (size_t i = 2; i < COUNT; i++) { /* frees four in ten at random */
         if (random_below(&random, 10) < 4) {
             assert_true(jm_heap_free(HEAP, many[i]));
         }
@@ -310,7 +310,7 @@ static void what_is_free_in_pieces_costs_few_sweeps(void **state)
     require(sweeps >= 1 && sweeps <= 12, "%zu sweeps", sweeps);
 }
 
-/* Nor does it keep what becomes free beside it from being found soon. */
+/* Pieces that are too small do not keep larger room beside them from being found soon. */
 static void what_is_freed_beside_pieces_is_found(void **state)
 {
     enum { COUNT = 40000, TRIES = 8 };
@@ -345,7 +345,7 @@ static void what_is_freed_beside_pieces_is_found(void **state)
     }
 }
 
-/* However often it was in vain: what becomes free, if it is little, is found in the end. */
+/* However many sweeps failed, even a little that becomes free is found in the end. */
 static void a_heap_is_looked_at_in_the_end(void **state)
 {
     enum { COUNT = 30000, RUN = 200, ROUNDS = 20000 };
@@ -373,7 +373,7 @@ static void a_heap_is_looked_at_in_the_end(void **state)
     assert_non_null(object);
 }
 
-/* Once there is room, and after a collect, requests of the size are swept for as before. */
+/* Once there is room, and after a collect, failed sweeps for requests of the size are forgotten. */
 static void room_ends_the_doubt(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -393,7 +393,7 @@ static void room_ends_the_doubt(void **state)
         if (collects) {
             jm_heap_collect(HEAP);
         } else {
-            for (size_t i = 1; i < 20000; i++) { /* one stays, and the arena with it */
+            for (size_t i = 1; i < 20000; i++) { /* one stays, and with it the arena */
                 assert_true(jm_heap_free(HEAP, many[i]));
             }
             void *large = jm_heap_alloc(HEAP, MIB(2), &verdict);
@@ -406,8 +406,8 @@ static void room_ends_the_doubt(void **state)
     }
 }
 
-/* What is held already serves, however low the limit is, and whatever larger requests were
- * refused before. */
+/* Memory that the heap holds serves requests, however low the limit is, and whatever larger
+ * requests were refused before. */
 static void a_limit_below_a_request_leaves_it_what_is_free(void **state)
 {
     enum jm_verdict verdict = JM_GRANTED;
@@ -445,11 +445,12 @@ static void join_inside(struct rig *self, unsigned event)
     if (event == JM_EVENT_ALLOCATE) {
         self->inside = NULL;
         joined = jm_heap_alloc(HEAP, 5000, &verdict);
-        assert_null(jm_heap_alloc(HEAP, KIB(200), &verdict)); /* nor is it looked for again */
+        /* Nor is there a search for this one. */
+        assert_null(jm_heap_alloc(HEAP, KIB(200), &verdict));
     }
 }
 
-/* No new block can come there, whatever the limit is. */
+/* Inside the callback the heap gets no new block, whatever the limit is: it joins what is free. */
 static void inside_the_callback_what_is_free_is_joined(void **state)
 {
     enum { COUNT = 4000, FIRST = 500, END = 600 };
@@ -488,14 +489,14 @@ static void what_is_free_at_the_end_is_the_rest(void **state)
     assert_int_equal(walk.free_objects, 0);
     assert_ptr_equal(jm_granule_address(block, block->carved), objects[10]);
     assert_true((unsigned char *)jm_granule_address(block, block->touched) >= objects[63] + 100);
-    /* All free: the whole block is its rest. */
+    /* If all is free, the whole block is its rest. */
     for (size_t i = 0; i < 10; i++) {
         assert_true(jm_heap_free(HEAP, objects[i]));
     }
     (void)swept();
     assert_int_equal(block->carved, block->first);
     assert_ptr_equal(rig_alloc(&rig, 32), objects[0]);
-    (void)swept(); /* with what was touched once behind the span's end */
+    (void)swept(); /* with memory behind the span's end that was touched once */
 }
 
 static void a_run_beyond_any_class_becomes_several(void **state)
@@ -553,8 +554,7 @@ static void queued_objects_stay_between_free_ones(void **state)
     assert_int_equal(walk.free_bytes, 7 * 64);
 }
 
-/* Many sizes, freed at random: a sweep at any time changes no object, and finds all that is
- * free. */
+/* Many sizes, freed at random. A sweep at any time changes no object, and finds all free memory. */
 static void a_sweep_at_any_time_keeps_what_lives(void **state)
 {
     static unsigned char *objects[1000];
@@ -589,7 +589,8 @@ static void a_sweep_at_any_time_keeps_what_lives(void **state)
     }
 }
 
-/* Small objects are freed and larger ones asked for: memory serves again instead of growing. */
+/* Small objects are freed and larger ones requested: the memory is reused, and the heap hardly
+ * grows. */
 static void what_was_freed_small_serves_large(void **state)
 {
     static void *objects[20000];
@@ -611,7 +612,7 @@ static void what_was_freed_small_serves_large(void **state)
     (void)swept();
 }
 
-/* At the limit, what is free in pieces is joined before the request is refused. */
+/* At the limit, free neighbours are joined before the request is refused. */
 static void a_sweep_comes_before_a_refusal(void **state)
 {
     void *objects[400];
@@ -638,7 +639,8 @@ static void a_sweep_comes_before_a_refusal(void **state)
     (void)swept();
 }
 
-/* Objects of 16 bytes to 1 KiB, until the heap holds `usage` bytes. Returns how many. */
+/* Allocates objects of 16 bytes to 1 KiB until the heap holds `usage` bytes. Returns their
+ * number. */
 static size_t fill(size_t usage)
 {
     struct random random = random_seeded(usage);
@@ -650,7 +652,7 @@ static size_t fill(size_t usage)
     return count;
 }
 
-/* What is guessed to be free, in bytes, and what is. */
+/* The free bytes, as guessed and as counted. */
 static void guess(size_t *guessed, size_t *real)
 {
     jm_arena_retire_span(HEAP->arena);
@@ -671,7 +673,7 @@ static void what_is_free_is_guessed(void **state)
     for (size_t i = 0; i < 18; i += 3) {
         assert_true(jm_heap_free(HEAP, many[i]));
     }
-    /* So little is looked at whole. */
+    /* So few granules are all looked at. */
     guess(&guessed, &real);
     assert_true(real > 200);
     assert_int_equal(guessed, real);
@@ -680,18 +682,18 @@ static void what_is_free_is_guessed(void **state)
 
     size_t count = fill(MIB(8));
     guess(&guessed, &real);
-    assert_true(guessed < MIB(8) / 20); /* rests of spans */
+    assert_true(guessed < MIB(8) / 20); /* only rests of spans */
     for (size_t i = 0; i < count; i += 4) {
         assert_true(jm_heap_free(HEAP, many[i]));
     }
-    for (int i = 0; i < 100; i++) { /* other parts each time */
+    for (int i = 0; i < 100; i++) { /* other samples each time */
         guess(&guessed, &real);
         assert_true(guessed > real / 3 && guessed < 2 * real);
     }
 }
 
-/* Where objects of 32 B live and are free in turn, and samples are taken a multiple of that
- * apart. */
+/* Objects of 32 bytes are live and free alternately, and a step between samples is a multiple of
+ * that period. Samples at equal distances would all meet the same kind. */
 static void what_takes_turns_is_guessed(void **state)
 {
     (void)state;
@@ -705,7 +707,7 @@ static void what_takes_turns_is_guessed(void **state)
     struct jm_carved carved = jm_survey_carved(&HEAP->supply);
     size_t real = assert_heap(HEAP, HEAP_LISTS).free_bytes >> JM_GRANULE_BITS;
     size_t samples = 200;
-    while (carved.objects / samples % 4 != 3) { /* and one more makes the step */
+    while (carved.objects / samples % 4 != 3) { /* + 1 makes the step */
         samples++;
     }
     for (int i = 0; i < 100; i++) {
@@ -714,7 +716,7 @@ static void what_takes_turns_is_guessed(void **state)
     }
 }
 
-/* Of a few that are so large that they begin far from each other, too. */
+/* The same for a few pieces so large that they begin far from each other. */
 static void what_is_free_in_large_pieces_is_guessed(void **state)
 {
     enum { COUNT = 120 };
@@ -734,13 +736,13 @@ static void what_is_free_in_large_pieces_is_guessed(void **state)
             guess(&guessed, &real);
             assert_true(guessed > real / 4 * 3 && guessed < real / 4 * 5);
         }
-        assert_true(real > MIB(4)); /* most of it in blocks that are not empty */
+        assert_true(real > MIB(4)); /* most of it lies in blocks that are not empty */
         rig_drop(&rig);
         rig_make(&rig);
     }
 }
 
-/* Where nothing was freed, no heap is walked. */
+/* A heap in which nothing was freed is not swept. */
 static void who_only_allocates_is_not_swept(void **state)
 {
     (void)state;
@@ -764,7 +766,7 @@ static bool is_due(void)
     return jm_demand_makes_due(HEAP->arena, jm_class_of_size(100));
 }
 
-/* Frees every second object of a heap that holds so much. */
+/* Fills the heap up to `usage` bytes, sweeps, and frees every second object. */
 static void halve(size_t usage)
 {
     size_t count = fill(usage);
@@ -774,8 +776,8 @@ static void halve(size_t usage)
     }
 }
 
-/* Where much is free one is due as soon as an eighth was cut, and not before; where lists are
- * broken, at once if the heap is small. */
+/* If much is free, a sweep is due as soon as an eighth of the heap was cut, and not before. If
+ * lists are broken, it is due at once in a small heap. */
 static void a_sweep_is_due_when_enough_was_cut(void **state)
 {
     (void)state;
@@ -802,8 +804,8 @@ static void a_sweep_is_due_when_enough_was_cut(void **state)
     assert_true(is_due());
 }
 
-/* After a sweep in vain more has to be free for the next, until one has helped; each size for
- * itself. */
+/* After a failed sweep, more must be free for the next one, until a sweep has helped. Each
+ * magnitude of sizes is judged by itself. */
 static void what_a_sweep_did_is_remembered_by_size(void **state)
 {
     (void)state;
@@ -822,7 +824,7 @@ static void what_a_sweep_did_is_remembered_by_size(void **state)
     assert_true(is_due());
 }
 
-/* What a sweep has to wait for falls with the heap. */
+/* The amount cut that makes a sweep due shrinks with the heap. */
 static void a_heap_that_shrank_is_swept_as_one_of_its_size(void **state)
 {
     (void)state;
@@ -841,7 +843,7 @@ static void a_heap_that_shrank_is_swept_as_one_of_its_size(void **state)
     assert_true(HEAP->arena->due_at <= jm_survey_carved(&HEAP->supply).objects / 8);
 }
 
-/* Asks for more than there is. True if the heap was swept for that. */
+/* Requests more than there is. True if the heap was swept for it. */
 static bool is_swept_for(size_t bytes)
 {
     const uint32_t cut = 123456;
@@ -857,7 +859,7 @@ static bool is_swept_in_vain(void)
     return is_swept_for(jm_small_block_min() - KIB(2));
 }
 
-/* Fills the heap up to 16 MiB, the limit being raised in such steps. Returns the count of
+/* Fills the heap up to 16 MiB while the limit rises by `step` at a time. Returns the number of
  * objects. */
 static size_t fill_in_steps(size_t step)
 {
@@ -873,8 +875,7 @@ static size_t fill_in_steps(size_t step)
     return count;
 }
 
-/* What a host frees is found at once, in however many blocks: it may ask once more, and not
- * again. */
+/* What a host frees is found at once, in however many blocks: its next request succeeds. */
 static void what_is_freed_at_the_limit_serves_at_once(void **state)
 {
     const size_t steps[] = {KIB(64), MIB(16)};
@@ -903,7 +904,8 @@ static void what_is_freed_at_the_limit_serves_at_once(void **state)
     }
 }
 
-/* Until something changes, which is noticed though no fast path tells. */
+/* A heap at its limit is swept again only after a change. Changes are noticed, although no fast
+ * path reports them. */
 static void a_heap_at_its_limit_is_swept_once(void **state)
 {
     void *objects[8];
@@ -916,7 +918,7 @@ static void a_heap_at_its_limit_is_swept_once(void **state)
     }
     assert_true(jm_heap_free(HEAP, objects[1]));
     assert_ptr_equal(jm_current.arena, HEAP->arena);
-    assert_false(is_swept_for(MIB(1))); /* beyond the limit: whatever is free */
+    assert_false(is_swept_for(MIB(1))); /* above the limit: what is free does not matter */
     assert_true(is_swept_in_vain());
     assert_ptr_equal(jm_current.arena, &jm_no_arena);
     assert_false(is_swept_in_vain());
@@ -937,7 +939,8 @@ static void a_heap_at_its_limit_is_swept_once(void **state)
     (void)swept();
 }
 
-/* Though nothing was freed since the last time. */
+/* A block that the heap took and does not use is given back, even if nothing was freed since the
+ * last collect. */
 static void what_was_taken_and_is_not_used_is_given_back(void **state)
 {
     (void)state;

@@ -55,7 +55,7 @@ static void all_live_at_once_and_apart(void **state)
     }
 }
 
-/* Every hundredth of them holds objects, used in turn. */
+/* Every hundredth runtime holds objects. They are used in turn. */
 static void many_hold_objects(void **state)
 {
     size_t holders = tenants / 100;

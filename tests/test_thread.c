@@ -37,7 +37,7 @@ static void an_id_belongs_to_one_thread_for_ever(void **state)
     (void)state;
     assert_true(mine != 0);
     for (size_t i = 0; i < COUNT_OF(ids); i++) {
-        worker *other = worker_start(); /* the OS gives a thread's record to the next one */
+        worker *other = worker_start(); /* may get the record that the last one left */
         worker_run(other, note_id, &ids[i]);
         worker_stop(other);
         assert_true(ids[i] != 0 && ids[i] != mine);
@@ -99,7 +99,7 @@ static struct jm_runtime *frame_mark(size_t depth)
     return (struct jm_runtime *)(uintptr_t)(64 * (depth + 1));
 }
 
-/* Fills frames up to a depth, as far as there is room. */
+/* Fills frames up to `depth`, or until there is no room. Returns their number. */
 static size_t fill_frames(size_t depth)
 {
     while (jm_thread.frame_count < depth && jm_thread_reserve_frame()) {
@@ -159,7 +159,7 @@ static void frames_grow_with_the_depth(void **state)
     assert_true(job.refused_at >= DEPTH && job.refused_at < 10 * DEPTH);
     assert_int_equal(job.filled_after, job.refused_at + 1);
     assert_true(job.held_after);
-    /* One mapping, for the frames as they are now; the thread's exit gives it back. */
+    /* One mapping holds all frames. It is given back when the thread exits. */
     assert_true(job.mapped >= job.filled_after * sizeof(struct jm_frame));
     assert_true(job.mapped <= 4 * job.filled_after * sizeof(struct jm_frame));
     worker_stop(other);

@@ -223,7 +223,8 @@ static void free_object(void *object)
     (void)jsrtmem_free(object);
 }
 
-/* What is queued is taken in before the runtime grows: it never holds much more than what lives. */
+/* Queued objects are taken in before the runtime grows: it never holds much more than its live
+ * objects. */
 static void large_objects_that_others_free_are_taken_in(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();
@@ -246,7 +247,8 @@ static void large_objects_that_others_free_are_taken_in(void **state)
     worker_stop(other);
 }
 
-/* To look for it takes no time where there are few; where there are many, a collect does. */
+/* A runtime with few large objects takes a queued one in at its next use, because the search is
+ * cheap. With many, a collect takes it in. */
 static void one_large_object_is_taken_in_by_the_next_use_of_few(void **state)
 {
     static const int counts[] = {60, 100};
@@ -274,7 +276,8 @@ static void one_large_object_is_taken_in_by_the_next_use_of_few(void **state)
     worker_stop(other);
 }
 
-/* What was little when it was queued may be much once the owner has freed most of the rest. */
+/* A queued amount that was small may be large once the owner has freed most of the rest. Then it is
+ * taken in. */
 static void what_is_much_by_now_is_taken_in(void **state)
 {
     enum { OBJECTS = 100, FREED = 50 };
@@ -300,7 +303,7 @@ static void what_is_much_by_now_is_taken_in(void **state)
     worker_stop(other);
 }
 
-/* What becomes empty by that is given back by the same call. */
+/* A block that is empty after its frees were taken in is given back by the same call. */
 static void blocks_that_others_empty_go(void **state)
 {
     enum { OBJECTS = 4000 };
@@ -395,7 +398,7 @@ static void several_threads_call_without_entering(void **state)
     start_all(workers, churn, jobs, sizeof(jobs[0]));
     stop_all(workers);
     for (size_t i = 0; i < THREADS; i++) {
-        assert_int_equal(jobs[i].refused, 0); /* they wait for one another */
+        assert_int_equal(jobs[i].refused, 0); /* calls wait for one another */
         assert_int_equal(jobs[i].broken, 0);
         assert_int_equal(jobs[i].failed, 0);
     }
@@ -442,7 +445,7 @@ static void enter_waits_for_calls_that_did_not_enter(void **state)
 
 #define MAIL_SLOTS 256
 
-/* Objects on their way from one thread to another; the size lies at the object's start. */
+/* Objects on their way from one thread to another. Each holds its size at its start. */
 struct mail {
     _Atomic(uint64_t *) slots[MAIL_SLOTS];
     atomic_bool stop;
@@ -563,7 +566,7 @@ static void free_all(void *argument)
     }
 }
 
-/* Four threads free the same objects: of each, one free counts. */
+/* Four threads free the same objects. Of each object, one free counts. */
 static void the_same_objects_freed_by_all_threads_at_once(void **state)
 {
     enum { OBJECTS = 1000 };
@@ -596,7 +599,8 @@ static void the_same_objects_freed_by_all_threads_at_once(void **state)
         }
         assert_int_equal(stats.live_objects, 0);
         assert_int_equal(stats.usage, 0);
-        /* Entered by the main thread, all frees are queued, and none is lost to a race unseen. */
+        /* If the main thread has entered, all frees are queued, and each surplus one is counted as
+         * a misuse. */
         size_t seen = good - (size_t)stats.misuses;
         require(round % 2 ? seen == OBJECTS : seen >= OBJECTS,
                 "%zu frees were accepted, %zu counted as misuse", good, (size_t)stats.misuses);
@@ -605,7 +609,7 @@ static void the_same_objects_freed_by_all_threads_at_once(void **state)
     }
 }
 
-/* Frees race with the dispose of their runtime: they come before it, or are refused. */
+/* Frees race with the dispose of their runtime. Each comes before it or is refused. */
 static void frees_race_with_dispose(void **state)
 {
     enum { OBJECTS = 200 };
@@ -662,7 +666,7 @@ static void probe_addresses(void *argument)
     }
 }
 
-/* Questions about addresses whose blocks come and go meanwhile are answered, somehow. */
+/* Queries about addresses whose blocks come and go meanwhile get one of the valid answers. */
 static void questions_race_with_blocks_that_come_and_go(void **state)
 {
     static struct probe probe;

@@ -18,12 +18,12 @@ static struct jm_runtime *runtime_of(JsRuntimeHandle runtime)
 
 static worker *other;
 
-/* Which thread was granted a block, one after the other: M is the main one, O the other. */
+/* The threads that were granted blocks, in order: M is the main thread, O the other. */
 static struct {
     JsRuntimeHandle runtime;
     char order[8];
     size_t count;
-    bool waits; /* the other thread is to come while the main one is asked */
+    bool waits; /* the other thread must come while the main one is asked */
     void (*come)(void *);
 } turns;
 
@@ -70,8 +70,8 @@ static void take_turns(void (*come)(void *))
     turns.waits = true;
     assert_ok(JsSetRuntimeMemoryAllocationCallback(turns.runtime, &main_thread, note_turn));
     void *first = jsrtmem_alloc(turns.runtime, MIB(1));
-    void *second = jsrtmem_alloc(turns.runtime, MIB(1));           /* behind the one who waits */
-    for (int tries = 0; second == NULL && tries < 1000; tries++) { /* who may have entered */
+    void *second = jsrtmem_alloc(turns.runtime, MIB(1));           /* after the waiting one */
+    for (int tries = 0; second == NULL && tries < 1000; tries++) { /* which may have entered */
         assert_int_equal(last_reason(), JSRTMEM_REFUSAL_THREAD);
         worker_wait(other);
         second = jsrtmem_alloc(turns.runtime, MIB(1));
@@ -84,7 +84,8 @@ static void take_turns(void (*come)(void *))
     dispose(turns.runtime);
 }
 
-/* But where it gets no processor for so long that its turn is taken over. */
+/* The waiting thread is next, unless it gets no processor for so long that it loses its turn. So a
+ * few tries are allowed. */
 static void who_waits_is_next(void **state)
 {
     void (*const ways[])(void *) = {alloc_there, enter_there};
@@ -105,7 +106,7 @@ static void note_thread(void *id)
     *(jm_thread_id *)id = jsrtmem_usable_size(NULL) == 0 ? jm_thread.id : 0;
 }
 
-/* A free does not wait, as ever: it is left to whoever comes next. */
+/* A free does not wait for its turn: it is queued for the next user. */
 static void a_free_goes_past_who_waits(void **state)
 {
     jm_thread_id waiting = 0;
@@ -114,7 +115,7 @@ static void a_free_goes_past_who_waits(void **state)
                        new_object(runtime, MIB(1))};
 
     (void)state;
-    worker_run(other, alloc_there, NULL); /* has an id from then on */
+    worker_run(other, alloc_there, NULL); /* gives the thread an id */
     worker_run(other, note_thread, &waiting);
     assert_true(waiting != 0 && waiting != jm_thread.id);
     jm_store_relaxed(&runtime_of(runtime)->next_turn, waiting);
@@ -128,7 +129,8 @@ static void a_free_goes_past_who_waits(void **state)
     dispose(runtime);
 }
 
-/* Who has the turn may have left its call by a jump: others wait a while, not for ever. */
+/* A thread that has the turn may have left its call by a jump. Others wait for a while, not for
+ * ever. */
 static void a_turn_that_is_not_taken_is_lost(void **state)
 {
     jm_thread_id waiting = 0;
@@ -148,7 +150,7 @@ static bool CHAKRA_CALLBACK use_the_other(void *state, JsMemoryEventType event, 
     return event != JsMemoryAllocate || jsrtmem_alloc(state, 100) != NULL;
 }
 
-/* Inside a callback nobody waits: what is in use by nobody is had at once. */
+/* No call waits inside a callback: a runtime that nobody uses serves it at once. */
 static void who_is_in_a_callback_goes_first(void **state)
 {
     jm_thread_id waiting = 0;
@@ -165,7 +167,7 @@ static void who_is_in_a_callback_goes_first(void **state)
     dispose(other_runtime);
 }
 
-/* As after a fork, which leaves the other threads behind. */
+/* As after a fork, when the other threads are gone. */
 static void the_turn_of_a_thread_that_is_gone_is_anybodys(void **state)
 {
     JsRuntimeHandle runtime = new_runtime();
@@ -176,7 +178,7 @@ static void the_turn_of_a_thread_that_is_gone_is_anybodys(void **state)
     void *large = new_object(runtime, MIB(1));
     jm_store_relaxed(&runtime_of(runtime)->next_turn, gone);
     assert_ok(jsrtmem_free(large));
-    assert_int_equal(usage_of(runtime), 0); /* it was not left to somebody else */
+    assert_int_equal(usage_of(runtime), 0); /* it was not queued for another thread */
     void *object = new_object(runtime, 100);
     assert_false(jm_runtime_is_wanted(runtime_of(runtime)));
     jm_store_relaxed(&runtime_of(runtime)->next_turn, gone);

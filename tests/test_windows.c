@@ -58,7 +58,7 @@ static void functions_are_found_by_their_plain_names(void **state)
     (void)state;
     assert_ok(library.create(JsRuntimeAttributeNone, NULL, &runtime));
     assert_non_null(library.alloc(runtime, 100));
-    assert_true(usage_of(runtime) > 0); /* the same library that this program is linked with */
+    assert_true(usage_of(runtime) > 0); /* it is the library that this program is linked with */
     assert_ok(library.dispose(runtime));
 }
 
@@ -89,7 +89,7 @@ static HMODULE load_copy(void)
     return LoadLibraryA(copy);
 }
 
-/* Threads that are older than the DLL can use it, and it stays once it has had a runtime. */
+/* Threads older than the DLL can use it, and it stays loaded once it has had a runtime. */
 static void a_library_that_is_loaded_late_stays(void **state)
 {
     struct late late = {.loaded = gate_new(), .code = JsErrorFatal};
@@ -105,7 +105,7 @@ static void a_library_that_is_loaded_late_stays(void **state)
     assert_code(late.library.dispose(late.runtime), JsErrorRuntimeInUse);
     assert_true(FreeLibrary(late.library.module));
     assert_ptr_equal(GetModuleHandleA(COPY), late.library.module);
-    worker_stop(older); /* its end is seen, and leaves the runtime */
+    worker_stop(older); /* its end is noticed, and leaves the runtime */
     assert_ok(late.library.dispose(late.runtime));
     gate_delete(late.loaded);
 }
@@ -177,7 +177,7 @@ static JsErrorCode try_to_enter(void *runtime, void *unused)
     return jsrtmem_enter(runtime);
 }
 
-/* It is threads that enter. A fiber's end is not its thread's. */
+/* Threads enter runtimes, fibers do not. The end of a fiber is not the end of its thread. */
 static void a_fiber_that_ends_leaves_nothing(void **state)
 {
     struct on_fiber self = {ConvertThreadToFiber(NULL), new_runtime(), JsErrorFatal};
@@ -208,7 +208,8 @@ static DWORD state_of(const void *address)
     return info.State;
 }
 
-/* The page that an object's pad ends in is committed, the next one is not. */
+/* The first page behind an object and its pad. The page in which the pad ends is committed, this
+ * one is not. */
 static const unsigned char *behind(const unsigned char *object)
 {
     uintptr_t end = (uintptr_t)object + jsrtmem_usable_size(object);

@@ -32,7 +32,7 @@ static bool find_anew(struct jm_block *block)
     if (!jm_witness_find(HEAP->arena, block)) {
         return false;
     }
-    (void)jm_chain_pop(&HEAP->arena->doubtful); /* in doubt no more */
+    (void)jm_chain_pop(&HEAP->arena->doubtful); /* no longer in doubt */
     return true;
 }
 
@@ -43,8 +43,8 @@ static void *witness_of(const struct jm_block *block)
     return jm_granule_address(block, block->witness);
 }
 
-/* Whichever object is the last one, and whatever lies around it: small ones, large ones, the
- * span. */
+/* The last live object is found, whichever it is and whatever lies around it: small objects, large
+ * ones, the span. */
 static void what_is_left_is_found(void **state)
 {
     enum { MANY = 200 };
@@ -75,7 +75,7 @@ static void what_is_left_is_found(void **state)
     }
 }
 
-/* From anywhere, in a large block too, with large objects, holes and the span. */
+/* From any place, in long blocks too, among large objects, holes and the span. */
 static void it_is_found_in_blocks_of_all_kinds(void **state)
 {
     enum { MANY = 3000 };
@@ -93,7 +93,7 @@ static void it_is_found_in_blocks_of_all_kinds(void **state)
             free_object(objects[i]);
             objects[i] = objects[--left];
             if (left % 500 == 0) {
-                jm_heap_collect(HEAP); /* which makes holes */
+                jm_heap_collect(HEAP); /* makes holes */
             }
             if (random_chance(&random, 3)) {
                 struct jm_block *block = jm_block_of(objects[random_below(&random, left)]);
@@ -109,7 +109,7 @@ static void it_is_found_in_blocks_of_all_kinds(void **state)
     }
 }
 
-/* In whatever order they go. */
+/* In whatever order the objects are freed. */
 static void few_of_many_are_the_witness_when_they_go(void **state)
 {
     enum { MANY = 4000 };
@@ -149,7 +149,7 @@ static void another_one_takes_over(void **state)
         assert_ptr_not_equal(witness_of(block), before);
         (void)assert_heap(HEAP, HEAP_MAPS);
     }
-    for (size_t left = 3; left > 0; left--) { /* and when it is freed */
+    for (size_t left = 3; left > 0; left--) { /* also if the witness is freed */
         void *witness = witness_of(block);
         free_object(witness);
         (void)assert_heap(HEAP, HEAP_MAPS);
@@ -157,7 +157,8 @@ static void another_one_takes_over(void **state)
     assert_false(block->has_witness);
 }
 
-/* The state of a large witness has the highest bit, as has the state of what can take over. */
+/* The state of a large witness has its highest bit set, as have the states of possible
+ * successors. */
 static void a_large_witness_is_not_its_own_successor(void **state)
 {
     (void)state;
@@ -174,7 +175,7 @@ static void a_large_witness_is_not_its_own_successor(void **state)
     (void)assert_heap(HEAP, HEAP_MAPS);
 }
 
-/* What another thread freed holds its block until it is taken in, as the witness too. */
+/* An object that another thread freed keeps its block until it is taken in, also as the witness. */
 static void a_queued_object_can_be_it(void **state)
 {
     (void)state;
@@ -190,7 +191,7 @@ static void a_queued_object_can_be_it(void **state)
         assert_int_equal(block->has_witness, left > 1);
         (void)assert_heap(HEAP, HEAP_LISTS);
     }
-    /* And one that is queued when a witness is looked for. */
+    /* A queued object can also be found as the new witness. */
     void *object = rig_alloc(&rig, 300);
     assert_true(jm_heap_queue_free(block, object));
     assert_false(block->has_witness);
@@ -218,7 +219,7 @@ static void it_may_change_its_size(void **state)
             (void)assert_heap(HEAP, HEAP_LISTS);
             jm_heap_tidy(HEAP);
             if (round == 2) {
-                (void)rig_alloc(&rig, sizes[i]); /* so that others can take over */
+                (void)rig_alloc(&rig, sizes[i]); /* others can take over */
             }
         }
     }
@@ -226,7 +227,7 @@ static void it_may_change_its_size(void **state)
 
 #define WITNESS_TEST(function) cmocka_unit_test_setup_teardown(function, make, drop)
 
-/* All of a map is looked at until it is known where they are. */
+/* The whole map is searched until it is known where the few objects are. */
 static void a_few_far_apart_that_take_turns_are_known(void **state)
 {
     enum { MANY = 16000, APART = 4000, FEW = 4 };
@@ -234,7 +235,7 @@ static void a_few_far_apart_that_take_turns_are_known(void **state)
     size_t searches = 0;
 
     (void)state;
-    void *first = NULL; /* of a large block */
+    void *first = NULL; /* in a block of the largest size */
     while (rig.bytes < JM_SMALL_BLOCK_MAX) {
         first = rig_alloc(&rig, KIB(100));
     }
@@ -245,7 +246,7 @@ static void a_few_far_apart_that_take_turns_are_known(void **state)
         assert_true(i % APART == 0 || jm_heap_free(HEAP, objects[i]));
     }
     free_object(first);
-    jm_block_of(first)->far_count = 100; /* more than it knows, which are all in vain */
+    jm_block_of(first)->far_count = 100; /* more entries than it has; none of them helps */
     assert_true(find_anew(jm_block_of(first)));
     for (size_t i = 0; i < 1000; i++) {
         void **oldest = &objects[i % FEW * APART];
@@ -260,8 +261,8 @@ static void a_few_far_apart_that_take_turns_are_known(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* Whoever has a block next, and perhaps less of it, does not look where the last one's witnesses
- * were. */
+/* The next owner of a block, which may have less of it, does not look where the last owner's
+ * witnesses were. */
 static void what_is_known_is_forgotten_with_the_block(void **state)
 {
     (void)state;

@@ -20,7 +20,7 @@
 #define LEAST 0.25
 #define GREATEST 64.0
 
-/* Told apart in colour-blindness and on light and dark pages. */
+/* Distinct in colour-blindness, and on light and dark pages. */
 static const char *const colours[CONTENDERS_MAX] = {"#d55e00", "#777777", "#999933", "#0072b2",
                                                     "#cc79a7", "#009e73", "#e69f00", "#56b4e9",
                                                     "#882255", "#332288", "#117733", "#661100"};

@@ -38,8 +38,8 @@ static int compare_pages(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-/* Frees randomly chosen groups of `group` objects that were made in sequence, in the order of their
- * making. Returns the bytes that are still live. */
+/* Frees randomly chosen groups of `group` objects. A group was allocated in sequence, and is freed
+ * in the same order. Returns the bytes that are still live. */
 static size_t free_some(struct tenant tenant, struct object *objects, size_t count,
                         unsigned percent, size_t group)
 {

@@ -21,7 +21,7 @@ static int compare(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-/* The sample at a place in the sorted order, counted in halves. */
+/* The sample at index halves / 2 in sorted order, or the mean of two neighbours. */
 static double ordered(const struct cell *cell, unsigned halves)
 {
     double samples[ROUNDS_MAX];

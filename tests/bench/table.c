@@ -1,8 +1,8 @@
 /*
  * table.c - the results as a table for a terminal, as Markdown, and as raw samples.
  *
- * A cell is the median; a peer's cell also tells ours as a multiple of it, so that less than 1 means
- * that libjsrtmem is better. The range of the rounds stands below.
+ * A cell is the median. A peer's cell also tells ours as a multiple of it: less than 1 means that
+ * libjsrtmem is better. The range of the rounds stands below.
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors
@@ -17,7 +17,7 @@
 #define TITLE_WIDTH 60
 #define CELL_WIDTH 14
 
-/* Ours stands first, if it takes part at all. */
+/* Our cell in a row. NULL if we do not take part. */
 static const struct cell *ours(const struct results *results, size_t row)
 {
     const size_t index = contender_find(results, "jsrtmem");
@@ -32,7 +32,7 @@ static void format_title(char *text, size_t size, const struct row *row)
     snprintf(text, size, "%s%s%s", row->title, row->unit[0] != '\0' ? ", " : "", row->unit);
 }
 
-/* The median, and what ours is to it. */
+/* The median, and our multiple of it. */
 static void format_value(char *text, size_t size, const struct results *results, size_t row,
                          size_t contender)
 {
@@ -117,7 +117,7 @@ static void print_wide(FILE *file, const struct results *results)
                   "less is better\n");
 }
 
-/* The same, one below the other. */
+/* The same as print_wide, one contender below the other. */
 static void print_narrow(FILE *file, const struct results *results)
 {
     char value[64];
@@ -197,7 +197,7 @@ void table_write_markdown(FILE *file, const struct results *results)
     write_markdown(file, results, false);
 }
 
-/* The rows that tell most, without ranges. */
+/* Only the rows that tell most, without ranges. */
 void table_write_brief(FILE *file, const struct results *results)
 {
     write_markdown(file, results, true);

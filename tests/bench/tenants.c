@@ -259,7 +259,7 @@ void run_idle(void)
         return;
     }
     idle = harness_memory(count * sizeof(*idle));
-    create_or_fail(tenant_create_bare, &idle[0]); /* one-time costs are not a tenant's */
+    create_or_fail(tenant_create_bare, &idle[0]); /* one-time costs do not count for a tenant */
     tenant_destroy(idle[0]);
     base = resident_bytes();
     start = now_ns();

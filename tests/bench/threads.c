@@ -364,7 +364,7 @@ static uint64_t usage_loop(void *state, uint64_t units)
 
     for (i = 0; i < units; i++) {
         sum += tenant_usage(tenant);
-        __asm__ volatile("" ::"r"(sum) : "memory"); /* each read is made */
+        __asm__ volatile("" ::"r"(sum) : "memory"); /* keeps the compiler from dropping reads */
     }
     return units;
 }
@@ -401,7 +401,8 @@ void run_usage(void)
     churn_fill(&churn, open_tenant());
     emit("usage", measure(usage_loop, &churn.tenant));
     if (two_cpus("usage-other")) {
-        /* glibc locks once a thread was started, so one is before the first timing too. */
+        /* glibc takes locks once a thread was started, so one is started before the first timing,
+         * too. */
         pthread_join(
             start_thread(read_usage, &(struct reader){.tenant = churn.tenant, .stop = true}), NULL);
         alone = measure(churn_loop, &churn);

@@ -1,15 +1,15 @@
 /*
  * Each operation takes a few bytes of the input. What is believed of the library is kept beside it:
  *
- *      objects     no two overlap; each is aligned, as large as asked for, keeps its bytes, and is found
- *                  to be its runtime's; new ones show no other runtime's bytes
+ *      objects     no two overlap; each is aligned, as large as asked for, keeps its bytes, and is
+ *                  found to be its runtime's; new ones show no other runtime's bytes
  *      runtimes    usage == granted - freed at every event and after every operation; peak and the
  *                  counters of events likewise; nothing is granted above the limit
  *      refusals    one has a reason that can apply, changes no object, and is not remembered
  *      the end     with everything freed and collected the usage is 0, disposed or not; with the
  *                  reserve at 0 only the library's tables stay mapped
  *
- * Operations run on the main thread or, the same ones, on a helper that never enters, one at a time.
+ * Operations run one at a time, on the main thread or on a helper that never enters.
  */
 #include "ops.h"
 
@@ -35,23 +35,23 @@
 #define MARKED ((size_t)4096)
 
 struct tenant {
-    JsRuntimeHandle handle; /* null: there is none */
-    uint16_t tag;           /* in the marks of its objects; never used again */
+    JsRuntimeHandle handle; /* NULL: there is none */
+    uint16_t tag;           /* in the marks of its objects; never reused */
     size_t limit;
-    size_t balance, peak, pending; /* pending: granted, but not known to have come */
+    size_t balance, peak, pending; /* pending: granted, but not known to be charged */
     size_t limit_at_grant;
     size_t events[3];
     bool limited;   /* there was a limit at some moment of the operation */
     bool watched;   /* the callback has been set all the time */
     bool inside;    /* in its callback */
-    size_t veto_at; /* refuses the so many-th Allocate from now on; 0: none */
+    size_t veto_at; /* which Allocate from now on is refused: 1 the next; 0: none */
     uint8_t action; /* to be done inside the next event; 0: none */
     uint8_t operand;
     JsContextRef context;
 };
 
 struct object {
-    unsigned char *bytes; /* null: there is none */
+    unsigned char *bytes; /* NULL: there is none */
     size_t size;
     struct tenant *tenant;
     uint64_t id;
@@ -63,13 +63,13 @@ static struct {
     size_t left;
     struct tenant tenants[RUNTIMES];
     struct object objects[OBJECTS];
-    unsigned char *dead[DEAD]; /* pointers that were freed */
+    unsigned char *dead[DEAD]; /* freed pointers */
     size_t deaths;
     struct tenant *entered[ENTRIES]; /* by the main thread */
     size_t entries;
-    struct tenant *current; /* by its context */
+    struct tenant *current; /* the one whose context is current */
     bool elsewhere;         /* the operation runs on the helper */
-    bool armed;             /* the OS refuses */
+    bool armed;             /* the OS may refuse calls */
     uint64_t ids;
     uint16_t tags;
 } model;
@@ -129,7 +129,7 @@ static struct tenant *take_tenant(void)
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
-/* A mark is made of words: tag, number of the object, index, and a check of these. */
+/* A mark consists of words: tag, object number, index, and a checksum of these. */
 static uint64_t word_of(uint16_t tag, uint64_t id, size_t index)
 {
     uint64_t word = (uint64_t)tag << 48 | (id & 0xffff) << 32 | (index & 0xffff) << 16;
@@ -141,7 +141,7 @@ static bool is_word(uint64_t word)
     return (word & 0xffff) == (word >> 16) * UINT64_C(0x9e3779b97f4a7c15) >> 48;
 }
 
-/* The start of the part of an object that is marked at its end. */
+/* The index of the first word of an object's marked end. */
 static size_t tail_of(size_t size)
 {
     return size <= 2 * MARKED ? size / 8 : (size - MARKED) / 8;
@@ -162,7 +162,7 @@ static void mark(const struct object *object)
     memset(object->bytes + object->size / 8 * 8, (int)(object->id & 0xff), object->size % 8);
 }
 
-/* Checks the marks below `size` bytes; what is marked at the end counts if the object is whole. */
+/* Checks the marks in the first `size` bytes, at the end too if they contain it. */
 static void check_mark(const struct object *object, const unsigned char *bytes, size_t size)
 {
     size_t head = head_of(object->size) < size / 8 ? head_of(object->size) : size / 8;
@@ -189,7 +189,7 @@ static void check_object(const struct object *object)
     check_mark(object, object->bytes, object->size);
 }
 
-/* New memory may hold what its own runtime left there, and nothing of another's. */
+/* New memory may hold what its own runtime left there, but nothing of another runtime. */
 static void check_privacy(const struct object *object, size_t from)
 {
     for (size_t i = from; i < object->size / 8; i++) {
@@ -211,7 +211,7 @@ static void check_place(const struct object *object)
         const struct object *other = &model.objects[i];
         uintptr_t other_start = (uintptr_t)other->bytes;
         if (other == object || other->bytes == NULL || other->busy) {
-            continue; /* what is being resized may have moved already */
+            continue; /* an object that is being resized may have moved already */
         }
         REQUIRE(start != other_start);
         REQUIRE(start + usable <= other_start || other_start + other->size <= start);
@@ -228,7 +228,8 @@ static struct object *free_slot(void)
     return NULL;
 }
 
-/* A live object, from a place in the table on. */
+/* Returns a live object, of `tenant` unless that is NULL. Searches the table from index `from` on.
+ * NULL if there is none. */
 static struct object *pick(size_t from, const struct tenant *tenant)
 {
     for (size_t i = 0; i < OBJECTS; i++) {
@@ -268,7 +269,7 @@ static bool in_use_here(const struct tenant *tenant)
     return found || (model.current == tenant && model.current != NULL);
 }
 
-/* The helper may not use what the main thread has current. */
+/* The helper may not use a runtime that the main thread has current. */
 static bool is_elsewhere(const struct tenant *tenant)
 {
     return model.elsewhere && in_use_here(tenant);
@@ -295,7 +296,7 @@ static void free_object(struct object *object)
 {
     unsigned char *bytes = object->bytes;
     check_object(object);
-    object->bytes = NULL; /* before the host can look for objects to free */
+    object->bytes = NULL; /* cleared first: the callback may look for objects to free */
     REQUIRE(jsrtmem_free(bytes) == JsNoError);
     model.dead[model.deaths++ % DEAD] = bytes;
 }
@@ -308,7 +309,7 @@ static void check_refusal(struct tenant *tenant, size_t size)
     ops_tally.refusals[info.reason]++;
     switch (info.reason) {
     case JSRTMEM_REFUSAL_LIMIT:
-        /* No limit is SIZE_MAX, which can be reached where addresses have 32 bits. */
+        /* No limit means SIZE_MAX, which can be reached if addresses have 32 bits. */
         REQUIRE(tenant->limited || size > SIZE_MAX / 4);
         break;
     case JSRTMEM_REFUSAL_HOST:
@@ -337,7 +338,7 @@ static void alloc(struct tenant *tenant, size_t size, unsigned kind)
     if (slot == NULL) {
         return;
     }
-    slot->busy = true; /* the host may allocate meanwhile */
+    slot->busy = true; /* the callback may allocate meanwhile */
     size_t alignment = (size_t)16 << kind % 20;
     void *bytes;
     if (kind < 100) {
@@ -406,7 +407,7 @@ static void set_limit(struct tenant *tenant, unsigned kind)
     REQUIRE(JsSetRuntimeMemoryLimit(tenant->handle, tenant->limit) == JsNoError);
 }
 
-/* What a host does inside its callback. */
+/* What a host may do inside its callback. */
 static void act(struct tenant *tenant)
 {
     unsigned action = tenant->action;
@@ -481,7 +482,7 @@ static bool CHAKRA_CALLBACK on_event(void *state, JsMemoryEventType event, size_
     return answer;
 }
 
-/* Between operations: what was granted has come. */
+/* Checks a tenant between operations, when all that was granted has been charged. */
 static void check_tenant(struct tenant *tenant)
 {
     jsrtmem_stats stats = {.struct_size = sizeof stats};
@@ -540,7 +541,7 @@ static void dispose(struct tenant *tenant)
 {
     JsRuntimeHandle handle = tenant->handle;
     size_t usage;
-    tenant->action = tenant->action % 8 == 5 ? 5 : 0; /* nothing that outlives it */
+    tenant->action = tenant->action % 8 == 5 ? 5 : 0; /* no action that outlives the runtime */
     JsErrorCode code = JsDisposeRuntime(handle);
     if (in_use_here(tenant)) {
         REQUIRE(code == JsErrorRuntimeInUse);
@@ -591,8 +592,8 @@ static void misuse(unsigned kind)
     check_object(object);
 }
 
-/* Frees, and writes over what was freed where a live neighbour keeps the page mapped, and nobody else
- * was given it meanwhile. */
+/* Frees an object and overwrites it, if a live neighbour keeps the page mapped and nobody else was
+ * given the memory meanwhile. */
 static void free_and_scribble(struct object *object)
 {
     uintptr_t start = (uintptr_t)object->bytes;
@@ -617,7 +618,7 @@ static void enter_or_leave(struct tenant *tenant, unsigned kind)
     if (model.elsewhere) {
         return;
     }
-    if (kind % 4 == 3) { /* a context */
+    if (kind % 4 == 3) { /* sets the current context */
         JsContextRef context = tenant == NULL ? NULL : tenant->context;
         JsErrorCode code = JsSetCurrentContext(context);
         REQUIRE(code == (model.entries != 0 ? JsErrorRuntimeInUse : JsNoError));
@@ -706,7 +707,7 @@ static void run_operation(void)
             alloc(tenant, take_size(), kind);
         }
         break;
-    case 7: /* many of a size */
+    case 7: /* many of one size */
         for (size_t i = 0, size = take_size() % 5000; tenant != NULL && i < kind % 32; i++) {
             alloc(tenant, size, 0);
         }
@@ -811,7 +812,7 @@ static void run_on_helper(void)
 
 /* ---- from first to last ---------------------------------------------------------------------- */
 
-/* With queued frees taken in, what is live is what the model has. */
+/* Takes in queued frees, and checks that what is live is what the model has. */
 static void check_live(struct tenant *tenant)
 {
     jsrtmem_stats stats = {.struct_size = sizeof stats};
@@ -835,7 +836,7 @@ static void end_tenant(struct tenant *tenant)
     tenant->veto_at = 0;
     tenant->action = 0;
     REQUIRE(JsSetRuntimeMemoryLimit(tenant->handle, SIZE_MAX) == JsNoError);
-    void *small = jsrtmem_alloc(tenant->handle, 100); /* no refusal is remembered */
+    void *small = jsrtmem_alloc(tenant->handle, 100); /* earlier refusals must not matter */
     void *large = jsrtmem_alloc(tenant->handle, 300000);
     REQUIRE(small != NULL && large != NULL);
     REQUIRE(jsrtmem_free(small) == JsNoError && jsrtmem_free(large) == JsNoError);
@@ -851,7 +852,7 @@ static void end_tenant(struct tenant *tenant)
     dispose(tenant);
 }
 
-/* Sanitizers map memory before main. */
+/* What others mapped: sanitizers map memory before main. */
 static size_t mapped_by_others;
 
 static void end(void)
@@ -871,7 +872,7 @@ static void end(void)
             check_object(&model.objects[i]);
         }
     }
-    create(0); /* what could not be given back is given back now */
+    create(0); /* gives back what the OS refused to take */
     for (size_t i = 0; i < RUNTIMES; i++) {
         if (model.tenants[i].handle != NULL) {
             end_tenant(&model.tenants[i]);

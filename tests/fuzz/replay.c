@@ -16,9 +16,9 @@
 #define INPUT_MAX ((size_t)1 << 14)
 
 static uint8_t input[INPUT_MAX];
-static uint64_t current; /* seed */
+static uint64_t current; /* the seed */
 
-/* The fault itself has been printed. */
+/* Adds the seed: the fault itself has been printed. */
 static void on_abort(int signal)
 {
     (void)signal;

@@ -1,4 +1,4 @@
-/* A plug-in that nothing keeps: whether it goes when it is dropped tells whether this libc unloads. */
+/* A plug-in that nothing keeps: tells whether this libc unloads what is dropped. */
 __attribute__((visibility("default"))) int plugin_empty(void);
 
 int plugin_empty(void)

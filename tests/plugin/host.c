@@ -1,11 +1,13 @@
 /*
- * Does not know the library: loads a plug-in that does, uses it with threads, and drops it, round after
- * round. Threads that were in the plug-in exit after it is dropped. The process must not grow. A plug-in that is
- * linked with the shared library goes; one that has the library in it stays.
+ * Does not know the library: loads a plug-in that does, uses it with threads, and drops it, round
+ * after round. Threads that were in the plug-in exit after it is dropped. The process must not
+ * grow. A plug-in that is linked with the shared library goes; one that has the library in it
+ * stays.
  *
  * usage: plugin_host PLUGIN EMPTY_PLUGIN goes|stays [ROUNDS]
  *
- * Exit code 77: a libc that unloads nothing (musl) has kept the empty plug-in too; all else was tried.
+ * Exit code 77: a libc that unloads nothing (musl) has kept the empty plug-in too. All else was
+ * tried.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -17,10 +19,10 @@ static int (*touch)(void);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static int touched, gone;
-static int unloads; /* this libc */
-static int goes;    /* the plug-in */
+static int unloads; /* this libc unloads libraries */
+static int goes;    /* the plug-in must go */
 
-/* In the plug-in once, then waits until it is gone. */
+/* Calls the plug-in once, then waits until it is gone. */
 static void *outlive(void *unused)
 {
     int failed = touch();
@@ -98,7 +100,7 @@ static int run_round(const char *plugin, unsigned round)
     return result != NULL ? fail("touch", round) : 0;
 }
 
-/* Kilobytes of address space that are mapped. */
+/* Mapped address space, in KiB. */
 static long mapped(void)
 {
     long pages = 0;
@@ -133,7 +135,7 @@ int main(int argc, char **argv)
         }
     }
     if (getenv("JSRTMEM_EMULATOR") != NULL) {
-        early = 0; /* what an emulator maps for itself is seen too, and grows */
+        early = 0; /* an emulator's own mappings count too, and grow */
     }
     if (early != 0 && mapped() > early + 1024) {
         return fail("the process has grown", rounds);

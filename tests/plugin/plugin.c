@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
-/* What the host looks up. Each returns 0 if all was well. */
+/* The functions that the host looks up. Each returns 0 on success. */
 __attribute__((visibility("default"))) int plugin_start(unsigned round);
 __attribute__((visibility("default"))) int plugin_touch(void);
 __attribute__((visibility("default"))) int plugin_end(void);
@@ -24,7 +24,7 @@ static void *use_runtime(void *unused)
     }
     failed |= jsrtmem_leave(runtime) != JsNoError;
     failed |= JsDisposeRuntime(runtime) != JsNoError;
-    /* Exits entered, with an object of the plug-in's own. */
+    /* The thread exits while it has the plug-in's own runtime entered, with a live object there. */
     failed |= jsrtmem_enter(kept) == JsNoError && jsrtmem_alloc(kept, 100) == NULL;
     return failed ? unused : NULL;
 }
@@ -49,7 +49,7 @@ int plugin_start(unsigned round)
     return failed;
 }
 
-/* For a thread of the host, which ends when the plug-in is gone. */
+/* Called on a thread of the host that ends after the plug-in is gone. */
 int plugin_touch(void)
 {
     JsRuntimeHandle runtime = NULL;

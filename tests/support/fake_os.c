@@ -42,8 +42,8 @@ const char *const fake_names[FAKE_ALL + 1] = {"map",      "unmap", "discard", "r
 /* Which pages of the library's region are committed. */
 static unsigned char region_pages[((size_t)1 << JM_REGION_BITS) >> 12];
 
-/* Notes whether pages are committed; returns the bytes that changed. Outside of the region, all
- * do; of its tables, none. */
+/* Notes whether pages are committed. Returns the bytes that changed: all of them outside the
+ * region, none in its tables. */
 static size_t note_pages(const char *address, size_t size, bool committed)
 {
     const char *base = jm_load_relaxed(&jm_region.base);
@@ -60,15 +60,15 @@ static size_t note_pages(const char *address, size_t size, bool committed)
     return changed;
 }
 
-/* More extents than any test here has at one time. */
+/* More extents than any test has at a time. */
 #define EXTENTS_MAX 16384
 
-/* mapped == sum of `committed`, reserved == sum of `size` where nothing is committed. */
+/* mapped == sum of `committed`; reserved == sum of `size` if nothing is committed. */
 struct extent {
     void *address;
     size_t size;
-    size_t committed; /* 0: a bare reservation; of the library's region: what it has of it */
-    bool orphan;      /* discarded, and refused then: to be discarded again at the next mapping */
+    size_t committed; /* 0: a bare reservation. For the library's region: bytes committed */
+    bool orphan;      /* its discard was refused: discarded again at the next mapping */
 };
 
 static struct {
@@ -176,7 +176,7 @@ const char *fake_os_fault(void)
     return fault;
 }
 
-/* Counts a call. False: it is to be refused. */
+/* Counts a call. False if it is to be refused. */
 static bool admit(enum fake_function function)
 {
     (void)pthread_mutex_lock(&fake.lock);
@@ -221,7 +221,7 @@ static struct extent *find(const void *address)
     return NULL;
 }
 
-/* The extent that a range lies in. */
+/* The extent that contains a range. */
 static struct extent *around(const void *address, size_t size)
 {
     for (size_t i = fake.extent_count; i-- > 0;) {
@@ -247,7 +247,7 @@ static void drop(struct extent *extent)
     *extent = fake.extents[--fake.extent_count];
 }
 
-/* Checks that a call is about one whole mapping. The result is null where it is not. */
+/* Checks that a call is about one whole mapping. NULL if it is not. */
 static struct extent *whole(const void *address, size_t size, const char *text)
 {
     struct extent *extent = find(address);
@@ -267,7 +267,7 @@ static void check_pages(const void *address, size_t size)
 
 /* ---- The functions ---- */
 
-/* What jm_os_map and jm_os_reserve do for what could not be discarded. */
+/* Does what jm_os_map and jm_os_reserve do for extents that could not be discarded. */
 static void retry_orphans(void)
 {
     (void)pthread_mutex_lock(&fake.lock);
@@ -318,7 +318,7 @@ bool __wrap_jm_os_unmap(const struct jm_os_extent *extent)
     if (!admit(FAKE_UNMAP)) {
         return false;
     }
-    /* Under the lock: else another thread may be given the address first. */
+    /* Under the lock: else another thread may get the address first. */
     (void)pthread_mutex_lock(&fake.lock);
     struct extent *known = whole(extent->address, extent->size, "unmapped what is no extent");
     bool done = known != NULL && __real_jm_os_unmap(extent);
@@ -329,7 +329,7 @@ bool __wrap_jm_os_unmap(const struct jm_os_extent *extent)
     return done;
 }
 
-/* A refusal is the OS's: the extent waits for the next mapping then. */
+/* After a refusal by the OS, the extent waits for the next mapping. */
 void __wrap_jm_os_discard(const struct jm_os_extent *extent)
 {
     bool admitted = admit(FAKE_DISCARD);
@@ -382,7 +382,7 @@ bool __wrap_jm_os_extend(void *address, size_t old_size, size_t new_size)
     return done;
 }
 
-/* Moves, even where there is room behind. */
+/* Moves, even if there is room behind. */
 static void *move_away(void *address, size_t old_size, size_t new_size)
 {
 #if defined(__linux__)

@@ -68,7 +68,7 @@ long sysconf(int name)
     return name == _SC_PAGESIZE ? (long)page : real.sysconf(name);
 }
 
-/* What the system gives may lie between our pages: a page more is mapped, and the ends are cut
+/* The system's result may lie between our pages. Then one page more is mapped, and the ends are cut
  * off. */
 void *mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
 {
@@ -112,8 +112,8 @@ int madvise(void *address, size_t size, int advice)
     return real.madvise(address, size, advice);
 }
 
-/* In place, or to wherever there is room: to a place of ours, which lies between pages as they
- * are shown. */
+/* Grows in place, or moves to an address that our mmap chose: the system might choose one between
+ * our pages. */
 void *mremap(void *address, size_t old_size, size_t new_size, int flags, ...)
 {
     check("mremap", (uintptr_t)address | old_size | new_size);

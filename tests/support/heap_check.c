@@ -8,9 +8,9 @@ struct check {
     const struct jm_heap *heap;
     unsigned parts;
     struct heap_walk walk;
-    size_t free[JM_CLASSES + 1]; /* by code, as the maps say */
-    struct jm_live live;         /* without what is queued */
-    size_t queued_bytes;         /* of large blocks */
+    size_t free[JM_CLASSES + 1]; /* free objects by class code, according to the maps */
+    struct jm_live live;         /* without queued objects */
+    size_t queued_bytes;         /* in large blocks */
     size_t long_rests;           /* blocks whose rest is longer than the second one */
 };
 
@@ -24,7 +24,7 @@ static bool map_is_clear(const struct jm_block *block, size_t start, size_t end)
     return true;
 }
 
-/* The span's part of a block, empty where the span lies elsewhere. */
+/* The span's part of a block; empty if the span lies elsewhere. */
 struct stretch {
     size_t start, end;
 };
@@ -51,10 +51,10 @@ static bool is_in_doubt(const struct jm_heap *heap, const struct jm_block *wante
 /* The objects of one block while it is walked. */
 struct tiles {
     size_t held;          /* objects, live or queued */
-    uint64_t segments;    /* that hold queued objects */
-    size_t free_granules; /* of the free object that ends here, 0: none does */
+    uint64_t segments;    /* segments that hold queued objects */
+    size_t free_granules; /* of the free object that ends here; 0 if none */
     size_t witnesses;
-    size_t hole_granules; /* of the holes that end here, 0: none does */
+    size_t hole_granules; /* of the holes that end here; 0 if none */
 };
 
 static const char *check_object(struct check *check, const struct jm_block *block, size_t granule,
@@ -101,7 +101,7 @@ static const char *check_object(struct check *check, const struct jm_block *bloc
     return NULL;
 }
 
-/* What is free and in no list has no class: as much of it as there is counts as one object. */
+/* An unlisted run has no class: all of it counts as one free object. */
 static const char *check_unlisted(struct check *check, const struct jm_block *block,
                                   size_t granules, struct tiles *tiles)
 {
@@ -115,7 +115,7 @@ static const char *check_unlisted(struct check *check, const struct jm_block *bl
     return NULL;
 }
 
-/* carved - first granule == live + free + queued + span, granule by granule. */
+/* carved - first granule == live + free + queued + holes + span, granule by granule. */
 static const char *check_tiles(struct check *check, const struct jm_block *block)
 {
     struct stretch span = span_in(check->heap, block);
@@ -192,7 +192,7 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
     return NULL;
 }
 
-/* Where a span ends its block, used up or not, what lies before it was handed out. */
+/* If the span ends where its block does, used up or not, all memory before it was handed out. */
 static const char *check_untouched(const struct check *check, const struct jm_block *block)
 {
     const struct jm_span *span = &check->heap->arena->span;
@@ -298,7 +298,7 @@ static const char *check_block(struct check *check, const struct jm_block *block
     return jm_block_is_large(block) ? check_large(check, block) : check_small(check, block);
 }
 
-/* One of the supply's lists: `found` counts its blocks. */
+/* Checks one of the supply's lists. `found` counts its blocks. */
 static const char *check_list(struct check *check, const struct jm_block *first, bool large,
                               size_t *found)
 {
@@ -352,7 +352,7 @@ static bool is_empty_large(const struct jm_block *block)
     return jm_block_is_large(block) && jm_load_relaxed(&block->state) == JM_LARGE_NONE;
 }
 
-/* How many blocks a chain has, or SIZE_MAX where one holds an object. */
+/* The number of blocks in a chain; SIZE_MAX if one holds an object. */
 static size_t count_empty(const struct jm_block *block, size_t most)
 {
     size_t count = 0;
@@ -378,8 +378,8 @@ static size_t count_circle(const struct jm_block *last, size_t most)
     return count;
 }
 
-/* Each large block without an object waits in one of two lists; small ones are looked for, all
- * but one. */
+/* Each large block without an object waits in one of two lists. If any does, or if more than one
+ * small block is empty, the heap must be untidy, so that they are looked for. */
 static const char *check_empties(const struct check *check)
 {
     const struct jm_heap *heap = check->heap;
@@ -431,7 +431,7 @@ static const char *check_arena(const struct check *check)
     return heap->supply.small_token == arena ? NULL : "new blocks would have another token";
 }
 
-/* True where a link leads to a free object of class `code`. */
+/* True if a link is a free object of class `code`. */
 static bool is_listed_rightly(const struct check *check, const struct jm_link *link, unsigned code)
 {
     const struct jm_block *block = jm_pagemap_block(link);
@@ -443,7 +443,7 @@ static bool is_listed_rightly(const struct check *check, const struct jm_link *l
            jm_load_relaxed(&block->map[granule]) == (uint8_t)(code + JM_FREE);
 }
 
-/* What was freed last is a free object of the class that it is noted with, or nothing. */
+/* The object that was freed last, if any, is a free object of the class that it is noted with. */
 static const char *check_last(const struct check *check, const struct jm_arena *arena)
 {
     size_t code = (size_t)(arena->last.list - arena->free);
@@ -455,8 +455,8 @@ static const char *check_last(const struct check *check, const struct jm_arena *
     return is_right ? NULL : "what was freed last is no free object of its class";
 }
 
-/* A link into a block that was given back ends its list; what followed is in the map only. Where
- * another block came to its place, the link may lead back into the list. */
+/* A link into a block that was given back ends its list: the objects behind it are in the map only.
+ * If another block took its place, the link may lead back into the list. */
 static const char *check_lists(struct check *check)
 {
     const struct jm_arena *arena = check->heap->arena;
@@ -466,7 +466,7 @@ static const char *check_lists(struct check *check)
         return fault;
     }
     for (unsigned code = 1; arena != NULL && code <= JM_CLASSES; code++) {
-        size_t found = arena->last.list == &arena->free[code]; /* which is in no list */
+        size_t found = arena->last.list == &arena->free[code]; /* the last one is in no list */
         const struct jm_link *link = arena->free[code].next;
         for (; link != NULL && is_listed_rightly(check, link, code); link = jm_link_next(link)) {
             if (++found > check->free[code]) {

@@ -25,7 +25,7 @@ void host_settle(struct host *self)
     }
 }
 
-/* Moves the mirror to what it must be inside this event. */
+/* Updates the mirror to what it must be inside this event. */
 static void account(struct host *self, JsMemoryEventType type, size_t size)
 {
     if (type == JsMemoryFailure && self->pending != 0) {
@@ -38,7 +38,7 @@ static void account(struct host *self, JsMemoryEventType type, size_t size)
             }
             self->pending = 0;
             return;
-        } /* else it came in an earlier call, and this Failure is of another request */
+        } /* else the grant was an earlier call's, and this Failure is of another request */
     }
     host_settle(self);
     if (type == JsMemoryFree) {

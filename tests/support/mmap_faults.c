@@ -14,10 +14,10 @@
 
 #define FUNCTIONS 5
 
-/* Written by the main thread while nobody else is in the library, but for the counts. */
+/* Written by the main thread while no other thread is in the library, except for the counts. */
 static struct {
     atomic_size_t calls[FUNCTIONS]; /* since the counts started */
-    atomic_size_t meant;            /* of them, calls of the functions that may be refused */
+    atomic_size_t meant;            /* of these, calls of functions that may be refused */
     atomic_size_t refused;
     atomic_size_t mapped;
     atomic_uint functions;
@@ -26,22 +26,23 @@ static struct {
     atomic_int error;
     atomic_uint told;
     void (*callback)(void *address);
-    atomic_uintptr_t blocks; /* where the region's blocks begin, behind its tables; 0: nowhere */
+    /* Where the region's blocks begin, behind its tables; 0: no region yet. */
+    atomic_uintptr_t blocks;
 } faults;
 
-/* The region ends with its blocks and what aligns them. Its tables are less than half of that;
- * no other reservation before it has such a size. */
+/* The region ends with its blocks and the space to align them. Its tables have less than half that
+ * size. No earlier reservation has a size in that range. */
 #define BLOCKS_SIZE (UINTPTR_MAX > 0xffffffffu ? (size_t)1 << 34 : (size_t)1 << 28)
 #define BLOCKS_ALIGNMENT ((size_t)4 << 20)
 
-/* It begins with a guard, and room for headers, of which what is opened counts, too, as of any
- * other reservation. */
+/* The region begins with a guard and room for headers. What is opened of the headers counts, as of
+ * any other reservation. */
 #define GUARD_SIZE ((size_t)1 << 20)
 #define HEADERS_SIZE (BLOCKS_SIZE >> 6)
 
 static atomic_uchar pages[(BLOCKS_SIZE + BLOCKS_ALIGNMENT) >> 12];
 
-/* Notes whether the pages of the region's blocks have memory, and counts what changed. */
+/* Notes whether pages of the region's blocks have memory, and counts the changes. */
 static void note_pages(const void *address, size_t size, bool have_memory)
 {
     uintptr_t blocks = atomic_load(&faults.blocks);
@@ -56,7 +57,7 @@ static void note_pages(const void *address, size_t size, bool have_memory)
     }
 }
 
-/* Other reservations: of each, the first parts are opened, behind a guard or what aligns them. */
+/* Other reservations. The first part of each is opened, behind a guard or alignment. */
 #define RESERVATIONS_MAX 4096
 static struct {
     atomic_flag taken;
@@ -77,7 +78,7 @@ static void unlock_reservations(void)
     atomic_flag_clear(&reservations.taken);
 }
 
-/* The one that an address lies in, or NULL. pre: the lock is held. */
+/* The reservation that an address lies in, or NULL. pre: the lock is held. */
 static struct reservation *reservation_of(const void *address)
 {
     for (size_t i = 0; i < reservations.count; i++) {
@@ -100,7 +101,7 @@ static void add_reservation(const void *address, size_t size)
     unlock_reservations();
 }
 
-/* The part of the region that is for headers, in front of its tables. */
+/* Adds the part of the region for headers, in front of its tables. */
 static void add_headers(uintptr_t region, size_t tables)
 {
     uintptr_t blocks = (region + tables + BLOCKS_ALIGNMENT - 1) & ~(BLOCKS_ALIGNMENT - 1);
@@ -124,8 +125,7 @@ static void open_reservation(const void *address, size_t size)
     unlock_reservations();
 }
 
-/* Forgets what is unmapped: what it counts for, and its reservation if it is one. pre: the lock
- * is held. */
+/* Forgets unmapped memory: its count, and its reservation if it is one. pre: the lock is held. */
 static void forget(const void *address, size_t size)
 {
     struct reservation *one = reservation_of(address);
@@ -179,7 +179,7 @@ void mmap_faults_after(unsigned functions, void (*callback)(void *address))
     atomic_store(&faults.told, functions);
 }
 
-/* Tells of a call that has succeeded. */
+/* Calls the callback after a call that has succeeded, once. */
 static void tell(unsigned function, void *address)
 {
     if ((atomic_load(&faults.told) & function) != 0) {
@@ -188,7 +188,7 @@ static void tell(unsigned function, void *address)
     }
 }
 
-/* Counts a call. False: it is to be refused, and errno says why. */
+/* Counts a call. If it is to be refused, returns false and sets errno. */
 static bool admit(unsigned function)
 {
     (void)atomic_fetch_add(&faults.calls[__builtin_ctz(function)], 1);
@@ -205,7 +205,7 @@ static bool admit(unsigned function)
     return false;
 }
 
-/* The libc's function of a name, or a sanitizer's that stands before it. */
+/* The next function of a name: the libc's, or a sanitizer's in front of it. */
 static void *next(const char *name)
 {
     void *function = dlsym(RTLD_NEXT, name);
@@ -226,7 +226,7 @@ void *mmap(void *address, size_t size, int protection, int flags, int file, off_
         return MAP_FAILED;
     }
     void *result = real(address, size, protection, flags, file, offset);
-    if (result != MAP_FAILED && (flags & MAP_FIXED) != 0) { /* what advice would not give back */
+    if (result != MAP_FAILED && (flags & MAP_FIXED) != 0) { /* gives back what advice would not */
         note_pages(address, size, false);
         return result;
     }
@@ -249,7 +249,7 @@ int munmap(void *address, size_t size)
     if (!admit(MMAP_UNMAP)) {
         return -1;
     }
-    lock_reservations(); /* these addresses may be somebody else's at once */
+    lock_reservations(); /* others may get these addresses at once */
     int result = real(address, size);
     if (result == 0) {
         forget(address, size);
@@ -261,7 +261,7 @@ int munmap(void *address, size_t size)
     return result;
 }
 
-/* A fixed target has been mapped before, by whoever wants it: it is counted already. */
+/* The caller has mapped a fixed target before, so it is counted already. */
 void *mremap(void *address, size_t old_size, size_t new_size, int flags, ...)
 {
     NEXT(mremap);

@@ -23,17 +23,16 @@
 #define BREAKPOINT 0xcc
 #define MAX_TRACE 65536
 
-/* Written by the thread that is stopped, in its signal handler too; the last three by the
- * worker. */
+/* Written by the stopped thread, in its signal handler too. The worker writes the last three. */
 static struct {
     uintptr_t start, end; /* of the library's instructions */
 
     bool tracing;
-    bool *seen;         /* by instruction */
-    uintptr_t *visited; /* in their order */
+    bool *seen;         /* one per instruction */
+    uintptr_t *visited; /* instructions, in the order of visits */
     size_t count;
 
-    unsigned char *point; /* a breakpoint, null: none */
+    unsigned char *point; /* the breakpoint; NULL: none */
     unsigned char replaced;
     worker *other;
     worker_job job;
@@ -43,7 +42,7 @@ static struct {
     _Atomic(pthread_t) thread; /* the worker's, while it is at the job */
 } steps;
 
-/* Before libc's: the library yields where it waits. */
+/* Stands before the libc's: the library yields when it waits. */
 int sched_yield(void)
 {
     static int (*_Atomic real)(void);
@@ -150,7 +149,7 @@ size_t steps_trace(worker_job call, void *argument, uintptr_t *points, size_t ro
     (void)raise(SIGTRAP);
     call(argument);
     steps.tracing = false;
-    (void)raise(SIGTRAP); /* the flag is still on */
+    (void)raise(SIGTRAP); /* the trap flag is still on */
     size_t step = (steps.count + room - 1) / room;
     size_t kept = 0;
     for (size_t i = 0; i < steps.count; i += step) {
@@ -171,7 +170,7 @@ void steps_run(worker_job call, void *argument, uintptr_t point, worker *other, 
     steps.replaced = *steps.point;
     *steps.point = BREAKPOINT;
     call(argument);
-    if (steps.point != NULL) { /* it did not come by */
+    if (steps.point != NULL) { /* the call did not reach it */
         *steps.point = steps.replaced;
         steps.point = NULL;
     }

@@ -40,8 +40,8 @@ int child_run(int (*function)(void *), void *argument)
     return wait_for(child);
 }
 
-/* The system does not start what was built for another machine: JSRTMEM_EMULATOR then says what
- * does, in words with blanks between. */
+/* A program for another machine does not start by itself. JSRTMEM_EMULATOR then gives the command
+ * that runs it, as words with blanks between. */
 static void run_again(const char *argument)
 {
     char words[256] = "";
@@ -81,7 +81,7 @@ int child_run_again(const char *argument, const char *variable, const char *valu
     return wait_for(child);
 }
 
-/* In the kernel's pages, whatever size the library is told. */
+/* Counts kernel pages, whatever page size the library is told. */
 size_t mapped_now(void)
 {
     FILE *file = fopen("/proc/self/statm", "r");

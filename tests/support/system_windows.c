@@ -23,10 +23,10 @@ int child_run_again(const char *argument, const char *variable, const char *valu
     (void)SetEnvironmentVariableA(variable, value);
     intptr_t status = _spawnl(_P_WAIT, program, "child", argument, (char *)NULL);
     (void)SetEnvironmentVariableA(variable, was_set ? before : NULL);
-    return status >= 0 && status <= 255 ? (int)status : -1; /* a crash has a larger one */
+    return status >= 0 && status <= 255 ? (int)status : -1; /* a crash gives a larger one */
 }
 
-/* Tests ask a million times: remembered. */
+/* Remembered: tests ask a million times. */
 size_t page_size(void)
 {
     static atomic_size_t size;

@@ -45,7 +45,7 @@ static void *give_away_on_thread(void *object)
     return NULL;
 }
 
-/* The runtime is entered here: the other thread's free is queued. */
+/* The main thread has entered the runtime, so the other thread's free is queued. */
 static void give_away_elsewhere(char *object)
 {
     pthread_t thread;
@@ -137,7 +137,7 @@ static void disposed(void)
     mistake(object + 3);
 }
 
-/* Tools ignore what the library does, but not what its callbacks do. */
+/* Tools ignore accesses by the library, but not those by its callbacks. */
 static char *seen_by_callback;
 
 static bool CHAKRA_CALLBACK look(void *state, JsMemoryEventType event, size_t bytes)
@@ -218,7 +218,7 @@ static void lost(void)
 
 /* ---- No mistake ---- */
 
-/* An object that only objects point to is not lost, as long as those are not. */
+/* An object that only other objects point to is not lost as long as those are not. */
 static char *volatile kept[5];
 
 static void point_at(char *place, size_t size)
@@ -245,7 +245,7 @@ static NOINLINE void hold(void)
 static void held_by_objects(void)
 {
     hold();
-    jump_out(); /* over what is left on the stack */
+    jump_out(); /* overwrites pointers left on the stack */
 }
 
 static bool CHAKRA_CALLBACK allocate_inside(void *state, JsMemoryEventType event, size_t bytes)
@@ -280,7 +280,7 @@ static void resize_all_ways(void)
         MUST(object != NULL && all_are(object, 1, old < sizes[i] ? old : sizes[i]));
         memset(object, 1, sizes[i]);
         old = sizes[i];
-        if (i % 2 == 0) { /* after asking, all of it may be used, and is kept */
+        if (i % 2 == 0) { /* once usable_size is called, all of it may be used, and is kept */
             old = jsrtmem_usable_size(object);
             memset(object, 1, old);
         }
@@ -315,7 +315,7 @@ static void use_objects(void)
     MUST(JsCollectGarbage(runtime) == JsNoError);
 }
 
-/* Objects that share blocks: some of them move as they grow, and as they shrink. */
+/* Objects that share blocks. Some of them move when they grow or shrink. */
 static void move_small(void)
 {
     enum { OBJECTS = 8 };
@@ -348,7 +348,7 @@ static void clean(void)
         move_small();
         if (round == 1) {
             MUST(jsrtmem_leave(runtime) == JsNoError);
-        } else if (round == 2) { /* another runtime, on the blocks of this one */
+        } else if (round == 2) { /* another runtime, on the blocks of the first one */
             (void)make(500000);
             (void)make(50);
             MUST(JsDisposeRuntime(runtime) == JsNoError);

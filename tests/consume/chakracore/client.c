@@ -1,7 +1,7 @@
 /*
- * A host of ChakraCore that keeps to its memory API, as such hosts are: a thread service that it has
- * no use for, a mirror of the usage, a context to run in. What would be its scripts' objects comes
- * from jsrtmem.h.
+ * A host of ChakraCore that keeps to its memory API, as such hosts are: a thread service that it
+ * has no use for, a mirror of the usage, a context to run in. What would be its scripts' objects
+ * comes from jsrtmem.h.
  */
 #include <ChakraCore.h>
 
@@ -35,7 +35,7 @@ static bool CHAKRA_CALLBACK on_event(_In_opt_ void *state, _In_ JsMemoryEventTyp
     if (event == JsMemoryAllocate) {
         *mirror += size;
     } else {
-        *mirror -= size; /* after a refusal too: it was added when the runtime asked */
+        *mirror -= size; /* a Failure too: its size was added when the runtime asked */
     }
     return true;
 }
