@@ -16,7 +16,7 @@ static struct jm_arena *copy_into(struct jm_block *block, const struct jm_arena 
 {
     struct jm_arena *copy = (struct jm_arena *)(void *)block->arena;
     size_t size = sizeof *arena;
-    JM_PIN(size); /* of a known size compilers make one instruction, which is slow to start */
+    JM_PIN(size); /* for a known size compilers emit one instruction, which is slow to start */
     memcpy(copy, arena, size);
     copy->supply = supply;
     jm_arena_forget_last(copy);

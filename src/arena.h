@@ -77,8 +77,8 @@ struct jm_arena {
     /* Since the last sweep: granules of spans chosen, holes filled and blocks opened, and the
      * weight of requests that the limit had no room for. */
     uint32_t since_sweep;
-    uint32_t due_at; /* below this since_sweep, no sweep is due in place of a new block */
-    uint32_t swept;  /* granules of objects after the last sweep, less the blocks released since */
+    uint32_t due_at; /* below this since_sweep, no sweep is due before a new block unless broken */
+    uint32_t swept;  /* granules of objects after the last sweep, less released or cleared blocks */
     uint32_t swept_holes; /* granules of holes after the last sweep */
     uint32_t left_free;   /* granules of free objects after the last sweep */
     /* Upper bounds, in granules: */
@@ -89,9 +89,11 @@ struct jm_arena {
     uint32_t random;           /* see jm_arena_draw */
     bool has_short_runs;       /* the last sweep may have kept short runs of free pages */
     bool broken; /* free objects may be missing from the lists: sweep before the heap grows much */
-    /* Failed sweeps, by magnitude of the requests that they were to serve: */
-    uint8_t failed_at_limit[JM_MAGNITUDES]; /* requests without room: how many since one helped */
-    uint8_t failed_growing; /* requests with room: a bit for each magnitude, set if the last was */
+    /* Failed sweeps, by magnitude of the requests that they were to serve. For requests without
+     * room: how many since one helped or there was room. For requests with room: a bit for each
+     * magnitude, set if the last sweep failed. */
+    uint8_t failed_at_limit[JM_MAGNITUDES];
+    uint8_t failed_growing;
 };
 static_assert(sizeof(struct jm_arena) <= JM_ARENA_SPACE, "a block has room for an arena");
 
@@ -159,9 +161,10 @@ JM_INLINE bool jm_arena_take(struct jm_link *before, struct jm_link *link, jm_st
     return true;
 }
 
-/* Takes the first object of a list. NULL if there is none or it lies outside of the region. NULL,
- * too, if it is the object freed last: that is in no list yet, so the tenant forged the link, or it
- * dates from before its block was released and acquired again. */
+/* Takes the first object of a list. NULL if there is none, it lies outside of the region, or it is
+ * no free object of this class. NULL, too, if it is the object freed last: that is in no list yet,
+ * so the tenant forged the link, or the link dates from before the block was released and acquired
+ * again. */
 JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
 {
     struct jm_link *list = &arena->free[code];
@@ -209,8 +212,8 @@ static inline void jm_arena_forget_last(struct jm_arena *arena)
     arena->last = (struct jm_last){&arena->free[0], &arena->free[0]};
 }
 
-/* Lists the object freed last. pre: it was not handed out again; jm_arena_pop_last forgets an
- * object that it takes. */
+/* Lists the object freed last. pre: it was not handed out again. The fast path ensures that:
+ * jm_arena_pop never takes it, and jm_arena_pop_last forgets it. */
 static inline void jm_arena_list_last(struct jm_arena *arena)
 {
     struct jm_link *list = arena->last.list, *object = arena->last.object;
@@ -258,8 +261,9 @@ JM_INLINE void *jm_arena_cut(struct jm_arena *arena, size_t code)
 
 /*
  * The next three change a live object's class from `old` to `code`. `kind`, JM_PLAIN or JM_WITNESS,
- * is what its state was when it was last read. If another thread frees the object meanwhile, that
- * free is lost: the object is live again, and the map stays consistent.
+ * and `live`, which is `kind` + `old`, are from when the state was last read. If another thread
+ * frees the object meanwhile, that free is lost: the object is live again, and the map stays
+ * consistent.
  */
 
 /* Grows the object into the span behind it. False if the span is elsewhere or too short. */

@@ -22,7 +22,7 @@
 #define jm_add_owned(object, value) jm_store_relaxed((object), jm_load_relaxed(object) + (value))
 
 /*
- * For the fast paths: one instruction each on x86-64.
+ * For the fast paths: one instruction each on x86-64 (LP64).
  * jm_equals_*, jm_exceeds: compare with memory. Compilers load an atomic to a register first.
  * jm_load_byte, jm_store_byte: access a byte as an integer. Compilers add a redundant extension.
  * jm_subtract: compares a byte with a constant, and computes the difference.

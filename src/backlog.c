@@ -79,9 +79,9 @@ static size_t give_read(void)
 }
 
 /*
- * Offers the OS again at most `most` of the blocks that it refused, as it does if the process has
- * as many mappings as it may. Each round offers all in the order of addresses, so that each block
- * is at the end of a mapping if possible.
+ * Offers the OS again at most `most` of the blocks that it refused. It refuses blocks if, for
+ * example, the process has as many mappings as it may. Each round offers all in the order of
+ * addresses, so that each block is at the end of a mapping if possible.
  */
 static size_t retry(unsigned most)
 {

@@ -72,7 +72,7 @@ static struct jm_block *cut_block(size_t size, bool *has_room)
     if (start == NULL) {
         return NULL;
     }
-    jm_inspect_open(start, size); /* its former tenant may have closed it */
+    jm_inspect_open(start, size); /* the release of a former block may have closed it */
     struct jm_block *block = jm_region_head_of(start);
     const size_t own = offsetof(struct jm_block, first);
     memset(&block->first, 0, offsetof(struct jm_block, arena) - own);

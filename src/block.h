@@ -21,8 +21,8 @@
  * The map alone decides what is an object, never anything that lies in the objects: see state.h.
  *
  * Everything here runs on the thread that uses the runtime, unless said otherwise. Readers of the
- * pointer map may read fields marked as shared, and write those marked as set or queued by all.
- * "Constant" means from registration until no reader is left.
+ * pointer map may read fields marked as shared or Constant, and write those marked as set or queued
+ * by all. "Constant" means from registration until no reader is left.
  */
 #ifndef JM_BLOCK_H
 #define JM_BLOCK_H
@@ -83,7 +83,7 @@ struct jm_block {
     _Atomic(struct jm_block *) next; /* shared: in the supply's list */
     size_t
         charge; /* bytes charged to the quota; the extent may have more: reserved, unused, holes */
-    uint32_t touched; /* end of the granules ever written. Without the span: carved <= touched */
+    uint32_t touched; /* unwritten from here on, except in the span. Without one: >= carved */
     uint32_t witness; /* the granule where it starts or, if there is none, the last one did */
     bool has_witness;
     uint8_t far_count;  /* witnesses found far away, modulo 256; the last are in far_witnesses */
@@ -153,7 +153,7 @@ static inline bool jm_block_has_holes(const struct jm_block *block)
 }
 
 /* The granule where the first object of a small block outside of the region starts. The map in
- * front of it is not rounded to pages: if pages are large, the smallest block has one. */
+ * front of it is rounded to this step, not to pages: the smallest block may be one large page. */
 #define JM_METADATA_STEP ((size_t)4096)
 static inline size_t jm_first_granule(size_t size)
 {

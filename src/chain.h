@@ -2,8 +2,8 @@
  * Layer 2: chains of blocks that have no tenant, that their tenant does not want any more, or that
  * may be empty; and their way back to the OS.
  *
- * A chain is linked by `behind`, not `next`: a reader that has come to a block may still follow its
- * `next`, and the block's tenant may still have it in a list. The caller owns the chain.
+ * A chain is linked by `chain_next`, not `next`: a reader that has come to a block may still follow
+ * its `next`, and the block's tenant may still have it in a list. The caller owns the chain.
  */
 #ifndef JM_CHAIN_H
 #define JM_CHAIN_H

@@ -33,14 +33,15 @@
 #define NEED_DIVISOR 2                                /* this part of the request, */
 #define NEED_MIN ((size_t)1 << 10 >> JM_GRANULE_BITS) /* but at least so many, */
 #define NEED_MOST_DIVISOR 64                          /* and at most this part of the heap; */
-#define NEED_FAILED_MAX 8 /* halved for each failed sweep of its magnitude, but no more often, */
-#define NEED_LEAST 2      /* and never less: the heap is swept in the end */
-/* Much has become free if it is this part of what lived after the last sweep and, as a guess may
+#define NEED_FAILED_MAX 8 /* halved for each failed sweep of its magnitude, up to so many times, */
+#define NEED_LEAST 2      /* and never less than this: the heap is swept in the end */
+/* Much has become free if it is this part of what lived after the last sweep plus, as a guess may
  * err, this part of what was free then, or of what lived if that was less. */
 #define NEED_FREE_DIVISOR 16
 #define NEED_UNSURE_DIVISOR 4
-#define NEED_SAMPLES 256       /* of a guess, at most */
-#define NEED_MISSING_DIVISOR 8 /* guess again when this part of what was missing may be freed */
+#define NEED_SAMPLES 256 /* of a guess, at most */
+/* Guess again once this part of what was missing was freed, or if it is unknown how much was. */
+#define NEED_MISSING_DIVISOR 8
 
 /* A heap is loose if more than this part of its granules was free after the last sweep. */
 #define LOOSE_DIVISOR 4
@@ -164,8 +165,9 @@ static bool has_failed_growing(const struct jm_arena *arena, size_t bytes)
     return (arena->failed_growing >> magnitude_of(bytes) & 1) != 0;
 }
 
-/* Returns how many of `carved` granules, not 0, have to be free for a sweep. What a failed one left
- * free is still in pieces (if the heap shrank since, a proportional part): more has to be freed. */
+/* Returns how many of `carved` granules have to be free for a sweep. What a failed one left free is
+ * still in pieces (if the heap shrank since, a proportional part): more has to be freed. pre:
+ * `carved` is not 0. */
 static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes)
 {
     size_t much = carved / (bytes < MEDIUM ? SWEEP_FREE_DIVISOR : SWEEP_FREE_DIVISOR_MEDIUM);

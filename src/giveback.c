@@ -67,7 +67,7 @@ static void abandon_small(struct jm_heap *heap, struct jm_block *block)
 #define PASSED_DIVISOR 32
 #define PASSED_LEAST 16
 
-/* Where a link leads: into the block, to a free object elsewhere, or to none. */
+/* Where a link leads: to no free object of its class, to one in the block, or to one elsewhere. */
 enum place { NOWHERE, INSIDE, ELSEWHERE };
 
 static enum place place_of(struct jm_arena *arena, const struct jm_block *block,
@@ -101,9 +101,9 @@ static void drop_from_list(struct jm_arena *arena, unsigned code, const struct j
     }
 }
 
-/* Takes the objects of a block that goes off the lists. After usage has risen and fallen they are
- * at the heads of the lists or not far behind. A list in which some remain is broken. Each link was
- * put there by a free, or is part of a cycle that the tenant made. */
+/* Unlists the objects of a block that is to go. After usage has risen and fallen they are at the
+ * heads of the lists or not far behind. A list in which some remain is broken. Each link was put
+ * there by a free, or is part of a cycle that the tenant made. */
 static void drop_links(struct jm_heap *heap, const struct jm_block *block)
 {
     size_t passed = block->granules / PASSED_DIVISOR + PASSED_LEAST;
@@ -137,7 +137,7 @@ static void unlist_objects(struct jm_heap *heap, const struct jm_block *block)
     }
 }
 
-/* A map is cleared object by object, for this part of the block's granules in objects at most, and
+/* A map is cleared object by object for the first granules / CLEAR_DIVISOR objects at most, and
  * from there on as a whole. */
 #define CLEAR_DIVISOR 1024
 
@@ -280,7 +280,8 @@ bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer)
 }
 
 /* Takes the empty small block that goes next out of doubt. With `keep_one`, of two that is the
- * smaller, or the newer if they are equal, and a single one stays. NULL if none is to go. */
+ * smaller, or the newer in doubt if they are equal, and a single one stays. NULL if none is to
+ * go. */
 static struct jm_block *choose_going(struct jm_heap *heap, bool keep_one)
 {
     if (heap->arena == NULL || (keep_one && !doubts_many(heap))) {
@@ -397,7 +398,7 @@ static bool release_all_large(struct jm_heap *heap, bool retries_all)
             tried++;
         }
         if (retries_all && heap->empty_large != NULL) {
-            /* Neighbours in one mapping: each is at its end once the one before has gone. */
+            /* Neighbours in one mapping: each is at the edge once the one before it has gone. */
             heap->empty_large = jm_chain_sort(heap->empty_large);
         }
         gone = release_large(heap);

@@ -58,7 +58,7 @@ void jm_heap_set_tidy_due(struct jm_heap *heap, bool tidy_due)
     refresh_current(heap);
 }
 
-/* Rebuilds a list of blocks, in which only `next` can be trusted. Returns the sum of their
+/* Rebuilds a list of blocks, of whose links only `next` can be trusted. Returns the sum of their
  * charges. */
 static size_t mend_list(struct jm_heap *heap, struct jm_block *block)
 {
@@ -173,8 +173,8 @@ static size_t smallest_block(unsigned code, bool has_map)
  * see fills_little. */
 #define GROWTH_DIVISOR 8
 
-/* True if objects of class `code` fill less than 5/8 of a block. A block of 128 KiB, for example,
- * holds one object of 64 KiB: the pad leaves no room for a second. */
+/* True if objects of class `code` fill less than 5/8 of a block of `size` bytes. 128 KiB, for
+ * example, hold one object of 64 KiB: the pad leaves no room for a second. */
 static bool fills_little(unsigned code, size_t size)
 {
     size_t bytes = jm_class_bytes(code);
@@ -202,8 +202,8 @@ static size_t next_block(const struct jm_heap *heap, unsigned code, size_t small
 }
 
 /* The hole to ask for. Of a long hole this is about as much as a new block would have, and leaves a
- * remainder that is worth asking for too. If the limit allows no more, it is just what the object
- * needs; none if not even that. */
+ * remainder that is worth asking for too. If the limit or the bound has no room for that, it is
+ * just what the object needs; none if the limit, whatever the bound, has no room even for that. */
 static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 {
     size_t least = jm_align_up(jm_class_granules[code], jm_page_granules());
@@ -341,8 +341,8 @@ static void *find_free(struct jm_heap *heap, unsigned code, size_t smallest, boo
     return object;
 }
 
-/* True if the limit has no room for that small block, and a large one for `size` bytes is
- * smaller. */
+/* True if the limit has no room for a small block of `smallest` bytes, and a large one for `size`
+ * bytes is smaller. */
 static bool is_better_alone(const struct jm_heap *heap, size_t size, size_t smallest)
 {
     return jm_large_bytes(size) < smallest && !jm_heap_has_room(heap, smallest);

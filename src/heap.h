@@ -163,7 +163,8 @@ void *jm_heap_alloc_aligned(struct jm_heap *heap, size_t alignment, size_t size,
 /* ---- Resizing: resize.c ---- */
 
 /* Changes the size of a live object. NULL: the object is unchanged or, with JM_REFUSED_ARGUMENT,
- * was never live or was freed meanwhile. For a smaller size, only the latter is possible. */
+ * was never live or was freed meanwhile. A smaller size is refused for no other reason than
+ * JM_REFUSED_ARGUMENT. */
 void *jm_heap_resize(struct jm_heap *heap, void *pointer, size_t size, enum jm_verdict *verdict);
 
 /* The same for a small object, without a new block and without calling the host. NULL if that is
@@ -184,7 +185,7 @@ void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size);
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
 
 /* Puts a small block in doubt: it may be empty, as it is new or has lost its witness. False if
- * another one is in doubt too; then the next tidy gives one back. */
+ * another one is in doubt too; then the next tidy gives one back if two are still empty. */
 bool jm_heap_doubt(struct jm_heap *heap, struct jm_block *block);
 
 /* Notes that the witness of a small block was freed. Finds another one, or puts the block in
@@ -203,7 +204,8 @@ void jm_heap_release_kept(struct jm_heap *heap);
  * callback. */
 void jm_heap_tidy(struct jm_heap *heap);
 
-/* If the limit has no room for `bytes` more, takes in queued frees and gives back all empty blocks.
+/* If the limit has no room for `bytes` more, takes in queued frees and gives back all empty blocks,
+ * unless inside the quota's callback.
  * If `search_all`, or if the heap was swept and is unchanged since, it also gives back all long
  * runs of free pages, and then as many short runs as are still needed. */
 void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool search_all);
@@ -234,7 +236,7 @@ void jm_heap_mark_after_fork(struct jm_heap *heap);
 size_t jm_heap_usable_any(const void *pointer);
 struct jm_heap *jm_heap_of_any(const void *pointer); /* NULL: no live object */
 const char *
-jm_heap_fault_any(const void *pointer); /* what it is instead, in words for a diagnosis of misuse */
+jm_heap_fault_any(const void *pointer); /* what `pointer` is, in words for a diagnosis of misuse */
 
 /* The same, for an object whose block (or NULL) jm_pagemap_find has returned. */
 struct jm_heap *jm_heap_of_in(const struct jm_block *block, const void *pointer);

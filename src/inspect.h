@@ -142,7 +142,7 @@ static inline void jm_inspect_end(void)
     JM_TELL(jm_inspect_tell_end());
 }
 
-/* Begin a runtime, and end it with all its objects. */
+/* Announce a new runtime, and its end with all its objects. */
 static inline void jm_inspect_create(const void *pool)
 {
     (void)pool;

@@ -14,7 +14,7 @@ size_t jm_large_bytes(size_t size)
     return jm_align_up((size < LARGE_MIN ? LARGE_MIN : size) + JM_PAD, jm_os_page_size());
 }
 
-/* The same for the largest object in the step of `size`, within PTRDIFF_MAX. */
+/* jm_large_bytes for the largest object in the step of `size`, within PTRDIFF_MAX. */
 static size_t bytes_of_step(size_t size)
 {
     const size_t page = jm_os_page_size();

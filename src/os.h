@@ -2,8 +2,8 @@
  * Layer 1: what the library needs of an operating system. os_posix.c and os_windows.c implement it.
  *
  * Sizes and addresses of memory are multiples of the page size unless said otherwise. A function
- * that returns false or NULL has changed nothing, whatever errno the OS gave. Exceptions: the two
- * jm_os_decommit*, and jm_os_purge on systems that implement it by a decommit.
+ * that returns false or NULL has changed nothing, whatever errno the OS gave. Exceptions: after a
+ * failed jm_os_decommit, jm_os_decommit_part or jm_os_purge, the contents may be lost.
  */
 #ifndef JM_OS_H
 #define JM_OS_H

@@ -1,7 +1,8 @@
 /*
  * Layer 1: orphans: extents that the OS refused to take back when they were discarded. Each later
- * call that maps or reserves retries them first. It fails while half of the table is in use: one
- * mapping discards a few extents at most, so the table never overflows and no extent is lost.
+ * call that maps or reserves retries them first. It fails while half of the table is in use: the
+ * other half is for discards since then, as one mapping discards a few extents at most. An extent
+ * that finds the table full stays mapped and is lost.
  */
 #ifndef JM_OS_ORPHANS_H
 #define JM_OS_ORPHANS_H

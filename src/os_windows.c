@@ -33,7 +33,8 @@
 /* The longest line written. The rest of a longer one is cut off. */
 #define LINE_MAX_SIZE 256
 
-/* No variable that the library reads has a valid value of this length or more. */
+/* A value of this length or more counts as malformed. No sensible value of a variable that the
+ * library reads is as long. */
 #define VALUE_MAX 128
 
 /* Process state: written before the first runtime exists. The first caller that asks for a size

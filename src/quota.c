@@ -24,7 +24,7 @@ struct delivery {
     struct jm_hook *hook;
     struct jm_pair pair;
     bool ended;
-    size_t requested; /* by the call that delivers; requests inside overwrite it */
+    size_t requested; /* saves jm_thread.requested, which requests inside overwrite */
 };
 
 /* Ends the call of the host. False if it was abandoned meanwhile. */

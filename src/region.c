@@ -131,7 +131,7 @@ static void note_huge(const char *lot, uint8_t huge)
     }
 }
 
-/* Asks for no more huge pages in the last lot of an order. It is used up, so the OS would only form
+/* Forgets the last lot of an order, and asks for no more huge pages there: the OS would only form
  * them again over what is given back. */
 static void end_lot(unsigned order)
 {

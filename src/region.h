@@ -61,7 +61,7 @@ static inline unsigned jm_stretch_order(size_t size)
 typedef _Atomic(uint8_t) jm_state;
 
 /* Stretches of fewer units than this that are taken one after the other lie at least this many
- * units apart, so that threads that use them do not contend for cache lines. */
+ * units apart if possible, so that threads that use them do not contend for cache lines. */
 #define JM_REGION_APART 8
 
 /* Bytes for a block's header. */
@@ -73,7 +73,7 @@ typedef _Atomic(uint8_t) jm_state;
 #define JM_REGION_HEADS_SIZE (JM_HEAD_SIZE << (JM_REGION_BITS - JM_UNIT_BITS))
 #define JM_REGION_BLOCKS_SIZE (sizeof(struct jm_block *) << (JM_REGION_BITS - JM_UNIT_BITS))
 #define JM_REGION_HEADERS_SIZE ((size_t)1 << (JM_REGION_BITS - 6)) /* for 64 GiB of large blocks */
-#define JM_REGION_GUARD_SIZE ((size_t)2 << 20) /* the closed part behind the map: a huge page */
+#define JM_REGION_GUARD_SIZE ((size_t)2 << 20) /* of each closed part: a huge page */
 
 /* The distance from the start of each table to `base`. */
 #define JM_REGION_MAP_OFFSET (JM_REGION_GUARD_SIZE + JM_REGION_MAP_SIZE)
@@ -180,16 +180,16 @@ void jm_region_init(void);
 
 /* Takes a stretch of `size` bytes, a power of two from JM_UNIT to 4 MiB. The stretch is aligned to
  * its size. It and its map are zero; its head is as the last user left it. NULL with `has_room`
- * true: the OS refused the memory. NULL with `has_room` false: no stretch is left, or no memory for
- * its tables. */
+ * true: the OS refused the memory. NULL with `has_room` false: there is no region, no stretch is
+ * left, or there is no memory for its tables. */
 void *jm_region_take(size_t size, bool *has_room);
 
 /* False if there is no region, or if the last jm_region_take found no stretch. */
 bool jm_region_has_room(void);
 
-/* Splits the huge pages that extend beyond [start, end), which must be called before that part of a
- * stretch is given to the OS: memory of a whole huge page is not free until all of it is given
- * back. The content of [start, end) may be lost. Does nothing outside of the region. */
+/* Splits the huge pages that extend beyond [start, end). Call it before that part of a stretch is
+ * given to the OS: memory of an unsplit huge page is not free until all of the page is given back.
+ * The content of [start, end) may be lost. Does nothing outside of the region. */
 void jm_region_split(char *start, char *end);
 
 /* Gives the memory of a stretch, or of neighbouring ones, to the OS and zeroes their maps. False if

@@ -11,8 +11,8 @@
  * A large object is marked in its block. Its bytes are then counted in the heap, which is marked
  * once the count is large.
  *
- * In a forked child, marks may be missing: a thread that the fork left behind stopped halfway. The
- * first collect sets all of them.
+ * In a forked child, marks may be missing: a thread that the fork left behind may have stopped
+ * halfway. The first collect sets those of all segments and of the heap.
  *
  * All steps are sequentially consistent, so a mark that is already set will still be followed.
  * Nothing is written into the object. Until it is taken in, a queued object keeps its block as a

@@ -421,7 +421,8 @@ void jm_reserve_leave(struct jm_block *block)
     }
 }
 
-/* Gives blocks to the OS at once, including all that it refused before. */
+/* Offers the OS again, without a pause, all blocks that it refused before; then gives it others
+ * until at most `limit` bytes are left. */
 static void trim(size_t limit)
 {
     jm_lock_take(&reserve.lock);

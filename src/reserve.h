@@ -17,13 +17,13 @@
 
 #define JM_RESERVE_DEFAULT_LIMIT ((size_t)32 << 20)
 
-/* At most this many bytes of a block are zeroed with memset, for another tenant or a calloc. More
- * is purged: the OS takes the pages and clears them in one step, and the new owner may touch few of
- * them. */
+/* More bytes than this, of a small block for another tenant or of a large one for a calloc, are
+ * purged rather than zeroed with memset, if possible: the OS takes the pages and clears them in one
+ * step, and the new owner may touch few of them. */
 #define JM_RESERVE_ZEROED_MAX ((size_t)1 << 20)
 
-/* Blocks waiting for their readers may exceed the bound by this many bytes. Beyond that, a thread
- * that gives a block waits. */
+/* With blocks that wait for their readers, the reserve may exceed its bound by this many bytes.
+ * Beyond that, a thread that gives a block with readers waits. */
 #define JM_RESERVE_WAITING_MAX ((size_t)32 << 20)
 
 /* Takes a small block of exactly `size` bytes. Its map is clear. Its memory is zero unless `tenant`
@@ -50,9 +50,10 @@ void jm_reserve_drop_large(const struct jm_supply *tenant);
 void jm_reserve_drop_grown(const struct jm_supply *tenant);
 
 /*
- * Takes an unregistered block. Keeps it if it is of use and the bound allows, otherwise unmaps it.
- * False if the OS refuses it: the block is still the tenant's. `for_good`, as when the tenant ends:
- * always takes it, and keeps what the OS refuses past the bound if need be.
+ * Takes an unregistered block. Keeps it if it is of use and the bound allows, otherwise unmaps it,
+ * later if it has readers. False if the OS refuses it: the block is still the tenant's. `for_good`,
+ * as when the tenant ends: always takes it, and keeps what the OS refuses, if need be past the
+ * bound.
  */
 bool jm_reserve_give(struct jm_block *block, bool for_good);
 

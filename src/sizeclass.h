@@ -2,7 +2,8 @@
  * Layer 3: size classes, in granules of 16 bytes.
  *
  * Up to 8 granules, each count is a class. Above, every 19 classes multiply the size by eight: the
- * steps from 8 to 64 repeat in units of 1, 8, 64 and 512 granules. At most an eighth is wasted:
+ * steps from 8 to 64 repeat in units of 1, 8, 64 and 512 granules. There, an object wastes at most
+ * an eighth:
  *
  *      (size - previous size) / size <= 1/8
  *
@@ -16,7 +17,7 @@
 /* Codes run from 1 to JM_CLASSES; 0 is no class. */
 #define JM_CLASSES 78
 
-/* The largest object that shares a block, a small one: 256 KiB. */
+/* The largest object in a small block: 256 KiB. A larger one has a block of its own. */
 #define JM_SMALL_GRANULES ((size_t)16384)
 #define JM_SMALL_MAX (JM_SMALL_GRANULES << JM_GRANULE_BITS)
 
@@ -45,7 +46,7 @@ extern JM_HIDDEN const uint8_t jm_step_by_units[65];               /* the smalle
 extern JM_HIDDEN const uint16_t jm_class_granules[JM_CLASSES + 1]; /* by code */
 
 /* True if an object of class `larger` is at most a quarter larger than one of class `code`. Then it
- * serves a request for `code` as it is, and keeps its class when it is shrunk to `code`. */
+ * may serve a request for `code` as it is, and keeps its class when it is shrunk to `code`. */
 static inline bool jm_class_serves(unsigned larger, unsigned code)
 {
     return larger >= code && jm_class_granules[larger] * 4u <= jm_class_granules[code] * 5u;

@@ -115,7 +115,8 @@ static inline uint64_t jm_gather_high(uint64_t states)
     return ((states & JM_HIGH_BITS) >> 7) * UINT64_C(0x0102040810204080) >> 56;
 }
 
-/* Eight words of states from `granule` on, or-ed into one: 0 if all are, as in a large object. */
+/* Eight words of states from `granule` on, or-ed into one. 0 if all are 0, as inside an object of
+ * many granules. */
 #define JM_BLANK_STATES (8 * JM_WORD)
 static inline uint64_t jm_load_merged(const jm_state *map, size_t granule)
 {

@@ -8,7 +8,7 @@
 #include "arena.h"
 
 /* The carved granules of all small blocks: those of objects, live, free or queued, and those of
- * holes. If there is a span, its rest counts as objects. */
+ * holes. If there is a span, it counts as objects. */
 struct jm_carved {
     size_t objects, holes;
 };

@@ -280,8 +280,8 @@ static void note_unlisted(struct jm_arena *arena, const struct jm_block *block)
     }
 }
 
-/* True if a block can be skipped: all of its free runs are still unlisted, and none is long enough
- * to be given back. pre: nothing has changed since the last sweep. */
+/* True if a block can be skipped: all of its free runs are still unlisted, and neither any of them
+ * nor its rest is long enough to be given back. pre: nothing has changed since the last sweep. */
 static bool may_pass(const struct sweep *sweep, const struct jm_block *block)
 {
     size_t rest = block->granules - block->carved;

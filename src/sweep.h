@@ -10,20 +10,21 @@
 #include "survey.h"
 
 /* Sweeps a heap. Queued objects stay as they are. If there are many free runs, only those of some
- * blocks are listed. post: no free object could be larger by taking granules from a free neighbour;
- * the span is retired. */
+ * blocks are listed. post: no free object could be larger by taking granules from a free one behind
+ * it; the span is retired. */
 void jm_sweep(struct jm_arena *arena);
 
-/* Sweeps a heap and turns runs of free pages into holes until they amount to `enough` bytes: runs
- * of at least `least` granules and, beside a hole, of at least a page. Returns the bytes given
- * back, which the quota is still charged for. `again`: nothing has changed since the last sweep. */
+/* Sweeps as jm_sweep does and turns runs of free pages into holes until they amount to `enough`
+ * bytes: runs of at least `least` granules and, beside a hole, of at least a page. Returns the
+ * bytes given back, which the quota is still charged for. `again`: nothing has changed since the
+ * last sweep. */
 size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bool again);
 
 /* Lists more free runs, from blocks that may have room for an object of class `code`, and retires
  * the span. Does nothing if no unlisted run is long enough, or if a listed object that is long
  * enough is no longer than the longest unlisted run: otherwise each request would list some. A
- * longer listed object is spared for something large. False if no run that it listed is long
- * enough. pre: the object that was freed last is listed. */
+ * longer listed object is spared for something large. False if it did nothing, or no run that it
+ * listed is long enough. pre: the object that was freed last is listed. */
 bool jm_sweep_list(struct jm_arena *arena, unsigned code);
 
 /* Granules. Shorter runs of free pages are kept: they soon serve again, and the host is not asked

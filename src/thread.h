@@ -65,7 +65,7 @@ JM_INLINE bool jm_thread_ready(void)
     return JM_LIKELY(jm_thread.id != 0) || jm_thread_register();
 }
 
-/* True for a thread of a process that this one descends from, other than the thread that forked. */
+/* True for a thread of a process that this one descends from, unless it forked this process. */
 bool jm_thread_is_gone(jm_thread_id id);
 
 /* Records, in a forked child, that all threads but the caller are gone. */

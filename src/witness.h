@@ -11,7 +11,8 @@
 /* Finds a witness for a block that has none. False if none of its objects is live or queued. */
 bool jm_witness_find(struct jm_arena *arena, struct jm_block *block);
 
-/* Finds another witness for a block that has one. False if the witness is the only object. */
+/* Finds another witness for a block that has a live one. False if no other object is live or
+ * queued. */
 bool jm_witness_pass_on(struct jm_arena *arena, struct jm_block *block);
 
 #endif
