@@ -443,8 +443,9 @@ CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *call
  * @brief Creates a context in a runtime.
  *
  * Its count is 0, its data null. It lives until the runtime is disposed, or until its count, once
- * raised, is back at 0; being current counts as one reference. A context is a small record beside
- * the handle. It does not count towards the runtime's usage, and can be created at limit 0.
+ * raised by JsAddRef, is back at 0; being current counts as one reference. A context is a small
+ * record beside the handle. It does not count towards the runtime's usage, and can be created at
+ * limit 0.
  *
  * @param runtime the runtime.
  * @param newContext receives the context.

@@ -153,10 +153,10 @@ jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size);
  * most a fifth of the block and a small part of what the limit leaves.
  *
  * A block that a moved object leaves empty is not given back by this call, because a callback that
- * jumps out of the event would lose the call's result. The next call for an object of the runtime,
- * or a collect, gives it back. If the allocation callback frees the object during the call, the
- * call is refused (ARGUMENT). From then until the call returns, no callback may allocate in the
- * runtime, as the new object might be taken for the freed one.
+ * leaves the event by a jump or an exception would lose the call's result. The next call for an
+ * object of the runtime, or a collect, gives it back. If a callback frees the object during the
+ * call, the call is refused (ARGUMENT). From then until the call returns, no callback may allocate
+ * in the runtime, as the new object might be taken for the freed one.
  *
  * @param runtime the runtime that owns the object.
  * @param ptr the object, or null.
@@ -261,7 +261,7 @@ typedef enum jsrtmem_refusal {
     JSRTMEM_REFUSAL_SIZE,     /**< Too large for any block, or count * size overflows. */
     JSRTMEM_REFUSAL_THREAD,   /**< Another thread has the runtime current; or another thread is in a
                                  call of it while this thread is inside a callback, where nothing
-                                 waits; or a jump left a dispose of it unfinished. */
+                                 waits; or a callback left a dispose of it unfinished. */
     JSRTMEM_REFUSAL_CALLBACK, /**< A new block was needed inside the runtime's own callback. */
     JSRTMEM_REFUSAL_ARGUMENT /**< Bad handle, bad alignment, or not a live object of the runtime. */
 } jsrtmem_refusal;
@@ -380,8 +380,8 @@ typedef struct jsrtmem_process_stats {
  * @param stats receives the statistics; struct_size must be set.
  * @return JsErrorNullArgument; JsErrorInvalidArgument for a bad struct_size.
  *
- * Threads: any, at any time, in callbacks too; takes no lock. Visits the slot of each runtime, live
- * or disposed, at some 30 ns each.
+ * Threads: any, at any time, in callbacks too; takes no lock. Visits every runtime's record, in use
+ * or free, at some 30 ns each; new runtimes use free records again.
  */
 JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats);
 
@@ -391,9 +391,9 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
  *
  * The reserve keeps released blocks for the next runtime that needs some. To runtimes, these blocks
  * count as given back. A block of a large object waits for the runtime that had it. Once that
- * runtime is disposed, or the reserve is full, blocks of up to 1 MiB serve any runtime, zeroed. A
- * collect gives the runtime's own blocks in the reserve to the OS, except blocks of less than 128
- * KiB, of which there are few. A full reserve makes room by giving other blocks to the OS,
+ * runtime is disposed, or the reserve is full, such a block of up to 1 MiB serves any runtime,
+ * zeroed. A collect gives the runtime's own blocks in the reserve to the OS, except blocks of less
+ * than 128 KiB, of which there are few. A full reserve makes room by giving other blocks to the OS,
  * neighbours together.
  *
  * The default bound is 32 MiB. The environment variable JSRTMEM_RESERVE_LIMIT (bytes, or with a

@@ -16,7 +16,7 @@ struct jm_context {
     _Atomic(void *) data;
     uint32_t next, previous; /* list of the runtime's contexts: index + 1 */
     bool current;            /* on the thread that uses the runtime */
-    bool raised;             /* its count has been above 0 */
+    bool raised;             /* `references` has been above 0 */
 };
 
 JM_INLINE struct jm_ref jm_context_find(const void *handle)

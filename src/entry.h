@@ -155,7 +155,7 @@ JM_INLINE enum jm_access jm_runtime_push(struct jm_ref ref, uintptr_t handle)
                             : jm_runtime_push_slowly(ref, handle);
 }
 
-/* Undoes the thread's last push. `top` is the innermost frame, which that push made. */
+/* Undoes the thread's last push. `top` is the innermost frame, which that push made or counted. */
 void jm_runtime_pop_to_other(struct jm_runtime *runtime);
 JM_INLINE void jm_runtime_pop(struct jm_frame *top)
 {

@@ -393,7 +393,8 @@ static JM_NOINLINE JsErrorCode free_rest(void *pointer)
     return heap != NULL && free_in(heap, pointer) ? JsNoError : refuse_free(pointer);
 }
 
-/* Frees a small object that is no witness, as the fast path does. False if it is none. */
+/* Frees a small object that is no witness, as the fast path does. False if the pointer is to
+ * another object or to none, or the free has to be noted (see quiet_arena). */
 static inline bool free_plain(struct jm_heap *heap, void *pointer)
 {
     struct jm_arena *arena = quiet_arena(heap);
@@ -409,7 +410,8 @@ static inline bool free_plain(struct jm_heap *heap, void *pointer)
     return true;
 }
 
-/* Frees an object of a runtime that no thread uses. False if it is none, or a thread does. */
+/* Frees an object of a runtime that no thread uses. False if the pointer is not to a live object,
+ * or the runtime cannot be visited now. */
 static inline bool free_visiting(struct jm_heap *heap, void *pointer)
 {
     if (!jm_runtime_visit(jm_runtime_of_heap(heap))) {
@@ -483,8 +485,8 @@ static JM_NOINLINE void *realloc_here(JsRuntimeHandle runtime, void *pointer, si
     return object != NULL ? object : realloc_slow(runtime, pointer, size);
 }
 
-/* Resizes a plain object of the current heap, of class `old`, that could not grow in place: shrinks
- * it there, or moves it to memory at hand. */
+/* Resizes a plain object of the current heap, of class `old`, that did not grow in place: leaves it
+ * as it is or shrinks it there, if possible; else moves it to memory at hand. */
 static JM_NOINLINE void *realloc_plain(void *pointer, size_t size, jm_state *state, unsigned old,
                                        unsigned code)
 {

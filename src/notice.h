@@ -13,8 +13,8 @@ struct jm_notice {
     struct jm_runtime *runtime;
 };
 
-/* Ensures that a runtime has a notice, which it keeps. pre: the runtime's lock is not held. False
- * if there is no memory. */
+/* Ensures that a runtime has a notice, which it keeps, unless the handle is stale. pre: the
+ * runtime's lock is not held. False if there is no memory. */
 bool jm_notice_add(struct jm_ref ref);
 
 /* Takes back a notice that no runtime has any more. NULL does nothing. */

@@ -198,7 +198,7 @@ struct jm_slot *jm_registry_take(enum jm_kind kind)
     struct jm_slot *slot = spares[kind];
     if (slot != NULL) {
         spares[kind] = NULL;
-        return slot;
+        return slot; /* no fence: this thread retracted it, see jm_registry_retract */
     }
     slot = pop_free(kind);
     /* Whoever reads what is written to the slot from now on also sees the retracted tag. */

@@ -32,8 +32,8 @@
 static_assert(JM_INDEX_BITS + 1 + JM_GENERATION_BITS == sizeof(uintptr_t) * 8, "all bits count");
 
 #define JM_CHUNK_BITS 10
-/* Slots per kind: 16 million. If an index has fewer bits, all indexes except those of the last
- * chunk. */
+/* Slots per kind: 16 million. If an index has no more than 24 bits, all indexes except those of the
+ * last chunk. */
 #define JM_MAX_CHUNKS (JM_INDEX_BITS > 24 ? 1 << 14 : (1 << (JM_INDEX_BITS - JM_CHUNK_BITS)) - 1)
 
 enum jm_kind {
@@ -60,8 +60,8 @@ struct jm_ref {
 /* Initialises the secret. pre: called once, before any other function. */
 void jm_registry_init(void);
 
-/* Takes a dead slot that nobody else has. A slot that was never used is zero. NULL if there is no
- * memory or no handle left. */
+/* Takes a dead slot that nobody else has. A slot that was never used is zero but for its tag and
+ * index. NULL if there is no memory or no handle left, though another thread may keep a slot. */
 struct jm_slot *jm_registry_take(enum jm_kind kind);
 
 /* Makes a taken slot live and returns its handle. */
@@ -70,7 +70,8 @@ uintptr_t jm_registry_publish(enum jm_kind kind, struct jm_slot *slot);
 /* Makes a live slot dead. From then on its handle is stale. */
 void jm_registry_retract(struct jm_slot *slot);
 
-/* Lets a dead slot be used again. pre: the thread that took it is done with it. */
+/* Lets a dead slot be used again: by the calling thread, which keeps one of each kind, or by any.
+ * pre: the calling thread retracted it and has an id; nobody else writes to it. */
 void jm_registry_give(enum jm_kind kind, struct jm_slot *slot);
 
 /* Gives other threads the dead slots that the calling thread keeps for its own next takes. */

@@ -153,8 +153,8 @@ void jm_operation_unwind(struct jm_operation *operation);
 /* Runs the before-collect callback, then collects unless the host ended the operation. */
 void jm_runtime_collect(const struct jm_operation *operation);
 
-/* Ends the innermost callback of this runtime that the thread is inside of, unless
- * jm_runtime_settle from `here` already does. */
+/* Ends the innermost callback of this runtime that the thread is inside of, and all callbacks
+ * inside that one, unless jm_runtime_settle from `here` already does. */
 void jm_runtime_abandon(struct jm_runtime *runtime, uintptr_t here);
 
 /* The lock that guards what any thread may change: limit, pairs, contexts. Several runtimes share
@@ -165,7 +165,7 @@ struct jm_lock *jm_runtime_lock_of(const struct jm_runtime *runtime);
 bool jm_runtime_lock(struct jm_ref ref);
 void jm_runtime_unlock(struct jm_ref ref);
 
-/* Reports a refusal that the thread has recorded to probes and diagnostics. */
+/* Tells probes and diagnostics of a refusal that the thread has recorded. */
 void jm_runtime_tell_refusal(enum jm_verdict verdict, uintptr_t handle, size_t requested);
 
 /* Records a refusal as the thread's last, and reports it. pre: the calling thread uses the runtime,
@@ -184,7 +184,7 @@ void jm_runtime_await_charge(struct jm_ref ref);
  * inside it. */
 void jm_runtime_abandon_innermost(void);
 
-/* Leaves everything that the exiting thread uses. */
+/* Leaves everything that the exiting thread uses, and gives up the slots that it keeps. */
 void jm_runtime_thread_exit(void);
 
 /* For a fork: takes the locks of all runtimes; tells whether the calling thread has done so; drops
