@@ -20,8 +20,10 @@ static struct {
     _Atomic(size_t) metadata;
 } registry;
 
-/* For each kind, a slot that the thread gave. It serves the thread's next take without a locked
- * instruction. Null: none. */
+/* For each kind, a slot that the thread gave and keeps for itself: it serves the thread's next take
+ * without a locked instruction. Null: none. A thread keeps none while the list is empty, so a slot
+ * that is given is there for the others first. Nor does it keep one while it exits: that may be for
+ * good. In a forked child the spares of other threads are lost. */
 static JM_LOCAL struct jm_slot *spares_local[JM_KINDS] JM_TLS_MODEL;
 #define spares JM_OWN(spares_local)
 
@@ -97,7 +99,8 @@ void jm_registry_give(enum jm_kind kind, struct jm_slot *slot)
     if (tag == first_tag(slot->index)) {
         return; /* its generations have come full circle: retired */
     }
-    if (spares[kind] == NULL) {
+    bool has_others = (uint32_t)jm_load_relaxed(&registry.free[kind]) != 0;
+    if (has_others && spares[kind] == NULL && !jm_thread.exits) {
         spares[kind] = slot;
     } else {
         push_free(kind, slot);
@@ -207,6 +210,9 @@ struct jm_slot *jm_registry_take(enum jm_kind kind)
         struct jm_os_extent added = {NULL, 0};
         jm_lock_take(&registry.lock);
         slot = add_slot(kind, &added);
+        if (slot != NULL && slot->index == 0) {
+            push_free(kind, add_slot(kind, &added)); /* lets a thread keep the first one */
+        }
         jm_lock_drop(&registry.lock);
         if (added.size != 0 &&
             slot->index != 0) { /* a host of a few runtimes does not need all of the first chunk */

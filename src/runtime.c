@@ -479,6 +479,7 @@ void jm_runtime_thread_exit(void)
         jm_runtime_pop(jm_thread_innermost());
     }
     (void)jm_context_set_current((struct jm_ref){NULL, 0});
+    jm_thread.exits = true;
     jm_registry_thread_exit();
     jm_thread_reset();
 }

@@ -46,6 +46,7 @@ struct jm_thread_record {
 
     size_t requested; /* bytes of the request that a host may be asked for */
     bool unwound;     /* an exception left a callback that asked the host for memory */
+    bool exits;       /* the thread exits: it may have no later chance to give up what it keeps */
 
     struct jm_refusal refusal; /* the latest */
     struct jm_refusal told;    /* the latest that a host was told of */

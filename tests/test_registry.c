@@ -609,9 +609,18 @@ static void threads_share_the_slots(void **state)
 {
     pthread_t threads[THREADS];
     size_t live = count_live(JM_KIND_CONTEXT);
+    struct jm_slot *spare[2 * THREADS]; /* so many are free that threads keep some */
 
     (void)state;
     (void)take_fresh(JM_KIND_CONTEXT);
+    for (size_t i = 0; i < COUNT_OF(spare); i++) {
+        spare[i] = take(JM_KIND_CONTEXT);
+    }
+    for (size_t i = 0; i < COUNT_OF(spare); i++) {
+        (void)jm_registry_publish(JM_KIND_CONTEXT, spare[i]);
+        jm_registry_retract(spare[i]);
+        jm_registry_give(JM_KIND_CONTEXT, spare[i]);
+    }
     size_t count = jm_load_relaxed(&jm_tables[JM_KIND_CONTEXT].count);
     /* If there are few generations, slots wear out and more are needed. */
     shared.owned_count = count + THREADS * (1 + 2 * ROUNDS / (TAG_MASK / 2));
@@ -632,20 +641,6 @@ static void threads_share_the_slots(void **state)
     free(shared.owned);
 }
 
-static void *take_one(void *unused)
-{
-    (void)unused;
-    return jm_thread_ready() ? jm_registry_take(JM_KIND_RUNTIME) : NULL;
-}
-
-static void *give_one(void *slot)
-{
-    if (jm_thread_ready()) {
-        jm_registry_give(JM_KIND_RUNTIME, slot);
-    }
-    return NULL;
-}
-
 static void *on_another_thread(void *(*job)(void *), void *argument)
 {
     pthread_t thread;
@@ -656,20 +651,67 @@ static void *on_another_thread(void *(*job)(void *), void *argument)
     return result;
 }
 
+static void *take_one(void *unused)
+{
+    (void)unused;
+    return jm_thread_ready() ? jm_registry_take(JM_KIND_RUNTIME) : NULL;
+}
+
+static struct jm_slot *two[2];
+
+/* Two dead slots that were used, and no other one is free. */
+static void take_two(void)
+{
+    for (size_t i = 0; i < 2; i++) {
+        two[i] = take_fresh(JM_KIND_RUNTIME);
+        (void)jm_registry_publish(JM_KIND_RUNTIME, two[i]);
+        jm_registry_retract(two[i]);
+    }
+}
+
+static void give_two(void)
+{
+    jm_registry_give(JM_KIND_RUNTIME, two[0]);
+    jm_registry_give(JM_KIND_RUNTIME, two[1]);
+}
+
+static void *give_and_end(void *unused)
+{
+    if (jm_thread_ready()) {
+        give_two();
+    }
+    return unused;
+}
+
 static void a_thread_keeps_what_it_gave_last_until_it_ends(void **state)
 {
     (void)state;
-    struct jm_slot *slot = take_fresh(JM_KIND_RUNTIME); /* no other slot is free */
-    (void)jm_registry_publish(JM_KIND_RUNTIME, slot);   /* an unused slot's tag means "worn out" */
-    jm_registry_retract(slot);
-    jm_registry_give(JM_KIND_RUNTIME, slot);
-    assert_true(on_another_thread(take_one, NULL) != slot);
-    assert_ptr_equal(take(JM_KIND_RUNTIME), slot);
-    (void)on_another_thread(give_one, slot);
-    assert_ptr_equal(take(JM_KIND_RUNTIME), slot);
-    jm_registry_give(JM_KIND_RUNTIME, slot);
-    jm_registry_thread_exit();
-    assert_ptr_equal(on_another_thread(take_one, NULL), slot);
+    take_two();
+    give_two(); /* the first is there for others, the second is kept */
+    assert_ptr_equal(on_another_thread(take_one, NULL), two[0]);
+    assert_true(on_another_thread(take_one, NULL) != two[1]);
+    assert_ptr_equal(take(JM_KIND_RUNTIME), two[1]);
+    (void)on_another_thread(give_and_end, NULL);
+    assert_ptr_equal(take(JM_KIND_RUNTIME), two[1]);
+    assert_ptr_equal(take(JM_KIND_RUNTIME), two[0]);
+}
+
+/* As a destructor of the host does that disposes a runtime when nothing else is called any more. */
+static void *give_after_the_end(void *unused)
+{
+    (void)unused;
+    (void)jm_thread_ready();
+    jm_runtime_thread_exit();
+    (void)jm_thread_ready();
+    give_two();
+    return on_another_thread(take_one, NULL);
+}
+
+static void a_thread_that_exits_keeps_nothing(void **state)
+{
+    (void)state;
+    take_two();
+    assert_ptr_equal(on_another_thread(give_after_the_end, NULL), two[1]);
 }
 
 /* Threads that need new slots at the same time. */
@@ -739,9 +781,10 @@ static void the_record_of_a_callback_comes_and_goes_with_it(void **state)
         assert_ok(JsDisposeRuntime(runtime));
         runtime = (JsRuntimeHandle)jm_runtime_create(0);
     }
-    /* One slot serves all runtimes, plus one for each that wore out. */
+    /* Two slots, one of which a thread may keep, serve all runtimes, plus one for each that wore
+     * out. */
     const size_t uses = (size_t)1 << (JM_GENERATION_BITS < 30 ? JM_GENERATION_BITS : 30);
-    assert_in_range(jm_load_relaxed(&table->count), 1, 2 + TIMES / uses);
+    assert_in_range(jm_load_relaxed(&table->count), 2, 3 + TIMES / uses);
     /* If two threads set the first callback at the same time, one record is kept and the other
      * given back. */
     struct jm_ref ref = jm_runtime_find(runtime);
@@ -784,6 +827,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(where_handles_run_out_nothing_is_handed_out),
         cmocka_unit_test(threads_share_the_slots),
         cmocka_unit_test(a_thread_keeps_what_it_gave_last_until_it_ends),
+        cmocka_unit_test(a_thread_that_exits_keeps_nothing),
         cmocka_unit_test(no_two_threads_get_one_new_slot),
     };
     return argc > 1 ? show_generation() : cmocka_run_group_tests(tests, start, NULL);
