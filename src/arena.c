@@ -58,7 +58,11 @@ void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
     struct jm_link *list = &arena->free[code];
     struct jm_link *link = list->next;
     jm_state *state = link == NULL ? NULL : jm_arena_find(arena, link);
-    if (link == NULL || (state != NULL && jm_arena_take(list, link, state, code))) {
+    if (link == NULL) {
+        return NULL;
+    }
+    if (state != NULL && jm_arena_take(list, link, state, code)) {
+        arena->listed_sum += (uintptr_t)list->next - (uintptr_t)link;
         return link;
     }
     list->next = NULL; /* the map still has what followed */
@@ -139,7 +143,9 @@ void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t st
     while (start < end) {
         unsigned code = jm_class_within(end - start);
         jm_inspect_close(jm_granule_address(block, start), jm_class_bytes(code));
-        jm_arena_list(&arena->free[code], jm_granule_address(block, start));
+        struct jm_link *list = &arena->free[code], *link = jm_granule_address(block, start);
+        arena->listed_sum += (uintptr_t)link - (uintptr_t)list->next;
+        jm_arena_list(list, link);
         jm_store_relaxed(&block->map[start], (uint8_t)(code + JM_FREE));
         start += jm_class_granules[code];
     }
@@ -298,6 +304,7 @@ void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start
     unsigned old = jm_state_class(live);
     size_t end = start + jm_class_granules[old];
     jm_store_byte(&block->map[granule], live - old + code);
+    arena->freed += (uint32_t)(jm_class_granules[old] - jm_class_granules[code]);
     jm_arena_free_run(arena, block, start, granule);
     jm_arena_free_run(arena, block, granule + jm_class_granules[code], end);
 }

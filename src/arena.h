@@ -70,9 +70,9 @@ struct jm_arena {
     struct jm_link free[JM_CLASSES + 2]; /* by code; `next`: the first object. Last list: empty */
     struct jm_supply *supply;
     struct jm_block *doubtful; /* chain of blocks without a witness; see giveback.c */
-    /* For the guess of what is free, see demand.c: */
-    uintptr_t listed_sum; /* of the lists' first addresses, kept by jm_arena_list_last only */
-    uint32_t listed;      /* granules that it has listed since demand.c asked last */
+    /* For the guess of what is free, see demand.c. The fast paths do not keep them. */
+    uintptr_t listed_sum; /* of the lists' first addresses */
+    uint32_t freed;       /* granules that were freed since demand.c asked last */
     uint32_t missing;     /* granules to be freed before the next guess */
     /* Since the last sweep: granules of spans chosen, holes filled and blocks opened, and the
      * weight of requests that the limit had no room for. */
@@ -177,6 +177,15 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
     return taken ? link : NULL;
 }
 
+/* Pops as jm_arena_pop does, for callers that can afford to keep listed_sum. */
+JM_INLINE void *jm_arena_pop_noted(struct jm_arena *arena, size_t code)
+{
+    const uintptr_t first = (uintptr_t)arena->free[code].next;
+    void *object = jm_arena_pop(arena, code);
+    arena->listed_sum += (uintptr_t)arena->free[code].next - first;
+    return object;
+}
+
 /* True if the free lists of class `code` and of the class near it are both empty. */
 JM_INLINE bool jm_arena_lists_neither(const struct jm_arena *arena, size_t code)
 {
@@ -218,7 +227,7 @@ static inline void jm_arena_list_last(struct jm_arena *arena)
 {
     struct jm_link *list = arena->last.list, *object = arena->last.object;
     arena->listed_sum += (uintptr_t)object - (uintptr_t)list->next;
-    arena->listed += jm_class_granules[list - arena->free];
+    arena->freed += jm_class_granules[list - arena->free];
     jm_arena_list(list, object);
     jm_arena_forget_last(arena);
 }

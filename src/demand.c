@@ -96,17 +96,17 @@ static size_t guess_missing_freed(struct jm_arena *arena)
     return guess_missing(arena, carved, least, NEED_SAMPLES);
 }
 
-/* Granules freed since the last call. 0 if unknown: a list changed other than by
- * jm_arena_list_last. */
+/* Returns the granules that were freed since the last call. SIZE_MAX if that is not known: the fast
+ * paths have changed a list. */
 static size_t known_freed(struct jm_arena *arena)
 {
     uintptr_t sum = 0;
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
         sum += (uintptr_t)arena->free[code].next;
     }
-    size_t freed = sum == arena->listed_sum ? arena->listed : 0;
+    size_t freed = sum == arena->listed_sum ? arena->freed : SIZE_MAX;
     arena->listed_sum = sum;
-    arena->listed = 0;
+    arena->freed = 0;
     return freed;
 }
 
@@ -115,7 +115,7 @@ static size_t known_freed(struct jm_arena *arena)
 static bool seems_freed(struct jm_arena *arena)
 {
     size_t freed = known_freed(arena);
-    if (freed != 0 && freed < arena->missing) {
+    if (freed < arena->missing) {
         arena->missing -= (uint32_t)freed;
         return false;
     }

@@ -164,7 +164,7 @@ static inline void *take_visiting(struct jm_heap *heap, unsigned code)
     struct jm_arena *arena = quiet_arena(heap);
     void *object = arena == NULL ? NULL : jm_arena_pop_last(arena, code);
     if (object == NULL && arena != NULL) {
-        object = jm_arena_pop(arena, code);
+        object = jm_arena_pop_noted(arena, code);
     }
     return object != NULL ? object : refill(heap, code);
 }
@@ -196,7 +196,7 @@ static JM_NOINLINE void *alloc_near(size_t code, size_t size)
 {
     struct jm_arena *arena = jm_current.arena;
     const size_t wider = jm_class_near(code);
-    void *object = jm_arena_pop(arena, wider);
+    void *object = jm_arena_pop_noted(arena, wider);
     if (object == NULL) {
         object = jm_arena_pop_last(arena, wider);
     }
@@ -221,7 +221,7 @@ static JM_NOINLINE void *alloc_medium(JsRuntimeHandle runtime, size_t size)
     }
     unsigned code = jm_class_of_size(size);
     struct jm_arena *arena = jm_current.arena;
-    void *object = jm_arena_pop(arena, code);
+    void *object = jm_arena_pop_noted(arena, code);
     return object != NULL ? object : alloc_new(code, size, arena);
 }
 

@@ -315,6 +315,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bo
     arena->broken = false;
     arena->since_sweep = 0;
     arena->due_at = 0;
+    arena->missing = 0; /* unknown: the lists are new */
     arena->left_free = (uint32_t)left_free;
     struct jm_carved carved = jm_survey_carved(arena->supply);
     arena->swept = (uint32_t)carved.objects;

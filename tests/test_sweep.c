@@ -201,8 +201,28 @@ static void room_made_object_by_object_costs_few_sweeps(void **state)
     assert_true(sweeps_while_room_is_made(4000, 200) < 50);
 }
 
+static void free_one(size_t index)
+{
+    assert_true(jm_heap_free(HEAP, many[index]));
+}
+
+static void free_one_and_use_it(size_t index)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    free_one(index);
+    assert_ptr_equal(jm_heap_alloc(HEAP, 256, &verdict), many[index]);
+}
+
+/* In place: nothing else has room for it. */
+static void shrink_one(size_t index)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    assert_ptr_equal(jm_heap_resize(HEAP, many[index], 144, &verdict), many[index]);
+}
+
 /* Counts the guesses of how much is free: each draws a random number. */
-static size_t guesses_while_room_is_made(size_t request, size_t rounds, size_t at_once)
+static size_t guesses_while_room_is_made(size_t request, size_t rounds, size_t at_once,
+                                         void (*make_room)(size_t))
 {
     enum jm_verdict verdict = JM_GRANTED;
     size_t guesses = 0;
@@ -222,7 +242,7 @@ static size_t guesses_while_room_is_made(size_t request, size_t rounds, size_t a
         assert_int_equal(verdict, JM_REFUSED_LIMIT);
         guesses += HEAP->arena->random != drawn;
         for (size_t i = 0; i < at_once; i++) {
-            assert_true(jm_heap_free(HEAP, many[next]));
+            make_room(next);
             next += 3; /* never neighbours */
         }
     }
@@ -231,22 +251,31 @@ static size_t guesses_while_room_is_made(size_t request, size_t rounds, size_t a
     return guesses;
 }
 
-/* If one object is freed between two refused requests, the amount is known. Otherwise it is
- * guessed. */
+/* If one object is freed between two refused requests, the amount is known, whatever is allocated
+ * meanwhile. If more are freed, it is guessed. */
 static void room_made_object_by_object_costs_few_guesses(void **state)
 {
+    static const struct {
+        size_t request, rounds, at_once;
+        void (*make_room)(size_t);
+        size_t least, most; /* guesses */
+    } rows[] = {
+        {500, 1000, 1, free_one, 2, 20},
+        {KIB(20), 1000, 1, free_one, 2, 20}, /* large enough for a block of its own */
+        {KIB(488), 1000, 1, free_one, 2, 20},
+        {500, 1000, 1, free_one_and_use_it, 2, 20},
+        {500, 10000, 1, shrink_one, 8, 30},
+        {500, 200, 2, free_one, 190, 200},
+        {500, 200, 0, free_one, 1, 2}, /* nothing is freed */
+    };
+
     (void)state;
-    size_t guesses = guesses_while_room_is_made(500, 1000, 1);
-    require(guesses >= 2 && guesses <= 20, "%zu guesses", guesses);
-    guesses =
-        guesses_while_room_is_made(KIB(20), 1000, 1); /* large enough for a block of its own */
-    require(guesses >= 2 && guesses <= 20, "%zu guesses for what is smaller alone", guesses);
-    guesses = guesses_while_room_is_made(KIB(488), 1000, 1);
-    require(guesses >= 2 && guesses <= 20, "%zu guesses for what is large", guesses);
-    guesses = guesses_while_room_is_made(500, 200, 2);
-    require(guesses >= 190, "%zu guesses of what is not known", guesses);
-    guesses = guesses_while_room_is_made(500, 200, 0);
-    require(guesses >= 190, "%zu guesses where nothing was freed", guesses);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        size_t guesses = guesses_while_room_is_made(rows[i].request, rows[i].rounds,
+                                                    rows[i].at_once, rows[i].make_room);
+        require(guesses >= rows[i].least && guesses <= rows[i].most, "row %zu: %zu guesses", i,
+                guesses);
+    }
 }
 
 /* Each failed sweep halves the rate of the next ones. */
