@@ -296,18 +296,12 @@ static struct jm_heap *owner_of(const void *pointer)
     return heap;
 }
 
-static bool is_used_elsewhere(struct jm_heap *heap)
-{
-    return jm_runtime_is_used_elsewhere(jm_runtime_of_heap(heap));
-}
-
-/* Queues a free for the thread that uses the runtime; if `always`, even if no thread does. */
-static bool queue_free(void *pointer, bool always)
+/* Queues a free for whichever thread uses the runtime next. */
+static bool queue_free(void *pointer)
 {
     _Atomic(uint32_t) *readers;
     struct jm_block *block = jm_pagemap_find(pointer, &readers);
-    bool queued = block != NULL && (always || is_used_elsewhere(jm_heap_of_block(block))) &&
-                  jm_heap_queue_free(block, pointer);
+    bool queued = block != NULL && jm_heap_queue_free(block, pointer);
     jm_pagemap_leave(readers);
     return queued;
 }
@@ -317,11 +311,11 @@ static bool free_in(struct jm_heap *heap, void *pointer)
 {
     JM_OPERATION(operation);
     if (jm_operation_try(&operation, jm_runtime_of_heap(heap)) != JM_ACCESS_GRANTED) {
-        return queue_free(pointer, true);
+        return queue_free(pointer);
     }
     bool freed =
         jm_heap_free(heap, pointer) ||
-        (operation.runtime->disposing && queue_free(pointer, true)); /* untested: freed just now */
+        (operation.runtime->disposing && queue_free(pointer)); /* untested: freed just now */
     jm_operation_tidy(&operation);
     jm_operation_end(&operation);
     return freed;
@@ -371,26 +365,14 @@ JM_INLINE JsErrorCode free_small(struct jm_arena *arena, jm_state *state, void *
     return JsNoError;
 }
 
-/* Frees a pointer that the paths above did not: outside the region, of a runtime that cannot be
- * visited now, or to no object. */
+/* Frees a pointer that the other paths did not: of a runtime that cannot be visited now, or to no
+ * object. */
 static JM_NOINLINE JsErrorCode free_rest(void *pointer)
 {
-    if (pointer == NULL) {
-        return JsNoError;
-    }
-    bool in_region = jm_region_holds(pointer);
-    jm_state *state = in_region ? NULL : jm_arena_find(jm_current.arena, pointer);
-    if (state != NULL) {
-        return free_small(jm_current.arena, state, pointer);
-    }
-    if (!jm_runtime_settle(JM_HERE)) {
-        return queue_free(pointer, true) ? JsNoError : refuse_free(pointer);
-    }
-    if (!in_region && queue_free(pointer, false)) {
-        return JsNoError;
-    }
-    struct jm_heap *heap = owner_of(pointer);
-    return heap != NULL && free_in(heap, pointer) ? JsNoError : refuse_free(pointer);
+    bool ready = jm_runtime_settle(JM_HERE);
+    struct jm_heap *heap = ready ? owner_of(pointer) : NULL;
+    bool freed = ready ? heap != NULL && free_in(heap, pointer) : queue_free(pointer);
+    return freed ? JsNoError : refuse_free(pointer);
 }
 
 /* Frees a small object that is no witness, as the fast path does. False if the pointer is to
@@ -430,13 +412,18 @@ static inline bool free_visiting(struct jm_heap *heap, void *pointer)
 /* Frees a pointer that is not the current heap's, or lies outside the region. */
 static JM_NOINLINE JsErrorCode free_slow(void *pointer)
 {
-    if (!jm_region_holds(pointer)) {
-        return free_rest(pointer);
+    if (pointer == NULL) {
+        return JsNoError;
+    }
+    jm_state *state = jm_region_holds(pointer) ? NULL : jm_arena_find(jm_current.arena, pointer);
+    if (state != NULL) {
+        return free_small(jm_current.arena, state, pointer);
     }
     _Atomic(uint32_t) *readers;
     struct jm_block *block = jm_pagemap_find(pointer, &readers);
     struct jm_heap *heap = block == NULL ? NULL : jm_heap_of_block(block);
-    bool queued = heap != NULL && is_used_elsewhere(heap) && jm_heap_queue_free(block, pointer);
+    bool queued = heap != NULL && jm_runtime_is_used_elsewhere(jm_runtime_of_heap(heap)) &&
+                  jm_heap_queue_free(block, pointer);
     jm_pagemap_leave(readers);
     bool freed = queued || (heap != NULL && free_visiting(heap, pointer));
     return freed ? JsNoError : free_rest(pointer);
