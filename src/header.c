@@ -86,12 +86,7 @@ size_t jm_header_metadata(void)
     return jm_load_relaxed(&headers.metadata);
 }
 
-void jm_header_before_fork(void)
+void jm_header_for_locks(jm_lock_step *step)
 {
-    jm_lock_take(&headers.lock);
-}
-
-void jm_header_after_fork(void)
-{
-    jm_lock_drop(&headers.lock);
+    step(&headers.lock);
 }

@@ -26,7 +26,6 @@ void jm_header_give(struct jm_block *block);
 /* Bytes opened for headers. */
 size_t jm_header_metadata(void);
 
-void jm_header_before_fork(void);
-void jm_header_after_fork(void);
+void jm_header_for_locks(jm_lock_step *step);
 
 #endif

@@ -2,8 +2,6 @@
 
 #if defined(JM_ASAN)
 
-#include "thread.h"
-
 /* LeakSanitizer's own lock is inherited by a forked child as it is. This lock keeps threads out of
  * it during a fork. */
 static struct jm_lock roots;
@@ -22,14 +20,9 @@ void jm_inspect_remove_root(const void *address, size_t size)
     jm_lock_drop(&roots);
 }
 
-void jm_inspect_before_fork(void)
+void jm_inspect_for_locks(jm_lock_step *step)
 {
-    jm_lock_take(&roots);
-}
-
-void jm_inspect_after_fork(void)
-{
-    jm_lock_drop(&roots);
+    step(&roots);
 }
 
 #endif

@@ -18,6 +18,7 @@
 
 #include "atomic.h"
 #include "base.h"
+#include "thread.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define JM_ASAN 1
@@ -59,8 +60,7 @@ static inline void jm_inspect_close(const void *address, size_t size)
 void jm_inspect_add_root(const void *address, size_t size);
 void jm_inspect_remove_root(const void *address, size_t size);
 
-void jm_inspect_before_fork(void);
-void jm_inspect_after_fork(void);
+void jm_inspect_for_locks(jm_lock_step *step);
 
 #else
 
@@ -92,12 +92,9 @@ JM_INLINE void jm_inspect_remove_root(const void *address, size_t size)
     (void)address, (void)size;
 }
 
-JM_INLINE void jm_inspect_before_fork(void)
+JM_INLINE void jm_inspect_for_locks(jm_lock_step *step)
 {
-}
-
-JM_INLINE void jm_inspect_after_fork(void)
-{
+    (void)step;
 }
 
 #endif

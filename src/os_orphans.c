@@ -38,12 +38,7 @@ bool jm_orphans_retry(bool (*unmap)(const struct jm_os_extent *))
     return kept < MAX_ORPHANS / 2;
 }
 
-void jm_orphans_before_fork(void)
+void jm_orphans_for_locks(jm_lock_step *step)
 {
-    jm_lock_take(&orphans.lock);
-}
-
-void jm_orphans_after_fork(void)
-{
-    jm_lock_drop(&orphans.lock);
+    step(&orphans.lock);
 }

@@ -8,6 +8,7 @@
 #define JM_OS_ORPHANS_H
 
 #include "os.h"
+#include "thread.h"
 
 /* Keeps an extent for a later jm_orphans_retry. */
 void jm_orphans_keep(const struct jm_os_extent *extent);
@@ -15,7 +16,6 @@ void jm_orphans_keep(const struct jm_os_extent *extent);
 /* Gives back each extent that `unmap` accepts. False: too many are left to map anything. */
 bool jm_orphans_retry(bool (*unmap)(const struct jm_os_extent *));
 
-void jm_orphans_before_fork(void);
-void jm_orphans_after_fork(void);
+void jm_orphans_for_locks(jm_lock_step *step);
 
 #endif

@@ -147,14 +147,9 @@ bool jm_pagemap_wait(uint32_t since, unsigned patience)
     return true;
 }
 
-void jm_pagemap_before_fork(void)
+void jm_pagemap_for_locks(jm_lock_step *step)
 {
-    jm_lock_take(&pagemap.lock);
-}
-
-void jm_pagemap_after_fork(void)
-{
-    jm_lock_drop(&pagemap.lock);
+    step(&pagemap.lock);
 }
 
 void jm_pagemap_forked(void)

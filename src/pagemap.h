@@ -165,8 +165,7 @@ static inline bool jm_pagemap_is_over(uint32_t since, uint32_t epoch)
  * are left. None of them waits for anybody, but one may have lost its processor. */
 bool jm_pagemap_wait(uint32_t since, unsigned patience);
 
-void jm_pagemap_before_fork(void);
-void jm_pagemap_after_fork(void);
+void jm_pagemap_for_locks(jm_lock_step *step);
 void jm_pagemap_forked(void); /* in the child: forgets readers: their threads are gone */
 
 #endif

@@ -38,33 +38,26 @@ static bool holds_init(void)
     return jm_load_relaxed(&init_state) == INIT_BUSY;
 }
 
-/* Takes the locks in the order in which they nest: the holder of one takes only those below. A
- * thread that cannot be registered takes none: its child takes over what others hold. */
-static void before_fork(void)
+/* Takes or drops all locks, in the order in which they nest: the holder of one takes only those
+ * below. */
+static void for_locks(jm_lock_step *step)
 {
-    if (begin_init() || !jm_thread_ready()) {
-        return;
-    }
-    jm_runtime_before_fork();
-    jm_registry_before_fork();
-    jm_reserve_before_fork();
-    jm_header_before_fork();
-    jm_region_before_fork();
-    jm_pagemap_before_fork();
-    jm_inspect_before_fork();
-    jm_orphans_before_fork();
+    jm_runtime_for_locks(step);
+    jm_registry_for_locks(step);
+    jm_reserve_for_locks(step);
+    jm_header_for_locks(step);
+    jm_region_for_locks(step);
+    jm_pagemap_for_locks(step);
+    jm_inspect_for_locks(step);
+    jm_orphans_for_locks(step);
 }
 
-static void drop_locks(void)
+/* A thread that cannot be registered takes none: its child takes over what others hold. */
+static void before_fork(void)
 {
-    jm_orphans_after_fork();
-    jm_inspect_after_fork();
-    jm_pagemap_after_fork();
-    jm_region_after_fork();
-    jm_header_after_fork();
-    jm_reserve_after_fork();
-    jm_registry_after_fork();
-    jm_runtime_after_fork();
+    if (!begin_init() && jm_thread_ready()) {
+        for_locks(jm_lock_take);
+    }
 }
 
 static void after_fork_in_parent(void)
@@ -72,7 +65,7 @@ static void after_fork_in_parent(void)
     if (holds_init()) {
         end_init(false);
     } else if (jm_runtime_holds_locks()) {
-        drop_locks();
+        for_locks(jm_lock_drop);
     }
 }
 
@@ -83,7 +76,7 @@ static void after_fork_in_child(void)
     } else {
         jm_thread_forked();
         jm_pagemap_forked();
-        drop_locks();
+        for_locks(jm_lock_drop);
     }
 }
 

@@ -429,13 +429,8 @@ size_t jm_region_metadata(void)
     return jm_load_relaxed(&stretches.metadata);
 }
 
-void jm_region_before_fork(void)
+void jm_region_for_locks(jm_lock_step *step)
 {
-    jm_lock_take(&stretches.lock);
+    step(&stretches.lock);
     jm_store_relaxed(&stretches.forked, true); /* before there is a child to share pages */
-}
-
-void jm_region_after_fork(void)
-{
-    jm_lock_drop(&stretches.lock);
 }

@@ -25,6 +25,7 @@
 
 #include "atomic.h"
 #include "base.h"
+#include "thread.h"
 
 struct jm_block;
 
@@ -202,7 +203,6 @@ void jm_region_give(void *address, size_t size);
 /* Bytes of table entries for stretches in use. */
 size_t jm_region_metadata(void);
 
-void jm_region_before_fork(void);
-void jm_region_after_fork(void);
+void jm_region_for_locks(jm_lock_step *step);
 
 #endif

@@ -255,12 +255,7 @@ size_t jm_registry_metadata(void)
     return jm_load_relaxed(&registry.metadata);
 }
 
-void jm_registry_before_fork(void)
+void jm_registry_for_locks(jm_lock_step *step)
 {
-    jm_lock_take(&registry.lock);
-}
-
-void jm_registry_after_fork(void)
-{
-    jm_lock_drop(&registry.lock);
+    step(&registry.lock);
 }

@@ -86,8 +86,7 @@ struct jm_slot *jm_registry_slot(enum jm_kind kind, size_t index);
 /* Bytes mapped for all slots. */
 size_t jm_registry_metadata(void);
 
-void jm_registry_before_fork(void);
-void jm_registry_after_fork(void);
+void jm_registry_for_locks(jm_lock_step *step);
 
 struct jm_table {
     _Atomic(char *) chunks[JM_MAX_CHUNKS];

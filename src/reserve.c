@@ -454,14 +454,8 @@ size_t jm_reserve_bytes(void)
     return jm_load_relaxed(&reserve.bytes);
 }
 
-void jm_reserve_before_fork(void)
+void jm_reserve_for_locks(jm_lock_step *step)
 {
-    jm_lock_take(&reserve.trimming);
-    jm_lock_take(&reserve.lock);
-}
-
-void jm_reserve_after_fork(void)
-{
-    jm_lock_drop(&reserve.lock);
-    jm_lock_drop(&reserve.trimming);
+    step(&reserve.trimming);
+    step(&reserve.lock);
 }

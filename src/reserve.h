@@ -72,7 +72,6 @@ void jm_reserve_set_limit(size_t bytes); /* trims at once */
 size_t jm_reserve_limit(void);
 size_t jm_reserve_bytes(void);
 
-void jm_reserve_before_fork(void);
-void jm_reserve_after_fork(void);
+void jm_reserve_for_locks(jm_lock_step *step);
 
 #endif

@@ -278,10 +278,10 @@ void jm_runtime_unlock(struct jm_ref ref)
     jm_lock_drop(jm_runtime_lock_of(jm_runtime_at(ref)));
 }
 
-void jm_runtime_before_fork(void)
+void jm_runtime_for_locks(jm_lock_step *step)
 {
     for (int i = 0; i < LOCKS; i++) {
-        jm_lock_take(&locks[i]);
+        step(&locks[i]);
     }
 }
 
@@ -290,13 +290,6 @@ bool jm_runtime_holds_locks(void)
     uint64_t id = jm_thread.id;
     return id != 0 && jm_load_relaxed(&locks[0].owner) == id; /* untested: watched only since
                                                                  before_fork */
-}
-
-void jm_runtime_after_fork(void)
-{
-    for (int i = 0; i < LOCKS; i++) {
-        jm_lock_drop(&locks[i]);
-    }
 }
 
 /* ---- Entering ---- */

@@ -187,10 +187,8 @@ void jm_runtime_abandon_innermost(void);
 /* Leaves everything that the exiting thread uses, and gives up the slots that it keeps. */
 void jm_runtime_thread_exit(void);
 
-/* For a fork: takes the locks of all runtimes; tells whether the calling thread has done so; drops
- * them. */
-void jm_runtime_before_fork(void);
+/* For a fork: takes or drops the locks of all runtimes; tells whether the calling thread has them. */
+void jm_runtime_for_locks(jm_lock_step *step);
 bool jm_runtime_holds_locks(void);
-void jm_runtime_after_fork(void);
 
 #endif

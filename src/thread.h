@@ -118,4 +118,8 @@ JM_INLINE void jm_lock_drop(struct jm_lock *lock)
     jm_store_release(&lock->owner, 0);
 }
 
+/* What a fork does with every lock, one of these two. Each file with a lock has a function
+ * jm_<file>_for_locks, which process.c calls. */
+typedef void jm_lock_step(struct jm_lock *lock);
+
 #endif
