@@ -502,7 +502,7 @@ void jm_heap_collect(struct jm_heap *heap)
     }
     if (supply->has_large_spares || supply->has_small_spares) {
         supply->has_large_spares = supply->has_small_spares = false;
-        jm_reserve_drop_grown(supply);
+        jm_reserve_drop(supply, JM_SMALL_BLOCK_GROWTH);
     }
     if (heap->arena != NULL) {
         jm_demand_note_room(heap->arena, SIZE_MAX);

@@ -258,10 +258,10 @@ void jm_reserve_leave_large(const struct jm_supply *tenant)
     jm_lock_take(&reserve.lock);
     jm_spares_leave(tenant);
     jm_lock_drop(&reserve.lock);
-    jm_reserve_drop_large(tenant);
+    jm_reserve_drop(tenant, SIZE_MAX);
 }
 
-static void drop(const struct jm_supply *tenant, size_t least)
+void jm_reserve_drop(const struct jm_supply *tenant, size_t least)
 {
     struct jm_block *dropped = NULL;
     jm_lock_take(&reserve.trimming);
@@ -281,16 +281,6 @@ static void drop(const struct jm_supply *tenant, size_t least)
         }
     }
     jm_lock_drop(&reserve.trimming);
-}
-
-void jm_reserve_drop_large(const struct jm_supply *tenant)
-{
-    drop(tenant, SIZE_MAX);
-}
-
-void jm_reserve_drop_grown(const struct jm_supply *tenant)
-{
-    drop(tenant, JM_SMALL_BLOCK_GROWTH);
 }
 
 void jm_reserve_drop_waiting(void)

@@ -44,10 +44,8 @@ size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_sup
  * to the OS. */
 void jm_reserve_leave_large(const struct jm_supply *tenant);
 
-/* Gives a tenant's former large blocks to the OS; _grown also gives the small blocks it grew by,
- * those of JM_SMALL_BLOCK_GROWTH bytes or more. */
-void jm_reserve_drop_large(const struct jm_supply *tenant);
-void jm_reserve_drop_grown(const struct jm_supply *tenant);
+/* Gives a tenant's former large blocks to the OS, and its small ones of at least `least` bytes. */
+void jm_reserve_drop(const struct jm_supply *tenant, size_t least);
 
 /*
  * Takes an unregistered block. Keeps it if it is of use and the bound allows, otherwise unmaps it,

@@ -396,7 +396,7 @@ static void a_large_block_comes_back_to_its_tenant(void **state)
     rig.refuse = false;
     assert_int_equal(jm_reserve_bytes(), MIB(1));
     assert_int_equal(os_calls(), calls);
-    jm_reserve_drop_large(SUPPLY);
+    jm_reserve_drop(SUPPLY, SIZE_MAX);
     rig_forget(&rig);
     nothing_is_held();
 }
@@ -419,7 +419,7 @@ static void a_large_block_comes_back_as_small_as_it_is_asked_for(void **state)
         assert_supply(&again, 1);
         fake_os_reset();
         assert_true(jm_block_release(SUPPLY, (struct jm_block *)(uintptr_t)again, false));
-        jm_reserve_drop_large(SUPPLY);
+        jm_reserve_drop(SUPPLY, SIZE_MAX);
         rig_forget(&rig);
         nothing_is_held();
     }

@@ -437,7 +437,7 @@ static void a_full_reserve_makes_room(void **state)
         assert_bytes(24 * size);
         assert_int_equal(fake_os_calls(FAKE_UNMAP), i);
     }
-    jm_reserve_drop_large(&taker); /* there are only small ones, some of them chosen */
+    jm_reserve_drop(&taker, SIZE_MAX); /* there are only small ones, some of them chosen */
     assert_bytes(24 * size);
     fake_os_refuse(FAKE_UNMAP, 1, true, ENOMEM);
     struct jm_block *block = new_block(size);
@@ -635,7 +635,7 @@ static void many_spares_are_enough(void **state)
     assert_int_equal(block->charge, 2 * size);
     assert_null(take_spare(size));
     unmap(block);
-    jm_reserve_drop_large(&taker);
+    jm_reserve_drop(&taker, SIZE_MAX);
     assert_int_equal(jm_reserve_bytes(), 0);
 }
 
@@ -650,7 +650,7 @@ static void the_nearest_of_many_is_made_to_fit(void **state)
     struct jm_block *nearest = give_spare(size / 2 * 3);
     assert_ptr_equal(take_spare(size), nearest);
     unmap(nearest);
-    jm_reserve_drop_large(&taker);
+    jm_reserve_drop(&taker, SIZE_MAX);
     assert_int_equal(jm_reserve_bytes(), 0);
 }
 
@@ -850,13 +850,13 @@ static void a_tenants_large_blocks_go_with_it(void **state)
     size_t others = 2 * KIB(256) + 3 * jm_os_page_size();
     size_t all = jm_reserve_bytes();
     fake_os_refuse(FAKE_UNMAP, 2, true, ENOMEM);
-    jm_reserve_drop_large(&taker);
+    jm_reserve_drop(&taker, SIZE_MAX);
     assert_true(jm_reserve_bytes() > others && jm_reserve_bytes() < all);
     assert_null(take_spare(KIB(256)));
     fake_os_reset();
     jm_reserve_drop_waiting();
     assert_bytes(others);
-    jm_reserve_drop_large(&other);
+    jm_reserve_drop(&other, SIZE_MAX);
     assert_bytes(0);
 }
 
@@ -910,7 +910,7 @@ static void of_a_tenants_large_blocks_those_go_that_are_about_to(void **state)
     }
     give(size); /* four are chosen, and one of them goes */
     assert_int_equal(fake_os_calls(FAKE_UNMAP), 1);
-    jm_reserve_drop_large(&taker);
+    jm_reserve_drop(&taker, SIZE_MAX);
     assert_bytes(size);
 }
 
@@ -937,17 +937,17 @@ static void what_a_tenant_collects_goes_to_the_os(void **state)
         all += 2 * sizes[i];
     }
     (void)give_spare(KIB(512));
-    jm_reserve_drop_large(&taker);
+    jm_reserve_drop(&taker, SIZE_MAX);
     assert_bytes(all);
     (void)give_spare(KIB(512));
     fake_os_refuse(FAKE_UNMAP, 1, false, ENOMEM); /* a refused block waits for another time */
-    jm_reserve_drop_grown(&taker);
+    jm_reserve_drop(&taker, JM_SMALL_BLOCK_GROWTH);
     assert_true(jm_reserve_bytes() > all - (KIB(128) + KIB(256) + MIB(2)));
     jm_reserve_drop_waiting();
     assert_bytes(all - (KIB(128) + KIB(256) + MIB(2)));
-    jm_reserve_drop_grown(&taker);
+    jm_reserve_drop(&taker, JM_SMALL_BLOCK_GROWTH);
     assert_bytes(all - (KIB(128) + KIB(256) + MIB(2)));
-    jm_reserve_drop_grown(&other);
+    jm_reserve_drop(&other, JM_SMALL_BLOCK_GROWTH);
     assert_bytes(2 * (jm_small_block_min() + KIB(64)));
 }
 
