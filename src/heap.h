@@ -232,17 +232,14 @@ bool jm_heap_drain_all(struct jm_heap *heap);
  * all objects. */
 void jm_heap_mark_after_fork(struct jm_heap *heap);
 
-/* Any thread may call these, between jm_pagemap_enter and jm_pagemap_leave. */
-size_t jm_heap_usable_any(const void *pointer);
-struct jm_heap *jm_heap_of_any(const void *pointer); /* NULL: no live object */
+/* Any thread may call these, between jm_pagemap_enter or _find, and jm_pagemap_leave. `block` is
+ * what the pointer map has for the pointer, or NULL. */
+size_t jm_heap_usable_in(const struct jm_block *block, const void *pointer);
+struct jm_heap *jm_heap_of_in(const struct jm_block *block, const void *pointer); /* NULL: none */
 const char *
 jm_heap_fault_any(const void *pointer); /* what `pointer` is, in words for a diagnosis of misuse */
 
-/* The same, for an object whose block (or NULL) jm_pagemap_find has returned. */
-struct jm_heap *jm_heap_of_in(const struct jm_block *block, const void *pointer);
-
-/* The same, where the block is not NULL. The second leaves the object to the heap's user. */
-size_t jm_heap_usable_in(const struct jm_block *block, const void *pointer);
-bool jm_heap_queue_free(struct jm_block *block, void *pointer); /* false: not live */
+/* Leaves an object to the heap's user. False: it is not live. pre: the block is not NULL. */
+bool jm_heap_queue_free(struct jm_block *block, void *pointer);
 
 #endif

@@ -20,7 +20,7 @@ static void *close_slack(void *object, size_t size)
 {
     size_t asked = size == 0 ? 1 : size;
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
-    size_t usable = object == NULL ? 0 : jm_heap_usable_any(object);
+    size_t usable = jm_heap_usable_in(jm_pagemap_block(object), object);
     if (usable != 0) {
         jm_inspect_open(object, asked);
         jm_inspect_close((char *)object + asked, usable - asked);
@@ -534,7 +534,7 @@ JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
     }
     _Atomic(uint32_t) *readers;
     const struct jm_block *block = jm_pagemap_find(ptr, &readers);
-    size_t size = block == NULL ? 0 : jm_heap_usable_in(block, ptr);
+    size_t size = jm_heap_usable_in(block, ptr);
     if (jm_inspect_watched && size != 0) { /* the caller may use all of it from now on */
         jm_inspect_change(jm_heap_of_block(block), ptr, ptr, jm_inspect_size(ptr, size), size);
     }
@@ -546,10 +546,10 @@ JSRTMEM_API(size_t) jsrtmem_usable_size(const void *ptr)
 JSRTMEM_API(JsErrorCode) jsrtmem_runtime_of(const void *ptr, JsRuntimeHandle *runtime)
 {
     _Atomic(uint32_t) *readers = jm_pagemap_enter();
-    struct jm_heap *heap = jm_heap_of_any(ptr);
+    struct jm_heap *heap = jm_heap_of_in(jm_pagemap_block(ptr), ptr);
     uintptr_t handle = heap == NULL ? 0 : jm_runtime_handle(jm_runtime_of_heap(heap));
-    bool is_owner =
-        handle != 0 && jm_heap_of_any(ptr) == heap; /* not another runtime in the same slot */
+    /* Not another runtime in the same slot: */
+    bool is_owner = handle != 0 && jm_heap_of_in(jm_pagemap_block(ptr), ptr) == heap;
     jm_pagemap_leave(readers);
     if (!is_owner) {
         return JsErrorInvalidArgument;

@@ -50,6 +50,9 @@ static bool is_large_object(const struct jm_block *block, const void *pointer)
 
 size_t jm_heap_usable_in(const struct jm_block *block, const void *pointer)
 {
+    if (block == NULL) {
+        return 0;
+    }
     const jm_state *place = find_state(block, pointer);
     if (place != NULL) {
         unsigned state = jm_load_relaxed(place);
@@ -60,21 +63,9 @@ size_t jm_heap_usable_in(const struct jm_block *block, const void *pointer)
     return is_live ? jm_large_usable(block) : 0;
 }
 
-size_t jm_heap_usable_any(const void *pointer)
-{
-    const struct jm_block *block = jm_pagemap_block(pointer);
-    return block == NULL ? 0 : jm_heap_usable_in(block, pointer);
-}
-
 struct jm_heap *jm_heap_of_in(const struct jm_block *block, const void *pointer)
 {
-    bool is_object = block != NULL && jm_heap_usable_in(block, pointer) != 0;
-    return is_object ? jm_heap_of_block(block) : NULL;
-}
-
-struct jm_heap *jm_heap_of_any(const void *pointer)
-{
-    return jm_heap_of_in(jm_pagemap_block(pointer), pointer);
+    return jm_heap_usable_in(block, pointer) != 0 ? jm_heap_of_block(block) : NULL;
 }
 
 const char *jm_heap_fault_any(const void *pointer)

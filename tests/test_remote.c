@@ -96,8 +96,8 @@ static void a_second_free_is_refused_at_once(void **state)
         assert_false(queue(object));
         assert_false(jm_heap_free(HEAP, object));
         assert_int_equal(jm_heap_usable(HEAP, object), 0);
-        assert_int_equal(jm_heap_usable_any(object), 0);
-        assert_null(jm_heap_of_any(object));
+        assert_int_equal(jm_heap_usable_in(jm_pagemap_block(object), object), 0);
+        assert_null(jm_heap_of_in(jm_pagemap_block(object), object));
         assert_null(jm_heap_resize(HEAP, object, 10, &verdict));
         assert_int_equal(verdict, JM_REFUSED_ARGUMENT);
         assert_true(jm_heap_drain(HEAP));
@@ -122,12 +122,12 @@ static void what_is_no_object_is_not_queued(void **state)
                          home,  HEAP->arena, end - 16,   home->map};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         assert_false(queue(bad[i]));
-        assert_int_equal(jm_heap_usable_any(bad[i]), 0);
-        assert_null(jm_heap_of_any(bad[i]));
+        assert_int_equal(jm_heap_usable_in(jm_pagemap_block(bad[i]), bad[i]), 0);
+        assert_null(jm_heap_of_in(jm_pagemap_block(bad[i]), bad[i]));
     }
     assert_false(jm_heap_drain(HEAP));
-    assert_ptr_equal(jm_heap_of_any(small), HEAP);
-    assert_ptr_equal(jm_heap_of_any(large), HEAP);
+    assert_ptr_equal(jm_heap_of_in(jm_pagemap_block(small), small), HEAP);
+    assert_ptr_equal(jm_heap_of_in(jm_pagemap_block(large), large), HEAP);
     assert_int_equal(check().live_objects, 2);
 }
 
