@@ -15,7 +15,8 @@
 #define SWEEP_SAMPLES 64         /* of a guess, at most */
 #define SWEEP_AGAIN_DIVISOR 8    /* guess again when this part of what made it due was cut since */
 
-/* Granules. A heap with no more is swept without a guess, which would take as long as the sweep. */
+/* Granules. A heap with no more is swept without a guess, which would take as long as the sweep and
+ * is undefined for an empty heap. */
 #define SWEEP_ANYWAY ((size_t)32 << 10 >> JM_GRANULE_BITS)
 
 /* Granules. A heap with no more is swept as soon as lists are broken. */

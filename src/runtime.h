@@ -187,7 +187,7 @@ void jm_runtime_abandon_innermost(void);
 /* Leaves everything that the exiting thread uses, and gives up the slots that it keeps. */
 void jm_runtime_thread_exit(void);
 
-/* For a fork: takes or drops the locks of all runtimes; tells whether the calling thread has them. */
+/* For a fork: takes or drops the locks of all runtimes. Whether the calling thread has them. */
 void jm_runtime_for_locks(jm_lock_step *step);
 bool jm_runtime_holds_locks(void);
 

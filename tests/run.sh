@@ -399,7 +399,10 @@ our_sources() { # prints the C and C++ files of the given folders
 
 check_format() {
     clang-format --version
-    our_sources include src tests examples | tr '\n' '\0' | xargs -0 clang-format --dry-run -Werror
+    our_sources include src tests examples | tr '\n' '\0' >"$scratch/sources"
+    xargs -0 clang-format --dry-run -Werror <"$scratch/sources" &&
+        xargs -0 awk 'length > 100 { print FILENAME ":" FNR ": over 100 columns"; bad = 1 }
+                      END { exit bad }' <"$scratch/sources" # clang-format leaves comments alone
 }
 
 # clang-tidy and fuzz use the build of the part clang.

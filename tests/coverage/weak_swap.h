@@ -1,7 +1,7 @@
 /*
- * Included before everything else where branches are measured, and by mutate.py. A weak compare-and-swap
- * may fail though nothing changed; on x86 it never does. Here every third one does: the value that it
- * expects is inverted first, which is never what is there.
+ * Included before everything else where branches are measured, and by mutate.py. A weak
+ * compare-and-swap may fail spuriously, but on x86 it never does. Here every third one does: the
+ * expected value is inverted first, so it never matches.
  */
 #include <stdatomic.h>
 #include <stdbool.h>

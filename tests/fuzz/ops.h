@@ -1,6 +1,6 @@
 /*
- * Runs operations of the public API that an input of any bytes names, and holds the library to a model
- * of it: see ops.c. A fault is printed and aborts.
+ * Interprets any bytes as operations of the public API, runs them, and compares the library with a
+ * model: see ops.c. A fault is printed and aborts.
  */
 #ifndef JM_TESTS_FUZZ_OPS_H
 #define JM_TESTS_FUZZ_OPS_H
