@@ -45,7 +45,7 @@ static uint64_t pairs_loop(void *state, uint64_t units)
 }
 
 /* The background objects and the tenant stay until the process ends. */
-static void pairs(const char *row, bool entered)
+static void pairs(const char *row, bool entered, loop_fn *loop)
 {
     struct tenant tenant;
     int i;
@@ -59,17 +59,45 @@ static void pairs(const char *row, bool entered)
     for (i = 0; i < BACKGROUND; i++) {
         take(tenant, OBJECT_SIZE);
     }
-    emit(row, measure(pairs_loop, &tenant));
+    emit(row, measure(loop, &tenant));
 }
 
 void run_pairs(void)
 {
-    pairs("W1k", true);
+    pairs("W1k", true, pairs_loop);
 }
 
 void run_unentered(void)
 {
-    pairs("W1u", false);
+    pairs("W1u", false, pairs_loop);
+}
+
+#if defined(TENANT_ALIGNED)
+static uint64_t aligned_pairs_loop(void *state, uint64_t units)
+{
+    const struct tenant tenant = *(const struct tenant *)state;
+    uint64_t i;
+
+    for (i = 0; i < units; i++) {
+        char *object = tenant_alloc_aligned(tenant, OBJECT_SIZE, OBJECT_SIZE);
+
+        if (object == NULL) {
+            fail("an aligned object was refused");
+        }
+        *object = (char)i;
+        tenant_free(tenant, object);
+    }
+    return units;
+}
+#endif
+
+void run_aligned_pairs(void)
+{
+#if defined(TENANT_ALIGNED)
+    pairs("W1a", true, aligned_pairs_loop);
+#else
+    emit_none("W1a", "not aligned");
+#endif
 }
 
 static uint64_t batches_loop(void *state, uint64_t units)

@@ -106,6 +106,7 @@ static inline void *take(struct tenant tenant, size_t size)
 void run_pairs(void);
 void run_batches(void);
 void run_unentered(void);
+void run_aligned_pairs(void);
 void run_churn(void);
 void run_churn_many(void);
 void run_churn_large(void);

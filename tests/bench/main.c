@@ -31,7 +31,7 @@ static const struct workload {
     {"W8v", run_varied_buffers}, {"W8a", run_chunks},       {"W11", run_full},
     {"W11s", run_full_small},    {"W11m", run_full_medium}, {"W11c", run_full_asked},
     {"W11g", run_full_growing},  {"W12", run_tide},         {"W9r", run_resizes},
-    {"W4l", run_request_buffer}, {"W13", run_shift},
+    {"W4l", run_request_buffer}, {"W13", run_shift},        {"W1a", run_aligned_pairs},
 };
 
 static void about(void)
