@@ -182,7 +182,9 @@ JM_INLINE void *jm_arena_pop_noted(struct jm_arena *arena, size_t code)
 {
     const uintptr_t first = (uintptr_t)arena->free[code].next;
     void *object = jm_arena_pop(arena, code);
-    arena->listed_sum += (uintptr_t)arena->free[code].next - first;
+    if (JM_LIKELY(object != NULL)) { /* else nothing changes: all threads share jm_no_arena */
+        arena->listed_sum += (uintptr_t)arena->free[code].next - first;
+    }
     return object;
 }
 
