@@ -126,7 +126,7 @@ way_reference() {
             fail "$name is not in the reference"
     done <"$exports"
     if command -v dot >/dev/null; then
-        [ "$(find "$build_dir/docs/html" -name 'dot_inline*.svg' | wc -l)" -eq 3 ] ||
+        [ "$(find "$build_dir/docs/html" -name 'dot_*.svg' | wc -l)" -eq 3 ] ||
             fail "there are not three pictures"
     fi
     [ "$failures" -eq 0 ] || return
