@@ -62,7 +62,7 @@ void *jm_arena_pop_found(struct jm_arena *arena, unsigned code)
         return NULL;
     }
     if (state != NULL && jm_arena_take(list, link, state, code)) {
-        arena->listed_sum += (uintptr_t)list->next - (uintptr_t)link;
+        arena->listed_sum += jm_place_of(list->next) - jm_place_of(link);
         return link;
     }
     list->next = NULL; /* the map still has what followed */
@@ -144,7 +144,7 @@ void jm_arena_free_run(struct jm_arena *arena, struct jm_block *block, size_t st
         unsigned code = jm_class_within(end - start);
         jm_inspect_close(jm_granule_address(block, start), jm_class_bytes(code));
         struct jm_link *list = &arena->free[code], *link = jm_granule_address(block, start);
-        arena->listed_sum += (uintptr_t)link - (uintptr_t)list->next;
+        arena->listed_sum += jm_place_of(link) - jm_place_of(list->next);
         jm_arena_list(list, link);
         jm_store_relaxed(&block->map[start], (uint8_t)(code + JM_FREE));
         start += jm_class_granules[code];

@@ -71,9 +71,10 @@ struct jm_arena {
     struct jm_supply *supply;
     struct jm_block *doubtful; /* chain of blocks without a witness; see giveback.c */
     /* For the guess of what is free, see demand.c. The fast paths do not keep them. */
-    uintptr_t listed_sum; /* of the lists' first addresses */
-    uint32_t freed;       /* granules that were freed since demand.c asked last */
-    uint32_t missing;     /* granules to be freed before the next guess */
+    uint32_t listed_sum; /* of the places of the lists' first objects, see jm_place_of */
+    uint32_t asked_sum;  /* the same, when demand.c asked last */
+    uint32_t freed;      /* granules that were freed since then */
+    uint32_t missing;    /* granules to be freed before the next guess */
     /* Since the last sweep: granules of spans chosen, holes filled and blocks opened, and the
      * weight of requests that the limit had no room for. */
     uint32_t since_sweep;
@@ -177,13 +178,18 @@ JM_INLINE void *jm_arena_pop(struct jm_arena *arena, size_t code)
     return taken ? link : NULL;
 }
 
+/* An address in granules, modulo 2^32. */
+static inline uint32_t jm_place_of(const void *address)
+{
+    return (uint32_t)((uintptr_t)address >> JM_GRANULE_BITS);
+}
+
 /* Pops as jm_arena_pop does, for callers that can afford to keep listed_sum. */
 JM_INLINE void *jm_arena_pop_noted(struct jm_arena *arena, size_t code)
 {
-    const uintptr_t first = (uintptr_t)arena->free[code].next;
     void *object = jm_arena_pop(arena, code);
     if (JM_LIKELY(object != NULL)) { /* else nothing changes: all threads share jm_no_arena */
-        arena->listed_sum += (uintptr_t)arena->free[code].next - first;
+        arena->listed_sum += jm_place_of(arena->free[code].next) - jm_place_of(object);
     }
     return object;
 }
@@ -228,7 +234,7 @@ static inline void jm_arena_forget_last(struct jm_arena *arena)
 static inline void jm_arena_list_last(struct jm_arena *arena)
 {
     struct jm_link *list = arena->last.list, *object = arena->last.object;
-    arena->listed_sum += (uintptr_t)object - (uintptr_t)list->next;
+    arena->listed_sum += jm_place_of(object) - jm_place_of(list->next);
     arena->freed += jm_class_granules[list - arena->free];
     jm_arena_list(list, object);
     jm_arena_forget_last(arena);

@@ -97,16 +97,18 @@ static size_t guess_missing_freed(struct jm_arena *arena)
     return guess_missing(arena, carved, least, NEED_SAMPLES);
 }
 
-/* Returns the granules that were freed since the last call. SIZE_MAX if that is not known: the fast
- * paths have changed a list. */
+/* Returns the granules that were freed since the last call. SIZE_MAX if that is not known, because
+ * the fast paths have changed a list; or if nothing has changed at all, because only another guess
+ * mends an unlucky one then. */
 static size_t known_freed(struct jm_arena *arena)
 {
-    uintptr_t sum = 0;
+    uint32_t sum = 0;
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
-        sum += (uintptr_t)arena->free[code].next;
+        sum += jm_place_of(arena->free[code].next);
     }
-    size_t freed = sum == arena->listed_sum ? arena->freed : SIZE_MAX;
-    arena->listed_sum = sum;
+    bool is_retry = sum == arena->asked_sum && arena->freed == 0;
+    size_t freed = sum == arena->listed_sum && !is_retry ? arena->freed : SIZE_MAX;
+    arena->listed_sum = arena->asked_sum = sum;
     arena->freed = 0;
     return freed;
 }
