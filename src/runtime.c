@@ -288,8 +288,7 @@ void jm_runtime_for_locks(jm_lock_step *step)
 bool jm_runtime_holds_locks(void)
 {
     uint64_t id = jm_thread.id;
-    return id != 0 && jm_load_relaxed(&locks[0].owner) == id; /* untested: watched only since
-                                                                 before_fork */
+    return id != 0 && jm_load_relaxed(&locks[0].owner) == id; /* untested: registered since */
 }
 
 /* ---- Entering ---- */
