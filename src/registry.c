@@ -23,9 +23,9 @@ static struct {
 /* For each kind, a slot that the thread gave and keeps for itself: it serves the thread's next take
  * without a locked instruction. Null: none. A thread keeps none while the list is empty, so a slot
  * that is given is there for the others first. Nor does it keep one while it exits: that may be for
- * good. In a forked child the spares of other threads are lost. */
-static JM_LOCAL struct jm_slot *spares_local[JM_KINDS] JM_TLS_MODEL;
-#define spares JM_OWN(spares_local)
+ * good. In a forked child those of other threads are lost. */
+static JM_LOCAL struct jm_slot *kept_local[JM_KINDS] JM_TLS_MODEL;
+#define kept JM_OWN(kept_local)
 
 /* Returns the inverse of an odd number. The first guess has 3 correct bits; each step doubles
  * them. */
@@ -100,8 +100,8 @@ void jm_registry_give(enum jm_kind kind, struct jm_slot *slot)
         return; /* its generations have come full circle: retired */
     }
     bool has_others = (uint32_t)jm_load_relaxed(&registry.free[kind]) != 0;
-    if (has_others && spares[kind] == NULL && !jm_thread.exits) {
-        spares[kind] = slot;
+    if (has_others && kept[kind] == NULL && !jm_thread.exits) {
+        kept[kind] = slot;
     } else {
         push_free(kind, slot);
     }
@@ -110,9 +110,9 @@ void jm_registry_give(enum jm_kind kind, struct jm_slot *slot)
 void jm_registry_thread_exit(void)
 {
     for (int kind = 0; kind < JM_KINDS; kind++) {
-        if (spares[kind] != NULL) {
-            push_free((enum jm_kind)kind, spares[kind]);
-            spares[kind] = NULL;
+        if (kept[kind] != NULL) {
+            push_free((enum jm_kind)kind, kept[kind]);
+            kept[kind] = NULL;
         }
     }
 }
@@ -198,9 +198,9 @@ static struct jm_slot *add_slot(enum jm_kind kind, struct jm_os_extent *added)
 
 struct jm_slot *jm_registry_take(enum jm_kind kind)
 {
-    struct jm_slot *slot = spares[kind];
+    struct jm_slot *slot = kept[kind];
     if (slot != NULL) {
-        spares[kind] = NULL;
+        kept[kind] = NULL;
         return slot; /* no fence: this thread retracted it, see jm_registry_retract */
     }
     slot = pop_free(kind);
