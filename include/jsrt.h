@@ -462,7 +462,8 @@ CHAKRA_API JsCreateContext(JsRuntimeHandle runtime, JsContextRef *newContext);
  * @brief Makes a context, and so its runtime, current on this thread, replacing the previous one.
  *
  * The thread then has exclusive use of the runtime, on the fast path, until it makes something else
- * current.
+ * current. If other threads have freed objects of either runtime meanwhile, JsMemoryFree events may
+ * come first.
  *
  * @param context the context; JS_INVALID_REFERENCE leaves the current one, and succeeds also if
  *        there is none.

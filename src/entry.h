@@ -52,7 +52,8 @@ JM_INLINE bool jm_runtime_visit(struct jm_runtime *runtime)
         jm_runtime_is_wanted(runtime) || !jm_runtime_try_take(runtime)) {
         return false;
     }
-    if (JM_UNLIKELY(runtime->disposing || runtime->heap.untidy)) {
+    if (JM_UNLIKELY(runtime->disposing || runtime->heap.untidy ||
+                    jm_heap_owes_drain(&runtime->heap))) {
         jm_store_release(&runtime->owner, 0);
         return false;
     }

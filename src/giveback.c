@@ -33,10 +33,21 @@ void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
     jm_heap_set_tidy_due(heap, true);
 }
 
+/* Looks at a block's new witness. */
+static void note_witness(struct jm_heap *heap, const struct jm_block *block)
+{
+    if (jm_is_queued(jm_load_relaxed(&block->map[block->witness]))) {
+        jm_heap_note_pinned(heap, block);
+    }
+}
+
 /* True if a small block is not empty; it then has a witness. */
 static bool ensure_witness(struct jm_heap *heap, struct jm_block *block)
 {
-    return block->has_witness || jm_witness_find(heap->arena, block);
+    if (!block->has_witness && jm_witness_find(heap->arena, block)) {
+        note_witness(heap, block);
+    }
+    return block->has_witness;
 }
 
 static struct jm_block *find_other_small(const struct jm_heap *heap, const struct jm_block *but)
@@ -272,8 +283,12 @@ bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer)
         return false;
     }
     const jm_state *state = jm_arena_find(arena, pointer);
-    if (state == NULL || !jm_is_witness(jm_load_relaxed(state)) ||
-        jm_witness_pass_on(arena, jm_block_of(pointer))) {
+    if (state == NULL || !jm_is_witness(jm_load_relaxed(state))) {
+        return false;
+    }
+    struct jm_block *block = jm_block_of(pointer);
+    if (jm_witness_pass_on(arena, block)) {
+        note_witness(heap, block);
         return false;
     }
     return *first_empty(heap, &arena->doubtful) != NULL;

@@ -11,8 +11,9 @@
 
 #include "sweep.h"
 
-#define JM_TAKE_IN_SMALL 1
-#define JM_TAKE_IN_LARGE 2
+/* What a heap is to do about frees that others queued. */
+#define JM_TAKE_IN_SMALL 1 /* look at the small blocks before new memory is used */
+#define JM_TAKE_IN_MUCH 2  /* look at all blocks at the next use: so much may be given back */
 
 /* What a heap has done since a small object was last allocated, freed or resized. While any of
  * these is set, the fast paths are off, so that the next such change is noticed. */
@@ -32,14 +33,13 @@ struct jm_heap {
     bool tidy_due; /* nobody has tried since: the fast paths are off */
     uint8_t done;  /* JM_DONE_* */
     bool doubted;  /* a small block came into doubt since the last search for empty ones */
-    _Atomic(uint8_t) queued;        /* set by all: JM_TAKE_IN_*: what was queued */
+    _Atomic(uint8_t) queued;        /* set by all: JM_TAKE_IN_* */
     uint16_t forks;                 /* jm_thread_forks() when all was last marked, see remote.c */
     struct jm_supply supply;        /* what the blocks' headers name as their owner */
     struct jm_block *empty_large;   /* chain of large blocks to be given back */
     struct jm_block *refused_large; /* the last large block that the OS refused; see giveback.c */
-    _Atomic(uint32_t)
-        queued_pages; /* set by all: JM_PAGEs of large blocks queued since the last look at them */
-    uint32_t bound;   /* JM_PAGEs: the usage beyond which the host is expected to refuse */
+    _Atomic(uint32_t) queued_pages; /* set by all: JM_PAGEs that taking in may give back */
+    uint32_t bound; /* JM_PAGEs: the usage beyond which the host is expected to refuse */
 };
 
 /* The runtime that the calling thread entered last, for the fast paths. While `arena` is
@@ -221,12 +221,20 @@ void jm_heap_release_all(struct jm_heap *heap);
 
 /* ---- What other threads free and ask: remote.c ---- */
 
-/* Takes in the queued frees that are marked in `queued`. Large ones are marked only when they are
- * worth a look at all large blocks: _much checks that again first, _all marks them in any case.
- * True if anything was marked. */
+/* True if so much is queued that the next use is to take it in. */
+JM_INLINE bool jm_heap_owes_drain(const struct jm_heap *heap)
+{
+    return JM_UNLIKELY((jm_load_relaxed(&heap->queued) & JM_TAKE_IN_MUCH) != 0);
+}
+
+/* Takes in the queued frees that are marked in `queued`. Large ones are marked only when there is
+ * much: _much checks that again first, _all marks them in any case. True if anything was marked. */
 bool jm_heap_drain(struct jm_heap *heap);
 bool jm_heap_drain_much(struct jm_heap *heap);
 bool jm_heap_drain_all(struct jm_heap *heap);
+
+/* Notes that a block may hold nothing but queued objects. */
+void jm_heap_note_pinned(struct jm_heap *heap, const struct jm_block *block);
 
 /* If the process was forked since the last call, marks everything, so that the next drain looks at
  * all objects. */

@@ -200,6 +200,20 @@ static bool context_in_event(struct jm_ref ref)
     return ref.slot != NULL && jm_runtime_in_event(jm_load_relaxed(&jm_context_at(ref)->runtime));
 }
 
+/* True if the current context may not be changed to this one, or not at all. */
+static bool is_change_barred(struct jm_ref ref)
+{
+    return jm_thread.frame_count > 0 || context_in_event(ref) ||
+           context_in_event(jm_context_current());
+}
+
+static void take_in(struct jm_ref context)
+{
+    if (context.slot != NULL) {
+        jm_runtime_take_in(jm_load_relaxed(&jm_context_at(context)->runtime));
+    }
+}
+
 CHAKRA_API JsSetCurrentContext(JsContextRef context)
 {
     bool ready = jm_runtime_settle(JM_HERE);
@@ -210,8 +224,12 @@ CHAKRA_API JsSetCurrentContext(JsContextRef context)
     if (!ready) {
         return JsErrorOutOfMemory;
     }
-    if (jm_thread.frame_count > 0 || context_in_event(ref) ||
-        context_in_event(jm_context_current())) {
+    if (is_change_barred(ref)) {
+        return JsErrorRuntimeInUse;
+    }
+    take_in(jm_context_current());
+    take_in(ref);
+    if (is_change_barred(ref)) { /* now: a callback entered a runtime */
         return JsErrorRuntimeInUse;
     }
     return jm_abi_error(jm_context_set_current(ref));

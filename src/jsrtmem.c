@@ -325,10 +325,7 @@ static bool free_in(struct jm_heap *heap, void *pointer)
 static JM_COLD void tidy(struct jm_heap *heap)
 {
     (void)jm_runtime_settle(JM_HERE);
-    JM_OPERATION(operation);
-    (void)jm_operation_try(&operation, jm_runtime_of_heap(heap)); /* granted: the runtime is ours */
-    jm_operation_tidy(&operation);
-    jm_operation_end(&operation);
+    jm_runtime_tidy(jm_runtime_of_heap(heap));
 }
 
 /* Refuses to free a pointer that is no live object. */

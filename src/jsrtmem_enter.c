@@ -17,17 +17,29 @@ static JM_NOINLINE JsErrorCode enter_slow(JsRuntimeHandle runtime)
     if (error != JsNoError) {
         return error;
     }
-    return jm_runtime_in_event(jm_runtime_at(ref)) ? JsErrorRuntimeInUse : enter(ref, runtime);
+    if (jm_runtime_in_event(jm_runtime_at(ref))) {
+        return JsErrorRuntimeInUse;
+    }
+    jm_runtime_take_in(jm_runtime_at(ref));
+    return enter(ref, runtime);
 }
 
 JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime)
 {
     struct jm_ref ref = jm_runtime_find(runtime);
-    bool is_fast = ref.slot != NULL && jm_runtime_is_settled();
+    bool is_fast = ref.slot != NULL && jm_runtime_is_settled() &&
+                   !jm_heap_owes_drain(&jm_runtime_at(ref)->heap);
     return is_fast ? enter(ref, runtime) : enter_slow(runtime);
 }
 
-/* Handles the rare cases: inside a callback, or the innermost entered runtime is another one. */
+static bool is_innermost(JsRuntimeHandle runtime)
+{
+    const struct jm_frame *top = jm_thread_innermost();
+    return top != NULL && top->handle == (uintptr_t)runtime;
+}
+
+/* Handles the rare cases: inside a callback; the innermost entered runtime is another one; there
+ * are frees to take in. */
 static JM_NOINLINE JsErrorCode leave_slow(JsRuntimeHandle runtime)
 {
     (void)jm_runtime_settle(JM_HERE);
@@ -35,21 +47,24 @@ static JM_NOINLINE JsErrorCode leave_slow(JsRuntimeHandle runtime)
     if (ref.slot != NULL && jm_runtime_in_event(jm_runtime_at(ref))) {
         return JsErrorRuntimeInUse;
     }
-    struct jm_frame *top = jm_thread_innermost();
-    if (top == NULL || top->handle != (uintptr_t)runtime) {
+    if (is_innermost(runtime)) {
+        jm_runtime_take_in(jm_runtime_at(ref));
+    }
+    if (!is_innermost(runtime)) { /* or no longer: a callback entered another one */
         return JsErrorInvalidArgument;
     }
-    jm_runtime_pop(top);
+    jm_runtime_pop(jm_thread_innermost());
     return JsNoError;
 }
 
 JSRTMEM_API(JsErrorCode) jsrtmem_leave(JsRuntimeHandle runtime)
 {
-    struct jm_frame *top = jm_thread_innermost();
-    if (JM_UNLIKELY(!jm_runtime_is_settled() || top == NULL || top->handle != (uintptr_t)runtime)) {
+    bool is_fast = jm_runtime_is_settled() && is_innermost(runtime) &&
+                   !jm_heap_owes_drain(&jm_thread_innermost()->runtime->heap);
+    if (JM_UNLIKELY(!is_fast)) {
         return leave_slow(runtime);
     }
-    jm_runtime_pop(top);
+    jm_runtime_pop(jm_thread_innermost());
     return JsNoError;
 }
 

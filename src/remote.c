@@ -8,8 +8,9 @@
  *      freeing thread   map[granule]: live -> queued   block's queued |= segment   heap's |= list
  *      heap's user      heap's queued -> 0             block's queued -> 0         map -> free
  *
- * A large object is marked in its block. Its bytes are then counted in the heap, which is marked
- * once the count is large.
+ * A large object is marked in its block. The pages that its block holds are then counted in the
+ * heap, as are those of a small block whose witness was queued: its last objects may be. Once that
+ * is much, the heap is marked again, and its next use looks at all blocks.
  *
  * In a forked child, marks may be missing: a thread that the fork left behind may have stopped
  * halfway. The first collect sets those of all segments and of the heap.
@@ -89,12 +90,28 @@ static void tell_heap(struct jm_heap *heap, uint8_t kind)
     }
 }
 
-/* To find the queued large blocks, a drain must look at all large ones. They wait until they have a
- * page for each block of the heap, or somebody asks for all: to give that much back and take it
- * again page by page costs more than the look. */
-static bool is_much(const struct jm_heap *heap, uint32_t queued_pages)
+/* To find what is queued, a drain must look at all blocks. That is due once a page may go for each
+ * so many blocks: to give a page back and to take one again costs more than to look at them. */
+#define LOOKS_PER_PAGE 4
+
+static bool is_much(const struct jm_heap *heap, uint32_t pages)
 {
-    return queued_pages >= jm_load_relaxed(&heap->supply.block_count);
+    return pages >= jm_load_relaxed(&heap->supply.block_count) / LOOKS_PER_PAGE;
+}
+
+static void note_pages(struct jm_heap *heap, size_t bytes)
+{
+    uint32_t pages = (uint32_t)(bytes / JM_PAGE);
+    if (is_much(heap, atomic_fetch_add(&heap->queued_pages, pages) + pages)) {
+        tell_heap(heap, JM_TAKE_IN_MUCH);
+    }
+}
+
+/* Segments rather than granules: in the region, the block may have changed hands. */
+void jm_heap_note_pinned(struct jm_heap *heap, const struct jm_block *block)
+{
+    unsigned bits = jm_load_relaxed(&block->segment_bits) + JM_GRANULE_BITS;
+    note_pages(heap, (size_t)JM_SEGMENTS << bits);
 }
 
 static bool queue_large(struct jm_block *block, const void *pointer)
@@ -107,11 +124,7 @@ static bool queue_large(struct jm_block *block, const void *pointer)
     if (!atomic_compare_exchange_strong(&block->state, &live, JM_LARGE_QUEUED)) {
         return false;
     }
-    struct jm_heap *heap = jm_heap_of_block(block);
-    uint32_t pages = (uint32_t)(jm_load_relaxed(&block->bytes) / JM_PAGE);
-    if (is_much(heap, atomic_fetch_add(&heap->queued_pages, pages) + pages)) {
-        tell_heap(heap, JM_TAKE_IN_LARGE);
-    }
+    note_pages(jm_heap_of_block(block), jm_load_relaxed(&block->bytes));
     return true;
 }
 
@@ -141,7 +154,11 @@ static bool queue_small(struct jm_block *block, jm_state *place, const void *poi
     if ((jm_load_seq_cst(&block->queued) & mark) == 0) {
         atomic_fetch_or(&block->queued, mark);
     }
-    tell_heap(jm_heap_of_block(block), JM_TAKE_IN_SMALL);
+    struct jm_heap *heap = jm_heap_of_block(block);
+    tell_heap(heap, JM_TAKE_IN_SMALL);
+    if (JM_UNLIKELY(jm_is_witness(state))) {
+        jm_heap_note_pinned(heap, block);
+    }
     return true;
 }
 
@@ -252,7 +269,6 @@ static void drain_large(struct jm_heap *heap, struct jm_block *block)
 
 static void drain_all_large(struct jm_heap *heap)
 {
-    (void)atomic_exchange(&heap->queued_pages, 0); /* before any state is read */
     struct jm_block *block = jm_load_relaxed(&heap->supply.large);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         drain_large(heap, block);
@@ -265,12 +281,15 @@ bool jm_heap_drain(struct jm_heap *heap)
         return false;
     }
     unsigned lists = atomic_exchange(&heap->queued, 0);
+    if ((lists & JM_TAKE_IN_MUCH) != 0) {
+        (void)atomic_exchange(&heap->queued_pages, 0); /* before any block is looked at */
+    }
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
     for (; (lists & JM_TAKE_IN_SMALL) != 0 && block != NULL;
          block = jm_load_relaxed(&block->next)) {
         drain_small(heap, block);
     }
-    if ((lists & JM_TAKE_IN_LARGE) != 0) {
+    if ((lists & JM_TAKE_IN_MUCH) != 0) {
         drain_all_large(heap);
     }
     return true;
@@ -286,14 +305,14 @@ void jm_heap_mark_after_fork(struct jm_heap *heap)
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         atomic_fetch_or(&block->queued, UINT64_MAX);
     }
-    atomic_fetch_or(&heap->queued, JM_TAKE_IN_SMALL | JM_TAKE_IN_LARGE);
+    atomic_fetch_or(&heap->queued, JM_TAKE_IN_SMALL | JM_TAKE_IN_MUCH);
 }
 
 bool jm_heap_drain_much(struct jm_heap *heap)
 {
     uint32_t pages = jm_load_relaxed(&heap->queued_pages);
     if (pages != 0 && is_much(heap, pages)) { /* the heap may have shrunk since */
-        tell_heap(heap, JM_TAKE_IN_LARGE);
+        tell_heap(heap, JM_TAKE_IN_MUCH);
     }
     return jm_heap_drain(heap);
 }
@@ -301,7 +320,7 @@ bool jm_heap_drain_much(struct jm_heap *heap)
 bool jm_heap_drain_all(struct jm_heap *heap)
 {
     if (jm_load_seq_cst(&heap->queued_pages) != 0) {
-        tell_heap(heap, JM_TAKE_IN_LARGE);
+        tell_heap(heap, JM_TAKE_IN_MUCH);
     }
     return jm_heap_drain(heap);
 }

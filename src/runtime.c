@@ -141,6 +141,15 @@ void jm_operation_tidy(const struct jm_operation *operation)
     }
 }
 
+void jm_runtime_tidy(struct jm_runtime *runtime)
+{
+    JM_OPERATION(operation);
+    if (jm_operation_try(&operation, runtime) == JM_ACCESS_GRANTED) {
+        jm_operation_tidy(&operation);
+        jm_operation_end(&operation);
+    }
+}
+
 void jm_operation_end(struct jm_operation *operation)
 {
     struct jm_runtime *runtime = operation->runtime;

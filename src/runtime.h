@@ -142,9 +142,21 @@ enum jm_access jm_operation_begin(struct jm_operation *operation, struct jm_ref 
 /* The same without waiting, for a runtime in any state. Granted only if it is live. */
 enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtime *runtime);
 
-/* Gives back the blocks that wait for it. Host code may run and jump out, so call this while there
- * is no result to lose. */
+/* Takes in queued frees and gives back the blocks that wait for it. Host code may run and jump out,
+ * so call this while there is no result to lose. */
 void jm_operation_tidy(const struct jm_operation *operation);
+
+/* The same as an operation of its own, for a runtime in any state. Does nothing if the runtime is
+ * not live or another thread uses it. pre: the thread is settled. */
+void jm_runtime_tidy(struct jm_runtime *runtime);
+
+/* The same if much is queued, for a runtime that is about to be entered or left. */
+static inline void jm_runtime_take_in(struct jm_runtime *runtime)
+{
+    if (jm_heap_owes_drain(&runtime->heap)) {
+        jm_runtime_tidy(runtime);
+    }
+}
 
 /* Ends an operation, unless the host has ended it from inside a callback. */
 void jm_operation_end(struct jm_operation *operation);

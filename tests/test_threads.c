@@ -218,123 +218,6 @@ static void thread_exit_takes_queued_frees_along(void **state)
     dispose(runtimes[1]);
 }
 
-static void free_object(void *object)
-{
-    (void)jsrtmem_free(object);
-}
-
-/* Queued objects are taken in before the runtime grows: it never holds much more than its live
- * objects. */
-static void large_objects_that_others_free_are_taken_in(void **state)
-{
-    JsRuntimeHandle runtime = new_runtime();
-    worker *other = worker_start();
-
-    (void)state;
-    for (int live = 1; live <= 64; live *= 8) {
-        for (int i = 1; i < live; i++) {
-            (void)new_object(runtime, MIB(1));
-        }
-        assert_ok(jsrtmem_enter(runtime));
-        size_t usage = usage_of(runtime);
-        for (int i = 0; i < 100; i++) {
-            worker_run(other, free_object, new_object(runtime, MIB(1)));
-            assert_in_range(usage_of(runtime), usage, usage + usage / 8 + MIB(3));
-        }
-        assert_ok(jsrtmem_leave(runtime));
-    }
-    dispose(runtime);
-    worker_stop(other);
-}
-
-/* A runtime with few large objects takes a queued one in at its next use, because the search is
- * cheap. With many, a collect takes it in. */
-static void one_large_object_is_taken_in_by_the_next_use_of_few(void **state)
-{
-    static const int counts[] = {60, 100};
-    void *objects[100];
-    worker *other = worker_start();
-
-    (void)state;
-    for (size_t k = 0; k < COUNT_OF(counts); k++) {
-        JsRuntimeHandle runtime = new_runtime();
-        assert_ok(jsrtmem_enter(runtime));
-        for (int i = 0; i < counts[k]; i++) {
-            objects[i] = new_object(runtime, KIB(300));
-        }
-        size_t usage = usage_of(runtime);
-        size_t block = usage / (size_t)counts[k];
-        worker_run(other, free_object, objects[0]);
-        assert_int_equal(usage_of(runtime), usage);
-        assert_ok(jsrtmem_free(objects[1]));
-        assert_int_equal(usage_of(runtime), usage - (counts[k] == 60 ? 2 : 1) * block);
-        assert_ok(JsCollectGarbage(runtime));
-        assert_int_equal(usage_of(runtime), usage - 2 * block);
-        assert_ok(jsrtmem_leave(runtime));
-        dispose(runtime);
-    }
-    worker_stop(other);
-}
-
-/* A queued amount that was small may be large once the owner has freed most of the rest. Then it is
- * taken in. */
-static void what_is_much_by_now_is_taken_in(void **state)
-{
-    enum { OBJECTS = 100, FREED = 50 };
-    void *objects[OBJECTS];
-    JsRuntimeHandle runtime = new_runtime();
-    worker *other = worker_start();
-
-    (void)state;
-    assert_ok(jsrtmem_enter(runtime));
-    for (int i = 0; i < OBJECTS; i++) {
-        objects[i] = new_object(runtime, KIB(300));
-    }
-    size_t block = usage_of(runtime) / OBJECTS;
-    worker_run(other, free_object, objects[0]);
-    assert_ok(jsrtmem_free(objects[1]));
-    assert_int_equal(usage_of(runtime), (OBJECTS - 1) * block);
-    for (int i = 2; i <= FREED; i++) {
-        assert_ok(jsrtmem_free(objects[i]));
-    }
-    assert_int_equal(usage_of(runtime), (OBJECTS - FREED - 1) * block);
-    assert_ok(jsrtmem_leave(runtime));
-    dispose(runtime);
-    worker_stop(other);
-}
-
-/* A block that is empty after its frees were taken in is given back by the same call. */
-static void blocks_that_others_empty_go(void **state)
-{
-    enum { OBJECTS = 4000 };
-    static void *objects[OBJECTS];
-    JsRuntimeHandle runtime = new_runtime();
-    worker *other = worker_start();
-
-    (void)state;
-    for (int use = 0; use < 3; use++) {
-        assert_ok(jsrtmem_enter(runtime));
-        for (int i = 0; i < OBJECTS; i++) {
-            objects[i] = new_object(runtime, 1000);
-        }
-        for (int i = 1; i < OBJECTS; i++) {
-            worker_run(other, free_object, objects[i]);
-        }
-        void *object = use == 0   ? jsrtmem_aligned_alloc(runtime, 4096, 100000)
-                       : use == 1 ? jsrtmem_realloc(runtime, objects[0], 250000)
-                                  : jsrtmem_alloc(runtime, 300000);
-        assert_non_null(object);
-        assert_true(usage_of(runtime) < MIB(1));
-        assert_ok(jsrtmem_leave(runtime));
-        assert_ok(jsrtmem_free(object));
-        (void)jsrtmem_free(use == 1 ? NULL : objects[0]);
-        assert_ok(JsCollectGarbage(runtime));
-        assert_int_equal(usage_of(runtime), 0);
-    }
-    dispose(runtime);
-    worker_stop(other);
-}
-
 /* ---- without entering ----------------------------------------------------------------------- */
 
 struct churn {
@@ -770,10 +653,6 @@ int main(void)
         cmocka_unit_test(enters_nest_deep),
         cmocka_unit_test(thread_exit_leaves_all_that_was_entered),
         cmocka_unit_test(thread_exit_takes_queued_frees_along),
-        cmocka_unit_test(large_objects_that_others_free_are_taken_in),
-        cmocka_unit_test(one_large_object_is_taken_in_by_the_next_use_of_few),
-        cmocka_unit_test(what_is_much_by_now_is_taken_in),
-        cmocka_unit_test(blocks_that_others_empty_go),
         cmocka_unit_test(several_threads_call_without_entering),
         cmocka_unit_test(enter_waits_for_calls_that_did_not_enter),
         cmocka_unit_test(objects_are_freed_by_other_threads),
