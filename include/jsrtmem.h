@@ -172,11 +172,11 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
  *
  * If the calling thread has not entered the runtime and no thread uses it, the object is freed at
  * once, which may deliver a JsMemoryFree event on the calling thread. If another thread uses the
- * runtime, the object is queued, without an event. A queued object holds its block until it is taken
- * in: when the runtime has nothing else at hand for a request, is collected or is disposed; and, if
- * blocks may go with it, at the next use. That is to enter or to leave the runtime, any call
- * without entering, and any that may take or give back a block. (With hundreds of blocks, what may
- * go has to add up to 1 KiB for each.)
+ * runtime, the object is queued, without an event. A queued object holds its block until it is
+ * taken in: when the runtime has nothing else at hand for a request, is collected or is disposed;
+ * and, if blocks may go with it, at the next use. That is to enter or to leave the runtime, any
+ * call without entering, and any that may take or give back a block. (With hundreds of blocks, what
+ * may go has to add up to 1 KiB for each.)
  *
  * @param ptr the object, of any runtime. Null does nothing. For a pointer from untrusted code, ask
  *        jsrtmem_runtime_of first, or free by jsrtmem_realloc to size 0.
