@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if !defined(__GNUC__)
 #error "GCC or Clang, please: others lack cleanup attributes, vectors and what asm is used for here"
@@ -71,6 +72,23 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int number);
 #else
 #define JM_PREFETCH(address) __builtin_prefetch((address), 1)
 #endif
+
+/* Zeroes memory, in pieces: above 2 KiB glibc's memset switches to an instruction that takes up to
+ * 1.7 times as long on an EPYC. Where memory is beyond the near caches, it is no slower. */
+#define JM_ZERO_PIECE ((size_t)2 << 10)
+#define JM_ZERO_PIECES_MAX ((size_t)16 << 10)
+static inline void jm_zero(void *memory, size_t size)
+{
+    char *start = memory;
+    while (size > JM_ZERO_PIECE && size <= JM_ZERO_PIECES_MAX) {
+        size_t piece = JM_ZERO_PIECE;
+        JM_PIN(piece); /* else the compiler inlines that instruction */
+        memset(start, 0, piece);
+        start += piece;
+        size -= piece;
+    }
+    memset(start, 0, size);
+}
 
 /* Rounds up to a multiple of a power of two. pre: value + alignment - 1 does not wrap. */
 static inline size_t jm_align_up(size_t value, size_t alignment)

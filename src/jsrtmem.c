@@ -242,6 +242,15 @@ static JM_NOINLINE void *calloc_large(JsRuntimeHandle runtime, size_t size)
     return close_slack(run(runtime, &request, JM_HERE), size);
 }
 
+/* Zeroes an object of more than a few cache lines. It may be NULL. */
+static JM_NOINLINE void *zeroed(void *object, size_t size)
+{
+    if (object != NULL) {
+        jm_zero(object, size);
+    }
+    return object;
+}
+
 JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t size)
 {
     size_t bytes = count * size;
@@ -252,7 +261,10 @@ JSRTMEM_API(void *) jsrtmem_calloc(JsRuntimeHandle runtime, size_t count, size_t
         return calloc_large(runtime, bytes);
     }
     void *object = jsrtmem_alloc(runtime, bytes);
-    return object == NULL ? NULL : memset(object, 0, bytes);
+    if (object == NULL || bytes > JM_ZERO_PIECE) {
+        return zeroed(object, bytes);
+    }
+    return memset(object, 0, bytes);
 }
 
 /* Pops the object that is listed first or was freed last, if it is aligned as requested. That is

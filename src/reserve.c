@@ -155,7 +155,7 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
         size_t pages =
             jm_align_up(bytes, jm_os_page_size()); /* the rest is untouched, or the pad */
         if (bytes <= JM_RESERVE_ZEROED_MAX || !jm_os_purge(first, pages)) {
-            memset(first, 0, bytes);
+            jm_zero(first, bytes);
         }
     }
     if (block->first != 0) {

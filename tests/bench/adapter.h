@@ -26,6 +26,7 @@
  *   TENANT_LIMITS, tenant_set_limit         a tenant's limit can be set
  *   TENANT_BUDGETS, tenant_set_budget       the host can be asked instead
  *   TENANT_ALIGNED, tenant_alloc_aligned    objects can be aligned
+ *   TENANT_CALLOC, tenant_calloc            objects can be zeroed
  *
  * SPDX-License-Identifier: MIT
  * Copyright (c) The libjsrtmem authors

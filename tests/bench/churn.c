@@ -9,9 +9,10 @@
 
 #include "harness.h"
 
-#define OBJECT_SIZE 64 /* bytes, in W1 */
-#define BACKGROUND 100 /* other live objects, in W1k */
-#define BATCH 256      /* objects, in W1b */
+#define OBJECT_SIZE 64   /* bytes, in W1 */
+#define ZEROED_SIZE 4096 /* in W1c */
+#define BACKGROUND 100   /* other live objects, in W1k */
+#define BATCH 256        /* objects, in W1b */
 
 #define BUFFER_SIZE ((size_t)1 << 20) /* bytes, in W8, */
 #define FRAME_SIZE ((size_t)8 << 20)  /* and in W8l: an HD frame */
@@ -97,6 +98,34 @@ void run_aligned_pairs(void)
     pairs("W1a", true, aligned_pairs_loop);
 #else
     emit_none("W1a", "not aligned");
+#endif
+}
+
+#if defined(TENANT_CALLOC)
+static uint64_t zeroed_pairs_loop(void *state, uint64_t units)
+{
+    const struct tenant tenant = *(const struct tenant *)state;
+    uint64_t i;
+
+    for (i = 0; i < units; i++) {
+        char *object = tenant_calloc(tenant, ZEROED_SIZE);
+
+        if (object == NULL) {
+            fail("a zeroed object was refused");
+        }
+        *object = (char)i;
+        tenant_free(tenant, object);
+    }
+    return units;
+}
+#endif
+
+void run_zeroed_pairs(void)
+{
+#if defined(TENANT_CALLOC)
+    pairs("W1c", true, zeroed_pairs_loop);
+#else
+    emit_none("W1c", "not zeroed");
 #endif
 }
 

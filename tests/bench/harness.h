@@ -107,6 +107,7 @@ void run_pairs(void);
 void run_batches(void);
 void run_unentered(void);
 void run_aligned_pairs(void);
+void run_zeroed_pairs(void);
 void run_churn(void);
 void run_churn_many(void);
 void run_churn_large(void);

@@ -15,6 +15,7 @@ const struct row rows[] = {
     {"W1b", "W1b", "256 of 64 B, then freed in order", "ns", true, true},
     {"W1u", "W1u", "as W1k, not entered", "ns", false, true},
     {"W1a", "W1a", "as W1k, each object aligned to 64", "ns", true, false},
+    {"W1c", "W1c", "as W1k, each object of 4 KiB, zeroed (calloc)", "ns", true, false},
     {"W2c", "W2c", "random churn, 500 live, 16..1024 B", "ns", true, true},
     {"W2r", "W2r", "random churn, 10,000 live, 16..1024 B", "ns", true, true},
     {"W2l", "W2l", "last in, first out, 16..1024 B", "ns", true, true},

@@ -78,6 +78,23 @@ static inline void *tenant_alloc_aligned(struct tenant tenant, size_t alignment,
     return ptr;
 }
 
+#define TENANT_CALLOC
+static inline void *tenant_calloc(struct tenant tenant, size_t size)
+{
+    struct account *account = tenant.account;
+    const size_t used = account_used(account);
+    void *ptr;
+
+    if (used > account->limit || size > account->limit - used) {
+        return NULL;
+    }
+    ptr = calloc(1, size);
+    if (ptr != NULL) {
+        account_set(account, used + malloc_usable_size(ptr));
+    }
+    return ptr;
+}
+
 static inline void *tenant_realloc(struct tenant tenant, void *ptr, size_t size)
 {
     struct account *account = tenant.account;

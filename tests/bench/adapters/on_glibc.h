@@ -38,6 +38,13 @@ static inline void *tenant_alloc_aligned(struct tenant tenant, size_t alignment,
     return aligned_alloc(alignment, size);
 }
 
+#define TENANT_CALLOC
+static inline void *tenant_calloc(struct tenant tenant, size_t size)
+{
+    (void)tenant;
+    return calloc(1, size);
+}
+
 static inline void *tenant_realloc(struct tenant tenant, void *ptr, size_t size)
 {
     (void)tenant;

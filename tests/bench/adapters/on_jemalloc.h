@@ -48,6 +48,12 @@ static inline void *tenant_alloc_aligned(struct tenant tenant, size_t alignment,
     return mallocx(size, tenant.flags | MALLOCX_ALIGN(alignment));
 }
 
+#define TENANT_CALLOC
+static inline void *tenant_calloc(struct tenant tenant, size_t size)
+{
+    return mallocx(size, tenant.flags | MALLOCX_ZERO);
+}
+
 static inline void *tenant_realloc(struct tenant tenant, void *ptr, size_t size)
 {
     return ptr == NULL ? mallocx(size, tenant.flags) : rallocx(ptr, size, tenant.flags);

@@ -36,6 +36,12 @@ static inline void *tenant_alloc_aligned(struct tenant tenant, size_t alignment,
     return jsrtmem_aligned_alloc(tenant.runtime, alignment, size);
 }
 
+#define TENANT_CALLOC
+static inline void *tenant_calloc(struct tenant tenant, size_t size)
+{
+    return jsrtmem_calloc(tenant.runtime, 1, size);
+}
+
 static inline void *tenant_realloc(struct tenant tenant, void *ptr, size_t size)
 {
     return jsrtmem_realloc(tenant.runtime, ptr, size);

@@ -35,6 +35,12 @@ static inline void *tenant_alloc_aligned(struct tenant tenant, size_t alignment,
     return mi_heap_malloc_aligned(tenant.heap, size, alignment);
 }
 
+#define TENANT_CALLOC
+static inline void *tenant_calloc(struct tenant tenant, size_t size)
+{
+    return mi_heap_zalloc(tenant.heap, size);
+}
+
 static inline void *tenant_realloc(struct tenant tenant, void *ptr, size_t size)
 {
     return mi_heap_realloc(tenant.heap, ptr, size);

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define TENANT_HEAPS 1
 #define TENANT_USAGE 1
@@ -57,6 +58,14 @@ static inline void *tenant_alloc(struct tenant tenant, size_t size)
 static inline void *tenant_alloc_aligned(struct tenant tenant, size_t alignment, size_t size)
 {
     return pool_aligned_malloc(tenant.pool, size, alignment);
+}
+
+#define TENANT_CALLOC
+static inline void *tenant_calloc(struct tenant tenant, size_t size)
+{
+    void *ptr = pool_malloc(tenant.pool, size); /* a pool has no calloc */
+
+    return ptr == NULL ? NULL : memset(ptr, 0, size);
 }
 
 static inline void *tenant_realloc(struct tenant tenant, void *ptr, size_t size)
