@@ -179,6 +179,7 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     if (*verdict != JM_GRANTED) {
         return NULL;
     }
+    jm_quota_open_charge(&supply->quota);
     /* While the region has room, the heap counts on a block without a map inside. */
     struct jm_block *block = jm_reserve_take(size, supply, jm_region_has_room());
     if (block == NULL) {

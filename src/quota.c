@@ -83,6 +83,7 @@ void jm_quota_note_refusal(const struct jm_quota *quota, uintptr_t handle, enum 
 void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict)
 {
     const struct jm_refusal before = jm_thread.refusal;
+    jm_quota_end_charge(quota, 0);
     jm_quota_note_refusal(quota, quota->handle, verdict,
                           jm_thread.requested); /* first: the host may read it, or jump */
     const struct jm_refusal noted = jm_thread.refusal;
@@ -120,9 +121,13 @@ void jm_quota_forget(struct jm_quota *quota)
 
 bool jm_quota_begin_charge(struct jm_quota *quota, size_t bytes)
 {
-    (void)atomic_exchange(&quota->charging, jm_load_relaxed(&quota->charging) | 1);
     /* Either this sees a lowered limit, or the thread that lowered it sees this charge going on. */
-    jm_fence_after_swap();
+    if (jm_load_relaxed(&quota->charging) % 2 == 1) {
+        jm_fence_after_swap(); /* the swap of a lock */
+    } else {
+        jm_quota_open_charge(quota);
+        atomic_thread_fence(memory_order_seq_cst);
+    }
     if (!jm_quota_allows(quota, bytes)) {
         jm_quota_end_charge(quota, 0);
         return false;

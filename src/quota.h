@@ -15,6 +15,7 @@
  *                   jm_quota_fail
  *      not returnable   jm_quota_ask -> JM_GRANTED, jm_quota_begin_charge -> true,
  *                       supply found or not, jm_quota_end_charge
+ *      soon found   as any but the last; before the supply, jm_quota_open_charge
  *      released     supply returned, jm_quota_refund
  */
 #ifndef JM_QUOTA_H
@@ -42,7 +43,7 @@ typedef bool(JM_CALLBACK *jm_event_function)(void *state, unsigned event, size_t
 
 struct jm_quota {
     uint32_t operations;        /* in progress on the runtime; written by the thread that uses it */
-    _Atomic(uint32_t) charging; /* odd from the last check of the limit until the charge */
+    _Atomic(uint32_t) charging; /* odd from before the last check of the limit until the charge */
     uintptr_t handle;           /* the runtime's, for refusals and probes; constant while live */
     struct jm_hook hook;
     _Atomic(size_t) usage, limit, peak;
@@ -68,13 +69,20 @@ bool jm_quota_charge(struct jm_quota *quota, size_t bytes);
 bool jm_quota_begin_charge(struct jm_quota *quota, size_t bytes);
 void jm_quota_end_charge(struct jm_quota *quota, size_t bytes);
 
+/* Marks a charge as begun, for a supply that takes a lock: that is the fence, which jm_quota_charge
+ * then need not make. As long as that supply lasts, a thread that lowers the limit waits. */
+static inline void jm_quota_open_charge(struct jm_quota *quota)
+{
+    jm_store_relaxed(&quota->charging, jm_load_relaxed(&quota->charging) | 1);
+}
+
 /* Forgets what was in progress on a thread that a fork left behind. */
 void jm_quota_forget(struct jm_quota *quota);
 
 /* Sets the peak to the usage. Any thread, under the runtime's lock. */
 void jm_quota_reset_peak(struct jm_quota *quota);
 
-/* Records a refusal for the thread and tells the host. */
+/* Ends a charge that was opened. Records a refusal for the thread and tells the host. */
 void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict);
 
 /* Records a refusal for the thread. `quota` is NULL if no runtime is concerned. The handle is

@@ -208,6 +208,27 @@ static void a_limit_lowered_before_the_charge_refuses_it(void **state)
     assert_int_equal(peak(), 0);
 }
 
+/* A charge that was opened before the supply came ends with it, whatever comes. */
+static void an_open_charge_ends(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        set_limit(JM_NO_LIMIT);
+        assert_int_equal(jm_quota_ask(&the_quota, 4096), JM_GRANTED);
+        jm_quota_open_charge(&the_quota);
+        assert_int_equal(jm_load_relaxed(&the_quota.charging) % 2, 1);
+        set_limit(way == 0 ? 4095 : 4096);
+        if (way == 2) {
+            jm_quota_fail(&the_quota, 4096, JM_REFUSED_OS);
+        } else {
+            assert_int_equal(jm_quota_charge(&the_quota, 4096), way == 1);
+        }
+        assert_int_equal(jm_load_relaxed(&the_quota.charging) % 2, 0);
+        assert_int_equal(usage(), way == 1 ? 4096 : 0);
+        jm_store_relaxed(&the_quota.usage, 0);
+    }
+}
+
 static void sums_near_the_end_of_size_do_not_wrap(void **state)
 {
     (void)state;
@@ -398,6 +419,7 @@ int main(void)
         QUOTA_TEST(a_limit_lowered_below_the_usage_wraps_nothing),
         QUOTA_TEST(a_limit_lowered_while_the_host_is_asked_refuses),
         QUOTA_TEST(a_limit_lowered_before_the_charge_refuses_it),
+        QUOTA_TEST(an_open_charge_ends),
         QUOTA_TEST(sums_near_the_end_of_size_do_not_wrap),
         QUOTA_TEST(the_peak_is_the_highest_usage),
         QUOTA_TEST(a_charge_and_a_reset_of_the_peak_see_each_other),
