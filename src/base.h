@@ -120,6 +120,6 @@ static inline unsigned jm_doublings(size_t size, size_t least)
 
 /* The struct that holds `member` at `pointer`. */
 #define JM_CONTAINER(pointer, type, member) \
-    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+    ((type *)(void *)(((char *)(pointer)) - offsetof(type, member)))
 
 #endif

@@ -213,10 +213,11 @@ bool jm_demand_makes_due(struct jm_arena *arena, unsigned code)
 void jm_demand_note_sweep(struct jm_arena *arena, size_t bytes, bool served, bool grows)
 {
     unsigned magnitude = magnitude_of(bytes);
+    unsigned bit = 1U << magnitude;
     if (served) {
-        arena->failed_growing &= (uint8_t) ~(1U << magnitude);
+        arena->failed_growing &= (uint8_t)(UINT8_MAX - bit);
     } else if (grows) {
-        arena->failed_growing |= (uint8_t)(1U << magnitude);
+        arena->failed_growing |= (uint8_t)bit;
     }
     arena->failed_at_limit[magnitude] = served ? 0 : arena->failed_at_limit[magnitude];
 }

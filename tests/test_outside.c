@@ -32,11 +32,12 @@
 #define DEPTH 20      /* more nested enters than a thread's record holds */
 
 /* Shared with the children. */
-static struct tally {
+struct tally {
     size_t calls;    /* calls of the mmap family in a run without refusals */
     size_t refused;  /* calls that the OS refused */
     size_t refusals; /* requests that the library refused */
-} * tally;
+};
+static struct tally *tally;
 
 /* One run of the workload. */
 struct run {

@@ -20,8 +20,8 @@ static void create_all(void)
 
 static int by_value(const void *left, const void *right)
 {
-    uintptr_t a = (uintptr_t) * (JsRuntimeHandle const *)left;
-    uintptr_t b = (uintptr_t) * (JsRuntimeHandle const *)right;
+    uintptr_t a = *(const uintptr_t *)left;
+    uintptr_t b = *(const uintptr_t *)right;
 
     return a < b ? -1 : a > b;
 }
