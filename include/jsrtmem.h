@@ -174,9 +174,9 @@ JSRTMEM_API(void *) jsrtmem_realloc(JsRuntimeHandle runtime, void *ptr, size_t s
  * once, which may deliver a JsMemoryFree event on the calling thread. If another thread uses the
  * runtime, the object is queued, without an event. A queued object holds its block until it is
  * taken in: when the runtime has nothing else at hand for a request, is collected or is disposed;
- * and, if blocks may go with it, at the next use. That is to enter or to leave the runtime, any
- * call without entering, and any that may take or give back a block. (With hundreds of blocks, what
- * may go has to add up to 1 KiB for each.)
+ * and, if blocks may go with it, at the next use. That is to enter or to leave the runtime, to
+ * allocate, resize or free without entering, and any call that may take or give back a block. (With
+ * many blocks, what may go has to add up to 1 KiB for each.)
  *
  * @param ptr the object, of any runtime. Null does nothing. For a pointer from untrusted code, ask
  *        jsrtmem_runtime_of first, or free by jsrtmem_realloc to size 0.
@@ -217,7 +217,8 @@ JSRTMEM_API(JsErrorCode) jsrtmem_runtime_of(const void *ptr, JsRuntimeHandle *ru
  *
  * Enters nest, also over another runtime or over a current context. Each enter needs its own leave.
  * If other threads have freed objects meanwhile, to enter and to leave may deliver JsMemoryFree
- * events. If a callback jumps out of one, the runtime stays entered, or not, as it was.
+ * events. If a callback leaves one by an exception or a jump, the runtime stays entered, or not, as
+ * it was.
  *
  * @param runtime the runtime.
  * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another

@@ -103,16 +103,32 @@ static void leave_current(struct jm_ref ref)
     jm_runtime_drop_entry(runtime);
 }
 
+/* The runtime of a context. False if the context's handle is stale. */
+static bool runtime_of(struct jm_ref ref, struct jm_ref *runtime)
+{
+    runtime->slot = &jm_load_relaxed(&jm_context_at(ref)->runtime)->slot;
+    runtime->tag = jm_load_acquire(&runtime->slot->tag) | 1;
+    return jm_registry_holds(ref);
+}
+
+void jm_context_take_in(struct jm_ref ref)
+{
+    struct jm_ref runtime;
+    if (ref.slot != NULL && runtime_of(ref, &runtime)) {
+        jm_runtime_take_in(runtime);
+    }
+}
+
 /* Enters a context's runtime and marks the context. */
 static enum jm_access enter_context(struct jm_ref ref)
 {
     struct jm_context *context = jm_context_at(ref);
-    struct jm_runtime *runtime = jm_load_relaxed(&context->runtime);
-    uint32_t tag = jm_load_acquire(&runtime->slot.tag);
-    if (!jm_registry_holds(ref)) {
+    struct jm_ref owner;
+    if (!runtime_of(ref, &owner)) {
         return JM_ACCESS_STALE;
     }
-    enum jm_access access = jm_runtime_take_entry((struct jm_ref){&runtime->slot, tag | 1});
+    struct jm_runtime *runtime = jm_runtime_at(owner);
+    enum jm_access access = jm_runtime_take_entry(owner);
     if (access != JM_ACCESS_GRANTED) {
         return access;
     }

@@ -37,6 +37,10 @@ uintptr_t jm_context_create(struct jm_runtime *runtime);
  * and holds its lock. */
 void jm_context_dispose_all(struct jm_runtime *runtime);
 
+/* Takes in what others have freed of a context's runtime, see jm_runtime_take_in. Host code may
+ * run. Does nothing for a null slot or a stale handle. */
+void jm_context_take_in(struct jm_ref ref);
+
 /* Makes a context, or none (a null slot), current on this thread, replacing the previous one. */
 enum jm_access jm_context_set_current(struct jm_ref ref);
 

@@ -200,39 +200,33 @@ static bool context_in_event(struct jm_ref ref)
     return ref.slot != NULL && jm_runtime_in_event(jm_load_relaxed(&jm_context_at(ref)->runtime));
 }
 
-/* True if the current context may not be changed to this one, or not at all. */
-static bool is_change_barred(struct jm_ref ref)
+/* Finds the context that is to become current; none for JS_INVALID_REFERENCE. */
+static JsErrorCode find_next(JsContextRef context, struct jm_ref *ref)
 {
-    return jm_thread.frame_count > 0 || context_in_event(ref) ||
-           context_in_event(jm_context_current());
-}
-
-static void take_in(struct jm_ref context)
-{
-    if (context.slot != NULL) {
-        jm_runtime_take_in(jm_load_relaxed(&jm_context_at(context)->runtime));
+    *ref = jm_context_find(context);
+    if (context != JS_INVALID_REFERENCE && ref->slot == NULL) {
+        return JsErrorInvalidArgument;
     }
+    bool is_barred = jm_thread.frame_count > 0 || context_in_event(*ref) ||
+                     context_in_event(jm_context_current());
+    return is_barred ? JsErrorRuntimeInUse : JsNoError;
 }
 
 CHAKRA_API JsSetCurrentContext(JsContextRef context)
 {
     bool ready = jm_runtime_settle(JM_HERE);
-    struct jm_ref ref = jm_context_find(context);
-    if (context != JS_INVALID_REFERENCE && ref.slot == NULL) {
-        return JsErrorInvalidArgument;
+    struct jm_ref ref;
+    JsErrorCode error = find_next(context, &ref);
+    if (error != JsNoError) {
+        return error;
     }
     if (!ready) {
         return JsErrorOutOfMemory;
     }
-    if (is_change_barred(ref)) {
-        return JsErrorRuntimeInUse;
-    }
-    take_in(jm_context_current());
-    take_in(ref);
-    if (is_change_barred(ref)) { /* now: a callback entered a runtime */
-        return JsErrorRuntimeInUse;
-    }
-    return jm_abi_error(jm_context_set_current(ref));
+    jm_context_take_in(jm_context_current());
+    jm_context_take_in(ref);
+    error = find_next(context, &ref); /* again: callbacks may have run */
+    return error != JsNoError ? error : jm_abi_error(jm_context_set_current(ref));
 }
 
 CHAKRA_API JsGetCurrentContext(JsContextRef *currentContext)

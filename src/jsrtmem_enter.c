@@ -20,7 +20,7 @@ static JM_NOINLINE JsErrorCode enter_slow(JsRuntimeHandle runtime)
     if (jm_runtime_in_event(jm_runtime_at(ref))) {
         return JsErrorRuntimeInUse;
     }
-    jm_runtime_take_in(jm_runtime_at(ref));
+    jm_runtime_take_in(ref);
     return enter(ref, runtime);
 }
 
@@ -48,7 +48,7 @@ static JM_NOINLINE JsErrorCode leave_slow(JsRuntimeHandle runtime)
         return JsErrorRuntimeInUse;
     }
     if (is_innermost(runtime)) {
-        jm_runtime_take_in(jm_runtime_at(ref));
+        jm_runtime_take_in(ref);
     }
     if (!is_innermost(runtime)) { /* or no longer: a callback entered another one */
         return JsErrorInvalidArgument;

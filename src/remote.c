@@ -121,8 +121,9 @@ static bool queue_large(struct jm_block *block, const void *pointer)
         return false;
     }
     jm_inspect_close(pointer, jm_large_usable(block)); /* before it can be allocated again */
-    if (!atomic_compare_exchange_strong(&block->state, &live, JM_LARGE_QUEUED)) {
-        return false;
+    if (!atomic_compare_exchange_strong(&block->state, &live,
+                                        JM_LARGE_QUEUED)) { /* untested: two threads free it */
+        return false;                                       /* untested: at the same time */
     }
     note_pages(jm_heap_of_block(block), jm_load_relaxed(&block->bytes));
     return true;
@@ -283,6 +284,7 @@ bool jm_heap_drain(struct jm_heap *heap)
     unsigned lists = atomic_exchange(&heap->queued, 0);
     if ((lists & JM_TAKE_IN_MUCH) != 0) {
         (void)atomic_exchange(&heap->queued_pages, 0); /* before any block is looked at */
+        lists |= JM_TAKE_IN_SMALL; /* some of these pages may have been counted just now */
     }
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
     for (; (lists & JM_TAKE_IN_SMALL) != 0 && block != NULL;

@@ -144,8 +144,20 @@ void jm_operation_tidy(const struct jm_operation *operation)
 void jm_runtime_tidy(struct jm_runtime *runtime)
 {
     JM_OPERATION(operation);
-    if (jm_operation_try(&operation, runtime) == JM_ACCESS_GRANTED) {
-        jm_operation_tidy(&operation);
+    (void)jm_operation_try(&operation, runtime); /* granted: the runtime is ours */
+    jm_operation_tidy(&operation);
+    jm_operation_end(&operation);
+}
+
+void jm_runtime_take_in(struct jm_ref ref)
+{
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    JM_OPERATION(operation);
+    if (jm_heap_owes_drain(&runtime->heap) &&
+        jm_operation_try(&operation, runtime) == JM_ACCESS_GRANTED) {
+        if (jm_registry_holds(ref)) { /* untested: disposed just now */
+            jm_operation_tidy(&operation);
+        }
         jm_operation_end(&operation);
     }
 }

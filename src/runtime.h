@@ -146,17 +146,12 @@ enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtim
  * so call this while there is no result to lose. */
 void jm_operation_tidy(const struct jm_operation *operation);
 
-/* The same as an operation of its own, for a runtime in any state. Does nothing if the runtime is
- * not live or another thread uses it. pre: the thread is settled. */
+/* The same as an operation of its own, for a runtime that the calling thread uses. */
 void jm_runtime_tidy(struct jm_runtime *runtime);
 
-/* The same if much is queued, for a runtime that is about to be entered or left. */
-static inline void jm_runtime_take_in(struct jm_runtime *runtime)
-{
-    if (jm_heap_owes_drain(&runtime->heap)) {
-        jm_runtime_tidy(runtime);
-    }
-}
+/* The same if much is queued, for a runtime that is about to be entered or left. Does nothing if it
+ * is not live any more or another thread uses it. pre: the thread is settled. */
+void jm_runtime_take_in(struct jm_ref ref);
 
 /* Ends an operation, unless the host has ended it from inside a callback. */
 void jm_operation_end(struct jm_operation *operation);

@@ -175,6 +175,56 @@ static void leaving_takes_them_in(void **state)
     worker_stop(other);
 }
 
+/* ---- what callbacks do to contexts ----------------------------------------------------------- */
+
+struct swap {
+    JsContextRef doomed;   /* is destroyed in the first Free event, */
+    JsRuntimeHandle third; /* and a context of this one is made current */
+    JsContextRef current;
+};
+
+static bool swap_contexts(struct host *self, const struct host_event *event)
+{
+    struct swap *swap = self->context;
+
+    if (event->type == JsMemoryFree && self->calls_of_hook++ == 0) {
+        bool done = JsRelease(swap->doomed, NULL) == JsNoError &&
+                    JsCreateContext(swap->third, &swap->current) == JsNoError &&
+                    JsSetCurrentContext(swap->current) == JsNoError;
+        self->fault = done ? self->fault : "swap";
+        self->faults += !done;
+    }
+    return true;
+}
+
+/* The context that is to become current is looked up again after the callbacks: a new one may have
+ * its place. */
+static void the_context_may_be_gone_when_its_callbacks_return(void **state)
+{
+    static struct queueing queueing;
+    struct swap swap = {.third = new_runtime()};
+    struct host host;
+    JsRuntimeHandle runtime = host_new_runtime(&host);
+
+    (void)state;
+    queueing.other = worker_start();
+    swap.doomed = new_context(runtime);
+    assert_ok(JsAddRef(swap.doomed, NULL));
+    fill(&queueing.load, runtime, true);
+    host_set_hook(&host, queue_inside, &queueing);
+    (void)new_object(runtime, MIB(2));
+    host_set_hook(&host, swap_contexts, &swap);
+    assert_code(JsSetCurrentContext(swap.doomed), JsErrorInvalidArgument);
+    assert_ptr_equal(current_context(), swap.current);
+    assert_ptr_equal(jsrtmem_current(), swap.third);
+    assert_ok(JsSetCurrentContext(JS_INVALID_REFERENCE));
+    assert_balanced(&host);
+    dispose(runtime);
+    assert_all_freed(&host);
+    dispose(swap.third);
+    worker_stop(queueing.other);
+}
+
 /* ---- the host, meanwhile -------------------------------------------------------------------- */
 
 static bool enter_another(struct host *self, const struct host_event *event)
@@ -416,6 +466,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_use_without_entering_takes_them_in),
         cmocka_unit_test(leaving_takes_them_in),
+        cmocka_unit_test(the_context_may_be_gone_when_its_callbacks_return),
         cmocka_unit_test(another_runtime_may_be_entered_meanwhile),
         cmocka_unit_test(a_runtime_stays_entered_if_its_callback_jumps_out),
         cmocka_unit_test(a_block_goes_that_both_have_emptied),
