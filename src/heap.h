@@ -11,9 +11,10 @@
 
 #include "sweep.h"
 
-/* What a heap is to do about frees that others queued. */
-#define JM_TAKE_IN_SMALL 1 /* look at the small blocks before new memory is used */
-#define JM_TAKE_IN_MUCH 2  /* look at all blocks at the next use: so much may be given back */
+/* What others have queued in a heap. */
+#define JM_TAKE_IN_SMALL 1 /* small objects: look for them before new memory is used */
+#define JM_TAKE_IN_LARGE 2 /* large objects: they wait until there is much */
+#define JM_TAKE_IN_MUCH 4  /* much may be given back: look for all at the next use */
 
 /* What a heap has done since a small object was last allocated, freed or resized. While any of
  * these is set, the fast paths are off, so that the next such change is noticed. */
@@ -227,8 +228,14 @@ JM_INLINE bool jm_heap_owes_drain(const struct jm_heap *heap)
     return JM_UNLIKELY((jm_load_relaxed(&heap->queued) & JM_TAKE_IN_MUCH) != 0);
 }
 
-/* Takes in the queued frees that are marked in `queued`. Large ones are marked only when there is
- * much: _much checks that again first, _all marks them in any case. True if anything was marked. */
+/* True if a drain would look for something. */
+static inline bool jm_heap_needs_drain(const struct jm_heap *heap)
+{
+    return (jm_load_relaxed(&heap->queued) & (JM_TAKE_IN_SMALL | JM_TAKE_IN_MUCH)) != 0;
+}
+
+/* Takes in the queued frees, large ones only if there is much: _much checks that again first, _all
+ * takes them in in any case. True if it looked for any. */
 bool jm_heap_drain(struct jm_heap *heap);
 bool jm_heap_drain_much(struct jm_heap *heap);
 bool jm_heap_drain_all(struct jm_heap *heap);

@@ -476,7 +476,7 @@ static JM_NOINLINE void *realloc_here(JsRuntimeHandle runtime, void *pointer, si
 {
     struct jm_heap *heap = jm_current.heap;
     /* Blocks that a drain empties must be given back, which may run host code: not here. */
-    bool is_ready = heap != NULL && !heap->untidy && jm_load_relaxed(&heap->queued) == 0;
+    bool is_ready = heap != NULL && !heap->untidy && !jm_heap_needs_drain(heap);
     void *object = is_ready ? jm_heap_resize_here(heap, pointer, size) : NULL;
     return object != NULL ? object : realloc_slow(runtime, pointer, size);
 }

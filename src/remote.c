@@ -8,9 +8,10 @@
  *      freeing thread   map[granule]: live -> queued   block's queued |= segment   heap's |= list
  *      heap's user      heap's queued -> 0             block's queued -> 0         map -> free
  *
- * A large object is marked in its block. The pages that its block holds are then counted in the
- * heap, as are those of a small block whose witness was queued: its last objects may be. Once that
- * is much, the heap is marked again, and its next use looks at all blocks.
+ * A large object is marked in its block, then in the heap. The pages that its block holds are then
+ * counted in the heap, as are those of a small block whose witness was queued: its last objects may
+ * be. Once that is much, the heap is marked again, and its next use looks for all. (It may miss an
+ * object whose block a freeing thread has yet to mark; that one is found when memory is needed.)
  *
  * In a forked child, marks may be missing: a thread that the fork left behind may have stopped
  * halfway. The first collect sets those of all segments and of the heap.
@@ -125,7 +126,9 @@ static bool queue_large(struct jm_block *block, const void *pointer)
                                         JM_LARGE_QUEUED)) { /* untested: two threads free it */
         return false;                                       /* untested: at the same time */
     }
-    note_pages(jm_heap_of_block(block), jm_load_relaxed(&block->bytes));
+    struct jm_heap *heap = jm_heap_of_block(block);
+    tell_heap(heap, JM_TAKE_IN_LARGE);
+    note_pages(heap, jm_load_relaxed(&block->bytes));
     return true;
 }
 
@@ -278,20 +281,21 @@ static void drain_all_large(struct jm_heap *heap)
 
 bool jm_heap_drain(struct jm_heap *heap)
 {
-    if (JM_LIKELY(jm_load_relaxed(&heap->queued) == 0)) {
+    if (JM_LIKELY(!jm_heap_needs_drain(heap))) {
         return false;
     }
-    unsigned lists = atomic_exchange(&heap->queued, 0);
-    if ((lists & JM_TAKE_IN_MUCH) != 0) {
+    bool takes_all = jm_heap_owes_drain(heap);
+    unsigned lists = atomic_fetch_and(&heap->queued, takes_all ? 0 : ~JM_TAKE_IN_SMALL);
+    if (takes_all) {
         (void)atomic_exchange(&heap->queued_pages, 0); /* before any block is looked at */
-        lists |= JM_TAKE_IN_SMALL; /* some of these pages may have been counted just now */
+        lists |= jm_load_seq_cst(&heap->queued); /* whose pages may have been counted just now */
     }
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
     for (; (lists & JM_TAKE_IN_SMALL) != 0 && block != NULL;
          block = jm_load_relaxed(&block->next)) {
         drain_small(heap, block);
     }
-    if ((lists & JM_TAKE_IN_MUCH) != 0) {
+    if (takes_all && (lists & JM_TAKE_IN_LARGE) != 0) {
         drain_all_large(heap);
     }
     return true;
@@ -307,7 +311,7 @@ void jm_heap_mark_after_fork(struct jm_heap *heap)
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         atomic_fetch_or(&block->queued, UINT64_MAX);
     }
-    atomic_fetch_or(&heap->queued, JM_TAKE_IN_SMALL | JM_TAKE_IN_MUCH);
+    atomic_fetch_or(&heap->queued, JM_TAKE_IN_SMALL | JM_TAKE_IN_LARGE | JM_TAKE_IN_MUCH);
 }
 
 bool jm_heap_drain_much(struct jm_heap *heap)

@@ -151,13 +151,10 @@ void jm_runtime_tidy(struct jm_runtime *runtime)
 
 void jm_runtime_take_in(struct jm_ref ref)
 {
-    struct jm_runtime *runtime = jm_runtime_at(ref);
     JM_OPERATION(operation);
-    if (jm_heap_owes_drain(&runtime->heap) &&
-        jm_operation_try(&operation, runtime) == JM_ACCESS_GRANTED) {
-        if (jm_registry_holds(ref)) { /* untested: disposed just now */
-            jm_operation_tidy(&operation);
-        }
+    if (jm_heap_owes_drain(&jm_runtime_at(ref)->heap) &&
+        jm_operation_begin(&operation, ref) == JM_ACCESS_GRANTED) {
+        jm_operation_tidy(&operation);
         jm_operation_end(&operation);
     }
 }

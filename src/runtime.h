@@ -149,8 +149,8 @@ void jm_operation_tidy(const struct jm_operation *operation);
 /* The same as an operation of its own, for a runtime that the calling thread uses. */
 void jm_runtime_tidy(struct jm_runtime *runtime);
 
-/* The same if much is queued, for a runtime that is about to be entered or left. Does nothing if it
- * is not live any more or another thread uses it. pre: the thread is settled. */
+/* The same if much is queued, for a runtime that is about to be entered or left. Waits as
+ * jm_operation_begin does, and does nothing if that is not granted. pre: the thread is settled. */
 void jm_runtime_take_in(struct jm_ref ref);
 
 /* Ends an operation, unless the host has ended it from inside a callback. */
