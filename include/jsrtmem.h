@@ -233,8 +233,9 @@ JSRTMEM_API(JsErrorCode) jsrtmem_enter(JsRuntimeHandle runtime);
  * @brief Undoes the innermost jsrtmem_enter of this thread.
  *
  * @param runtime the runtime of the innermost enter.
- * @return JsErrorInvalidArgument for any other runtime, and if nothing was entered;
- *         JsErrorRuntimeInUse inside its allocation callback.
+ * @return JsErrorInvalidArgument for any other runtime, if nothing was entered, and if a callback
+ *         has entered another runtime meanwhile and stayed; JsErrorRuntimeInUse inside its
+ *         allocation callback.
  *
  * Threads: the one that entered.
  */

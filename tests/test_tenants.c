@@ -20,8 +20,8 @@ static void create_all(void)
 
 static int by_value(const void *left, const void *right)
 {
-    uintptr_t a = *(const uintptr_t *)left;
-    uintptr_t b = *(const uintptr_t *)right;
+    uintptr_t a = (uintptr_t)((const JsRuntimeHandle *)left)[0];
+    uintptr_t b = (uintptr_t)((const JsRuntimeHandle *)right)[0];
 
     return a < b ? -1 : a > b;
 }
