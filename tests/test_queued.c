@@ -237,33 +237,54 @@ static bool enter_another(struct host *self, const struct host_event *event)
     return true;
 }
 
+/* A runtime that this thread is inside of, and is to leave in one of the ways. */
+struct stay {
+    enum way_out way;
+    struct host host;
+    JsRuntimeHandle runtime, another;
+    JsContextRef elsewhere; /* a context of `another` */
+};
+
+/* Goes in. Another thread frees a large object meanwhile. */
+static void go_in(struct stay *stay, worker *other, host_hook hook)
+{
+    stay->runtime = host_new_runtime(&stay->host);
+    stay->another = new_runtime();
+    stay->elsewhere = new_context(stay->another);
+    assert_ok(stay->way == LEAVE ? jsrtmem_enter(stay->runtime)
+                                 : JsSetCurrentContext(new_context(stay->runtime)));
+    worker_run(other, free_object, new_object(stay->runtime, MIB(1)));
+    host_set_hook(&stay->host, hook, &stay->another);
+}
+
+/* Still inside: goes out, and disposes. */
+static void end_stay(struct stay *stay)
+{
+    assert_ptr_equal(jsrtmem_current(), stay->runtime);
+    assert_ok(go_out(stay->way, stay->runtime, stay->elsewhere));
+    assert_ok(JsSetCurrentContext(JS_INVALID_REFERENCE));
+    assert_null(jsrtmem_current());
+    assert_int_equal(usage_of(stay->runtime), 0);
+    assert_balanced(&stay->host);
+    dispose(stay->runtime);
+    assert_all_freed(&stay->host);
+    dispose(stay->another);
+}
+
 static void another_runtime_may_be_entered_meanwhile(void **state)
 {
     worker *other = worker_start();
-    JsRuntimeHandle another = new_runtime();
-    JsContextRef context_elsewhere = new_context(another);
+    struct stay stay;
 
     (void)state;
-    for (enum way_out way = LEAVE; way < WAYS_OUT; way++) {
-        struct host host;
-        JsRuntimeHandle runtime = host_new_runtime(&host);
-        JsContextRef context = new_context(runtime);
-        assert_ok(way == LEAVE ? jsrtmem_enter(runtime) : JsSetCurrentContext(context));
-        worker_run(other, free_object, new_object(runtime, MIB(1)));
-        host_set_hook(&host, enter_another, &another);
-        assert_code(go_out(way, runtime, context_elsewhere),
-                    way == LEAVE ? JsErrorInvalidArgument : JsErrorRuntimeInUse);
-        assert_ptr_equal(jsrtmem_current(), another);
-        assert_ok(jsrtmem_leave(another));
-        assert_ptr_equal(jsrtmem_current(), runtime);
-        assert_ok(go_out(way, runtime, context_elsewhere));
-        assert_ok(JsSetCurrentContext(JS_INVALID_REFERENCE));
-        assert_null(jsrtmem_current());
-        assert_balanced(&host);
-        dispose(runtime);
-        assert_all_freed(&host);
+    for (stay.way = LEAVE; stay.way < WAYS_OUT; stay.way++) {
+        go_in(&stay, other, enter_another);
+        assert_code(go_out(stay.way, stay.runtime, stay.elsewhere),
+                    stay.way == LEAVE ? JsErrorInvalidArgument : JsErrorRuntimeInUse);
+        assert_ptr_equal(jsrtmem_current(), stay.another);
+        assert_ok(jsrtmem_leave(stay.another));
+        end_stay(&stay);
     }
-    dispose(another);
     worker_stop(other);
 }
 
@@ -279,11 +300,10 @@ static bool jump(struct host *self, const struct host_event *event)
     return true;
 }
 
-static __attribute__((noinline)) bool is_left_by_jump(enum way_out way, JsRuntimeHandle runtime,
-                                                      JsContextRef context_elsewhere)
+static __attribute__((noinline)) bool is_left_by_jump(const struct stay *stay)
 {
     if (setjmp(beyond) == 0) {
-        (void)go_out(way, runtime, context_elsewhere);
+        (void)go_out(stay->way, stay->runtime, stay->elsewhere);
         return false;
     }
     return true;
@@ -292,28 +312,15 @@ static __attribute__((noinline)) bool is_left_by_jump(enum way_out way, JsRuntim
 static void a_runtime_stays_entered_if_its_callback_jumps_out(void **state)
 {
     worker *other = worker_start();
-    JsRuntimeHandle another = new_runtime();
-    JsContextRef context_elsewhere = new_context(another);
+    struct stay stay;
 
     (void)state;
-    for (enum way_out way = LEAVE; way < WAYS_OUT; way++) {
-        struct host host;
-        JsRuntimeHandle runtime = host_new_runtime(&host);
-        JsContextRef context = new_context(runtime);
-        assert_ok(way == LEAVE ? jsrtmem_enter(runtime) : JsSetCurrentContext(context));
-        worker_run(other, free_object, new_object(runtime, MIB(1)));
-        host_set_hook(&host, jump, NULL);
-        assert_true(is_left_by_jump(way, runtime, context_elsewhere));
-        assert_ok(jsrtmem_abandon(runtime));
-        assert_ptr_equal(jsrtmem_current(), runtime);
-        assert_ok(go_out(way, runtime, context_elsewhere));
-        assert_ok(JsSetCurrentContext(JS_INVALID_REFERENCE));
-        assert_int_equal(usage_of(runtime), 0);
-        assert_balanced(&host);
-        dispose(runtime);
-        assert_all_freed(&host);
+    for (stay.way = LEAVE; stay.way < WAYS_OUT; stay.way++) {
+        go_in(&stay, other, jump);
+        assert_true(is_left_by_jump(&stay));
+        assert_ok(jsrtmem_abandon(stay.runtime));
+        end_stay(&stay);
     }
-    dispose(another);
     worker_stop(other);
 }
 
