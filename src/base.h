@@ -76,7 +76,7 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int number);
 #endif
 
 /* Zeroes memory, in pieces: above 2 KiB glibc's memset switches to an instruction that takes up to
- * 1.7 times as long on an EPYC. Where memory is beyond the near caches, it is no slower. */
+ * 1.7 times as long on an EPYC. If the memory is in no near cache, it takes 7 % less at most. */
 #define JM_ZERO_PIECE ((size_t)2 << 10)
 #define JM_ZERO_PIECES_MAX ((size_t)16 << 10)
 static inline void jm_zero(void *memory, size_t size)

@@ -183,6 +183,7 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
     /* While the region has room, the heap counts on a block without a map inside. */
     struct jm_block *block = jm_reserve_take(size, supply, jm_region_has_room());
     if (block == NULL) {
+        jm_quota_end_charge(&supply->quota, 0); /* nobody has to wait for the OS */
         block = new_small_block(size);
     }
     if (block == NULL) {

@@ -83,7 +83,6 @@ void jm_quota_note_refusal(const struct jm_quota *quota, uintptr_t handle, enum 
 void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict)
 {
     const struct jm_refusal before = jm_thread.refusal;
-    jm_quota_end_charge(quota, 0);
     jm_quota_note_refusal(quota, quota->handle, verdict,
                           jm_thread.requested); /* first: the host may read it, or jump */
     const struct jm_refusal noted = jm_thread.refusal;

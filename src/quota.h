@@ -15,7 +15,8 @@
  *                   jm_quota_fail
  *      not returnable   jm_quota_ask -> JM_GRANTED, jm_quota_begin_charge -> true,
  *                       supply found or not, jm_quota_end_charge
- *      soon found   as any but the last; before the supply, jm_quota_open_charge
+ *      quickly found    before the supply, jm_quota_open_charge; then as any above. If it is not
+ *                       found quickly after all, jm_quota_end_charge with 0
  *      released     supply returned, jm_quota_refund
  */
 #ifndef JM_QUOTA_H
@@ -82,7 +83,7 @@ void jm_quota_forget(struct jm_quota *quota);
 /* Sets the peak to the usage. Any thread, under the runtime's lock. */
 void jm_quota_reset_peak(struct jm_quota *quota);
 
-/* Ends a charge that was opened. Records a refusal for the thread and tells the host. */
+/* Records a refusal for the thread and tells the host. */
 void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict);
 
 /* Records a refusal for the thread. `quota` is NULL if no runtime is concerned. The handle is

@@ -407,6 +407,33 @@ static void one_large_object_is_taken_in_by_the_next_use_of_few(void **state)
     worker_stop(other);
 }
 
+/* What was taken in does not add up with what is queued later. */
+static void what_was_taken_in_counts_no_more(void **state)
+{
+    static void *objects[MANY];
+    JsRuntimeHandle runtime = new_runtime();
+    worker *other = worker_start();
+
+    (void)state;
+    assert_ok(jsrtmem_enter(runtime));
+    for (int i = 0; i < MANY; i++) {
+        objects[i] = new_object(runtime, KIB(300));
+    }
+    size_t block = usage_of(runtime) / MANY;
+    worker_run(other, free_object, objects[0]);
+    worker_run(other, free_object, objects[1]);
+    assert_ok(jsrtmem_leave(runtime));
+    assert_int_equal(usage_of(runtime), (MANY - 2) * block);
+    assert_ok(jsrtmem_enter(runtime));
+    worker_run(other, free_object, objects[2]);
+    assert_ok(jsrtmem_leave(runtime));
+    assert_int_equal(usage_of(runtime), (MANY - 2) * block);
+    assert_ok(JsCollectGarbage(runtime));
+    assert_int_equal(usage_of(runtime), (MANY - 3) * block);
+    dispose(runtime);
+    worker_stop(other);
+}
+
 /* A queued amount that was small may be large once the owner has freed most of the rest. Then it is
  * taken in. */
 static void what_is_much_by_now_is_taken_in(void **state)
@@ -479,6 +506,7 @@ int main(void)
         cmocka_unit_test(a_block_goes_that_both_have_emptied),
         cmocka_unit_test(large_objects_that_others_free_are_taken_in),
         cmocka_unit_test(one_large_object_is_taken_in_by_the_next_use_of_few),
+        cmocka_unit_test(what_was_taken_in_counts_no_more),
         cmocka_unit_test(what_is_much_by_now_is_taken_in),
         cmocka_unit_test(blocks_that_others_empty_go),
     };

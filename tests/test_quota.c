@@ -219,7 +219,7 @@ static void an_open_charge_ends(void **state)
         assert_int_equal(jm_load_relaxed(&the_quota.charging) % 2, 1);
         set_limit(way == 0 ? 4095 : 4096);
         if (way == 2) {
-            jm_quota_fail(&the_quota, 4096, JM_REFUSED_OS);
+            jm_quota_end_charge(&the_quota, 0);
         } else {
             assert_int_equal(jm_quota_charge(&the_quota, 4096), way == 1);
         }
