@@ -44,9 +44,6 @@
 /* Guess again once this part of what was missing was freed, or if it is unknown how much was. */
 #define NEED_MISSING_DIVISOR 8
 
-/* A heap is loose if more than this part of its granules was free after the last sweep. */
-#define LOOSE_DIVISOR 4
-
 /* A guess starts with SAMPLES_FIRST samples: mostly enough to show that too little is free. It
  * takes four times as many while each still stands for more than SAMPLE granules. */
 #define SAMPLES_FIRST 16
@@ -136,7 +133,7 @@ void jm_demand_note_room(struct jm_arena *arena, size_t bytes)
 
 bool jm_demand_is_loose(const struct jm_arena *arena)
 {
-    return arena->left_free > arena->swept / LOOSE_DIVISOR;
+    return arena->left_free > arena->swept / JM_LOOSE_DIVISOR;
 }
 
 /* True if a request is too long for the smallest block, and the short runs of free pages that the

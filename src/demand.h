@@ -18,8 +18,11 @@ bool jm_demand_makes_due(struct jm_arena *arena, unsigned code);
  * memory. post: there is no span. */
 bool jm_demand_note_need(struct jm_arena *arena, size_t bytes);
 
-/* True if so much was free after the last sweep that short runs of free pages are worth giving
- * back, too. */
+/* A heap is loose if more than this part of its granules is free: then short runs of free pages are
+ * worth giving back, too. */
+#define JM_LOOSE_DIVISOR 4
+
+/* True if a heap was loose after the last sweep, not counting the rests of blocks. */
 bool jm_demand_is_loose(const struct jm_arena *arena);
 
 /* Notes that there is room for requests of up to `bytes`: failed sweeps for such requests at the

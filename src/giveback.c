@@ -483,10 +483,11 @@ static void give_short_runs(struct jm_heap *heap, size_t bytes)
     size_t room = jm_heap_room(heap);
     size_t missing = bytes <= room ? 0 : bytes - room;
     bool is_long = bytes > jm_small_block_min();
-    if (missing != 0 && is_long && heap->arena != NULL &&
-        missing >> JM_GRANULE_BITS <= jm_survey_free(heap->arena)) {
-        size_t swept = (size_t)heap->arena->swept << JM_GRANULE_BITS;
-        size_t least = jm_demand_is_loose(heap->arena) ? swept / LOOSE_GOES_DIVISOR : 0;
+    struct jm_arena *arena = heap->arena;
+    if (missing != 0 && is_long && arena != NULL &&
+        missing >> JM_GRANULE_BITS <= arena->left_free + jm_survey_rests(&heap->supply)) {
+        size_t swept = (size_t)arena->swept << JM_GRANULE_BITS;
+        size_t least = jm_demand_is_loose(arena) ? swept / LOOSE_GOES_DIVISOR : 0;
         give_runs(heap, jm_page_granules(), missing < least ? least : missing);
     }
 }
@@ -506,13 +507,21 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool search_all)
     }
 }
 
+/* True if a heap that was just swept is loose, with the rests of its blocks. */
+static bool is_loose(const struct jm_heap *heap)
+{
+    size_t rests = jm_survey_rests(&heap->supply);
+    size_t taken = jm_survey_carved(&heap->supply).objects + rests;
+    return heap->arena->left_free + rests > taken / JM_LOOSE_DIVISOR;
+}
+
 void jm_heap_collect(struct jm_heap *heap)
 {
     struct jm_supply *supply = &heap->supply;
     jm_heap_mark_after_fork(heap);
     bool is_small = jm_survey_carved(supply).objects <= SMALL_HEAP;
     collect(heap, is_small ? JM_HOLE_MIN : jm_page_granules());
-    if (heap->arena != NULL && jm_demand_is_loose(heap->arena)) {
+    if (heap->arena != NULL && is_loose(heap)) {
         give_runs(heap, jm_page_granules(), SIZE_MAX);
     }
     if (supply->has_large_spares || supply->has_small_spares) {

@@ -83,14 +83,14 @@ struct jm_carved jm_survey_carved(const struct jm_supply *supply)
     return carved;
 }
 
-size_t jm_survey_free(const struct jm_arena *arena)
+size_t jm_survey_rests(const struct jm_supply *supply)
 {
-    size_t free = arena->left_free;
-    const struct jm_block *block = jm_load_relaxed(&arena->supply->small);
+    size_t rests = 0;
+    const struct jm_block *block = jm_load_relaxed(&supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        free += block->granules - block->carved;
+        rests += block->granules - block->carved;
     }
-    return free;
+    return rests;
 }
 
 /* The object or hole that the last sample belongs to. */

@@ -14,9 +14,8 @@ struct jm_carved {
 };
 struct jm_carved jm_survey_carved(const struct jm_supply *supply);
 
-/* The free granules of all small blocks, except those beside holes that the last sweep made. pre:
- * nothing has changed since that sweep. */
-size_t jm_survey_free(const struct jm_arena *arena);
+/* The granules in the rests of all small blocks. pre: there is no span. */
+size_t jm_survey_rests(const struct jm_supply *supply);
 
 /* Guesses how many of the objects' granules are free, from about `samples` of them. pre: no
  * span. */

@@ -365,6 +365,7 @@ static void what_a_thread_left_unmarked_is_taken_in(void **state)
     (void)state;
     void *object = new_object(runtime, 100);
     void *large = new_object(runtime, MIB(1));
+    assert_ok(JsCollectGarbage(runtime)); /* free pages go, so that the next one finds none */
     const struct jm_block *block = jm_block_of(object);
     jm_state *place = &block->map[jm_granule_of(block, object)];
     jm_store_relaxed(place, jm_queued_state(jm_state_class(jm_load_relaxed(place))));
