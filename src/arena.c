@@ -298,6 +298,19 @@ size_t jm_arena_find_end(const struct jm_arena *arena, const struct jm_block *bl
     return is_hole ? end_of_hole(arena, block, granule) : next_start(arena, block, granule);
 }
 
+size_t jm_arena_start_before(const struct jm_block *block, size_t granule)
+{
+    size_t word = granule & ~(JM_WORD - 1);
+    size_t among = granule - word; /* states of that word that come before */
+    uint64_t states = jm_load_states(block->map, word) & (((uint64_t)1 << 8 * among) - 1);
+    if (states == 0) {
+        word = jm_find_states_before(block->map, word, block->first);
+        states = jm_load_states(block->map, word);
+    }
+    JM_CHECK(states != 0);
+    return word + jm_last_state(states);
+}
+
 void jm_arena_split(struct jm_arena *arena, struct jm_block *block, size_t start, unsigned live,
                     size_t granule, unsigned code)
 {

@@ -85,7 +85,7 @@ struct jm_arena {
     /* Upper bounds, in granules: */
     uint32_t longest_rest;     /* of the rest of any block */
     uint32_t second_rest;      /* of the rest of any block but one */
-    uint32_t longest_hole;     /* of adjacent holes */
+    uint32_t longest_hole;     /* of adjacent holes and what is free beside them */
     uint32_t longest_unlisted; /* of an unlisted run */
     uint32_t random;           /* see jm_arena_draw */
     bool has_short_runs;       /* the last sweep may have kept short runs of free pages */
@@ -396,6 +396,9 @@ JM_INLINE size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_b
     size_t granules = jm_state_granules[jm_load_relaxed(&block->map[granule])];
     return JM_LIKELY(granules != 0) ? granule + granules : jm_arena_find_end(arena, block, granule);
 }
+
+/* The granule where the last object or hole in front of `granule` starts. pre: there is one. */
+size_t jm_arena_start_before(const struct jm_block *block, size_t granule);
 
 /* The class of the object that starts at `granule`: live, queued, or free and not unlisted. */
 unsigned jm_arena_class_at(const struct jm_arena *arena, const struct jm_block *block,

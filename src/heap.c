@@ -206,19 +206,22 @@ static size_t next_block(const struct jm_heap *heap, unsigned code, size_t small
  * just what the object needs; none if the limit, whatever the bound, has no room even for that. */
 static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 {
-    size_t least = jm_align_up(jm_class_granules[code], jm_page_granules());
-    if (heap->arena == NULL || !jm_quota_allows(&heap->supply.quota, least << JM_GRANULE_BITS)) {
-        return (struct jm_run){.block = NULL};
+    const struct jm_run none = {.block = NULL};
+    const size_t least = jm_class_granules[code];
+    if (heap->arena == NULL || !jm_quota_allows(&heap->supply.quota, jm_os_page_size())) {
+        return none;
     }
-    size_t most = least + (JM_SMALL_BLOCK_GROWTH >> JM_GRANULE_BITS);
+    size_t most =
+        jm_align_up(least, jm_page_granules()) + (JM_SMALL_BLOCK_GROWTH >> JM_GRANULE_BITS);
     struct jm_run run = jm_hole_find(heap->arena, least, most + JM_HOLE_MIN);
     if (run.end - run.start == most + JM_HOLE_MIN) {
         run.end -= JM_HOLE_MIN;
     }
-    if (!jm_heap_has_room(heap, (run.end - run.start) << JM_GRANULE_BITS)) {
-        run.end = run.start + least;
+    if (run.block != NULL && !jm_heap_has_room(heap, (run.end - run.start) << JM_GRANULE_BITS)) {
+        jm_hole_cut(&run, least);
     }
-    return run;
+    bool fits = jm_quota_allows(&heap->supply.quota, (run.end - run.start) << JM_GRANULE_BITS);
+    return fits ? run : none;
 }
 
 static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *verdict)

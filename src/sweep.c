@@ -24,36 +24,31 @@ struct sweep {
 #define LISTED_AT_ONCE 1024
 #define GRANULES_A_LINK 1024
 
-/* Lists a free run, or marks it as unlisted. It may be empty. */
-static void leave_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
+/* Marks a free run as unlisted. It may be empty. */
+static void leave_unlisted(struct jm_block *block, size_t start, size_t end)
 {
-    if (start == end) {
-        return;
-    }
-    if (sweep->lists) {
-        sweep->listed++;
-        jm_arena_free_run(sweep->arena, block, start, end);
-    } else {
+    if (start != end) {
         uint32_t granules = (uint32_t)(end - start);
         jm_store_relaxed(&block->map[start], JM_UNLISTED);
         block->unlisted = granules > block->unlisted ? granules : block->unlisted;
     }
 }
 
-/* The last granule before `granule` where an object or a hole starts. pre: there is one. */
-static size_t last_before(const struct jm_block *block, size_t granule)
+static void leave_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
 {
-    size_t word = jm_find_states_before(block->map, granule, block->first);
-    uint64_t states = jm_load_states(block->map, word);
-    JM_CHECK(states != 0);
-    return word + jm_last_state(states);
+    if (sweep->lists) {
+        sweep->listed++;
+        jm_arena_free_run(sweep->arena, block, start, end);
+    } else {
+        leave_unlisted(block, start, end);
+    }
 }
 
 static bool is_behind_hole(const struct jm_block *block, size_t granule)
 {
     bool may_be = granule % jm_page_granules() == 0 && granule > block->first;
     return may_be && jm_block_has_holes(block) &&
-           jm_load_relaxed(&block->map[last_before(block, granule)]) == JM_HOLE;
+           jm_load_relaxed(&block->map[jm_arena_start_before(block, granule)]) == JM_HOLE;
 }
 
 static bool is_beside_hole(const struct jm_block *block, size_t start, size_t end)
@@ -61,7 +56,8 @@ static bool is_beside_hole(const struct jm_block *block, size_t start, size_t en
     return jm_load_relaxed(&block->map[end]) == JM_HOLE || is_behind_hole(block, start);
 }
 
-/* Turns the whole pages of a free run into a hole; its ends stay free. False if it has too few
+/* Turns the whole pages of a free run into a hole; its ends stay free, and unlisted: they will
+ * serve with the hole, see hole.h. False if it has too few
  * pages, enough was given back already, or the OS refused. Beside a hole a single page suffices:
  * the hole and the run, however long together, would otherwise stay in pieces. */
 static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
@@ -81,11 +77,9 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
         return false;
     }
     jm_store_relaxed(&block->map[first], JM_HOLE);
-    block->hole_searched_to = 0;
-    sweep->arena->longest_hole = UINT32_MAX; /* unknown: others may adjoin it */
     sweep->given += (last - first) << JM_GRANULE_BITS;
-    leave_run(sweep, block, start, first);
-    leave_run(sweep, block, last, end);
+    leave_unlisted(block, start, first);
+    leave_unlisted(block, last, end);
     return true;
 }
 
@@ -243,8 +237,9 @@ static size_t sweep_many(struct sweep *sweep, struct jm_block *block, size_t bas
     bool is_open = *run != JM_NO_GRANULE;
     size_t next = base + AT_ONCE;
     if (marks.any == 0) {
-        size_t end = is_open ? sweep->free_end
-                             : jm_arena_end_at(sweep->arena, block, last_before(block, base));
+        size_t end = is_open
+                         ? sweep->free_end
+                         : jm_arena_end_at(sweep->arena, block, jm_arena_start_before(block, base));
         return end > next ? end : next;
     }
     if (is_open || marks.free != 0) {
@@ -258,6 +253,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
     size_t end = block->carved;
     size_t run = JM_NO_GRANULE;
     bool all_listed = block->unlisted == 0;
+    block->hole_searched_to = 0; /* more may be free beside the holes now */
     block->unlisted = 0;
     block->partly_listed = false;
     sweep->still_free = sweep->known = sweep->joined = 0;
@@ -298,6 +294,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bo
     jm_arena_clear_lists(arena);
     arena->longest_rest = arena->second_rest = 0;
     arena->longest_unlisted = 0;
+    arena->longest_hole = UINT32_MAX; /* unknown */
     size_t passed = 0, left_free = 0;
     struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
@@ -369,8 +366,9 @@ static void list_block(struct listing *listing, struct jm_block *block)
         size_t next = base + AT_ONCE;
         struct marks marks = marks_from(block, base);
         list_many(listing, block, base, marks.free);
-        size_t end =
-            marks.any == 0 ? jm_arena_end_at(listing->arena, block, last_before(block, base)) : 0;
+        size_t end = marks.any == 0 ? jm_arena_end_at(listing->arena, block,
+                                                      jm_arena_start_before(block, base))
+                                    : 0;
         granule = end > next ? end : next;
     }
     if (granule >= block->carved) {

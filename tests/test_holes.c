@@ -151,19 +151,50 @@ static void a_collect_leaves_the_pages_in_use(void **state)
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
-/* The address of the first hole of `pages` pages, searched for without what the heap remembers. */
+static bool is_free_at(const struct jm_block *block, size_t granule)
+{
+    return granule < block->carved && jm_is_free(jm_load_relaxed(&block->map[granule]));
+}
+
+/* The end of the neighbouring holes from a granule on, or of as many pages of them. */
+static size_t end_of_holes(const struct jm_block *block, size_t granule, size_t pages)
+{
+    const size_t page = jm_page_granules();
+    size_t end = granule + page;
+    for (; --pages > 0 && end < block->carved; end += page) {
+        unsigned byte = jm_load_relaxed(&block->map[end]);
+        if (byte != JM_HOLE && byte != 0) {
+            break;
+        }
+    }
+    return end;
+}
+
+/* The address of the first hole that has, with the free objects beside it, as many granules as
+ * `pages` pages. Walks over everything, without what the heap remembers. */
 static char *first_hole(size_t pages)
 {
     const size_t page = jm_page_granules();
     const struct jm_block *block = jm_load_relaxed(&HEAP->supply.small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        size_t length = 0;
-        for (size_t at = 0; at < block->carved; at += page) {
-            unsigned byte = jm_load_relaxed(&block->map[at]);
-            length = byte == JM_HOLE || (byte == 0 && length != 0) ? length + 1 : 0;
-            if (length == pages) {
-                return jm_granule_address(block, at + page - pages * page);
+        size_t next;
+        size_t free = 0; /* granules in front */
+        for (size_t at = block->first; at < block->carved; at = next) {
+            next = jm_arena_end_at(HEAP->arena, block, at);
+            if (jm_load_relaxed(&block->map[at]) != JM_HOLE) {
+                free = is_free_at(block, at) ? free + next - at : 0;
+                continue;
             }
+            size_t end = end_of_holes(block, at, pages);
+            size_t behind = end;
+            while (end - at < pages * page && is_free_at(block, behind)) {
+                behind = jm_arena_end_at(HEAP->arena, block, behind);
+            }
+            if (free + behind - at >= pages * page) {
+                return jm_granule_address(block, at);
+            }
+            next = next < end ? end : next;
+            free = 0;
         }
     }
     return NULL;
@@ -629,6 +660,162 @@ static void the_span_is_no_part_of_a_hole(void **state)
     run = jm_hole_find(HEAP->arena, 1, JM_SMALL_GRANULES);
     assert_int_equal(run.end - run.start, length);
     (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
+/* Objects longer than the holes between them: after a collect, as many fit as before. */
+static void holes_serve_with_what_is_free_beside_them(void **state)
+{
+    enum { COUNT = 500 };
+    const size_t size = jm_os_page_size() / 2 * 3;
+    static void *many[COUNT];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        many[i] = rig_alloc(&rig, size);
+    }
+    size_t usage = rig_usage(&rig);
+    rig_set_limit(&rig, usage);
+    for (size_t i = 0; i < COUNT; i += 2) {
+        assert_true(jm_heap_free(HEAP, many[i]));
+    }
+    jm_heap_collect(HEAP);
+    assert_true(rig_usage(&rig) < usage - usage / 8);
+    for (size_t i = 0; i < COUNT; i += 2) {
+        many[i] = rig_alloc(&rig, size); /* a refusal fails the test */
+        (void)assert_heap(HEAP, HEAP_LISTS);
+    }
+    assert_true(rig_usage(&rig) <= usage);
+    rig_set_limit(&rig, SIZE_MAX);
+}
+
+/* What was freed beside a hole since serves with it, too. That leaves stray links in the lists. */
+static void holes_serve_with_what_is_freed_later(void **state)
+{
+    enum { COUNT = 1000 }; /* more than a small heap */
+    const size_t page = jm_os_page_size();
+    const size_t size = jm_class_bytes(jm_class_of_size(page / 2 * 3));
+    static char *many[COUNT];
+    size_t i = 1;
+
+    (void)state;
+    if (page / 2 * 9 > JM_SMALL_MAX) {
+        print_message("             left out: it would take a large object with such pages\n");
+        skip();
+    }
+    for (size_t k = 0; k < COUNT; k++) {
+        many[k] = rig_alloc(&rig, size);
+    }
+    while (jm_arena_span_granules(HEAP->arena) << JM_GRANULE_BITS >= 2 * size) {
+        (void)rig_alloc(&rig, size);
+    }
+    while ((uintptr_t)many[i] % page != 0 || many[i + 1] != many[i - 1] + 2 * size) {
+        assert_true(++i + 1 < COUNT);
+    }
+    assert_true(jm_heap_free(HEAP, many[i]));
+    jm_heap_collect(HEAP); /* its first page becomes a hole */
+    size_t usage = rig_usage(&rig);
+    assert_true(jm_heap_free(HEAP, many[i + 1])); /* listed by the next free */
+    assert_true(jm_heap_free(HEAP, many[i - 1])); /* not listed yet */
+    char *whole = rig_alloc(&rig, page / 2 * 9);
+    assert_ptr_equal(whole, many[i - 1]);
+    assert_int_equal(rig_usage(&rig), usage + page);
+    (void)assert_heap(HEAP, HEAP_MAPS);
+    char *object = rig_alloc(&rig, size); /* does not follow a stray link */
+    assert_true(object < whole || object >= whole + 3 * size);
+    jm_heap_collect(HEAP);
+    (void)assert_heap(HEAP, HEAP_LISTS);
+}
+
+/* Finds the first hole. Returns what lives in front of it; NULL if nothing does in its block. */
+static char *find_first(struct jm_run *run)
+{
+    *run = jm_hole_find(HEAP->arena, jm_page_granules(), JM_SMALL_BLOCK_MAX >> JM_GRANULE_BITS);
+    assert_non_null(run->block);
+    for (size_t at = run->start; at > run->block->first;) {
+        at = jm_arena_start_before(run->block, at);
+        if (!is_free_at(run->block, at)) {
+            return jm_granule_address(run->block, at);
+        }
+    }
+    return NULL;
+}
+
+static void fill(struct jm_run run)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+
+    assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
+    jm_hole_fill(HEAP->arena, run);
+}
+
+/* The object freed last is in no list yet, and must not get into one later. */
+static void holes_take_the_object_freed_last(void **state)
+{
+    struct jm_run run;
+    char *in_front;
+
+    (void)state;
+    thin_out();
+    jm_heap_collect(HEAP);
+    while ((in_front = find_first(&run)) == NULL) {
+        fill(run);
+    }
+    assert_true(jm_heap_free(HEAP, in_front));
+    assert_ptr_equal(HEAP->arena->last.object, in_front);
+    fill(run);
+    assert_true((char *)HEAP->arena->span.next <= in_front);
+    assert_true(HEAP->arena->last.object != (void *)in_front);
+    (void)assert_heap(HEAP, HEAP_MAPS);
+}
+
+/* What the host allocated while it was asked. */
+static unsigned char *beside[4000];
+static size_t beside_count;
+
+static void allocate_beside(struct rig *self, unsigned event)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+    for (int i = 0; i < 4 && beside_count < COUNT_OF(beside); i++) {
+        unsigned char *object = jm_heap_alloc(&self->heap, SIZE, &verdict);
+        if (object == NULL) {
+            return;
+        }
+        pattern_fill(object, SIZE, beside_count);
+        beside[beside_count++] = object;
+    }
+    (void)event;
+}
+
+/* While the host is asked for a hole, it allocates what is free beside it. */
+static void the_host_may_take_what_is_beside_a_hole(void **state)
+{
+    enum { COUNT = 400 };
+    const size_t size = jm_os_page_size() / 2 * 3;
+    static unsigned char *many[COUNT];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        many[i] = rig_alloc(&rig, size);
+    }
+    for (size_t i = 0; i < COUNT; i += 2) {
+        assert_true(jm_heap_free(HEAP, many[i]));
+    }
+    jm_heap_collect(HEAP);
+    beside_count = 0;
+    rig.inside = allocate_beside;
+    for (size_t i = 0; i < COUNT; i += 2) {
+        many[i] = rig_alloc(&rig, size);
+        pattern_fill(many[i], size, i);
+    }
+    rig.inside = NULL;
+    for (size_t i = 0; i < beside_count; i++) {
+        assert_true(pattern_holds(beside[i], SIZE, i));
+    }
+    for (size_t i = 0; i < COUNT; i += 2) {
+        assert_true(pattern_holds(many[i], size, i));
+    }
+    assert_true(beside_count > COUNT || jm_os_page_size() > KIB(4));
+    (void)assert_heap(HEAP, HEAP_MAPS);
 }
 
 static void holes_are_asked_for_before_new_blocks(void **state)
@@ -1104,6 +1291,10 @@ int main(void)
         HOLE_TEST(the_map_of_a_hole_goes_too),
         HOLE_TEST(neighbouring_holes_serve_as_one),
         HOLE_TEST(the_span_is_no_part_of_a_hole),
+        HOLE_TEST(holes_serve_with_what_is_free_beside_them),
+        HOLE_TEST(holes_serve_with_what_is_freed_later),
+        HOLE_TEST(holes_take_the_object_freed_last),
+        HOLE_TEST(the_host_may_take_what_is_beside_a_hole),
         HOLE_TEST(holes_are_asked_for_before_new_blocks),
         HOLE_TEST(a_hole_is_asked_for_in_parts),
         HOLE_TEST(where_the_limit_allows_no_more_a_hole_gives_what_is_needed),
