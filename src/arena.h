@@ -72,7 +72,7 @@ struct jm_arena {
     struct jm_block *doubtful; /* chain of blocks without a witness; see giveback.c */
     /* For the guess of what is free, see demand.c. The fast paths do not keep them. */
     uint32_t listed_sum; /* of the places of the lists' first objects, see jm_place_of */
-    uint32_t asked_sum;  /* the same, when demand.c asked last */
+    uint32_t asked_sum;  /* the same plus since_sweep, when demand.c asked last */
     uint32_t freed;      /* granules that were freed since then */
     uint32_t missing;    /* granules to be freed before the next guess */
     /* Since the last sweep: granules of spans chosen, holes filled and blocks opened, and the

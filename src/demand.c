@@ -96,25 +96,27 @@ static size_t guess_missing_freed(struct jm_arena *arena)
 
 /* Returns the granules that were freed since the last call. SIZE_MAX if that is not known, because
  * the fast paths have changed a list; or if nothing has changed at all, because only another guess
- * mends an unlucky one then. */
-static size_t known_freed(struct jm_arena *arena)
+ * mends an unlucky one then. `before`: since_sweep without the weight of this request, which shows
+ * whether the heap has grown. */
+static size_t known_freed(struct jm_arena *arena, uint32_t before)
 {
     uint32_t sum = 0;
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
         sum += jm_place_of(arena->free[code].next);
     }
-    bool is_retry = sum == arena->asked_sum && arena->freed == 0;
+    bool is_retry = sum + before == arena->asked_sum && arena->freed == 0;
     size_t freed = sum == arena->listed_sum && !is_retry ? arena->freed : SIZE_MAX;
-    arena->listed_sum = arena->asked_sum = sum;
+    arena->listed_sum = sum;
+    arena->asked_sum = sum + arena->since_sweep;
     arena->freed = 0;
     return freed;
 }
 
 /* True if that much seems to have become free. If a host frees one object per request, the amount
  * is known: few requests need a guess. */
-static bool seems_freed(struct jm_arena *arena)
+static bool seems_freed(struct jm_arena *arena, uint32_t before)
 {
-    size_t freed = known_freed(arena);
+    size_t freed = known_freed(arena, before);
     if (freed < arena->missing) {
         arena->missing -= (uint32_t)freed;
         return false;
@@ -147,12 +149,13 @@ static bool may_give(const struct jm_arena *arena, size_t bytes)
 bool jm_demand_note_need(struct jm_arena *arena, size_t bytes)
 {
     jm_arena_retire_span(arena);
+    const uint32_t before = arena->since_sweep;
     count_need(arena, bytes);
     uint8_t *failed = &arena->failed_at_limit[magnitude_of(bytes)];
     /* `swept` stands for the heap's size now: if it grew much since, since_sweep makes it due. */
-    bool pressed = arena->broken || arena->swept <= NEED_AT_ONCE ||
-                   (*failed == 0 && may_give(arena, bytes)) ||
-                   arena->since_sweep >= arena->swept / SWEEP_CUT_DIVISOR || seems_freed(arena);
+    bool pressed =
+        arena->broken || arena->swept <= NEED_AT_ONCE || (*failed == 0 && may_give(arena, bytes)) ||
+        arena->since_sweep >= arena->swept / SWEEP_CUT_DIVISOR || seems_freed(arena, before);
     if (pressed && *failed < NEED_FAILED_MAX) {
         (*failed)++; /* counts as failed until it has helped */
     }

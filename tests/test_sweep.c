@@ -278,6 +278,27 @@ static void room_made_object_by_object_costs_few_guesses(void **state)
     }
 }
 
+/* A heap that has grown since the last refusal has nothing more free: there is nothing to guess. */
+static void a_rising_limit_costs_few_guesses(void **state)
+{
+    enum { ROUNDS = 200 };
+    enum jm_verdict verdict = JM_GRANTED;
+    size_t guesses = 0;
+
+    (void)state;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        rig_set_limit(&rig, rig_usage(&rig) + 4 * jm_small_block_min());
+        do { /* a guess sets `missing`, which is more than is ever freed here */
+            if (HEAP->arena != NULL) {
+                HEAP->arena->missing = UINT32_MAX;
+            }
+        } while (jm_heap_alloc(HEAP, 4000, &verdict) != NULL);
+        assert_int_equal(verdict, JM_REFUSED_LIMIT);
+        guesses += HEAP->arena->missing != UINT32_MAX;
+    }
+    require(guesses < ROUNDS / 4, "%zu guesses", guesses); /* or sweeps */
+}
+
 /* Each failed sweep halves the rate of the next ones. */
 static void sweeps_in_vain_become_fewer(void **state)
 {
@@ -997,6 +1018,7 @@ int main(void)
         SWEEP_TEST(bad_links_do_not_keep_their_block),
         SWEEP_TEST(room_made_object_by_object_costs_few_sweeps),
         SWEEP_TEST(room_made_object_by_object_costs_few_guesses),
+        SWEEP_TEST(a_rising_limit_costs_few_guesses),
         SWEEP_TEST(sweeps_in_vain_become_fewer),
         SWEEP_TEST(what_is_free_in_pieces_costs_few_sweeps),
         SWEEP_TEST(what_is_freed_beside_pieces_is_found),
