@@ -21,7 +21,9 @@
 #define JM_COLD __attribute__((noinline, cold))
 /* A function of the fast path. Its alignment is worth over 4 % of an alloc/free pair. Without
  * "inline", a host built with link-time optimisation gets only one of the two inlined. */
-#define JM_HOT inline __attribute__((aligned(64)))
+#define JM_HOT inline JM_ALIGNED
+/* Also of a function that a hot one often ends in: where that falls is worth up to 11 % of W2c. */
+#define JM_ALIGNED __attribute__((aligned(64)))
 
 /* Bytes that processors fetch, and take from each other, in one step. */
 #define JM_CACHE_LINE 64

@@ -192,7 +192,7 @@ static JM_NOINLINE void *alloc_refill(size_t code, size_t size)
 }
 
 /* Prefers a free object of a slightly larger class (jm_class_near) to new memory. */
-static JM_NOINLINE void *alloc_near(size_t code, size_t size)
+static JM_NOINLINE JM_ALIGNED void *alloc_near(size_t code, size_t size)
 {
     struct jm_arena *arena = jm_current.arena;
     const size_t wider = jm_class_near(code);
@@ -204,7 +204,7 @@ static JM_NOINLINE void *alloc_near(size_t code, size_t size)
 }
 
 /* Allocates when the list of the class serves nothing, most often because it is empty. */
-static JM_NOINLINE void *alloc_new(size_t code, size_t size, struct jm_arena *arena)
+static JM_NOINLINE JM_ALIGNED void *alloc_new(size_t code, size_t size, struct jm_arena *arena)
 {
     if (JM_LIKELY(jm_arena_has_room(arena, code) && jm_arena_lists_neither(arena, code))) {
         return jm_arena_cut(arena, code);
