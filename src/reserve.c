@@ -16,14 +16,15 @@ static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin 
  *
  * A block counts until the OS has taken it.
  *
- * All of it changes under `lock`, except `going`, which changes under `trimming`. `trimming` is
- * taken before `lock`. It is held while the OS takes blocks, so other threads can take and keep
- * blocks meanwhile.
+ * All of it changes under `lock`, except `going` and `orphans_go`, which change under `trimming`.
+ * `trimming` is taken before `lock`. It is held while the OS takes blocks, so other threads can take
+ * and keep blocks meanwhile.
  */
 static struct {
     struct jm_lock lock, trimming;
     struct jm_block *bins[JM_STRETCH_SIZES]; /* small blocks, as their tenants left them */
     struct jm_block *going;                  /* chosen to go to the OS next, in address order */
+    bool orphans_go;                         /* they are orphans only */
     _Atomic(size_t) bytes, limit;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
 
@@ -89,6 +90,7 @@ static void choose_going(size_t bytes, bool only_orphans)
     }
     jm_lock_drop(&reserve.lock);
     reserve.going = jm_chain_sort(chosen);
+    reserve.orphans_go = only_orphans;
 }
 
 /* Chooses blocks to go unless some are chosen already. False if there are none. */
@@ -307,7 +309,7 @@ static void make_room(size_t size, bool only_orphans)
         return;
     }
     jm_lock_take(&reserve.trimming);
-    if (only_orphans) { /* other blocks may be chosen already */
+    if (only_orphans && !reserve.orphans_go) {
         put_back(&reserve.going);
     }
     bool taken = true;
