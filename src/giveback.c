@@ -50,10 +50,18 @@ static bool ensure_witness(struct jm_heap *heap, struct jm_block *block)
     return block->has_witness;
 }
 
-static struct jm_block *find_other_small(const struct jm_heap *heap, const struct jm_block *but)
+/* Any other small block, at random: to move the arena takes a step for each block, and whichever
+ * order blocks become empty in, the arena is rarely in the next one. NULL if there is none. */
+static struct jm_block *draw_other_small(const struct jm_heap *heap, const struct jm_block *but)
 {
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
-    return block == but ? jm_load_relaxed(&block->next) : block;
+    struct jm_block *other = NULL;
+    for (size_t count = 1; block != NULL; block = jm_load_relaxed(&block->next)) {
+        if (block != but && jm_arena_draw(heap->arena, count++) == 0) {
+            other = block;
+        }
+    }
+    return other;
 }
 
 /* Takes an empty small block out of the arena. An arena that lies in this block moves to another;
@@ -61,7 +69,7 @@ static struct jm_block *find_other_small(const struct jm_heap *heap, const struc
 static void abandon_small(struct jm_heap *heap, struct jm_block *block)
 {
     if (block == jm_arena_home(heap->arena)) {
-        struct jm_block *other = find_other_small(heap, block);
+        struct jm_block *other = draw_other_small(heap, block);
         if (other == NULL) {
             jm_arena_retire_span(heap->arena);
             jm_heap_set_arena(heap, NULL);

@@ -569,6 +569,44 @@ static void a_jump_out_of_a_collect_forgets_no_empty_block(void **state)
     assert_int_equal(check().small_blocks, 2);
 }
 
+/* Allocates an object in a block of its own, of `blocks` smallest ones. */
+static void *alloc_in_block(size_t blocks)
+{
+    rig_set_limit(&rig, rig_usage(&rig) + blocks * jm_small_block_min());
+    return rig_alloc(&rig, blocks * jm_small_block_min() / 2);
+}
+
+/* To move the arena takes a step for each block. Here the block that is kept empty is larger than
+ * the others, and the arena's goes first. */
+static void the_arena_moves_rarely(void **state)
+{
+    enum { BLOCKS = 200 };
+    void *some[BLOCKS];
+
+    (void)state;
+    for (int newest_first = 0; newest_first <= 1; newest_first++) {
+        size_t moves = 0;
+        for (size_t i = 0; i < BLOCKS; i++) {
+            some[i] = alloc_in_block(i == BLOCKS / 2 ? 2 : 1);
+        }
+        free_object(some[BLOCKS / 2]);
+        free_object(some[0]);
+        for (size_t i = 1; i < BLOCKS; i++) {
+            const struct jm_arena *arena = HEAP->arena;
+            size_t index = newest_first ? BLOCKS - i : i;
+            if (index != BLOCKS / 2) {
+                free_object(some[index]);
+                jm_heap_tidy(HEAP);
+            }
+            moves += HEAP->arena != arena;
+        }
+        require(moves < 25, "%zu moves", moves);
+        rig_set_limit(&rig, SIZE_MAX);
+        jm_heap_collect(HEAP);
+        assert_int_equal(rig_usage(&rig), 0);
+    }
+}
+
 /* Of two empty blocks the OS refuses the first, and takes the second and pages of the first. The
  * collect has not given everything back. */
 static void one_refusal_of_the_os_keeps_one_block(void **state)
@@ -2157,6 +2195,7 @@ int main(void)
         HEAP_TEST(objects_of_powers_of_two_share_larger_blocks),
         HEAP_TEST(objects_of_changing_sizes_hold_little),
         HEAP_TEST(the_walk_sees_each_damage),
+        HEAP_TEST(the_arena_moves_rarely),
         HEAP_TEST(one_refusal_of_the_os_keeps_one_block),
         HEAP_TEST(blocks_in_doubt_may_be_in_use_again),
         HEAP_TEST(each_use_asks_again_for_one_block),
