@@ -145,7 +145,8 @@ jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size);
  * The content is kept up to the smaller size. The result is aligned to 16 bytes. If ptr is null,
  * the call allocates. If size is 0, it frees an object of this runtime, as jsrtmem_free does, and
  * returns NULL, which is no refusal. If the call fails, the object is unchanged. A bad pointer, and
- * an object of another runtime, are refused untouched (ARGUMENT).
+ * an object of another runtime, are refused untouched (ARGUMENT). (If a callback leaves the Free
+ * event of an object that shrinks, by a jump or an exception, the object has shrunk in its place.)
  *
  * Shrinking never fails if the caller may use the runtime. The object may move even so, because the
  * remainder of its place would fit little else. A large object may keep its whole block: inside the
@@ -155,8 +156,8 @@ jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size);
  * A block that a moved object leaves empty is not given back by this call, because a callback that
  * leaves the event by a jump or an exception would lose the call's result. The next call for an
  * object of the runtime, or a collect, gives it back. If a callback frees the object during the
- * call, the call is refused (ARGUMENT). From then until the call returns, no callback may allocate
- * in the runtime, as the new object might be taken for the freed one.
+ * call, the call is refused (ARGUMENT). From then until the call returns, a callback must not
+ * allocate in the runtime, as the new object might be taken for the freed one.
  *
  * @param runtime the runtime that owns the object.
  * @param ptr the object, or null.
@@ -327,9 +328,10 @@ typedef struct jsrtmem_stats {
     size_t peak_usage;   /**< The highest usage since creation or jsrtmem_reset_peak, in bytes. */
     size_t limit;        /**< The limit, in bytes. */
     size_t live_bytes;   /**< Bytes of the objects not yet freed, by usable size. The call counts
-                              them, in some 15 us per MiB of addresses that the blocks cover. While
-                              another thread uses the runtime, the count is a few steps old, and
-                              blocks that come or go may count twice or not at all. */
+                              them, in some 15 us per MiB of addresses that the blocks cover (longer
+                              if these are thousands of the smallest blocks). While another thread
+                              uses the runtime, the count is a few steps old, and blocks that come
+                              or go may count twice or not at all. */
     size_t live_objects; /**< Number of those objects, likewise. */
     size_t blocks;       /**< Number of blocks held. */
     uint64_t allocate_events; /**< JsMemoryAllocate events, counted with or without a callback. */
