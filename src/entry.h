@@ -115,16 +115,10 @@ JM_INLINE enum jm_access jm_runtime_add_frame(struct jm_ref ref, uintptr_t handl
         return access;
     }
     struct jm_runtime *runtime = jm_runtime_at(ref);
-    struct jm_frame *top = &jm_thread.frames[jm_thread.frame_count];
     if (JM_UNLIKELY(jm_runtime_add_entry(runtime) != JM_ACCESS_GRANTED)) {
         return JM_ACCESS_NO_ROOM;
     }
-    if (jm_thread.frame_count > 0 && top[-1].runtime == runtime) {
-        top[-1].count++;
-    } else {
-        *top = (struct jm_frame){runtime, handle, 1};
-        jm_thread.frame_count++;
-    }
+    jm_thread.frames[jm_thread.frame_count++] = (struct jm_frame){runtime, handle};
     jm_heap_make_current(&runtime->heap, handle);
     return JM_ACCESS_GRANTED;
 }
@@ -156,14 +150,11 @@ JM_INLINE enum jm_access jm_runtime_push(struct jm_ref ref, uintptr_t handle)
                             : jm_runtime_push_slowly(ref, handle);
 }
 
-/* Undoes the thread's last push. `top` is the innermost frame, which that push made or counted. */
+/* Undoes the thread's last push. pre: there is one. */
 void jm_runtime_pop_to_other(struct jm_runtime *runtime);
-JM_INLINE void jm_runtime_pop(struct jm_frame *top)
+JM_INLINE void jm_runtime_pop(void)
 {
-    struct jm_runtime *runtime = top->runtime;
-    if (--top->count == 0) {
-        jm_thread.frame_count--;
-    }
+    struct jm_runtime *runtime = jm_thread.frames[--jm_thread.frame_count].runtime;
     if (jm_thread.frame_count > 0 || jm_thread.context != 0) {
         jm_runtime_pop_to_other(runtime);
         return;

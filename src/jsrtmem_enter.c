@@ -53,7 +53,7 @@ static JM_NOINLINE JsErrorCode leave_slow(JsRuntimeHandle runtime)
     if (!is_innermost(runtime)) { /* or no longer: a callback entered another one */
         return JsErrorInvalidArgument;
     }
-    jm_runtime_pop(jm_thread_innermost());
+    jm_runtime_pop();
     return JsNoError;
 }
 
@@ -64,7 +64,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_leave(JsRuntimeHandle runtime)
     if (JM_UNLIKELY(!is_fast)) {
         return leave_slow(runtime);
     }
-    jm_runtime_pop(jm_thread_innermost());
+    jm_runtime_pop();
     return JsNoError;
 }
 

@@ -318,10 +318,10 @@ struct jm_frame jm_runtime_current(void)
         return *top;
     }
     if (jm_thread.context == 0) {
-        return (struct jm_frame){NULL, 0, 0};
+        return (struct jm_frame){NULL, 0};
     }
     struct jm_runtime *runtime = jm_load_relaxed(&jm_context_at(jm_context_current())->runtime);
-    return (struct jm_frame){runtime, jm_runtime_handle(runtime), 1};
+    return (struct jm_frame){runtime, jm_runtime_handle(runtime)};
 }
 
 void jm_runtime_refresh_current(void)
@@ -486,7 +486,7 @@ void jm_runtime_thread_exit(void)
         jm_runtime_abandon_innermost();
     }
     while (jm_thread.frame_count > 0) {
-        jm_runtime_pop(jm_thread_innermost());
+        jm_runtime_pop();
     }
     (void)jm_context_set_current((struct jm_ref){NULL, 0});
     jm_thread.exits = true;

@@ -19,11 +19,10 @@ struct jm_runtime;
 typedef uint64_t jm_thread_id;
 #define JM_THREAD_ID_BITS 63
 
-/* A runtime that the thread entered, `count` times in a row. The innermost frame is the last. */
+/* A runtime that the thread entered. The innermost frame is the last. */
 struct jm_frame {
     struct jm_runtime *runtime;
     uintptr_t handle;
-    size_t count;
 };
 
 /* Up to this nesting depth, frames need no memory outside the record. */

@@ -104,7 +104,7 @@ static size_t fill_frames(size_t depth)
 {
     while (jm_thread.frame_count < depth && jm_thread_reserve_frame()) {
         jm_thread.frames[jm_thread.frame_count] =
-            (struct jm_frame){frame_mark(jm_thread.frame_count), 0, jm_thread.frame_count};
+            (struct jm_frame){frame_mark(jm_thread.frame_count), jm_thread.frame_count};
         jm_thread.frame_count++;
     }
     return jm_thread.frame_count;
@@ -113,7 +113,7 @@ static size_t fill_frames(size_t depth)
 static bool frames_hold(void)
 {
     for (size_t i = 0; i < jm_thread.frame_count; i++) {
-        if (jm_thread.frames[i].runtime != frame_mark(i) || jm_thread.frames[i].count != i) {
+        if (jm_thread.frames[i].runtime != frame_mark(i) || jm_thread.frames[i].handle != i) {
             return false;
         }
     }
