@@ -86,32 +86,29 @@ static void abandon_small(struct jm_heap *heap, struct jm_block *block)
 #define PASSED_DIVISOR 32
 #define PASSED_LEAST 16
 
-/* Where a link leads: to no free object of its class, to one in the block, or to one elsewhere. */
-enum place { NOWHERE, INSIDE, ELSEWHERE };
-
-static enum place place_of(struct jm_arena *arena, const struct jm_block *block,
-                           const void *pointer, unsigned code)
+/* True if a link leads to a free object of class `code`. */
+static bool is_free(struct jm_arena *arena, const struct jm_link *link, unsigned code)
 {
-    size_t granule = jm_granule_of(block, pointer);
-    bool is_inside = granule < block->granules;
-    const jm_state *state = is_inside         ? &block->map[granule]
-                            : pointer != NULL ? jm_arena_find(arena, pointer)
-                                              : NULL;
-    if (state == NULL || jm_load_relaxed(state) != code + JM_FREE) {
-        return NOWHERE;
-    }
-    return is_inside ? INSIDE : ELSEWHERE;
+    const jm_state *state = link == NULL ? NULL : jm_arena_find(arena, link);
+    return state != NULL && jm_load_relaxed(state) == code + JM_FREE;
 }
 
-/* Takes a block's objects off a list. Ends at a link whose place has nothing left in `left`. */
+/* Takes a block's objects off a list, at most `*inside` of them, and passes at most `*passed` objects
+ * of other blocks. Ends at a link that leads to no free object of the class. */
 static void drop_from_list(struct jm_arena *arena, unsigned code, const struct jm_block *block,
-                           size_t left[])
+                           size_t *inside, size_t *passed)
 {
     struct jm_link *before = &arena->free[code];
     struct jm_link *link = before->next;
-    for (enum place place; left[place = place_of(arena, block, link, code)] > 0; left[place]--) {
+    while (is_free(arena, link, code)) {
         struct jm_link *next = jm_link_next(link);
-        if (place == INSIDE) {
+        bool is_inside = jm_granule_of(block, link) < block->granules;
+        size_t *left = is_inside ? inside : passed;
+        if (*left == 0) {
+            return;
+        }
+        --*left;
+        if (is_inside) {
             jm_link_set(before, next);
         } else {
             before = link;
@@ -125,15 +122,11 @@ static void drop_from_list(struct jm_arena *arena, unsigned code, const struct j
  * there by a free, or is part of a cycle that the tenant made. */
 static void drop_links(struct jm_heap *heap, const struct jm_block *block)
 {
-    size_t passed = block->granules / PASSED_DIVISOR + PASSED_LEAST;
-    size_t left[] = {
-        [NOWHERE] = 0,
-        [INSIDE] = block->granules,
-        [ELSEWHERE] = jm_heap_is_short(heap) ? passed : 0,
-    };
+    size_t inside = block->granules;
+    size_t passed = jm_heap_is_short(heap) ? block->granules / PASSED_DIVISOR + PASSED_LEAST : 0;
     jm_arena_list_last(heap->arena);
     for (unsigned code = 1; code <= JM_CLASSES; code++) {
-        drop_from_list(heap->arena, code, block, left);
+        drop_from_list(heap->arena, code, block, &inside, &passed);
     }
 }
 
