@@ -21,7 +21,7 @@ size_t jm_os_page_size(void);
 
 /*
  * Maps `size` bytes, readable, writable and zero.
- * pre:  `alignment` is a power of two, at least the page size.
+ * pre:  `alignment` is a power of two, at least the page size; size + alignment does not wrap.
  * post: the result is aligned; `extent` is for jm_os_unmap. The extent may be larger than
  *       `size`: the rest of it is only reserved address space. NULL: refused.
  */

@@ -123,9 +123,6 @@ void jm_os_discard(const struct jm_os_extent *extent)
 /* Reserves more than is needed and opens the aligned part. The rest is never trimmed. */
 static void *map_within_reservation(size_t size, size_t alignment, struct jm_os_extent *extent)
 {
-    if (size > SIZE_MAX - alignment) { /* untested: nobody asks for so much, */
-        return NULL;                   /* untested: see jm_large_is_possible */
-    }
     extent->size = size + alignment;
     extent->address = map_at(NULL, extent->size, PROT_NONE, MAP_NORESERVE);
     if (extent->address == NULL) {
@@ -142,9 +139,6 @@ static void *map_within_reservation(size_t size, size_t alignment, struct jm_os_
 /* An aligned address with room for `size` bytes, which another thread may take. NULL: none. */
 static void *find_place(size_t size, size_t alignment)
 {
-    if (size > SIZE_MAX - alignment) { /* untested: as above */
-        return NULL;                   /* untested */
-    }
     void *address = map_at(NULL, size + alignment, PROT_NONE, MAP_NORESERVE);
     if (address == NULL) {
         return NULL;

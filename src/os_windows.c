@@ -141,19 +141,13 @@ void jm_os_discard(const struct jm_os_extent *extent)
 static void *reserve_with_room(size_t size)
 {
     void *address = NULL;
-    if (HAS_ROOM && size >= ROOM_MIN && size <= SIZE_MAX / 2) {
+    if (HAS_ROOM && size >= ROOM_MIN) {
         address = jm_os_reserve(2 * size);
     }
-    if (address == NULL && size <= SIZE_MAX - granularity()) {
+    if (address == NULL) {
         address = jm_os_reserve(jm_align_up(size, granularity())); /* all of the last step */
     }
     return address;
-}
-
-/* Reserves enough to contain an aligned range of `size` bytes. NULL: refused. */
-static void *reserve_around(size_t size, size_t alignment)
-{
-    return size <= SIZE_MAX - alignment ? jm_os_reserve(size + alignment) : NULL;
 }
 
 void *jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent)
@@ -163,7 +157,7 @@ void *jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent)
     }
     bool starts_aligned = alignment <= granularity();
     extent->size = starts_aligned ? size : size + alignment;
-    extent->address = starts_aligned ? reserve_with_room(size) : reserve_around(size, alignment);
+    extent->address = starts_aligned ? reserve_with_room(size) : jm_os_reserve(extent->size);
     if (extent->address == NULL) {
         return NULL;
     }
