@@ -161,42 +161,20 @@ enum jm_access jm_context_set_current(struct jm_ref ref)
     return JM_ACCESS_GRANTED;
 }
 
-/* Writes the count that JsAddRef and JsRelease report. */
-static void report(const struct jm_context *context, unsigned *count)
-{
-    if (count != NULL) {
-        *count = context->references + context->current;
-    }
-}
-
-enum jm_count jm_context_add_reference(struct jm_ref ref, unsigned *count)
+enum jm_count jm_context_count(struct jm_ref ref, bool up, unsigned *count)
 {
     struct jm_context *context = jm_context_at(ref);
     struct jm_runtime *runtime = lock_runtime(ref);
     if (runtime == NULL) {
         return JM_COUNT_STALE;
     }
-    bool counted = context->references < UINT32_MAX - 1;
+    bool counted = up ? context->references < UINT32_MAX - 1 : context->references > 0;
     if (counted) {
-        context->references++;
+        context->references += up ? 1 : UINT32_MAX;
         context->raised = true;
-        report(context, count);
-    }
-    unlock_runtime(runtime);
-    return counted ? JM_COUNTED : JM_COUNT_LIMIT;
-}
-
-enum jm_count jm_context_release(struct jm_ref ref, unsigned *count)
-{
-    struct jm_context *context = jm_context_at(ref);
-    struct jm_runtime *runtime = lock_runtime(ref);
-    if (runtime == NULL) {
-        return JM_COUNT_STALE;
-    }
-    bool counted = context->references > 0;
-    if (counted) {
-        context->references--;
-        report(context, count);
+        if (count != NULL) {
+            *count = context->references + context->current;
+        }
         destroy_if_unused(runtime, context);
     }
     unlock_runtime(runtime);

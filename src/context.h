@@ -47,10 +47,9 @@ enum jm_access jm_context_set_current(struct jm_ref ref);
 /* Returns the context that is current on this thread; a null slot if there is none. */
 struct jm_ref jm_context_current(void);
 
-/* Changes the count. `count` receives the new count, being current included; may be null. */
+/* Counts up or down by one. `count` receives the new count, being current included; may be null. */
 enum jm_count { JM_COUNTED, JM_COUNT_STALE, JM_COUNT_LIMIT };
-enum jm_count jm_context_add_reference(struct jm_ref ref, unsigned *count);
-enum jm_count jm_context_release(struct jm_ref ref, unsigned *count);
+enum jm_count jm_context_count(struct jm_ref ref, bool up, unsigned *count);
 
 /* Reads or writes the data. False if the handle is stale. */
 bool jm_context_get_data(struct jm_ref ref, void **data);

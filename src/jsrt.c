@@ -78,38 +78,33 @@ CHAKRA_API JsCollectGarbage(JsRuntimeHandle runtime)
     return JsNoError;
 }
 
-CHAKRA_API JsGetRuntimeMemoryUsage(JsRuntimeHandle runtime, size_t *memoryUsage)
+/* Reads a runtime's limit or usage. */
+JM_INLINE JsErrorCode read_figure(JsRuntimeHandle runtime, bool is_limit, size_t *figure)
 {
     struct jm_ref ref = jm_runtime_find(runtime);
     if (ref.slot == NULL) {
         return JsErrorInvalidArgument;
     }
-    if (memoryUsage == NULL) {
+    if (figure == NULL) {
         return JsErrorNullArgument;
     }
-    size_t usage = jm_load_relaxed(&jm_runtime_quota(jm_runtime_at(ref))->usage);
+    const struct jm_quota *quota = jm_runtime_quota(jm_runtime_at(ref));
+    size_t value = jm_load_relaxed(is_limit ? &quota->limit : &quota->usage);
     if (!jm_registry_holds(ref)) {
         return JsErrorInvalidArgument;
     }
-    *memoryUsage = usage;
+    *figure = value;
     return JsNoError;
+}
+
+CHAKRA_API JsGetRuntimeMemoryUsage(JsRuntimeHandle runtime, size_t *memoryUsage)
+{
+    return read_figure(runtime, false, memoryUsage);
 }
 
 CHAKRA_API JsGetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t *memoryLimit)
 {
-    struct jm_ref ref = jm_runtime_find(runtime);
-    if (ref.slot == NULL) {
-        return JsErrorInvalidArgument;
-    }
-    if (memoryLimit == NULL) {
-        return JsErrorNullArgument;
-    }
-    size_t limit = jm_load_relaxed(&jm_runtime_quota(jm_runtime_at(ref))->limit);
-    if (!jm_registry_holds(ref)) {
-        return JsErrorInvalidArgument;
-    }
-    *memoryLimit = limit;
-    return JsNoError;
+    return read_figure(runtime, true, memoryLimit);
 }
 
 CHAKRA_API JsSetRuntimeMemoryLimit(JsRuntimeHandle runtime, size_t memoryLimit)
@@ -153,21 +148,17 @@ CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *call
                                              JsBeforeCollectCallback beforeCollectCallback)
 {
     struct jm_ref ref;
-    JsErrorCode error = jm_abi_find(runtime, JM_HERE, &ref);
+    JsErrorCode error = jm_abi_lock(runtime, JM_HERE, &ref);
     if (error != JsNoError) {
         return error;
     }
-    bool has_notice = jm_load_relaxed(&jm_runtime_at(ref)->notice) != NULL;
-    if (beforeCollectCallback != NULL && !has_notice && !jm_notice_add(ref)) {
-        return JsErrorOutOfMemory;
-    }
-    if (!jm_runtime_lock(ref)) {       /* untested: disposed meanwhile, */
-        return JsErrorInvalidArgument; /* untested: by chance only, see test_steps.c */
-    }
     struct jm_notice *notice = jm_load_relaxed(&jm_runtime_at(ref)->notice);
-    if (notice == NULL) { /* nothing was set */
+    if (notice == NULL && beforeCollectCallback != NULL) {
+        notice = jm_notice_add(jm_runtime_at(ref));
+    }
+    if (notice == NULL) { /* nothing was set, or there is no memory */
         jm_runtime_unlock(ref);
-        return JsNoError;
+        return beforeCollectCallback == NULL ? JsNoError : JsErrorOutOfMemory;
     }
     return set_hook(ref, &notice->hook, (jm_hook_function)beforeCollectCallback, callbackState);
 }
@@ -277,31 +268,28 @@ CHAKRA_API JsSetContextData(JsContextRef context, void *data)
     return jm_context_set_data(ref, data) ? JsNoError : JsErrorInvalidArgument;
 }
 
-CHAKRA_API JsAddRef(JsRef ref, unsigned int *count)
+static JsErrorCode change_count(JsRef ref, bool up, unsigned *count, uintptr_t here)
 {
-    bool ready = jm_runtime_settle(JM_HERE);
+    bool ready = jm_runtime_settle(here);
     struct jm_ref found = jm_context_find(ref);
     if (found.slot != NULL && !ready) {
         return JsErrorOutOfMemory;
     }
-    switch (jm_context_add_reference(found, count)) {
-    case JM_COUNTED:
+    enum jm_count outcome = jm_context_count(found, up, count);
+    if (outcome == JM_COUNTED) {
         return JsNoError;
-    case JM_COUNT_LIMIT:
-        return JsErrorOutOfMemory;
-    default:
-        return JsErrorInvalidArgument;
     }
+    return up && outcome == JM_COUNT_LIMIT ? JsErrorOutOfMemory : JsErrorInvalidArgument;
+}
+
+CHAKRA_API JsAddRef(JsRef ref, unsigned int *count)
+{
+    return change_count(ref, true, count, JM_HERE);
 }
 
 CHAKRA_API JsRelease(JsRef ref, unsigned int *count)
 {
-    bool ready = jm_runtime_settle(JM_HERE);
-    struct jm_ref found = jm_context_find(ref);
-    if (found.slot != NULL && !ready) {
-        return JsErrorOutOfMemory;
-    }
-    return jm_context_release(found, count) == JM_COUNTED ? JsNoError : JsErrorInvalidArgument;
+    return change_count(ref, false, count, JM_HERE);
 }
 
 /* ---- Idling and execution ---- */
@@ -331,52 +319,33 @@ CHAKRA_API JsIdle(unsigned int *nextIdleTick)
     return JsNoError;
 }
 
-/* Reads a runtime's attributes. False if the handle is stale. */
-static bool attributes_of(struct jm_ref ref, uint32_t *attributes)
-{
-    *attributes = jm_load_relaxed(&jm_runtime_at(ref)->attributes);
-    return jm_registry_holds(ref);
-}
-
 /* Sets the flag that engines poll. */
-static JsErrorCode set_disabled(JsRuntimeHandle runtime, bool disabled, uintptr_t here)
+static JsErrorCode set_disabled(JsRuntimeHandle handle, bool disabled, uintptr_t here)
 {
     struct jm_ref ref;
-    JsErrorCode error = jm_abi_lock(runtime, here, &ref);
-    if (error == JsNoError) {
-        jm_store_release(&jm_runtime_at(ref)->disabled, disabled);
-        jm_runtime_unlock(ref);
+    JsErrorCode error = jm_abi_lock(handle, here, &ref);
+    if (error != JsNoError) {
+        return error;
     }
+    struct jm_runtime *runtime = jm_runtime_at(ref);
+    if ((jm_load_relaxed(&runtime->attributes) & JsRuntimeAttributeAllowScriptInterrupt) == 0) {
+        error = disabled ? JsErrorCannotDisableExecution : JsNoError;
+    } else if (!disabled && jm_runtime_is_entered_elsewhere(runtime)) {
+        error = JsErrorWrongThread;
+    } else {
+        jm_store_release(&runtime->disabled, disabled);
+    }
+    jm_runtime_unlock(ref);
     return error;
 }
 
 CHAKRA_API JsDisableRuntimeExecution(JsRuntimeHandle runtime)
 {
-    struct jm_ref ref = jm_runtime_find(runtime);
-    uint32_t attributes;
-    if (ref.slot == NULL || !attributes_of(ref, &attributes)) {
-        return JsErrorInvalidArgument;
-    }
-    if ((attributes & JsRuntimeAttributeAllowScriptInterrupt) == 0) {
-        return JsErrorCannotDisableExecution;
-    }
     return set_disabled(runtime, true, JM_HERE);
 }
 
 CHAKRA_API JsEnableRuntimeExecution(JsRuntimeHandle runtime)
 {
-    struct jm_ref ref = jm_runtime_find(runtime);
-    uint32_t attributes;
-    if (ref.slot == NULL || !attributes_of(ref, &attributes)) {
-        return JsErrorInvalidArgument;
-    }
-    if ((attributes & JsRuntimeAttributeAllowScriptInterrupt) == 0) {
-        return JsNoError;
-    }
-    if (jm_runtime_is_entered_elsewhere(jm_runtime_at(ref))) {
-        bool live = jm_registry_holds(ref);
-        return live ? JsErrorWrongThread : JsErrorInvalidArgument; /* untested: disposed just now */
-    }
     return set_disabled(runtime, false, JM_HERE);
 }
 

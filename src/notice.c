@@ -2,8 +2,7 @@
 
 #include "inspect.h"
 
-/* Takes a notice that no runtime has. NULL if there is no memory. */
-static struct jm_notice *take_notice(struct jm_runtime *runtime)
+struct jm_notice *jm_notice_add(struct jm_runtime *runtime)
 {
     struct jm_notice *notice = (struct jm_notice *)(void *)jm_registry_take(JM_KIND_NOTICE);
     if (notice != NULL) {
@@ -11,6 +10,7 @@ static struct jm_notice *take_notice(struct jm_runtime *runtime)
         notice->hook.call.site = JM_SITE_BEFORE_COLLECT;
         jm_hook_reset(&notice->hook);
         (void)jm_registry_publish(JM_KIND_NOTICE, &notice->slot); /* the registry counts its uses */
+        jm_store_release(&runtime->notice, notice);
     }
     return notice;
 }
@@ -21,24 +21,6 @@ void jm_notice_give(struct jm_notice *notice)
         jm_registry_retract(&notice->slot);
         jm_registry_give(JM_KIND_NOTICE, &notice->slot);
     }
-}
-
-bool jm_notice_add(struct jm_ref ref)
-{
-    struct jm_runtime *runtime = jm_runtime_at(ref);
-    struct jm_notice *notice = take_notice(runtime);
-    if (notice == NULL) {
-        return false;
-    }
-    if (jm_runtime_lock(ref)) {
-        if (jm_load_relaxed(&runtime->notice) == NULL) {
-            jm_store_release(&runtime->notice, notice);
-            notice = NULL;
-        }
-        jm_runtime_unlock(ref);
-    }
-    jm_notice_give(notice);
-    return true;
 }
 
 typedef void(JM_CALLBACK *collect_function)(void *state);

@@ -13,9 +13,9 @@ struct jm_notice {
     struct jm_runtime *runtime;
 };
 
-/* Ensures that a runtime has a notice, which it keeps, unless the handle is stale. pre: the
- * runtime's lock is not held. False if there is no memory. */
-bool jm_notice_add(struct jm_ref ref);
+/* Gives a runtime its notice, which it keeps. NULL if there is no memory. pre: it has none, and its
+ * lock is held. */
+struct jm_notice *jm_notice_add(struct jm_runtime *runtime);
 
 /* Takes back a notice that no runtime has any more. NULL does nothing. */
 void jm_notice_give(struct jm_notice *notice);
