@@ -207,12 +207,15 @@ static size_t next_block(const struct jm_heap *heap, unsigned code, size_t small
 static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 {
     const struct jm_run none = {.block = NULL};
+    const struct jm_quota *quota = &heap->supply.quota;
+    const size_t page = jm_page_granules();
     const size_t least = jm_class_granules[code];
-    if (heap->arena == NULL || !jm_quota_allows(&heap->supply.quota, jm_os_page_size())) {
+    /* Most often less than a page is free at either end of a hole. */
+    size_t alone = least > 3 * page ? least - 2 * page : page;
+    if (heap->arena == NULL || !jm_quota_allows(quota, alone << JM_GRANULE_BITS)) {
         return none;
     }
-    size_t most =
-        jm_align_up(least, jm_page_granules()) + (JM_SMALL_BLOCK_GROWTH >> JM_GRANULE_BITS);
+    size_t most = jm_align_up(least, page) + (JM_SMALL_BLOCK_GROWTH >> JM_GRANULE_BITS);
     struct jm_run run = jm_hole_find(heap->arena, least, most + JM_HOLE_MIN);
     if (run.end - run.start == most + JM_HOLE_MIN) {
         run.end -= JM_HOLE_MIN;
@@ -220,8 +223,7 @@ static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
     if (run.block != NULL && !jm_heap_has_room(heap, (run.end - run.start) << JM_GRANULE_BITS)) {
         jm_hole_cut(&run, least);
     }
-    bool fits = jm_quota_allows(&heap->supply.quota, (run.end - run.start) << JM_GRANULE_BITS);
-    return fits ? run : none;
+    return jm_quota_allows(quota, (run.end - run.start) << JM_GRANULE_BITS) ? run : none;
 }
 
 static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *verdict)
