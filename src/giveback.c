@@ -484,8 +484,9 @@ static void give_short_runs(struct jm_heap *heap, size_t bytes)
     size_t room = jm_heap_room(heap);
     size_t missing = bytes <= room ? 0 : bytes - room;
     bool is_long = bytes > jm_small_block_min();
+    bool all_gone = (heap->done & JM_DONE_ALL_RUNS) != 0;
     struct jm_arena *arena = heap->arena;
-    if (missing != 0 && is_long && arena != NULL &&
+    if (missing != 0 && is_long && !all_gone && arena != NULL &&
         missing >> JM_GRANULE_BITS <= arena->left_free + jm_survey_rests(&heap->supply)) {
         size_t swept = (size_t)arena->swept << JM_GRANULE_BITS;
         size_t least = jm_demand_is_loose(arena) ? swept / LOOSE_GOES_DIVISOR : 0;
