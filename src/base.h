@@ -19,6 +19,15 @@
 #define JM_NOINLINE __attribute__((noinline))
 #define JM_INLINE static inline __attribute__((always_inline))
 #define JM_COLD __attribute__((noinline, cold))
+/* Defined if AddressSanitizer is on. */
+#if defined(__SANITIZE_ADDRESS__)
+#define JM_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define JM_ASAN 1
+#endif
+#endif
+
 /* A function of the fast path. Its alignment is worth over 4 % of an alloc/free pair. Without
  * "inline", a host built with link-time optimisation gets only one of the two inlined. */
 #define JM_HOT inline JM_ALIGNED

@@ -53,9 +53,13 @@ struct jm_pair {
  * host's frames lie below it. If the host jumps out and calls the library again, from the frame it
  * jumped to or a little below, that call's frames lie above the mark. The room leaves space for
  * that little, and for the library's frames down to the one that it compares with the mark: without
- * optimisation they are many.
+ * optimisation they are many, and with AddressSanitizer large.
  */
+#if defined(JM_ASAN)
+#define JM_MARK_ROOM 8192
+#else
 #define JM_MARK_ROOM 2048
+#endif
 #define JM_MARK(name)                                      \
     JM_LEFT_ALONE unsigned char name##_room[JM_MARK_ROOM]; \
     uintptr_t name = (uintptr_t)(name##_room);             \

@@ -20,14 +20,6 @@
 #include "base.h"
 #include "thread.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define JM_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define JM_ASAN 1
-#endif
-#endif
-
 /* ---- AddressSanitizer ---- */
 
 #if defined(JM_ASAN)
