@@ -62,7 +62,7 @@ struct results {
     size_t contender_count;
     struct cell cells[ROWS_MAX][CONTENDERS_MAX];
     unsigned rounds;
-    char machine[256];
+    char machine[512];
     char date[TEXT_MAX];
 };
 

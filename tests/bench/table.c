@@ -38,7 +38,7 @@ static void format_value(char *text, size_t size, const struct results *results,
 {
     const struct cell *cell = &results->cells[row][contender];
     const struct cell *own = ours(results, row);
-    char number[32];
+    char number[24];
 
     if (cell->count == 0) {
         snprintf(text, size, "-");
@@ -51,7 +51,7 @@ static void format_value(char *text, size_t size, const struct results *results,
         snprintf(text, size, "%s", number);
     } else {
         const double ratio = cell_median(own) / cell_median(cell);
-        char times[32];
+        char times[24];
 
         format_number(times, sizeof(times), ratio);
         snprintf(text, size, "%s (%sx)", number, ratio > 0 && ratio < 0.005 ? "<.01" : times);
@@ -60,8 +60,8 @@ static void format_value(char *text, size_t size, const struct results *results,
 
 static void format_range(char *text, size_t size, const struct cell *cell)
 {
-    char low[32];
-    char high[32];
+    char low[24];
+    char high[24];
 
     if (cell->count == 0) {
         snprintf(text, size, "%s", cell->reason);

@@ -7,6 +7,7 @@
 
 #include "harness.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -267,7 +268,7 @@ void run_idle(void)
         create_or_fail(tenant_create_bare, &idle[i]);
     }
     emit("idle", (now_ns() - start) / count);
-    emit("idle-rss", (double)((resident_bytes() - base + count / 2) / count)); /* whole bytes */
+    emit("idle-rss", round((double)(resident_bytes() - base) / count));
     emit("idle-count", count);
     start = now_ns();
     for (i = 0; i < count; i++) {
