@@ -93,8 +93,8 @@ static bool is_free(struct jm_arena *arena, const struct jm_link *link, unsigned
     return state != NULL && jm_load_relaxed(state) == code + JM_FREE;
 }
 
-/* Takes a block's objects off a list, at most `*inside` of them, and passes at most `*passed` objects
- * of other blocks. Ends at a link that leads to no free object of the class. */
+/* Takes a block's objects off a list, at most `*inside` of them, and passes at most `*passed`
+ * objects of other blocks. Ends at a link that leads to no free object of the class. */
 static void drop_from_list(struct jm_arena *arena, unsigned code, const struct jm_block *block,
                            size_t *inside, size_t *passed)
 {

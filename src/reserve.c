@@ -17,8 +17,8 @@ static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin 
  * A block counts until the OS has taken it.
  *
  * All of it changes under `lock`, except `going` and `orphans_go`, which change under `trimming`.
- * `trimming` is taken before `lock`. It is held while the OS takes blocks, so other threads can take
- * and keep blocks meanwhile.
+ * `trimming` is taken before `lock`. It is held while the OS takes blocks, so other threads can
+ * take and keep blocks meanwhile.
  */
 static struct {
     struct jm_lock lock, trimming;
