@@ -85,13 +85,13 @@ static void take_turns(void (*come)(void *))
 }
 
 /* The waiting thread is next, unless it gets no processor for so long that it loses its turn. So a
- * few tries are allowed. */
+ * few tries are allowed, more than a busy machine needs. */
 static void who_waits_is_next(void **state)
 {
     void (*const ways[])(void *) = {alloc_there, enter_there};
     (void)state;
     for (size_t i = 0; i < COUNT_OF(ways); i++) {
-        for (int tries = 0; tries < 5 && strcmp(turns.order, "MOM") != 0; tries++) {
+        for (int tries = 0; tries < 50 && strcmp(turns.order, "MOM") != 0; tries++) {
             take_turns(ways[i]);
         }
         assert_string_equal(turns.order, "MOM");
