@@ -272,13 +272,16 @@ void jm_runtime_await_charge(struct jm_ref ref)
     }
 }
 
-/* Process state. Few locks rather than one per runtime, so that a fork can take all of them. */
-#define LOCKS 64
-static struct jm_lock locks[LOCKS];
+/* Process state. Not one lock per runtime, so that a fork can take all of them, but so many that
+ * threads seldom share one, each in a cache line of its own. */
+#define LOCKS 128
+static struct {
+    _Alignas(JM_CACHE_LINE) struct jm_lock lock;
+} locks[LOCKS];
 
 struct jm_lock *jm_runtime_lock_of(const struct jm_runtime *runtime)
 {
-    return &locks[runtime->slot.index % LOCKS];
+    return &locks[runtime->slot.index % LOCKS].lock;
 }
 
 bool jm_runtime_lock(struct jm_ref ref)
@@ -299,14 +302,14 @@ void jm_runtime_unlock(struct jm_ref ref)
 void jm_runtime_for_locks(jm_lock_step *step)
 {
     for (int i = 0; i < LOCKS; i++) {
-        step(&locks[i]);
+        step(&locks[i].lock);
     }
 }
 
 bool jm_runtime_holds_locks(void)
 {
     uint64_t id = jm_thread.id;
-    return id != 0 && jm_load_relaxed(&locks[0].owner) == id; /* untested: registered since */
+    return id != 0 && jm_load_relaxed(&locks[0].lock.owner) == id; /* untested: registered since */
 }
 
 /* ---- Entering ---- */
