@@ -131,6 +131,8 @@ void run_idle(void);
 void run_handover(void);
 void run_handover_large(void);
 void run_two_threads(void);
+void run_two_small(void);
+void run_two_requests(void);
 void run_usage(void);
 void run_full(void);
 void run_full_small(void);
@@ -143,6 +145,23 @@ void run_replay(void);
 void run_giving_back(void);
 void run_giving_back_groups(void);
 void run_edges(void);
+
+/* Whole requests, a tenant each. */
+#define REQUEST_SMALL 20 /* objects of a request */
+#define REQUEST 1000
+struct request {
+    void **objects; /* scratch */
+    const uint16_t *sizes;
+    uint32_t cursor;
+    uint32_t count;
+    size_t buffer; /* bytes of one more object, all written; or 0 */
+};
+
+/** @brief Draws the sizes of requests of `count` objects each. */
+void request_draw(struct request *request, uint32_t count, size_t buffer);
+
+/** @brief Serves requests. */
+loop_fn request_loop;
 
 /* Random churn, used by several workloads. */
 struct churn {

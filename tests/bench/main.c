@@ -32,7 +32,7 @@ static const struct workload {
     {"W11s", run_full_small},    {"W11m", run_full_medium}, {"W11c", run_full_asked},
     {"W11g", run_full_growing},  {"W12", run_tide},         {"W9r", run_resizes},
     {"W4l", run_request_buffer}, {"W13", run_shift},        {"W1a", run_aligned_pairs},
-    {"W1c", run_zeroed_pairs},
+    {"W1c", run_zeroed_pairs},   {"W7s", run_two_small},    {"W7r", run_two_requests},
 };
 
 static void about(void)

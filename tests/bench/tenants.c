@@ -15,9 +15,7 @@
 #define SIZE_HIGH 1024
 #define SIZES 65536 /* drawn in advance */
 
-#define REQUEST_SMALL 20                   /* objects of a request */
 #define REQUEST_BUFFER ((size_t)300 << 10) /* bytes, in W4l */
-#define REQUEST 1000
 #define TENANT_OBJECTS 20 /* objects of a tenant in W5 */
 #define SETTLE 32         /* pairs in each tenant of W5 before the clock starts */
 
@@ -78,15 +76,7 @@ void run_create_full(void)
     emit("W4f", measure(create_full_loop, NULL));
 }
 
-struct request {
-    void *objects[REQUEST];
-    const uint16_t *sizes;
-    uint32_t cursor;
-    uint32_t count;
-    size_t buffer; /* bytes of one more object, all written; or 0 */
-};
-
-static uint64_t request_loop(void *state, uint64_t units)
+uint64_t request_loop(void *state, uint64_t units)
 {
     struct request *request = state;
     uint64_t i;
@@ -113,14 +103,18 @@ static uint64_t request_loop(void *state, uint64_t units)
     return units;
 }
 
+void request_draw(struct request *request, uint32_t count, size_t buffer)
+{
+    *request = (struct request){.sizes = draw_sizes(), .count = count, .buffer = buffer};
+    request->objects = harness_memory(count * sizeof(*request->objects));
+}
+
 static void request(const char *row, uint32_t count, size_t buffer)
 {
-    struct request *state = harness_memory(sizeof(*state));
+    struct request state;
 
-    state->sizes = draw_sizes();
-    state->count = count;
-    state->buffer = buffer;
-    emit(row, measure(request_loop, state));
+    request_draw(&state, count, buffer);
+    emit(row, measure(request_loop, &state));
 }
 
 void run_request_small(void)

@@ -221,11 +221,12 @@ void run_handover_large(void)
     close_tenant(ways->tenant);
 }
 
-/* ---- W7: two threads, a tenant each
- * ------------------------------------------------------------- */
+/* ---- W7: two threads, each with tenants of its own
+ * ---------------------------------------------- */
 
 struct worker {
     struct churn churn;
+    struct request request;
     double ns;
     unsigned cpu;
     uint64_t workers;
@@ -237,28 +238,48 @@ static uint64_t arrive(const struct worker *worker)
     return atomic_fetch_add(worker->gate, 1) + 1;
 }
 
-static void *work(void *argument)
+/* Times a loop once all workers have come here. None stops while another is still being timed. */
+static void time_together(struct worker *worker, loop_fn *loop, void *state)
 {
-    struct worker *worker = argument;
-    uint64_t arrived;
+    uint64_t arrived = arrive(worker);
 
-    pin(worker->cpu);
-    churn_fill(&worker->churn, open_tenant());
-    arrived = arrive(worker);
     while (arrived < worker->workers) {
         arrived = wait_change(worker->gate, arrived);
     }
-    worker->ns = measure(churn_loop, &worker->churn);
-    /* No worker stops while the other is still being timed. */
+    worker->ns = measure(loop, state);
     arrived = arrive(worker);
     while (arrived < 2 * worker->workers) {
-        churn_loop(&worker->churn, 1000);
+        loop(state, 100);
         arrived = atomic_load(worker->gate);
     }
+}
+
+static void *work_in_one_tenant(void *argument)
+{
+    struct worker *worker = argument;
+
+    pin(worker->cpu);
+    churn_fill(&worker->churn, open_tenant());
+    time_together(worker, churn_loop, &worker->churn);
     churn_close(&worker->churn);
     close_tenant(worker->churn.tenant);
     return NULL;
 }
+
+static void *serve_requests(void *argument)
+{
+    struct worker *worker = argument;
+
+    pin(worker->cpu);
+    time_together(worker, request_loop, &worker->request);
+    return NULL;
+}
+
+/* What the workers do. */
+struct job {
+    void *(*body)(void *worker);
+    uint32_t objects; /* of a request; 0: they churn */
+};
 
 /* Workers and their gate, in memory that is shared across fork. */
 struct team {
@@ -266,7 +287,7 @@ struct team {
     _Alignas(64) _Atomic uint64_t gate;
 };
 
-static struct team *draw_team(uint64_t count)
+static struct team *draw_team(const struct job *job, uint64_t count)
 {
     struct team *team = harness_memory_shared(sizeof(*team));
     uint64_t i;
@@ -275,20 +296,24 @@ static struct team *draw_team(uint64_t count)
         struct worker *worker = &team->workers[i];
 
         *worker = (struct worker){.cpu = (unsigned)i, .gate = &team->gate, .workers = count};
-        churn_draw(&worker->churn, LIVE, SIZE_LOW, SIZE_HIGH);
+        if (job->objects == 0) {
+            churn_draw(&worker->churn, LIVE, SIZE_LOW, SIZE_HIGH);
+        } else {
+            request_draw(&worker->request, job->objects, 0);
+        }
     }
     return team;
 }
 
-static double in_threads(uint64_t count)
+static double in_threads(const struct job *job, uint64_t count)
 {
-    struct team *team = draw_team(count);
+    struct team *team = draw_team(job, count);
     pthread_t threads[2];
     double sum = 0;
     uint64_t i;
 
     for (i = 0; i < count; i++) {
-        threads[i] = start_thread(work, &team->workers[i]);
+        threads[i] = start_thread(job->body, &team->workers[i]);
     }
     for (i = 0; i < count; i++) {
         pthread_join(threads[i], NULL);
@@ -298,9 +323,9 @@ static double in_threads(uint64_t count)
 }
 
 /* Two processes share only the machine: no allocator can win back what they lose. */
-static double in_processes(uint64_t count)
+static double in_processes(const struct job *job, uint64_t count)
 {
-    struct team *team = draw_team(count);
+    struct team *team = draw_team(job, count);
     double sum = 0;
     uint64_t i;
 
@@ -308,7 +333,7 @@ static double in_processes(uint64_t count)
         const pid_t child = fork();
 
         if (child == 0) {
-            pthread_join(start_thread(work, &team->workers[i]), NULL);
+            pthread_join(start_thread(job->body, &team->workers[i]), NULL);
             _exit(EXIT_SUCCESS);
         }
         if (child < 0) {
@@ -328,20 +353,42 @@ static double in_processes(uint64_t count)
     return sum / (double)count;
 }
 
+/* Emits the time with two threads, and its ratio to the time of one alone. */
+static void emit_scaling(const struct job *job, const char *row, const char *scaling)
+{
+    const double alone = in_threads(job, 1);
+    const double together = in_threads(job, 2);
+
+    emit(row, together);
+    emit(scaling, together / alone);
+}
+
 void run_two_threads(void)
 {
-    double alone;
-    double together;
+    const struct job job = {work_in_one_tenant, 0};
 
-    if (!two_cpus("W7")) {
-        return;
+    if (two_cpus("W7")) {
+        emit("W7-machine", in_processes(&job, 2) / in_processes(&job, 1));
+        emit_scaling(&job, "W7", "W7-scaling");
     }
-    alone = in_processes(1);
-    emit("W7-machine", in_processes(2) / alone);
-    alone = in_threads(1);
-    together = in_threads(2);
-    emit("W7", together);
-    emit("W7-scaling", together / alone);
+}
+
+void run_two_small(void)
+{
+    const struct job job = {serve_requests, REQUEST_SMALL};
+
+    if (two_cpus("W7s")) {
+        emit_scaling(&job, "W7s", "W7s-scaling");
+    }
+}
+
+void run_two_requests(void)
+{
+    const struct job job = {serve_requests, REQUEST};
+
+    if (two_cpus("W7r")) {
+        emit_scaling(&job, "W7r", "W7r-scaling");
+    }
 }
 
 /* ---- reading the usage
