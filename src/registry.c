@@ -22,8 +22,9 @@ static struct {
 
 /* For each kind, a slot that the thread gave and keeps for itself: it serves the thread's next take
  * without a locked instruction. Null: none. A thread keeps none while the list is empty, so a slot
- * that is given is there for the others first. Nor does it keep one while it exits: that may be for
- * good. In a forked child those of other threads are lost. */
+ * that is given is there for the others first. As long as the table can grow, one slot is left in
+ * the list, so all threads keep theirs. None is kept while the thread exits: that may be for good.
+ * In a forked child those of other threads are lost. */
 static JM_LOCAL struct jm_slot *kept_local[JM_KINDS] JM_TLS_MODEL;
 #define kept JM_OWN(kept_local)
 
@@ -82,6 +83,11 @@ static uint64_t next_head(uint64_t head, uint32_t first)
     return ((head >> 32) + 1) << 32 | first;
 }
 
+static bool is_empty(enum jm_kind kind)
+{
+    return (uint32_t)jm_load_relaxed(&registry.free[kind]) == 0;
+}
+
 static void push_free(enum jm_kind kind, struct jm_slot *slot)
 {
     uint64_t head = jm_load_relaxed(&registry.free[kind]);
@@ -99,8 +105,7 @@ void jm_registry_give(enum jm_kind kind, struct jm_slot *slot)
     if (tag == first_tag(slot->index)) {
         return; /* its generations have come full circle: retired */
     }
-    bool has_others = (uint32_t)jm_load_relaxed(&registry.free[kind]) != 0;
-    if (has_others && kept[kind] == NULL && !jm_thread.exits) {
+    if (!is_empty(kind) && kept[kind] == NULL && !jm_thread.exits) {
         kept[kind] = slot;
     } else {
         push_free(kind, slot);
@@ -117,7 +122,8 @@ void jm_registry_thread_exit(void)
     }
 }
 
-static struct jm_slot *pop_free(enum jm_kind kind)
+/* Takes a slot off the free list, but not the last one if `leave_one`. */
+static struct jm_slot *pop_free(enum jm_kind kind, bool leave_one)
 {
     uint64_t head = jm_load_acquire(&registry.free[kind]);
     struct jm_slot *slot;
@@ -128,6 +134,9 @@ static struct jm_slot *pop_free(enum jm_kind kind)
         }
         slot = slot_at(kind, (uint32_t)head - 1);
         next = next_head(head, jm_load_relaxed(&slot->next));
+        if (leave_one && (uint32_t)next == 0) {
+            return NULL;
+        }
     } while (!atomic_compare_exchange_weak_explicit(&registry.free[kind], &head, next,
                                                     memory_order_acquire, memory_order_acquire));
     return slot;
@@ -181,7 +190,7 @@ static bool ensure_chunk(enum jm_kind kind, size_t chunk, struct jm_os_extent *a
 }
 
 /* pre: the lock is held. */
-static struct jm_slot *add_slot(enum jm_kind kind, struct jm_os_extent *added)
+static struct jm_slot *append(enum jm_kind kind, struct jm_os_extent *added)
 {
     struct jm_table *table = &jm_tables[kind];
     size_t index = jm_load_relaxed(&table->count);
@@ -196,6 +205,25 @@ static struct jm_slot *add_slot(enum jm_kind kind, struct jm_os_extent *added)
     return slot;
 }
 
+/* Adds a slot to a table, and one for the free list if that is empty. NULL: there is no memory, or
+ * no index left. */
+static struct jm_slot *add_slot(enum jm_kind kind)
+{
+    struct jm_os_extent added = {NULL, 0};
+    jm_lock_take(&registry.lock);
+    struct jm_slot *slot = append(kind, &added);
+    struct jm_slot *left = slot != NULL && is_empty(kind) ? append(kind, &added) : NULL;
+    jm_lock_drop(&registry.lock);
+    if (left != NULL) {
+        push_free(kind, left);
+    }
+    if (added.size != 0 &&
+        slot->index != 0) { /* a host of a few runtimes does not need all of the first chunk */
+        jm_os_populate(added.address, added.size);
+    }
+    return slot;
+}
+
 struct jm_slot *jm_registry_take(enum jm_kind kind)
 {
     struct jm_slot *slot = kept[kind];
@@ -203,22 +231,15 @@ struct jm_slot *jm_registry_take(enum jm_kind kind)
         kept[kind] = NULL;
         return slot; /* no fence: this thread retracted it, see jm_registry_retract */
     }
-    slot = pop_free(kind);
+    slot = pop_free(kind, true);
+    if (slot == NULL) {
+        slot = add_slot(kind);
+    }
+    if (slot == NULL) {
+        slot = pop_free(kind, false);
+    }
     /* Whoever reads what is written to the slot from now on also sees the retracted tag. */
     atomic_thread_fence(memory_order_release);
-    if (slot == NULL) {
-        struct jm_os_extent added = {NULL, 0};
-        jm_lock_take(&registry.lock);
-        slot = add_slot(kind, &added);
-        if (slot != NULL && slot->index == 0) {
-            push_free(kind, add_slot(kind, &added)); /* lets a thread keep the first one */
-        }
-        jm_lock_drop(&registry.lock);
-        if (added.size != 0 &&
-            slot->index != 0) { /* a host of a few runtimes does not need all of the first chunk */
-            jm_os_populate(added.address, added.size);
-        }
-    }
     return slot;
 }
 

@@ -254,7 +254,7 @@ static void a_child_does_not_wait_for_readers_that_a_fork_left_behind(void **sta
 static struct {
     _Atomic(bool) stop;
     _Atomic(size_t) faults;
-    _Atomic(uint8_t) taken[2 * NEW_SLOTS]; /* by index */
+    _Atomic(uint8_t) taken[2 * NEW_SLOTS + 1]; /* by index; one is left in the list */
 } growth;
 
 static void take_new_slots(void *argument)

@@ -415,6 +415,24 @@ static struct jm_slot *take_fresh(enum jm_kind kind)
     return slot;
 }
 
+/* As if no index were left. */
+static struct jm_slot *take_where_none_can_be_added(enum jm_kind kind)
+{
+    size_t count = jm_load_relaxed(&jm_tables[kind].count);
+    jm_store_relaxed(&jm_tables[kind].count, (size_t)JM_MAX_CHUNKS << JM_CHUNK_BITS);
+    struct jm_slot *slot = jm_registry_take(kind);
+    jm_store_relaxed(&jm_tables[kind].count, count);
+    return slot;
+}
+
+/* Takes a slot that was never used, and all that are free. */
+static struct jm_slot *take_fresh_and_last(enum jm_kind kind)
+{
+    struct jm_slot *slot = take_fresh(kind);
+    assert_non_null(take_where_none_can_be_added(kind)); /* the one that is left otherwise */
+    return slot;
+}
+
 static void a_slot_whose_generations_are_used_up_is_never_handed_out_again(void **state)
 {
     (void)state;
@@ -504,6 +522,7 @@ static void a_chunk_that_cannot_be_had_is_a_refusal(void **state)
         while ((index + 1) % (8 * CHUNK_SLOTS) != CHUNK_SLOTS) {
             index = take(kind)->index;
         }
+        assert_non_null(take_where_none_can_be_added(kind)); /* the one that was left */
         size_t metadata = jm_registry_metadata();
         fake_os_refuse(FAKE_RESERVE, 1, true, 0);
         assert_null(jm_registry_take(kind));
@@ -529,11 +548,8 @@ static void where_handles_run_out_nothing_is_handed_out(void **state)
 {
     (void)state;
     for (size_t k = 0; k < JM_HANDLE_KINDS; k++) {
-        (void)take_fresh(kinds[k]);
-        size_t count = jm_load_relaxed(&jm_tables[k].count);
-        jm_store_relaxed(&jm_tables[k].count, (size_t)JM_MAX_CHUNKS << JM_CHUNK_BITS);
-        assert_null(jm_registry_take(kinds[k]));
-        jm_store_relaxed(&jm_tables[k].count, count);
+        (void)take_fresh_and_last(kinds[k]);
+        assert_null(take_where_none_can_be_added(kinds[k]));
         assert_non_null(jm_registry_take(kinds[k]));
     }
     assert_true(((uint64_t)JM_MAX_CHUNKS << JM_CHUNK_BITS) >= 1000000);
@@ -651,10 +667,10 @@ static void *on_another_thread(void *(*job)(void *), void *argument)
     return result;
 }
 
-static void *take_one(void *unused)
+static void *take_last(void *unused)
 {
     (void)unused;
-    return jm_thread_ready() ? jm_registry_take(JM_KIND_RUNTIME) : NULL;
+    return jm_thread_ready() ? take_where_none_can_be_added(JM_KIND_RUNTIME) : NULL;
 }
 
 static struct jm_slot *two[2];
@@ -662,8 +678,9 @@ static struct jm_slot *two[2];
 /* Two dead slots that were used, and no other one is free. */
 static void take_two(void)
 {
+    two[0] = take_fresh(JM_KIND_RUNTIME);
+    two[1] = take_fresh_and_last(JM_KIND_RUNTIME);
     for (size_t i = 0; i < 2; i++) {
-        two[i] = take_fresh(JM_KIND_RUNTIME);
         (void)jm_registry_publish(JM_KIND_RUNTIME, two[i]);
         jm_registry_retract(two[i]);
     }
@@ -688,12 +705,28 @@ static void a_thread_keeps_what_it_gave_last_until_it_ends(void **state)
     (void)state;
     take_two();
     give_two(); /* the first is there for others, the second is kept */
-    assert_ptr_equal(on_another_thread(take_one, NULL), two[0]);
-    assert_true(on_another_thread(take_one, NULL) != two[1]);
+    assert_ptr_equal(on_another_thread(take_last, NULL), two[0]);
+    assert_null(on_another_thread(take_last, NULL));
     assert_ptr_equal(take(JM_KIND_RUNTIME), two[1]);
     (void)on_another_thread(give_and_end, NULL);
     assert_ptr_equal(take(JM_KIND_RUNTIME), two[1]);
-    assert_ptr_equal(take(JM_KIND_RUNTIME), two[0]);
+    assert_ptr_equal(on_another_thread(take_last, NULL), two[0]);
+}
+
+/* One slot stays in the list, so that each of many threads keeps the one that it uses. */
+static void as_long_as_slots_can_be_added_one_is_left(void **state)
+{
+    (void)state;
+    take_two();
+    give_two(); /* two[0] is in the list, two[1] is kept */
+    assert_ptr_equal(take(JM_KIND_RUNTIME), two[1]);
+    struct jm_slot *added = take(JM_KIND_RUNTIME);
+    assert_true(added != two[0]);
+    (void)jm_registry_publish(JM_KIND_RUNTIME, added);
+    jm_registry_retract(added);
+    jm_registry_give(JM_KIND_RUNTIME, added);
+    assert_ptr_equal(on_another_thread(take_last, NULL), two[0]);
+    assert_ptr_equal(take(JM_KIND_RUNTIME), added);
 }
 
 /* As a destructor of the host does that disposes a runtime when nothing else is called any more. */
@@ -704,7 +737,7 @@ static void *give_after_the_end(void *unused)
     jm_runtime_thread_exit();
     (void)jm_thread_ready();
     give_two();
-    return on_another_thread(take_one, NULL);
+    return on_another_thread(take_last, NULL);
 }
 
 static void a_thread_that_exits_keeps_nothing(void **state)
@@ -816,6 +849,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(where_handles_run_out_nothing_is_handed_out),
         cmocka_unit_test(threads_share_the_slots),
         cmocka_unit_test(a_thread_keeps_what_it_gave_last_until_it_ends),
+        cmocka_unit_test(as_long_as_slots_can_be_added_one_is_left),
         cmocka_unit_test(a_thread_that_exits_keeps_nothing),
         cmocka_unit_test(no_two_threads_get_one_new_slot),
     };
