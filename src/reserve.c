@@ -5,6 +5,7 @@
 #include "backlog.h"
 #include "chain.h"
 #include "inspect.h"
+#include "shelf.h"
 #include "spares.h"
 
 static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
@@ -12,7 +13,7 @@ static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin 
 /*
  * Process state.
  *
- *      bytes == sum of charge over bins, spares, backlog and going
+ *      bytes == sum of charge over bins, spares, backlog and going, and of shares over shelves
  *
  * A block counts until the OS has taken it.
  *
@@ -102,6 +103,32 @@ static bool ensure_going(size_t bytes, bool only_orphans)
     return reserve.going != NULL;
 }
 
+/* Puts blocks back into the lists that they came from; they can still be used as they are. pre: the
+ * lock is held. */
+static void put_all(struct jm_block **blocks)
+{
+    while (*blocks != NULL) {
+        put(jm_chain_pop(blocks));
+    }
+}
+
+static void put_back(struct jm_block **blocks)
+{
+    jm_lock_take(&reserve.lock);
+    put_all(blocks);
+    jm_lock_drop(&reserve.lock);
+}
+
+/* Ends the shares of all shelves: others may use their blocks and rooms now. */
+static void clear_shelves(void)
+{
+    struct jm_block *blocks = NULL;
+    jm_lock_take(&reserve.lock);
+    count_off(jm_shelf_clear_all(&blocks));
+    put_all(&blocks);
+    jm_lock_drop(&reserve.lock);
+}
+
 /* Gives the first block of a list to the OS, together with adjacent ones behind it, and then
  * uncounts them. False if the OS refused the first. */
 static bool give_first(struct jm_block **list)
@@ -113,22 +140,13 @@ static bool give_first(struct jm_block **list)
     return bytes != 0;
 }
 
-/* Puts blocks back into the lists that they came from; they can still be used as they are. */
-static void put_back(struct jm_block **blocks)
-{
-    jm_lock_take(&reserve.lock);
-    while (*blocks != NULL) {
-        put(jm_chain_pop(blocks));
-    }
-    jm_lock_drop(&reserve.lock);
-}
-
 /* Gives blocks to the OS until at most `limit` bytes are left, except those that it refuses. */
 static void trim_lists(size_t limit)
 {
     struct jm_block *refused = NULL;
     size_t bytes;
     jm_lock_take(&reserve.trimming);
+    clear_shelves();
     while ((bytes = jm_load_relaxed(&reserve.bytes)) > limit &&
            ensure_going(bytes - limit, false)) {
         while (reserve.going != NULL && jm_load_relaxed(&reserve.bytes) > limit) {
@@ -180,29 +198,46 @@ static void clear_large(struct jm_block *block, size_t size, const struct jm_sup
     }
 }
 
-struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bool whole)
+/* Takes a small block from its bin. Its bytes stay counted if the thread's shelf has room for them
+ * now. */
+static struct jm_block *take_from_bin(unsigned order, bool whole)
 {
-    struct jm_block **place = &reserve.bins[jm_stretch_order(size)];
+    struct jm_block **place = &reserve.bins[order];
     struct jm_block *block = NULL;
     jm_lock_take(&reserve.lock);
     while (*place != NULL && whole && (*place)->first != 0) {
         place = &(*place)->chain_next;
     }
     if (*place != NULL) {
-        block = pop(place);
+        block = jm_chain_pop(place);
+        count_off(jm_shelf_add_room(block) ? 0 : block->charge);
     }
     jm_lock_drop(&reserve.lock);
+    return block;
+}
+
+struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bool whole)
+{
+    struct jm_block *block = jm_shelf_take(size);
+    if (block == NULL) {
+        block = take_from_bin(jm_stretch_order(size), whole);
+    }
     if (block != NULL) {
         clear(block, tenant);
     }
     return block;
 }
 
-static bool fits(size_t size)
+/* True if the bound allows `size` bytes beside `bytes`. */
+static bool allows(size_t bytes, size_t size)
 {
-    size_t bytes = jm_load_relaxed(&reserve.bytes);
     size_t limit = jm_load_relaxed(&reserve.limit);
     return bytes <= limit && size <= limit - bytes;
+}
+
+static bool fits(size_t size)
+{
+    return allows(jm_load_relaxed(&reserve.bytes), size);
 }
 
 /* Keeps a block, past the bound if need be, and lets others go instead. */
@@ -235,7 +270,8 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant)
 {
     jm_lock_take(&reserve.lock);
-    struct jm_block **place = jm_spares_find(size, alignment, tenant, fits(size));
+    bool has_room = allows(jm_reserve_bytes(), size);
+    struct jm_block **place = jm_spares_find(size, alignment, tenant, has_room);
     if (place == NULL && alignment <= jm_os_page_size()) {
         place = jm_spares_find_nearest(size, tenant, jm_load_relaxed(&reserve.limit) / 2);
     }
@@ -295,16 +331,19 @@ void jm_reserve_drop_waiting(void)
 }
 
 /*
- * If the bound does not allow a block, others go: only orphans if `only_orphans`, and none if the
- * block is so large that most would have to. The blocks chosen at once have a part of the bound, or
- * the bytes missing if that is more: among many blocks some are adjacent, and to give those in one
- * call takes a fraction of the time that one by one does. The chosen blocks go call by call, as
- * room is needed.
+ * If the bound does not allow a block, shelves give up their rooms, and then others go: only orphans
+ * if `only_orphans`, and none if the block is so large that most would have to. The blocks chosen at
+ * once have a part of the bound, or the bytes missing if that is more: among many blocks some are
+ * adjacent, and to give those in one call takes a fraction of the time that one by one does. The
+ * chosen blocks go call by call, as room is needed.
  */
 static void make_room(size_t size, bool only_orphans)
 {
     size_t limit = jm_load_relaxed(&reserve.limit);
     size_t part = limit / TRIM_DIVISOR;
+    if (!fits(size) && size <= limit) {
+        clear_shelves();
+    }
     if (fits(size) || size > limit / LARGE_DIVISOR) {
         return;
     }
@@ -406,9 +445,15 @@ static bool keep_orphan(struct jm_block *block)
     return keep_within_limit(block);
 }
 
+static bool shelve(struct jm_block *block)
+{
+    return is_of_use(block) && jm_shelf_put(block);
+}
+
 void jm_reserve_leave(struct jm_block *block)
 {
-    if (!jm_block_is_large(block) || !keep_orphan(block)) {
+    bool kept = jm_block_is_large(block) ? keep_orphan(block) : shelve(block);
+    if (!kept) {
         (void)jm_reserve_give(block, true);
     }
 }
@@ -443,11 +488,14 @@ size_t jm_reserve_limit(void)
 
 size_t jm_reserve_bytes(void)
 {
-    return jm_load_relaxed(&reserve.bytes);
+    size_t rooms = jm_shelf_rooms();
+    size_t bytes = jm_load_relaxed(&reserve.bytes);
+    return bytes > rooms ? bytes - rooms : 0; /* read one after the other */
 }
 
 void jm_reserve_for_locks(jm_lock_step *step)
 {
     step(&reserve.trimming);
     step(&reserve.lock);
+    jm_shelf_for_locks(step);
 }
