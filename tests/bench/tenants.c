@@ -16,8 +16,8 @@
 #define SIZES 65536 /* drawn in advance */
 
 #define REQUEST_BUFFER ((size_t)300 << 10) /* bytes, in W4l */
-#define TENANT_OBJECTS 20 /* objects of a tenant in W5 */
-#define SETTLE 32         /* pairs in each tenant of W5 before the clock starts */
+#define TENANT_OBJECTS 20                  /* objects of a tenant in W5 */
+#define SETTLE 32                          /* pairs in each tenant of W5 before the clock starts */
 
 static uint16_t *draw_sizes(void)
 {
