@@ -270,7 +270,7 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant)
 {
     jm_lock_take(&reserve.lock);
-    bool has_room = allows(jm_reserve_bytes(), size);
+    bool has_room = fits(size) || allows(jm_reserve_bytes(), size); /* rooms can be given up */
     struct jm_block **place = jm_spares_find(size, alignment, tenant, has_room);
     if (place == NULL && alignment <= jm_os_page_size()) {
         place = jm_spares_find_nearest(size, tenant, jm_load_relaxed(&reserve.limit) / 2);
