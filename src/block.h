@@ -72,7 +72,7 @@ struct jm_block {
     uint32_t
         retired; /* in the reserve: the epoch since which it waits for its readers, if it does */
     const struct jm_supply *tenant; /* who had it last, or null */
-    uint64_t tenancy;               /* the `tenancy` of that tenant */
+    uint64_t tenancy;               /* the `tenancy` of that tenant; see jm_spares_make_orphan */
 
     /* A cache line for fields that are read when many blocks are walked over. */
     _Alignas(JM_CACHE_LINE) uint32_t first; /* the first granule for objects. Constant */

@@ -439,7 +439,7 @@ static bool keep_orphan(struct jm_block *block)
     if (!is_of_use(block) || !jm_spares_may_be_orphan(block)) {
         return false;
     }
-    block->tenant = NULL;
+    jm_spares_make_orphan(block);
     jm_reserve_drop_waiting();
     make_room(block->charge, true);
     return keep_within_limit(block);

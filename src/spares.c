@@ -41,6 +41,12 @@ bool jm_spares_may_be_orphan(const struct jm_block *block)
     return block->charge <= ORPHAN_MAX && block->charge == block->extent.size;
 }
 
+void jm_spares_make_orphan(struct jm_block *block)
+{
+    block->tenant = NULL;
+    block->tenancy = jm_thread.id;
+}
+
 static bool may_have(const struct jm_block *block, const struct jm_supply *tenant)
 {
     return tenant == NULL ? jm_spares_may_be_orphan(block) : jm_block_was_of(block, tenant);
@@ -52,17 +58,30 @@ static bool fits(const struct jm_block *block, size_t size, size_t alignment)
     return is_close && jm_is_aligned(block->start, alignment);
 }
 
+/* True for an orphan that the calling thread left: its memory is in a cache nearby. */
+static bool is_near(const struct jm_block *block)
+{
+    return block->tenant == NULL && block->tenancy == jm_thread.id;
+}
+
+static bool is_better(const struct jm_block *block, const struct jm_block *best)
+{
+    return block->charge < best->charge ||
+           (block->charge == best->charge && is_near(block) && !is_near(best));
+}
+
 /* The place of the smallest block in a list that fits and that `tenant` had or, if `tenant` is
- * NULL, that may be an orphan. NULL if there is none within the steps left. */
+ * NULL, that may be an orphan: of several orphans one that the calling thread left. NULL if there
+ * is none within the steps left. */
 static struct jm_block **find(struct jm_block **place, size_t size, size_t alignment,
                               const struct jm_supply *tenant, unsigned *steps)
 {
     struct jm_block **best = NULL;
     for (; *place != NULL && *steps > 0; --*steps) {
         if (fits(*place, size, alignment) && may_have(*place, tenant) &&
-            (best == NULL || (*place)->charge < (*best)->charge)) {
+            (best == NULL || is_better(*place, *best))) {
             best = place;
-            if ((*best)->charge == size) {
+            if ((*best)->charge == size && (tenant != NULL || is_near(*best))) {
                 break;
             }
         }
@@ -118,7 +137,7 @@ void jm_spares_leave(const struct jm_supply *tenant)
     for (struct jm_block **place = list_of(tenant); *place != NULL;) {
         if (jm_block_was_of(*place, tenant) && jm_spares_may_be_orphan(*place)) {
             struct jm_block *block = jm_chain_pop(place);
-            block->tenant = NULL;
+            jm_spares_make_orphan(block);
             jm_chain_push(&spares.lists[ORPHANS], block);
         } else {
             place = &(*place)->chain_next;

@@ -20,6 +20,9 @@ struct jm_block **jm_spares_list(const struct jm_block *block);
 /* True if an ending tenant may leave a block to others: it is not too large to be zeroed. */
 bool jm_spares_may_be_orphan(const struct jm_block *block);
 
+/* Records that the tenant of a block has ended, and which thread leaves it. */
+void jm_spares_make_orphan(struct jm_block *block);
+
 /* The place of the best of a tenant's own spares with `size` bytes or up to a quarter more. NULL if
  * there is none. */
 struct jm_block **jm_spares_find_own(size_t size, size_t alignment, const struct jm_supply *tenant);

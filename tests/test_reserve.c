@@ -6,6 +6,7 @@
 #include "support/fake_os.h"
 #include "support/random.h"
 #include "support/unit.h"
+#include "support/worker.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -706,6 +707,40 @@ static void a_large_block_serves_others_clear(void **state)
 /* A block of an ending tenant displaces none that is kept for another tenant. A block that a fork
  * met in the middle of a change of size is not kept. A block that the OS refuses still serves all
  * tenants. */
+static void leave_there(void *block)
+{
+    if (jm_thread_ready()) {
+        jm_reserve_leave(block);
+    }
+}
+
+/* Of several that fit as well, a thread takes one that it left: its cache may still have it. */
+static void of_what_is_left_a_thread_takes_its_own(void **state)
+{
+    static const struct jm_supply other = {.tenancy = 8};
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    struct jm_block *larger = new_spare(KIB(288)), *own = new_spare(KIB(256));
+    struct jm_block *strange = new_spare(KIB(256)), *close = new_spare(KIB(240));
+    jm_reserve_leave(larger);
+    jm_reserve_leave(own);
+    worker *thread = worker_start();
+    worker_run(thread, leave_there, strange);
+    worker_run(thread, leave_there, close);
+    worker_stop(thread);
+    assert_ptr_equal(jm_reserve_take_large(KIB(256), 16, &other), own);
+    jm_reserve_leave(own);
+    jm_reserve_leave(new_spare(KIB(320)));
+    assert_ptr_equal(jm_reserve_take_large(KIB(256), 16, &other), own);
+    assert_ptr_equal(jm_reserve_take_large(KIB(256), 16, &other), strange); /* not the larger */
+    assert_ptr_equal(jm_reserve_take_large(KIB(256), 16, &other), larger);
+    assert_ptr_equal(jm_reserve_take_large(KIB(240), 16, &other), close);
+    unmap(own);
+    unmap(strange);
+    unmap(larger);
+    unmap(close);
+}
+
 static void not_all_that_is_left_is_kept(void **state)
 {
     static const struct jm_supply other = {.tenancy = 7};
@@ -1514,6 +1549,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(the_nearest_of_many_is_made_to_fit),
         RESERVE_TEST(a_large_object_is_aligned_where_it_is_asked_for),
         RESERVE_TEST(a_large_block_serves_others_clear),
+        RESERVE_TEST(of_what_is_left_a_thread_takes_its_own),
         RESERVE_TEST(not_all_that_is_left_is_kept),
         RESERVE_TEST(a_block_that_is_too_large_serves_no_other),
         RESERVE_TEST(a_block_with_a_map_in_it_is_not_whole),
