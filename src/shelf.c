@@ -78,8 +78,10 @@ bool jm_shelf_add_room(const struct jm_block *block)
     }
     jm_lock_take(&shelf->lock);
     bool added = jm_load_relaxed(&shelf->share) + units <= JM_SHELF_BYTES >> JM_UNIT_BITS;
-    jm_add_owned(&shelf->share, added ? units : 0);
-    jm_add_owned(&shelf->room, added ? units : 0);
+    if (added) {
+        jm_add_owned(&shelf->share, units);
+        jm_add_owned(&shelf->room, units);
+    }
     jm_lock_drop(&shelf->lock);
     return added;
 }

@@ -296,6 +296,53 @@ static void forks_while_slots_are_added_lose_none(void **state)
     assert_int_equal(jm_load_relaxed(&growth.faults), 0);
 }
 
+/* A thread that creates and disposes runtimes: at most forks, it moves a block from or to its
+ * shelf. */
+static void serve_requests(void *argument)
+{
+    _Atomic(bool) *stop = argument;
+    while (!jm_load_relaxed(stop)) {
+        JsRuntimeHandle runtime;
+        void *object = NULL;
+        bool served = JsCreateRuntime(JsRuntimeAttributeNone, NULL, &runtime) == JsNoError;
+        object = served ? jsrtmem_alloc(runtime, 100) : NULL;
+        served = served && object != NULL && JsDisposeRuntime(runtime) == JsNoError;
+        atomic_fetch_add(&growth.faults, !served);
+    }
+}
+
+static int drain_in_child(void *argument)
+{
+    jsrtmem_process_stats stats = {.struct_size = sizeof(stats)};
+    (void)argument;
+    CHILD_CHECK(jsrtmem_set_reserve_limit(0) == JsNoError);
+    CHILD_CHECK(jsrtmem_get_process_stats(&stats) == JsNoError);
+    CHILD_CHECK(stats.reserve == 0);
+    return 0;
+}
+
+static void forks_while_blocks_come_and_go_lose_none(void **state)
+{
+    _Atomic(bool) stop = false;
+    worker *others[2] = {worker_start(), worker_start()};
+    int result = 0;
+
+    (void)state;
+    jm_store_relaxed(&growth.faults, 0);
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        worker_post(others[i], serve_requests, (void *)&stop);
+    }
+    for (int i = 0; i < 4 * FORKS && result == 0; i++) {
+        result = child_run(drain_in_child, NULL);
+    }
+    jm_store_relaxed(&stop, true);
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        worker_stop(others[i]);
+    }
+    assert_int_equal(result, 0);
+    assert_int_equal(jm_load_relaxed(&growth.faults), 0);
+}
+
 /* An extent that the OS refused to take back, and takes now, while another thread forks. */
 static struct {
     gate *inside;
@@ -388,6 +435,7 @@ int main(void)
         cmocka_unit_test(nobody_waits_for_a_charge_that_a_fork_left_behind),
         cmocka_unit_test(a_child_does_not_wait_for_readers_that_a_fork_left_behind),
         cmocka_unit_test(forks_while_slots_are_added_lose_none),
+        cmocka_unit_test(forks_while_blocks_come_and_go_lose_none),
         cmocka_unit_test(what_is_unmapped_while_a_fork_comes_is_not_unmapped_again),
         cmocka_unit_test(what_a_thread_left_unmarked_is_taken_in),
     };

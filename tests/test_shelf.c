@@ -123,6 +123,14 @@ static void take_all(struct jm_block **blocks, size_t count, size_t size)
     assert_int_equal(jm_reserve_bytes(), before);
 }
 
+/* Makes the calling thread one that uses a given shelf. */
+static void use_shelf(size_t shelf)
+{
+    while (!jm_thread_ready() || jm_thread.id % JM_SHELVES != shelf) {
+        jm_thread_reset(); /* the next id is another one */
+    }
+}
+
 static void a_thread_finds_what_it_brought_back(void **state)
 {
     (void)state;
@@ -238,6 +246,35 @@ static void rooms_are_given_up_for_blocks(void **state)
     assert_int_equal(fake_os_calls(FAKE_UNMAP), 1);
 }
 
+static void bring_to_each_shelf(void *argument)
+{
+    size_t size = *(size_t *)argument;
+    for (size_t i = 0; i < JM_SHELVES; i++) {
+        use_shelf(i);
+        struct jm_block *block = take(size);
+        if (block != NULL) {
+            jm_reserve_leave(block);
+        }
+    }
+}
+
+static void what_lies_on_any_shelf_counts(void **state)
+{
+    (void)state;
+    size_t size = least();
+    for (size_t i = 0; i < JM_SHELVES; i++) {
+        jm_reserve_leave(new_block(size));
+    }
+    worker_run(other, bring_to_each_shelf, &size);
+    assert_int_equal(jm_reserve_bytes(), JM_SHELVES * size);
+    jm_reserve_set_limit(JM_SHELVES * size);
+    assert_int_equal(jm_reserve_bytes(), JM_SHELVES * size);
+    for (size_t i = 0; i < JM_SHELVES; i++) {
+        assert_non_null(other_takes(size)); /* the shares have ended: they are for all */
+    }
+    assert_int_equal(jm_reserve_bytes(), 0);
+}
+
 static void a_full_reserve_lets_go_what_lies_on_shelves(void **state)
 {
     (void)state;
@@ -315,7 +352,7 @@ static void *come_and_go(void *argument)
     uint32_t random = (uint32_t)(uintptr_t)argument;
     struct jm_block *held[MOST_HELD];
     size_t count = 0;
-    (void)jm_thread_ready();
+    use_shelf(random % 2); /* two threads to a shelf */
     for (int i = 0; i < ROUNDS; i++) {
         random = random * 1664525u + 1013904223u;
         if (count == MOST_HELD || (count > 0 && random >> 31 != 0)) {
@@ -374,6 +411,7 @@ int main(void)
         SHELF_TEST(not_all_blocks_lie_on_shelves),
         SHELF_TEST(what_is_read_is_put_onto_no_shelf),
         SHELF_TEST(rooms_are_given_up_for_blocks),
+        SHELF_TEST(what_lies_on_any_shelf_counts),
         SHELF_TEST(a_full_reserve_lets_go_what_lies_on_shelves),
         SHELF_TEST(a_lower_bound_ends_shares),
         SHELF_TEST(rooms_do_not_make_the_reserve_full),
