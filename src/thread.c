@@ -89,14 +89,11 @@ void jm_thread_reset(void)
 void jm_lock_contended(struct jm_lock *lock)
 {
     for (unsigned attempt = 0;; attempt++) {
-        jm_thread_id owner = 0;
-        if (jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) {
+        /* Read first: each attempt to swap would take the cache line from the owner. */
+        jm_thread_id owner = jm_load_relaxed(&lock->owner);
+        if ((owner == 0 || jm_thread_is_gone(owner)) &&
+            jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) { /* untested: two race */
             return;
-        }
-        if (jm_thread_is_gone(owner)) {
-            if (jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) { /* untested: two race */
-                return;
-            }
         }
         jm_os_pause(attempt);
     }
