@@ -13,7 +13,8 @@ static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin 
 /*
  * Process state.
  *
- *      bytes == sum of charge over bins, spares, backlog and going, and of shares over shelves
+ *      bytes == sum of charge over bins, spares, backlog and going
+ *               + sum of rooms of spares + sum of shares of shelves
  *
  * A block counts until the OS has taken it.
  *
@@ -38,13 +39,6 @@ static struct {
 /* Steps to wait for a released block's readers before the block is put aside. */
 #define PATIENCE JM_PAUSE_SPINS
 
-/* The list for a block that can be used again. */
-static struct jm_block **home_of(const struct jm_block *block)
-{
-    return jm_block_is_large(block) ? jm_spares_list(block)
-                                    : &reserve.bins[jm_stretch_order(block->charge)];
-}
-
 /* True if a block can be used again as it is. */
 static bool is_of_use(const struct jm_block *block)
 {
@@ -54,7 +48,11 @@ static bool is_of_use(const struct jm_block *block)
 /* Lists a block. Does not count its bytes. pre: the lock is held. */
 static void put(struct jm_block *block)
 {
-    jm_chain_push(home_of(block), block);
+    if (jm_block_is_large(block)) {
+        jm_spares_add(block);
+    } else {
+        jm_chain_push(&reserve.bins[jm_stretch_order(block->charge)], block);
+    }
 }
 
 static void count(size_t bytes)
@@ -67,12 +65,11 @@ static void count_off(size_t bytes)
     jm_add_owned(&reserve.bytes, 0 - bytes);
 }
 
-/* Takes the block at `place` off its list and off the count of bytes. pre: the lock is held. */
-static struct jm_block *pop(struct jm_block **place)
+static void uncount(size_t bytes)
 {
-    struct jm_block *block = jm_chain_pop(place);
-    count_off(block->charge);
-    return block;
+    jm_lock_take(&reserve.lock);
+    count_off(bytes);
+    jm_lock_drop(&reserve.lock);
 }
 
 /* Chooses blocks of `bytes` or slightly more to go: large ones first, or only orphans. pre: no
@@ -119,12 +116,12 @@ static void put_back(struct jm_block **blocks)
     jm_lock_drop(&reserve.lock);
 }
 
-/* Ends the shares of all shelves: others may use their blocks and rooms now. */
-static void clear_shelves(void)
+/* Ends all shares and rooms: others may use what they were kept for. */
+static void end_shares(void)
 {
     struct jm_block *blocks = NULL;
     jm_lock_take(&reserve.lock);
-    count_off(jm_shelf_clear_all(&blocks));
+    count_off(jm_shelf_clear_all(&blocks) + jm_spares_end_rooms());
     put_all(&blocks);
     jm_lock_drop(&reserve.lock);
 }
@@ -134,9 +131,7 @@ static void clear_shelves(void)
 static bool give_first(struct jm_block **list)
 {
     size_t bytes = jm_chain_return(list);
-    jm_lock_take(&reserve.lock);
-    count_off(bytes);
-    jm_lock_drop(&reserve.lock);
+    uncount(bytes);
     return bytes != 0;
 }
 
@@ -146,7 +141,7 @@ static void trim_lists(size_t limit)
     struct jm_block *refused = NULL;
     size_t bytes;
     jm_lock_take(&reserve.trimming);
-    clear_shelves();
+    end_shares();
     while ((bytes = jm_load_relaxed(&reserve.bytes)) > limit &&
            ensure_going(bytes - limit, false)) {
         while (reserve.going != NULL && jm_load_relaxed(&reserve.bytes) > limit) {
@@ -228,16 +223,11 @@ struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bo
     return block;
 }
 
-/* True if the bound allows `size` bytes beside `bytes`. */
-static bool allows(size_t bytes, size_t size)
-{
-    size_t limit = jm_load_relaxed(&reserve.limit);
-    return bytes <= limit && size <= limit - bytes;
-}
-
 static bool fits(size_t size)
 {
-    return allows(jm_load_relaxed(&reserve.bytes), size);
+    size_t bytes = jm_load_relaxed(&reserve.bytes);
+    size_t limit = jm_load_relaxed(&reserve.limit);
+    return bytes <= limit && size <= limit - bytes;
 }
 
 /* Keeps a block, past the bound if need be, and lets others go instead. */
@@ -259,28 +249,45 @@ static void keep(struct jm_block *block, void (*add)(struct jm_block *))
 
 size_t jm_reserve_large_bytes(size_t size, size_t alignment, const struct jm_supply *tenant)
 {
-    jm_lock_take(&reserve.lock);
-    struct jm_block **place = jm_spares_find_own(size, alignment, tenant);
-    size_t bytes = place == NULL ? 0 : (*place)->charge;
-    jm_lock_drop(&reserve.lock);
-    return bytes;
+    return jm_spares_own_bytes(size, alignment, tenant);
+}
+
+/* A tenant has enough spares if they have this part of the bytes that the reserve has room for:
+ * then one of them is made to fit. So few tenants keep spares of many sizes, and one mostly fits.
+ * Many keep few, or they would drive each other's out, and most objects would need new pages. */
+#define ENOUGH_DIVISOR 4
+
+static size_t room_left(void)
+{
+    size_t bytes = jm_reserve_bytes();
+    size_t limit = jm_load_relaxed(&reserve.limit);
+    return bytes < limit ? limit - bytes : 0;
+}
+
+static struct jm_spare take_spare(size_t size, size_t alignment, const struct jm_supply *tenant)
+{
+    struct jm_spare spare = jm_spares_take_own(size, alignment, tenant);
+    if (spare.block == NULL) {
+        bool has_room = fits(size) || size <= room_left(); /* rooms can be given up */
+        spare = jm_spares_take_any(size, alignment, has_room);
+    }
+    if (spare.block == NULL && tenant->has_large_spares && alignment <= jm_os_page_size()) {
+        spare = jm_spares_take_nearest(size, tenant, room_left() / ENOUGH_DIVISOR);
+    }
+    return spare;
 }
 
 struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant)
 {
-    jm_lock_take(&reserve.lock);
-    bool has_room = fits(size) || allows(jm_reserve_bytes(), size); /* rooms can be given up */
-    struct jm_block **place = jm_spares_find(size, alignment, tenant, has_room);
-    if (place == NULL && alignment <= jm_os_page_size()) {
-        place = jm_spares_find_nearest(size, tenant, jm_load_relaxed(&reserve.limit) / 2);
+    struct jm_spare spare = take_spare(size, alignment, tenant);
+    if (spare.excess != 0) {
+        uncount(spare.excess);
     }
-    struct jm_block *block = place == NULL ? NULL : pop(place);
-    jm_lock_drop(&reserve.lock);
-    if (block != NULL) {
-        clear_large(block, size, tenant);
+    if (spare.block != NULL) {
+        clear_large(spare.block, size, tenant);
     }
-    return block;
+    return spare.block;
 }
 
 /* Puts a block that the OS refused into the backlog. Its bytes are counted already. */
@@ -293,9 +300,7 @@ static void put_aside(struct jm_block *block)
 
 void jm_reserve_leave_large(const struct jm_supply *tenant)
 {
-    jm_lock_take(&reserve.lock);
     jm_spares_leave(tenant);
-    jm_lock_drop(&reserve.lock);
     jm_reserve_drop(tenant, SIZE_MAX);
 }
 
@@ -342,7 +347,7 @@ static void make_room(size_t size, bool only_orphans)
     size_t limit = jm_load_relaxed(&reserve.limit);
     size_t part = limit / TRIM_DIVISOR;
     if (!fits(size) && size <= limit) {
-        clear_shelves();
+        end_shares();
     }
     if (fits(size) || size > limit / LARGE_DIVISOR) {
         return;
@@ -411,6 +416,9 @@ bool jm_reserve_give(struct jm_block *block, bool for_good)
      * it to others first. */
     bool of_use = is_of_use(block) && !(for_good && jm_block_is_large(block));
     jm_reserve_drop_waiting();
+    if (of_use && jm_block_is_large(block) && jm_spares_put(block)) {
+        return true;
+    }
     if (of_use) {
         make_room(block->charge, false);
     }
@@ -441,6 +449,9 @@ static bool keep_orphan(struct jm_block *block)
     }
     jm_spares_make_orphan(block);
     jm_reserve_drop_waiting();
+    if (jm_spares_put(block)) {
+        return true;
+    }
     make_room(block->charge, true);
     return keep_within_limit(block);
 }
@@ -488,7 +499,7 @@ size_t jm_reserve_limit(void)
 
 size_t jm_reserve_bytes(void)
 {
-    size_t rooms = jm_shelf_rooms();
+    size_t rooms = jm_shelf_rooms() + jm_spares_rooms();
     size_t bytes = jm_load_relaxed(&reserve.bytes);
     return bytes > rooms ? bytes - rooms : 0; /* read one after the other */
 }
@@ -498,4 +509,5 @@ void jm_reserve_for_locks(jm_lock_step *step)
     step(&reserve.trimming);
     step(&reserve.lock);
     jm_shelf_for_locks(step);
+    jm_spares_for_locks(step);
 }

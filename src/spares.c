@@ -9,8 +9,10 @@
 /* A search looks at no more blocks than this, the newest first. */
 #define STEPS 128
 
-/* A block fits if its surplus is at most this part of the requested size. */
-#define SURPLUS_DIVISOR 4
+/* A block fits if its surplus is at most this part of the requested size: of a tenant's own spares,
+ * the object gets all, and of orphans, the surplus goes to the OS. */
+#define SURPLUS_DIVISOR_OWN 1
+#define SURPLUS_DIVISOR_ANY 4
 
 /* Larger blocks are not zeroed for another tenant. Zeroing takes a seventh of the time of new pages
  * if the object uses all of them, but ten times as long if it uses few. This is an object of 1 MiB
@@ -20,19 +22,23 @@
 /* From this number on, a tenant's spares are many. */
 #define MANY 48
 
+/* A list has at most this room, in bytes. */
+#define ROOM_MAX ((size_t)4 << 20)
+
+struct list {
+    _Alignas(JM_CACHE_LINE) struct jm_lock lock;
+    _Atomic(size_t) room; /* written under the lock */
+    struct jm_block *blocks;
+};
+
 static struct {
-    struct jm_block *lists[LISTS + 1];
-    unsigned next; /* the list whose oldest blocks go next */
+    struct list lists[LISTS + 1];
+    unsigned next; /* the list whose oldest blocks go next. Under the lock of the reserve */
 } spares;
 
-static struct jm_block **list_of(const struct jm_supply *tenant)
+static struct list *list_of(const struct jm_supply *tenant)
 {
     return &spares.lists[tenant == NULL ? ORPHANS : (uintptr_t)tenant / sizeof *tenant % LISTS];
-}
-
-struct jm_block **jm_spares_list(const struct jm_block *block)
-{
-    return list_of(block->tenant);
 }
 
 bool jm_spares_may_be_orphan(const struct jm_block *block)
@@ -47,14 +53,50 @@ void jm_spares_make_orphan(struct jm_block *block)
     block->tenancy = jm_thread.id;
 }
 
+void jm_spares_add(struct jm_block *block)
+{
+    struct list *list = list_of(block->tenant);
+    jm_lock_take(&list->lock);
+    jm_chain_push(&list->blocks, block);
+    jm_lock_drop(&list->lock);
+}
+
+bool jm_spares_put(struct jm_block *block)
+{
+    struct list *list = list_of(block->tenant);
+    if (jm_load_relaxed(&list->room) < block->charge) {
+        return false;
+    }
+    jm_lock_take(&list->lock);
+    bool put = jm_pagemap_is_quiet() && jm_load_relaxed(&list->room) >= block->charge;
+    if (put) {
+        jm_add_owned(&list->room, 0 - block->charge);
+        jm_chain_push(&list->blocks, block);
+    }
+    jm_lock_drop(&list->lock);
+    return put;
+}
+
+/* Takes the block at `place` off a list. pre: the lock is held. */
+static struct jm_spare pop(struct list *list, struct jm_block **place)
+{
+    struct jm_block *block = jm_chain_pop(place);
+    size_t room = jm_load_relaxed(&list->room) + block->charge;
+    if (room > ROOM_MAX) {
+        return (struct jm_spare){block, block->charge};
+    }
+    jm_store_relaxed(&list->room, room);
+    return (struct jm_spare){block, 0};
+}
+
 static bool may_have(const struct jm_block *block, const struct jm_supply *tenant)
 {
     return tenant == NULL ? jm_spares_may_be_orphan(block) : jm_block_was_of(block, tenant);
 }
 
-static bool fits(const struct jm_block *block, size_t size, size_t alignment)
+static bool fits(const struct jm_block *block, size_t size, size_t alignment, size_t surplus)
 {
-    bool is_close = block->charge >= size && block->charge - size <= size / SURPLUS_DIVISOR;
+    bool is_close = block->charge >= size && block->charge - size <= surplus;
     return is_close && jm_is_aligned(block->start, alignment);
 }
 
@@ -72,13 +114,14 @@ static bool is_better(const struct jm_block *block, const struct jm_block *best)
 
 /* The place of the smallest block in a list that fits and that `tenant` had or, if `tenant` is
  * NULL, that may be an orphan: of several orphans one that the calling thread left. NULL if there
- * is none within the steps left. */
-static struct jm_block **find(struct jm_block **place, size_t size, size_t alignment,
+ * is none within the steps left. pre: the lock is held. */
+static struct jm_block **find(struct list *list, size_t size, size_t alignment,
                               const struct jm_supply *tenant, unsigned *steps)
 {
     struct jm_block **best = NULL;
-    for (; *place != NULL && *steps > 0; --*steps) {
-        if (fits(*place, size, alignment) && may_have(*place, tenant) &&
+    size_t surplus = size / (tenant == NULL ? SURPLUS_DIVISOR_ANY : SURPLUS_DIVISOR_OWN);
+    for (struct jm_block **place = &list->blocks; *place != NULL && *steps > 0; --*steps) {
+        if (fits(*place, size, alignment, surplus) && may_have(*place, tenant) &&
             (best == NULL || is_better(*place, *best))) {
             best = place;
             if ((*best)->charge == size && (tenant != NULL || is_near(*best))) {
@@ -90,31 +133,53 @@ static struct jm_block **find(struct jm_block **place, size_t size, size_t align
     return best;
 }
 
-struct jm_block **jm_spares_find_own(size_t size, size_t alignment, const struct jm_supply *tenant)
+static struct jm_spare take(struct list *list, size_t size, size_t alignment,
+                            const struct jm_supply *tenant, unsigned *steps)
 {
-    unsigned steps = STEPS;
-    return find(list_of(tenant), size, alignment, tenant, &steps);
+    struct jm_spare spare = {NULL, 0};
+    jm_lock_take(&list->lock);
+    struct jm_block **place = find(list, size, alignment, tenant, steps);
+    if (place != NULL) {
+        spare = pop(list, place);
+    }
+    jm_lock_drop(&list->lock);
+    return spare;
 }
 
-struct jm_block **jm_spares_find(size_t size, size_t alignment, const struct jm_supply *tenant,
-                                 bool has_room)
+size_t jm_spares_own_bytes(size_t size, size_t alignment, const struct jm_supply *tenant)
+{
+    unsigned steps = STEPS;
+    struct list *list = list_of(tenant);
+    jm_lock_take(&list->lock);
+    struct jm_block **place = find(list, size, alignment, tenant, &steps);
+    size_t bytes = place == NULL ? 0 : (*place)->charge;
+    jm_lock_drop(&list->lock);
+    return bytes;
+}
+
+struct jm_spare jm_spares_take_own(size_t size, size_t alignment, const struct jm_supply *tenant)
+{
+    unsigned steps = STEPS;
+    return take(list_of(tenant), size, alignment, tenant, &steps);
+}
+
+struct jm_spare jm_spares_take_any(size_t size, size_t alignment, bool has_room)
 {
     unsigned steps = STEPS;
     unsigned lists = has_room ? 1 : LISTS + 1; /* with room, others keep theirs */
-    struct jm_block **place = jm_spares_find_own(size, alignment, tenant);
-    if (size > ORPHAN_MAX) {
-        return place;
+    struct jm_spare spare = {NULL, 0};
+    for (unsigned i = 0; i < lists && spare.block == NULL && size <= ORPHAN_MAX; i++) {
+        spare = take(&spares.lists[ORPHANS - i], size, alignment, NULL, &steps);
     }
-    for (unsigned i = 0; i < lists && place == NULL; i++) {
-        place = find(&spares.lists[ORPHANS - i], size, alignment, NULL, &steps);
-    }
-    return place;
+    return spare;
 }
 
-struct jm_block **jm_spares_find_nearest(size_t size, const struct jm_supply *tenant, size_t enough)
+/* The place of the tenant's own spare nearest in size, see jm_spares_take_nearest. */
+static struct jm_block **find_nearest(struct list *list, size_t size,
+                                      const struct jm_supply *tenant, size_t enough)
 {
     struct jm_block **nearest = NULL;
-    struct jm_block **place = list_of(tenant);
+    struct jm_block **place = &list->blocks;
     size_t least = SIZE_MAX;
     size_t bytes = 0;
     unsigned count = 0;
@@ -132,25 +197,54 @@ struct jm_block **jm_spares_find_nearest(size_t size, const struct jm_supply *te
     return bytes > enough || count >= MANY ? nearest : NULL;
 }
 
-void jm_spares_leave(const struct jm_supply *tenant)
+struct jm_spare jm_spares_take_nearest(size_t size, const struct jm_supply *tenant, size_t enough)
 {
-    for (struct jm_block **place = list_of(tenant); *place != NULL;) {
+    struct jm_spare spare = {NULL, 0};
+    struct list *list = list_of(tenant);
+    jm_lock_take(&list->lock);
+    struct jm_block **place = find_nearest(list, size, tenant, enough);
+    if (place != NULL) {
+        spare = pop(list, place);
+    }
+    jm_lock_drop(&list->lock);
+    return spare;
+}
+
+/* Moves a tenant's blocks that may be orphans to a chain. pre: the lock is held. */
+static struct jm_block *move_orphans_to_be(struct list *list, const struct jm_supply *tenant)
+{
+    struct jm_block *chain = NULL;
+    for (struct jm_block **place = &list->blocks; *place != NULL;) {
         if (jm_block_was_of(*place, tenant) && jm_spares_may_be_orphan(*place)) {
-            struct jm_block *block = jm_chain_pop(place);
-            jm_spares_make_orphan(block);
-            jm_chain_push(&spares.lists[ORPHANS], block);
+            jm_chain_push(&chain, jm_chain_pop(place));
         } else {
             place = &(*place)->chain_next;
         }
     }
+    return chain;
 }
 
-static size_t move_oldest(struct jm_block **list, struct jm_block **chain, size_t bytes)
+void jm_spares_leave(const struct jm_supply *tenant)
+{
+    struct list *list = list_of(tenant);
+    jm_lock_take(&list->lock);
+    struct jm_block *chain = move_orphans_to_be(list, tenant);
+    jm_lock_drop(&list->lock);
+    while (chain != NULL) {
+        struct jm_block *block = jm_chain_pop(&chain);
+        jm_spares_make_orphan(block);
+        jm_spares_add(block);
+    }
+}
+
+static size_t move_oldest(struct list *list, struct jm_block **chain, size_t bytes)
 {
     struct jm_block *oldest_first = NULL;
-    (void)jm_chain_move(list, &oldest_first, SIZE_MAX);
+    jm_lock_take(&list->lock);
+    (void)jm_chain_move(&list->blocks, &oldest_first, SIZE_MAX);
     size_t sum = jm_chain_move(&oldest_first, chain, bytes);
-    (void)jm_chain_move(&oldest_first, list, SIZE_MAX);
+    (void)jm_chain_move(&oldest_first, &list->blocks, SIZE_MAX);
+    jm_lock_drop(&list->lock);
     return sum;
 }
 
@@ -170,5 +264,39 @@ size_t jm_spares_move_oldest(struct jm_block **chain, size_t bytes)
 
 void jm_spares_move_own(struct jm_block **chain, const struct jm_supply *tenant)
 {
-    jm_chain_move_of(list_of(tenant), chain, tenant, 0);
+    struct list *list = list_of(tenant);
+    jm_lock_take(&list->lock);
+    jm_chain_move_of(&list->blocks, chain, tenant, 0);
+    jm_lock_drop(&list->lock);
+}
+
+size_t jm_spares_end_rooms(void)
+{
+    size_t bytes = 0;
+    for (int i = 0; i <= LISTS; i++) {
+        struct list *list = &spares.lists[i];
+        if (jm_load_relaxed(&list->room) != 0) {
+            jm_lock_take(&list->lock);
+            bytes += jm_load_relaxed(&list->room);
+            jm_store_relaxed(&list->room, 0);
+            jm_lock_drop(&list->lock);
+        }
+    }
+    return bytes;
+}
+
+size_t jm_spares_rooms(void)
+{
+    size_t bytes = 0;
+    for (int i = 0; i <= LISTS; i++) {
+        bytes += jm_load_relaxed(&spares.lists[i].room);
+    }
+    return bytes;
+}
+
+void jm_spares_for_locks(jm_lock_step *step)
+{
+    for (int i = 0; i <= LISTS; i++) {
+        step(&spares.lists[i].lock);
+    }
 }

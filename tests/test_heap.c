@@ -324,12 +324,12 @@ static void a_spare_block_that_went_meanwhile_is_made_anew(void **state)
     (void)check();
 }
 
-/* Once spares are half of the reserve's bound, one is made to fit instead of mapping a new block:
- * cut or, if the OS can, lengthened. */
+/* Once spares have more than a quarter of what the reserve has room for, one is made to fit instead
+ * of mapping a new block: cut or, if the OS can, lengthened. */
 static void a_spare_block_of_another_size_is_made_to_fit(void **state)
 {
     (void)state;
-    jm_reserve_set_limit(MIB(8));
+    jm_reserve_set_limit(MIB(16));
     free_object(rig_alloc(&rig, MIB(5)));
     jm_heap_tidy(HEAP);
     size_t maps = fake_os_calls(FAKE_MAP);
@@ -362,13 +362,13 @@ static void spares_of_others_make_no_spare_fit(void **state)
 {
     static struct jm_supply other = {.tenancy = 9};
     (void)state;
-    jm_reserve_set_limit(MIB(16));
+    jm_reserve_set_limit(MIB(32));
     struct jm_block *block = block_of(rig_alloc(&rig, MIB(10)));
     free_object(block->start);
     jm_heap_tidy(HEAP);
     block->tenant = &other; /* in the same list or not */
     void *small = rig_alloc(&rig, MIB(1));
-    void *large = rig_alloc(&rig, MIB(2));
+    void *large = rig_alloc(&rig, MIB(3));
     free_object(small);
     free_object(large);
     jm_heap_tidy(HEAP);

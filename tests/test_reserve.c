@@ -55,7 +55,7 @@ static struct jm_block *try_block(size_t size, bool small)
 }
 
 /* The tenant that takes blocks: not the one that had them, unless a test says so. */
-static const struct jm_supply taker = {.tenancy = 7};
+static const struct jm_supply taker = {.tenancy = 7, .has_large_spares = true};
 
 static struct jm_block *take(size_t size)
 {
@@ -95,6 +95,7 @@ static void unmap(struct jm_block *block)
 }
 
 /* The reserve's bytes == what the OS has given besides tables. */
+#define assert_bytes_kept(expected) assert_int_equal(jm_reserve_bytes(), (expected))
 static size_t mapped_before;
 #define assert_bytes(expected)                                        \
     do {                                                              \
@@ -582,8 +583,8 @@ static void the_large_block_that_fits_best_is_taken(void **state)
     (void)state;
     jm_reserve_set_limit(MIB(64));
     blocks[0] = give_spare(size + 9 * page);
-    blocks[1] = give_spare(size + 11 * page); /* more than a quarter larger */
-    blocks[2] = give_spare(size + 10 * page);
+    blocks[1] = give_spare(2 * size + page); /* more than twice as large */
+    blocks[2] = give_spare(2 * size);
     blocks[3] = give_spare(size - page);
     assert_int_equal(jm_reserve_large_bytes(size, 16, &taker), size + 9 * page);
     assert_ptr_equal(take_spare(size), blocks[0]);
@@ -591,7 +592,7 @@ static void the_large_block_that_fits_best_is_taken(void **state)
     assert_int_equal(jm_reserve_large_bytes(size, 16, &taker), 0);
     assert_null(take_spare(size));
     assert_ptr_equal(take_spare(size - page), blocks[3]);
-    assert_ptr_equal(take_spare(size + 11 * page), blocks[1]);
+    assert_ptr_equal(take_spare(2 * size + page), blocks[1]);
     assert_int_equal(jm_reserve_bytes(), 0);
     for (size_t i = 0; i < COUNT_OF(blocks); i++) {
         unmap(blocks[i]);
@@ -629,11 +630,11 @@ static void many_spares_are_enough(void **state)
     jm_reserve_set_limit(MIB(1024));
     for (int spares = 1; spares <= 48; spares++) {
         assert_null(take_spare(size));
-        (void)give_spare(2 * size);
+        (void)give_spare(3 * size);
     }
     struct jm_block *block = take_spare(size);
     assert_non_null(block);
-    assert_int_equal(block->charge, 2 * size);
+    assert_int_equal(block->charge, 3 * size);
     assert_null(take_spare(size));
     unmap(block);
     jm_reserve_drop(&taker, SIZE_MAX);
@@ -653,6 +654,95 @@ static void the_nearest_of_many_is_made_to_fit(void **state)
     unmap(nearest);
     jm_reserve_drop(&taker, SIZE_MAX);
     assert_int_equal(jm_reserve_bytes(), 0);
+}
+
+static void give_others(size_t size)
+{
+    static const struct jm_supply other = {.tenancy = 9};
+    struct jm_block *block = new_spare(size);
+    block->tenant = &other;
+    block->tenancy = other.tenancy;
+    assert_true(jm_reserve_give(block, false));
+}
+
+/* The less room is left in the reserve, the fewer spares are enough for a tenant. */
+static void a_full_reserve_makes_few_spares_enough(void **state)
+{
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    struct jm_block *spare = give_spare(MIB(1));
+    give_others(MIB(3)); /* leaves 4 MiB: a quarter of them is as much as the tenant has */
+    assert_null(take_spare(KIB(256)));
+    give_others(KIB(64));
+    assert_ptr_equal(take_spare(KIB(256)), spare);
+    unmap(spare);
+}
+
+/* ---- Rooms: what a tenant took it may bring back without another count ---- */
+
+static void what_a_tenant_took_it_brings_back(void **state)
+{
+    static const struct jm_supply other = {.tenancy = 9};
+    struct jm_block *spares[6];
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    for (size_t i = 0; i < COUNT_OF(spares); i++) {
+        spares[i] = give_spare(MIB(1));
+    }
+    for (size_t i = 0; i < COUNT_OF(spares); i++) {
+        assert_non_null(spares[i] = take_spare(MIB(1)));
+        assert_bytes_kept(MIB(5 - i));
+    }
+    for (size_t i = 0; i < COUNT_OF(spares); i++) {
+        assert_true(jm_reserve_give(spares[i], false));
+        assert_bytes_kept(MIB(1 + i));
+    }
+    /* What is being read is not brought back. */
+    struct jm_block *read = take_spare(MIB(1));
+    _Atomic(uint32_t) *reader = jm_pagemap_enter();
+    assert_true(jm_reserve_give(read, false));
+    assert_bytes_kept(MIB(6));
+    jm_pagemap_leave(reader);
+    jm_reserve_drop_waiting();
+    assert_bytes_kept(MIB(5));
+    /* A tenant that ends leaves its spares, and the room, to others. */
+    struct jm_block *left = take_spare(MIB(1));
+    jm_reserve_leave_large(&taker);
+    jm_reserve_leave(left);
+    assert_bytes_kept(MIB(5));
+    assert_ptr_equal(jm_reserve_take_large(MIB(1), 16, &other), left);
+    jm_reserve_leave(left);
+    assert_bytes_kept(MIB(5));
+}
+
+static void rooms_of_spares_are_given_up_for_blocks(void **state)
+{
+    struct jm_block *spares[3];
+    (void)state;
+    jm_reserve_set_limit(MIB(8));
+    for (size_t i = 0; i < COUNT_OF(spares); i++) {
+        (void)give_spare(MIB(1));
+    }
+    for (size_t i = 0; i < COUNT_OF(spares); i++) {
+        assert_non_null(spares[i] = take_spare(MIB(1)));
+    }
+    (void)give_spare(MIB(3));
+    jm_reserve_set_limit(MIB(4)); /* ends the rooms */
+    assert_bytes_kept(MIB(3));
+    assert_true(jm_reserve_give(spares[0], false));
+    assert_bytes_kept(MIB(4));
+    assert_ptr_equal(take_spare(MIB(1)), spares[0]); /* leaves a room of 1 MiB */
+    (void)give_spare(KIB(512));                      /* of the room */
+    assert_bytes_kept(MIB(3) + KIB(512));
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 0);
+    give(KIB(256)); /* needs the other half */
+    assert_bytes_kept(MIB(3) + KIB(768));
+    assert_int_equal(fake_os_calls(FAKE_UNMAP), 0);
+    assert_true(jm_reserve_give(spares[0], false));
+    assert_true(jm_reserve_bytes() <= MIB(4));
+    assert_true(fake_os_calls(FAKE_UNMAP) > 0);
+    unmap(spares[1]);
+    unmap(spares[2]);
 }
 
 static void a_large_object_is_aligned_where_it_is_asked_for(void **state)
@@ -720,21 +810,21 @@ static void of_what_is_left_a_thread_takes_its_own(void **state)
     static const struct jm_supply other = {.tenancy = 8};
     (void)state;
     jm_reserve_set_limit(MIB(8));
-    struct jm_block *larger = new_spare(KIB(288)), *own = new_spare(KIB(256));
-    struct jm_block *strange = new_spare(KIB(256)), *close = new_spare(KIB(240));
+    struct jm_block *larger = new_spare(KIB(576)), *own = new_spare(KIB(512));
+    struct jm_block *strange = new_spare(KIB(512)), *close = new_spare(KIB(448));
     jm_reserve_leave(larger);
     jm_reserve_leave(own);
     worker *thread = worker_start();
     worker_run(thread, leave_there, strange);
     worker_run(thread, leave_there, close);
     worker_stop(thread);
-    assert_ptr_equal(jm_reserve_take_large(KIB(256), 16, &other), own);
+    assert_ptr_equal(jm_reserve_take_large(KIB(512), 16, &other), own);
     jm_reserve_leave(own);
-    jm_reserve_leave(new_spare(KIB(320)));
-    assert_ptr_equal(jm_reserve_take_large(KIB(256), 16, &other), own);
-    assert_ptr_equal(jm_reserve_take_large(KIB(256), 16, &other), strange); /* not the larger */
-    assert_ptr_equal(jm_reserve_take_large(KIB(256), 16, &other), larger);
-    assert_ptr_equal(jm_reserve_take_large(KIB(240), 16, &other), close);
+    jm_reserve_leave(new_spare(KIB(640)));
+    assert_ptr_equal(jm_reserve_take_large(KIB(512), 16, &other), own);
+    assert_ptr_equal(jm_reserve_take_large(KIB(512), 16, &other), strange); /* not the larger */
+    assert_ptr_equal(jm_reserve_take_large(KIB(512), 16, &other), larger);
+    assert_ptr_equal(jm_reserve_take_large(KIB(448), 16, &other), close);
     unmap(own);
     unmap(strange);
     unmap(larger);
@@ -1547,6 +1637,9 @@ int main(int argc, char **argv)
         RESERVE_TEST(a_search_for_a_large_block_ends),
         RESERVE_TEST(many_spares_are_enough),
         RESERVE_TEST(the_nearest_of_many_is_made_to_fit),
+        RESERVE_TEST(a_full_reserve_makes_few_spares_enough),
+        RESERVE_TEST(what_a_tenant_took_it_brings_back),
+        RESERVE_TEST(rooms_of_spares_are_given_up_for_blocks),
         RESERVE_TEST(a_large_object_is_aligned_where_it_is_asked_for),
         RESERVE_TEST(a_large_block_serves_others_clear),
         RESERVE_TEST(of_what_is_left_a_thread_takes_its_own),

@@ -335,7 +335,7 @@ static void rooms_do_not_make_the_reserve_full(void **state)
 
 /* ---- Threads ---- */
 
-#define THREADS 4
+#define THREADS 6
 #define ROUNDS 20000
 #define MOST_HELD 24
 static _Atomic int faults;
@@ -381,13 +381,58 @@ static void *come_and_go(void *argument)
     return NULL;
 }
 
+static struct jm_block *take_or_map_large(size_t size, const struct jm_supply *tenant)
+{
+    struct jm_block *block = jm_reserve_take_large(size, page_size(), tenant);
+    if (block == NULL) {
+        block = new_block(size);
+        if (block != NULL) {
+            block->granules = 0;
+            block->resizable = true;
+        }
+    }
+    return block;
+}
+
+/* The same with large blocks. They keep what the tenant wrote; others find zeroes. */
+static void *come_and_go_large(void *argument)
+{
+    struct jm_supply tenant = {.tenancy = (uintptr_t)argument, .has_large_spares = true};
+    uint32_t random = (uint32_t)(uintptr_t)argument;
+    (void)jm_thread_ready();
+    for (int i = 0; i < ROUNDS; i++) {
+        random = random * 1664525u + 1013904223u;
+        struct jm_block *block = take_or_map_large(least() << (random >> 29 & 3), &tenant);
+        if (block == NULL) {
+            atomic_fetch_add(&faults, 1);
+            return NULL;
+        }
+        uintptr_t *word = (uintptr_t *)(void *)block->start;
+        atomic_fetch_add(&faults, *word != 0 && *word != (uintptr_t)argument);
+        *word = (uintptr_t)argument;
+        block->tenant = &tenant;
+        block->tenancy = tenant.tenancy;
+        if (random % 3 == 0) {
+            jm_reserve_leave(block);
+        } else {
+            atomic_fetch_add(&faults, !jm_reserve_give(block, false));
+        }
+        if ((random >> 16) % 256 == 0) {
+            jm_reserve_leave_large(&tenant);
+        }
+    }
+    jm_reserve_leave_large(&tenant);
+    return NULL;
+}
+
 static void threads_come_and_go(void **state)
 {
     (void)state;
     pthread_t threads[THREADS];
     size_t before = fake_os_held();
     for (uintptr_t i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, come_and_go, (void *)(i + 1)), 0);
+        void *(*body)(void *) = i < THREADS / 2 ? come_and_go : come_and_go_large;
+        assert_int_equal(pthread_create(&threads[i], NULL, body, (void *)(i + 1)), 0);
     }
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);

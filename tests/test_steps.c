@@ -136,9 +136,10 @@ static JsErrorCode alloc_block(struct scene *scene)
     return code_of(jsrtmem_alloc(scene->runtime, KIB(20)));
 }
 
+/* The spare is more than twice as large. */
 static JsErrorCode alloc_large(struct scene *scene)
 {
-    return code_of(jsrtmem_alloc(scene->runtime, MIB(1)));
+    return code_of(jsrtmem_alloc(scene->runtime, KIB(900)));
 }
 
 /* Another thread may free the object before this call returns. */
