@@ -198,7 +198,7 @@ void run_frames(void)
     one_buffer("W8l", FRAME_SIZE);
 }
 
-#define BUFFERS 10 /* live, in W8v */
+#define BUFFERS 10 /* live, in W8v and in each tenant of W8t */
 #define BUFFER_LOW ((size_t)300 << 10)
 
 struct varied {
@@ -229,16 +229,65 @@ static uint64_t varied_loop(void *state, uint64_t units)
     return units;
 }
 
+static void varied_close(const struct varied *varied)
+{
+    int i;
+
+    for (i = 0; !TENANT_HEAPS && i < BUFFERS; i++) {
+        tenant_free(varied->tenant, varied->buffers[i]);
+    }
+    close_tenant(varied->tenant);
+}
+
 void run_varied_buffers(void)
 {
     struct varied varied = {.tenant = open_tenant(), .seed = 8};
-    int i;
 
     emit("W8v", measure(varied_loop, &varied));
-    for (i = 0; !TENANT_HEAPS && i < BUFFERS; i++) {
-        tenant_free(varied.tenant, varied.buffers[i]);
+    varied_close(&varied);
+}
+
+#define TENANTS 8 /* in W8t */
+#define WARM_UP 2000
+
+struct varied_tenants {
+    struct varied varied[TENANTS];
+    uint64_t seed;
+};
+
+/* One tenant or another does a step of W8v. */
+static uint64_t varied_tenants_loop(void *state, uint64_t units)
+{
+    struct varied_tenants *all = state;
+    uint64_t i;
+
+    for (i = 0; i < units; i++) {
+        struct varied *varied = &all->varied[random_bits(&all->seed) % TENANTS];
+
+        tenant_enter(varied->tenant);
+        varied_loop(varied, 1);
+        tenant_leave(varied->tenant);
     }
-    close_tenant(varied.tenant);
+    return units;
+}
+
+void run_varied_tenants(void)
+{
+    struct varied_tenants all = {.seed = TENANTS};
+    size_t base = resident_bytes();
+    int i;
+
+    for (i = 0; i < TENANTS; i++) {
+        all.varied[i] = (struct varied){.tenant = open_tenant(), .seed = (uint64_t)i};
+        tenant_leave(all.varied[i].tenant);
+    }
+    varied_tenants_loop(&all, WARM_UP);
+    emit("W8t", measure(varied_tenants_loop, &all));
+    emit("W8t-peak", (double)(resident_peak_bytes() - base) / 1048576);
+    for (i = 0; i < TENANTS; i++) {
+        tenant_enter(all.varied[i].tenant);
+        varied_close(&all.varied[i]);
+    }
 }
 
 #define CHUNK ((size_t)256 << 10) /* also the alignment, as in an engine */

@@ -115,6 +115,7 @@ void run_stack(void);
 void run_buffers(void);
 void run_frames(void);
 void run_varied_buffers(void);
+void run_varied_tenants(void);
 void run_chunks(void);
 void run_vector(void);
 void run_vectors(void);

@@ -33,6 +33,7 @@ static const struct workload {
     {"W11g", run_full_growing},  {"W12", run_tide},         {"W9r", run_resizes},
     {"W4l", run_request_buffer}, {"W13", run_shift},        {"W1a", run_aligned_pairs},
     {"W1c", run_zeroed_pairs},   {"W7s", run_two_small},    {"W7r", run_two_requests},
+    {"W8t", run_varied_tenants},
 };
 
 static void about(void)
