@@ -6,12 +6,18 @@
 #include "support/unit.h"
 #include "support/worker.h"
 
+#include "header.h"
 #include "hook.h"
 #include "jsrtmem.h"
 #include "os.h"
 #include "os_orphans.h"
+#include "pagemap.h"
 #include "process.h"
+#include "region.h"
+#include "reserve.h"
 #include "runtime.h"
+#include "shelf.h"
+#include "spares.h"
 #include "thread.h"
 
 static _Atomic(uint32_t) nobody; /* the tag of a slot that is never given back */
@@ -343,6 +349,61 @@ static void forks_while_blocks_come_and_go_lose_none(void **state)
     assert_int_equal(jm_load_relaxed(&growth.faults), 0);
 }
 
+/* Each set of locks that a fork must not find held, and the file that it belongs to. */
+static const struct {
+    const char *file;
+    void (*for_locks)(jm_lock_step *step);
+} sets_of_locks[] = {
+    {"runtime.c", jm_runtime_for_locks},    {"registry.c", jm_registry_for_locks},
+    {"reserve.c", jm_reserve_for_locks},    {"shelf.c", jm_shelf_for_locks},
+    {"spares.c", jm_spares_for_locks},      {"header.c", jm_header_for_locks},
+    {"region.c", jm_region_for_locks},      {"pagemap.c", jm_pagemap_for_locks},
+    {"os_orphans.c", jm_orphans_for_locks},
+};
+
+static int do_nothing(void *unused)
+{
+    (void)unused;
+    return 0;
+}
+
+static void fork_once(void *result)
+{
+    *(int *)result = jm_thread_ready() ? child_run(do_nothing, NULL) : -1;
+}
+
+static void take_locks(void *set)
+{
+    (void)jm_thread_ready();
+    sets_of_locks[*(size_t *)set].for_locks(jm_lock_take);
+}
+
+static void drop_locks(void *set)
+{
+    sets_of_locks[*(size_t *)set].for_locks(jm_lock_drop);
+}
+
+static void a_fork_waits_for_each_lock(void **state)
+{
+    worker *holder = worker_start(), *forker = worker_start();
+    (void)state;
+    for (size_t set = 0; set < COUNT_OF(sets_of_locks); set++) {
+        int result = -1;
+        worker_run(holder, take_locks, &set);
+        worker_post(forker, fork_once, &result);
+        for (unsigned attempt = 0; attempt < JM_PAUSE_AWAKE + 40; attempt++) {
+            jm_os_pause(attempt);
+            require(worker_is_busy(forker), "a fork came while locks of %s were held",
+                    sets_of_locks[set].file);
+        }
+        worker_run(holder, drop_locks, &set);
+        worker_wait(forker);
+        assert_int_equal(result, 0);
+    }
+    worker_stop(holder);
+    worker_stop(forker);
+}
+
 /* An extent that the OS refused to take back, and takes now, while another thread forks. */
 static struct {
     gate *inside;
@@ -436,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_child_does_not_wait_for_readers_that_a_fork_left_behind),
         cmocka_unit_test(forks_while_slots_are_added_lose_none),
         cmocka_unit_test(forks_while_blocks_come_and_go_lose_none),
+        cmocka_unit_test(a_fork_waits_for_each_lock),
         cmocka_unit_test(what_is_unmapped_while_a_fork_comes_is_not_unmapped_again),
         cmocka_unit_test(what_a_thread_left_unmarked_is_taken_in),
     };

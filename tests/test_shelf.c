@@ -13,7 +13,8 @@
 #include "reserve.h"
 #include "shelf.h"
 
-static worker *other; /* one for all tests: the next thread's shelf may be that of this one */
+static _Atomic int faults; /* that other threads saw */
+static worker *other;      /* one for all tests: the next thread's shelf may be that of this one */
 
 static int start(void **state)
 {
@@ -252,6 +253,8 @@ static void bring_to_each_shelf(void *argument)
     for (size_t i = 0; i < JM_SHELVES; i++) {
         use_shelf(i);
         struct jm_block *block = take(size);
+        atomic_fetch_add(&faults, block == NULL);
+        atomic_fetch_add(&faults, jm_reserve_bytes() != (JM_SHELVES - 1) * size);
         if (block != NULL) {
             jm_reserve_leave(block);
         }
@@ -266,6 +269,7 @@ static void what_lies_on_any_shelf_counts(void **state)
         jm_reserve_leave(new_block(size));
     }
     worker_run(other, bring_to_each_shelf, &size);
+    assert_int_equal(jm_load_relaxed(&faults), 0);
     assert_int_equal(jm_reserve_bytes(), JM_SHELVES * size);
     jm_reserve_set_limit(JM_SHELVES * size);
     assert_int_equal(jm_reserve_bytes(), JM_SHELVES * size);
@@ -338,7 +342,6 @@ static void rooms_do_not_make_the_reserve_full(void **state)
 #define THREADS 6
 #define ROUNDS 20000
 #define MOST_HELD 24
-static _Atomic int faults;
 
 static struct jm_block *take_or_map(size_t size)
 {
