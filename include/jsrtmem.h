@@ -397,11 +397,12 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
  *        OS takes memory back.
  *
  * The reserve keeps released blocks for the next runtime that needs some. To runtimes, these blocks
- * count as given back. A block of a large object waits for the runtime that had it. Once that
- * runtime is disposed, or the reserve is full, such a block of up to 1 MiB serves any runtime,
- * zeroed. A collect gives the runtime's own blocks in the reserve to the OS, except blocks of less
- * than 128 KiB, of which there are few. A full reserve makes room by giving other blocks to the OS,
- * neighbours together.
+ * count as given back. Up to 1 MiB of blocks that a thread brings, and has taken before, waits for
+ * that thread until the reserve is full. A block of a large object waits for the runtime that had
+ * it. Once that runtime is disposed, or the reserve is full, such a block of up to 1 MiB serves any
+ * runtime, zeroed. A collect gives the runtime's own blocks in the reserve to the OS, except blocks
+ * of less than 128 KiB, of which there are few. A full reserve makes room by giving other blocks to
+ * the OS, neighbours together.
  *
  * The default bound is 32 MiB. The environment variable JSRTMEM_RESERVE_LIMIT (bytes, or with a
  * suffix K, M or G), read before the first runtime, replaces it.
