@@ -213,10 +213,10 @@ static struct jm_slot *add_slot(enum jm_kind kind)
     jm_lock_take(&registry.lock);
     struct jm_slot *slot = append(kind, &added);
     struct jm_slot *left = slot != NULL && is_empty(kind) ? append(kind, &added) : NULL;
-    jm_lock_drop(&registry.lock);
     if (left != NULL) {
         push_free(kind, left);
     }
+    jm_lock_drop(&registry.lock);
     if (added.size != 0 &&
         slot->index != 0) { /* a host of a few runtimes does not need all of the first chunk */
         jm_os_populate(added.address, added.size);

@@ -336,11 +336,11 @@ void jm_reserve_drop_waiting(void)
 }
 
 /*
- * If the bound does not allow a block, shelves give up their rooms, and then others go: only
- * orphans if `only_orphans`, and none if the block is so large that most would have to. The blocks
- * chosen at once have a part of the bound, or the bytes missing if that is more: among many blocks
- * some are adjacent, and to give those in one call takes a fraction of the time that one by one
- * does. The chosen blocks go call by call, as room is needed.
+ * If the bound does not allow a block, shares and rooms end, and then others go: only orphans if
+ * `only_orphans`, and none if the block is so large that most would have to. The blocks chosen at
+ * once have a part of the bound, or the bytes missing if that is more: among many blocks some are
+ * adjacent, and to give those in one call takes a fraction of the time that one by one does. The
+ * chosen blocks go call by call, as room is needed.
  */
 static void make_room(size_t size, bool only_orphans)
 {
