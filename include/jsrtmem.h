@@ -310,6 +310,10 @@ JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info);
  * such a thread, call this function. If the callback was being asked, the answer counts as a
  * refusal (HOST); if it was being told of something, that counts as told.
  *
+ * A call ends the innermost callback of the runtime. If its before-collect callback, around that
+ * one, was left too, call once more. Callbacks that wait in coroutines of one thread may return in
+ * any order; one whose coroutine ends without its return needs this function.
+ *
  * @param runtime the runtime whose callback was left.
  * @return JsErrorInvalidArgument; JsNoError also if there is nothing to abandon.
  *

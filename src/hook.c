@@ -63,10 +63,16 @@ bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair)
     if (!jm_hook_is_mine(hook) || jm_load_relaxed(&hook->phase) != pair->phase) {
         return false;
     }
-    while (jm_thread.calls != &hook->call) {
+    while (jm_thread.calls != &hook->call &&
+           jm_os_on_stack(jm_thread.calls->mark, hook->call.mark)) {
         jm_hook_abandon();
     }
-    jm_hook_end_innermost();
+    struct jm_call **place = &jm_thread.calls;
+    while (*place != &hook->call) { /* of other coroutines of this thread */
+        place = &(*place)->outer;
+    }
+    *place = hook->call.outer;
+    end_phase(hook, jm_load_relaxed(&hook->phase));
     return true;
 }
 

@@ -81,8 +81,9 @@ struct jm_pair {
 bool jm_hook_begin(struct jm_hook *hook, struct jm_pair *pair, uintptr_t mark);
 
 /*
- * Ends the call begun as `pair`, and any calls inside it that the host left without returning.
- * Returns false if the call itself was abandoned before.
+ * Ends the call begun as `pair`, and any calls inside it that the host left without returning:
+ * those on the thread's own stack. One on a coroutine's stack may still return, later than this
+ * one. Returns false if the call itself was abandoned before.
  */
 bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair);
 

@@ -15,7 +15,7 @@
 
 static _Atomic(uint32_t) nobody; /* the tag of a slot that is never given back */
 
-static struct jm_hook first_hook, second_hook;
+static struct jm_hook first_hook, second_hook, third_hook;
 
 /* Replaces the library's: the hooks here belong to no runtime. */
 static void leave(void)
@@ -101,6 +101,33 @@ static void ending_the_outer_call_ends_those_inside(void **state)
     assert_true(jm_hook_end(&first_hook, &first)); /* a jump left the inner one */
     assert_nobody_inside();
     assert_false(jm_hook_end(&second_hook, &second));
+}
+
+/* Two coroutines of one thread may both wait inside a callback: each ends its own. */
+static void calls_of_coroutines_end_in_any_order(void **state)
+{
+    static char stacks[2][64];
+    struct jm_pair first, second;
+
+    (void)state;
+    for (int third = 0; third <= 1; third++) {
+        struct jm_pair inside;
+        begin_both(&first, &second);
+        first_hook.call.mark = (uintptr_t)stacks[0];
+        second_hook.call.mark = (uintptr_t)stacks[1];
+        if (third) { /* and one on the thread's own stack */
+            jm_hook_set(&third_hook, nothing, NULL);
+            assert_true(jm_hook_begin(&third_hook, &inside, here()));
+        }
+        assert_true(jm_hook_end(&first_hook, &first));
+        assert_false(jm_hook_is_mine(&first_hook));
+        assert_true(jm_hook_is_mine(&second_hook));
+        assert_true(!third || jm_hook_end(&third_hook, &inside));
+        assert_ptr_equal(jm_thread.calls, &second_hook.call);
+        assert_null(second_hook.call.outer);
+        assert_true(jm_hook_end(&second_hook, &second));
+        assert_nobody_inside();
+    }
 }
 
 static void calls_are_abandoned_from_the_innermost_on(void **state)
@@ -353,6 +380,7 @@ int main(void)
         cmocka_unit_test(without_a_function_no_call_begins),
         cmocka_unit_test(a_call_is_known_from_begin_to_end),
         cmocka_unit_test(ending_the_outer_call_ends_those_inside),
+        cmocka_unit_test(calls_of_coroutines_end_in_any_order),
         cmocka_unit_test(calls_are_abandoned_from_the_innermost_on),
         cmocka_unit_test(abandoning_the_inner_call_keeps_the_outer),
         cmocka_unit_test(an_abandoned_call_does_not_end_a_later_one),
