@@ -68,7 +68,7 @@ bool jm_hook_end(struct jm_hook *hook, const struct jm_pair *pair)
         jm_hook_abandon();
     }
     struct jm_call **place = &jm_thread.calls;
-    while (*place != &hook->call) { /* of other coroutines of this thread */
+    while (*place != &hook->call) { /* calls that wait in other coroutines of this thread */
         place = &(*place)->outer;
     }
     *place = hook->call.outer;
