@@ -32,13 +32,11 @@ static inline bool jm_runtime_try_take(struct jm_runtime *runtime)
  * it. */
 static inline enum jm_access jm_runtime_admit(struct jm_ref ref)
 {
-    struct jm_runtime *runtime = jm_runtime_at(ref);
-    bool live = jm_registry_holds(ref);
-    if (JM_LIKELY(live && !runtime->disposing)) {
+    if (JM_LIKELY(jm_registry_holds(ref))) {
         return JM_ACCESS_GRANTED;
     }
-    jm_store_release(&runtime->owner, 0);
-    return live ? JM_ACCESS_BUSY : JM_ACCESS_STALE;
+    jm_store_release(&jm_runtime_at(ref)->owner, 0);
+    return JM_ACCESS_STALE;
 }
 
 /*
@@ -52,8 +50,7 @@ JM_INLINE bool jm_runtime_visit(struct jm_runtime *runtime)
         jm_runtime_is_wanted(runtime) || !jm_runtime_try_take(runtime)) {
         return false;
     }
-    if (JM_UNLIKELY(runtime->disposing || runtime->heap.untidy ||
-                    jm_heap_owes_drain(&runtime->heap))) {
+    if (JM_UNLIKELY(runtime->heap.untidy || jm_heap_owes_drain(&runtime->heap))) {
         jm_store_release(&runtime->owner, 0);
         return false;
     }
@@ -75,7 +72,7 @@ static inline void jm_runtime_update_owner(struct jm_runtime *runtime)
     } else if (jm_thread.calls != NULL && jm_runtime_quota(runtime)->operations > 0) {
         jm_store_relaxed(&runtime->owner, jm_runtime_my_owner(false));
     } else {
-        jm_store_release(&runtime->owner, 0);
+        jm_store_release(&runtime->owner, runtime->disposing ? JM_HALF_DISPOSED : 0);
     }
 }
 

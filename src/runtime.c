@@ -116,10 +116,6 @@ enum jm_access jm_operation_try(struct jm_operation *operation, struct jm_runtim
         if (is_wanted || !jm_runtime_try_take(runtime)) {
             return JM_ACCESS_BUSY;
         }
-        if (runtime->disposing) {
-            jm_store_release(&runtime->owner, 0);
-            return JM_ACCESS_BUSY;
-        }
     }
     start(operation, runtime);
     return JM_ACCESS_GRANTED;
@@ -453,9 +449,17 @@ static void dispose(struct jm_ref ref)
  * holds the slot only until it notices that. */
 #define STRANGER_PATIENCE (JM_PAUSE_AWAKE - 32)
 
+/* Takes a runtime that no thread uses, also one whose dispose was left. */
+static bool try_take_to_dispose(struct jm_runtime *runtime)
+{
+    uint64_t left = JM_HALF_DISPOSED;
+    return jm_runtime_try_take(runtime) ||
+           jm_swap_acquire(&runtime->owner, &left, jm_runtime_my_owner(false));
+}
+
 static bool take_to_dispose(struct jm_runtime *runtime)
 {
-    for (unsigned attempt = 0; !jm_runtime_try_take(runtime); attempt++) {
+    for (unsigned attempt = 0; !try_take_to_dispose(runtime); attempt++) {
         uint64_t owner = jm_load_relaxed(&runtime->owner);
         bool may_be_stranger = (owner & 1) == 0 && !jm_runtime_is_mine(runtime);
         if (!may_be_stranger || jm_thread.calls != NULL || attempt == STRANGER_PATIENCE) {
@@ -474,7 +478,7 @@ enum jm_disposal jm_runtime_dispose(struct jm_ref ref)
         return live ? JM_DISPOSE_IN_USE : JM_DISPOSE_STALE; /* untested: disposed just now */
     }
     if (!jm_registry_holds(ref)) {
-        jm_store_release(&runtime->owner, 0);
+        jm_runtime_update_owner(runtime);
         return JM_DISPOSE_STALE;
     }
     dispose(ref);

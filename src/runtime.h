@@ -8,6 +8,7 @@
  *      owner == 0                    no thread uses it: entries == operations == 0
  *      owner == thread id << 1 | 1   entries > 0
  *      owner == thread id << 1       entries == 0, operations > 0, or a visit
+ *      owner == JM_HALF_DISPOSED     a callback left its dispose: only a dispose can use it
  *      owner == JM_NEVER             not live, or not yet: no thread can use it
  *                                    (but 0 in a slot that was never used)
  *
@@ -22,6 +23,7 @@
 #include "registry.h"
 
 #define JM_NEVER UINT64_MAX
+#define JM_HALF_DISPOSED (UINT64_MAX - 2) /* odd as well: nobody waits for its end */
 
 struct jm_notice; /* see notice.h */
 
@@ -36,7 +38,7 @@ struct jm_runtime {
     _Atomic(jm_thread_id) next_turn; /* the waiting thread that has the next turn; 0: none */
     uint32_t contexts;               /* under the lock: index + 1 of the first */
     _Atomic(uint16_t) attributes;    /* shared: constant while live */
-    bool disposing;                  /* a dispose began; a jump may have left it */
+    bool disposing;                  /* a dispose began */
     _Atomic(bool) disabled;          /* shared, written by all */
     struct jm_heap heap;
     _Atomic(struct jm_notice *) notice; /* shared: null until the first callback, then constant */

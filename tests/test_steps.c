@@ -9,6 +9,7 @@
 #include "support/steps.h"
 #include "support/unit.h"
 
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -559,6 +560,78 @@ static void trace_all(void **state)
     }
 }
 
+/* ---- A dispose that was left ---- */
+
+static jmp_buf out_of_dispose;
+
+static bool CHAKRA_CALLBACK leave_dispose(void *state, JsMemoryEventType type, size_t size)
+{
+    (void)state, (void)size;
+    if (type == JsMemoryFree) {
+        longjmp(out_of_dispose, 1);
+    }
+    return true;
+}
+
+/* Makes a scene in which a dispose waits to be finished. */
+static void make_half_disposed(struct scene *scene, const struct attempt *attempt)
+{
+    make(scene, attempt);
+    assert_ok(JsSetRuntimeMemoryAllocationCallback(scene->runtime, NULL, leave_dispose));
+    if (setjmp(out_of_dispose) == 0) {
+        (void)JsDisposeRuntime(scene->runtime);
+        fail();
+    }
+    (void)jsrtmem_usable_size(NULL); /* notices that the callback was left */
+    assert_ok(JsSetRuntimeMemoryAllocationCallback(scene->runtime, NULL, NULL));
+}
+
+static JsErrorCode finish_dispose(struct scene *scene)
+{
+    return JsDisposeRuntime(scene->runtime);
+}
+
+/* No call by another thread, a free least of all, makes the dispose that finishes it fail. */
+static void a_dispose_that_was_left_can_be_finished_at_any_time(void **state)
+{
+    static const struct attempt on_half_disposed[] = {
+        {"free", free_it, false, false},
+        {"free a large object", free_large, false, false},
+        {"alloc", alloc, false, false},
+        {"enter", enter, false, false},
+        {"collect", collect, false, false},
+        {"make current", set_current, false, false},
+        {"set the limit", set_limit, false, false},
+    };
+    static const struct event finish = {"its dispose is finished", finish_dispose, NULL,
+                                        JsErrorInvalidArgument};
+    struct trace *trace = &traces[0];
+
+    (void)state;
+    event = &finish;
+    for (size_t i = 0; i < COUNT_OF(on_half_disposed); i++) {
+        const struct attempt *attempt = &on_half_disposed[i];
+        struct scene scene;
+
+        make_half_disposed(&scene, attempt);
+        trace->count = steps_trace(do_call, &scene, trace->points, POINTS);
+        trace->code = scene.code;
+        assert_ok(JsDisposeRuntime(scene.runtime));
+        for (size_t point = 0; point < trace->count; point++) {
+            make_half_disposed(&scene, attempt);
+            steps_run(do_call, &scene, trace->points[point], other, do_event, &scene);
+            require(!scene.happened || scene.other == JsNoError,
+                    "%s, and at point %zu of %zu %s: %#x", attempt->name, point, trace->count,
+                    event->name, (unsigned)scene.other);
+            require(scene.code == trace->code || scene.code == event->allowed,
+                    "%s, and at point %zu %s: the call gives %#x", attempt->name, point,
+                    event->name, (unsigned)scene.code);
+            assert_code(JsDisposeRuntime(scene.runtime),
+                        scene.happened ? JsErrorInvalidArgument : JsNoError);
+        }
+    }
+}
+
 /* Leaves more free slots than a scene needs. */
 static void make_room(void)
 {
@@ -574,7 +647,7 @@ static void make_room(void)
 
 int main(void)
 {
-    struct CMUnitTest tests[1 + COUNT_OF(events)] = {cmocka_unit_test(trace_all)};
+    struct CMUnitTest tests[2 + COUNT_OF(events)] = {cmocka_unit_test(trace_all)};
 
     if (!steps_begin()) {
         (void)puts("skipped: this machine does not stop after each instruction");
@@ -584,6 +657,8 @@ int main(void)
         tests[1 + i] = (struct CMUnitTest){events[i].name, every_call, NULL, NULL,
                                            (void *)(uintptr_t)&events[i]};
     }
+    tests[1 + COUNT_OF(events)] = (struct CMUnitTest)cmocka_unit_test(
+        a_dispose_that_was_left_can_be_finished_at_any_time); /* last: it takes a trace's place */
     other = worker_start();
     make_room();
     int failed = cmocka_run_group_tests_name("steps", tests, NULL, NULL);
