@@ -79,9 +79,10 @@ struct jm_arena {
      * weight of requests that the limit had no room for. */
     uint32_t since_sweep;
     uint32_t due_at; /* below this since_sweep, no sweep is due before a new block unless broken */
-    uint32_t swept;  /* granules of objects after the last sweep, less released or cleared blocks */
-    uint32_t swept_holes; /* granules of holes after the last sweep */
-    uint32_t left_free;   /* granules of free objects after the last sweep */
+    /* After the last sweep, in granules: */
+    uint32_t swept_objects; /* of objects, less those of blocks released or cleared since */
+    uint32_t swept_holes;   /* of holes */
+    uint32_t left_free;     /* of free objects */
     /* Upper bounds, in granules: */
     uint32_t longest_rest;     /* of the rest of any block */
     uint32_t second_rest;      /* of the rest of any block but one */

@@ -62,7 +62,7 @@ static unsigned magnitude_of(size_t bytes)
 static void count_need(struct jm_arena *arena, size_t bytes)
 {
     size_t weight = (bytes >> JM_GRANULE_BITS) / NEED_DIVISOR;
-    size_t most = arena->swept / NEED_MOST_DIVISOR;
+    size_t most = arena->swept_objects / NEED_MOST_DIVISOR;
     weight = weight < NEED_MIN ? NEED_MIN : weight < most ? weight : most;
     weight >>= arena->failed_at_limit[magnitude_of(bytes)];
     arena->since_sweep += (uint32_t)(weight < NEED_LEAST ? NEED_LEAST : weight);
@@ -86,9 +86,9 @@ static size_t guess_missing(struct jm_arena *arena, struct jm_carved carved, siz
  * margin, as a guess is least sure if half was free. */
 static size_t guess_missing_freed(struct jm_arena *arena)
 {
-    const struct jm_carved carved = {arena->swept, arena->swept_holes};
-    size_t left = arena->left_free < arena->swept ? arena->left_free : arena->swept;
-    size_t lived = arena->swept - left;
+    const struct jm_carved carved = {arena->swept_objects, arena->swept_holes};
+    size_t left = arena->left_free < arena->swept_objects ? arena->left_free : arena->swept_objects;
+    size_t lived = arena->swept_objects - left;
     size_t unsure = (left < lived ? left : lived) / NEED_UNSURE_DIVISOR;
     size_t least = left + lived / NEED_FREE_DIVISOR + unsure;
     return guess_missing(arena, carved, least, NEED_SAMPLES);
@@ -135,7 +135,7 @@ void jm_demand_note_room(struct jm_arena *arena, size_t bytes)
 
 bool jm_demand_is_loose(const struct jm_arena *arena)
 {
-    return arena->left_free > arena->swept / JM_LOOSE_DIVISOR;
+    return arena->left_free > arena->swept_objects / JM_LOOSE_DIVISOR;
 }
 
 /* True if a request is too long for the smallest block, and the short runs of free pages that the
@@ -152,10 +152,11 @@ bool jm_demand_note_need(struct jm_arena *arena, size_t bytes)
     const uint32_t before = arena->since_sweep;
     count_need(arena, bytes);
     uint8_t *failed = &arena->failed_at_limit[magnitude_of(bytes)];
-    /* `swept` stands for the heap's size now: if it grew much since, since_sweep makes it due. */
-    bool pressed =
-        arena->broken || arena->swept <= NEED_AT_ONCE || (*failed == 0 && may_give(arena, bytes)) ||
-        arena->since_sweep >= arena->swept / SWEEP_CUT_DIVISOR || seems_freed(arena, before);
+    /* swept_objects stands for the size now: if that grew much since, since_sweep makes it due. */
+    bool pressed = arena->broken || arena->swept_objects <= NEED_AT_ONCE ||
+                   (*failed == 0 && may_give(arena, bytes)) ||
+                   arena->since_sweep >= arena->swept_objects / SWEEP_CUT_DIVISOR ||
+                   seems_freed(arena, before);
     if (pressed && *failed < NEED_FAILED_MAX) {
         (*failed)++; /* counts as failed until it has helped */
     }
@@ -177,8 +178,8 @@ static size_t much_for(const struct jm_arena *arena, size_t carved, size_t bytes
     if (!has_failed_growing(arena, bytes)) {
         return much;
     }
-    size_t swept = arena->swept > carved ? arena->swept : carved;
-    size_t left = (size_t)((uint64_t)arena->left_free * carved / swept);
+    size_t before = arena->swept_objects > carved ? arena->swept_objects : carved;
+    size_t left = (size_t)((uint64_t)arena->left_free * carved / before);
     size_t of_live = (carved - left) / SWEEP_LIVE_DIVISOR;
     size_t of_all = carved / SWEEP_MORE_DIVISOR;
     size_t again = left + (of_live < of_all ? of_live : of_all);

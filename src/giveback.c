@@ -136,7 +136,7 @@ static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
 {
     uint32_t granules = (uint32_t)block->granules - block->first;
     arena->since_sweep -= granules < arena->since_sweep ? granules : arena->since_sweep;
-    arena->swept -= granules < arena->swept ? granules : arena->swept;
+    arena->swept_objects -= granules < arena->swept_objects ? granules : arena->swept_objects;
     arena->due_at -= granules < arena->due_at ? granules : arena->due_at;
 }
 
@@ -488,7 +488,7 @@ static void give_short_runs(struct jm_heap *heap, size_t bytes)
     struct jm_arena *arena = heap->arena;
     if (missing != 0 && is_long && !all_gone && arena != NULL &&
         missing >> JM_GRANULE_BITS <= arena->left_free + jm_survey_rests(&heap->supply)) {
-        size_t swept = (size_t)arena->swept << JM_GRANULE_BITS;
+        size_t swept = (size_t)arena->swept_objects << JM_GRANULE_BITS;
         size_t least = jm_demand_is_loose(arena) ? swept / LOOSE_GOES_DIVISOR : 0;
         give_runs(heap, jm_page_granules(), missing < least ? least : missing);
     }

@@ -315,7 +315,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bo
     arena->missing = 0; /* unknown: the lists are new */
     arena->left_free = (uint32_t)left_free;
     struct jm_carved carved = jm_survey_carved(arena->supply);
-    arena->swept = (uint32_t)carved.objects;
+    arena->swept_objects = (uint32_t)carved.objects;
     arena->swept_holes = (uint32_t)carved.holes;
     return sweep.given;
 }

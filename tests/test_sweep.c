@@ -863,7 +863,7 @@ static void what_a_sweep_did_is_remembered_by_size(void **state)
     struct jm_arena *arena = HEAP->arena;
     assert_false(is_due());
     arena->since_sweep = arena->due_at;
-    arena->left_free = arena->swept;
+    arena->left_free = arena->swept_objects;
     jm_demand_note_sweep(arena, 100, false, true);
     assert_false(is_due());
     arena->since_sweep = arena->due_at;
