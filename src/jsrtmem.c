@@ -110,7 +110,7 @@ static void note_failure(const struct jm_runtime *runtime, const struct request 
         note_misuse("jsrtmem_realloc", request->pointer);
     }
     if (jm_verdict_is_reported(verdict)) {
-        jm_thread.refusal = jm_thread.told; /* later than refusals inside the callback */
+        jm_thread.refusal = jm_thread.reported; /* later than refusals inside the callback */
         jm_runtime_tell_refusal(verdict, jm_runtime_handle(runtime), request->size);
     } else {
         jm_runtime_refuse(verdict, is_bad_pointer ? NULL : runtime, request->size);

@@ -134,7 +134,7 @@ static void forget_refusal(const struct jm_quota *quota)
 {
     if (jm_thread.refusal.handle == quota->handle &&
         jm_verdict_is_reported(jm_thread.refusal.reason)) {
-        jm_thread.refusal = jm_thread.before;
+        jm_thread.refusal = jm_thread.before_reported;
     }
 }
 

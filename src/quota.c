@@ -83,12 +83,12 @@ void jm_quota_note_refusal(const struct jm_quota *quota, uintptr_t handle, enum 
 void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict)
 {
     const struct jm_refusal before = jm_thread.refusal;
-    jm_quota_note_refusal(quota, quota->handle, verdict,
-                          jm_thread.requested); /* first: the host may read it, or jump */
+    /* First: the host may read the refusal, or jump. */
+    jm_quota_note_refusal(quota, quota->handle, verdict, jm_thread.requested);
     const struct jm_refusal noted = jm_thread.refusal;
     (void)deliver(quota, JM_EVENT_FAILURE, bytes);
-    jm_thread.told = noted;
-    jm_thread.before = before;
+    jm_thread.reported = noted;
+    jm_thread.before_reported = before;
 }
 
 enum jm_verdict jm_quota_ask(struct jm_quota *quota, size_t bytes)

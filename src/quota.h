@@ -91,7 +91,7 @@ void jm_quota_fail(struct jm_quota *quota, size_t bytes, enum jm_verdict verdict
 void jm_quota_note_refusal(const struct jm_quota *quota, uintptr_t handle, enum jm_verdict verdict,
                            size_t requested);
 
-/* True for a refusal that the host is told of: jm_thread.told has the figures of that moment. */
+/* True for a refusal that the host is told of: jm_thread.reported holds what it was then. */
 static inline bool jm_verdict_is_reported(enum jm_verdict verdict)
 {
     return verdict == JM_REFUSED_LIMIT || verdict == JM_REFUSED_HOST || verdict == JM_REFUSED_OS;

@@ -47,9 +47,9 @@ struct jm_thread_record {
     bool unwound;     /* an exception left a callback that asked the host for memory */
     bool exits;       /* the thread exits: it may have no later chance to give up what it keeps */
 
-    struct jm_refusal refusal; /* the latest */
-    struct jm_refusal told;    /* the latest that a host was told of */
-    struct jm_refusal before;  /* the value of `refusal` just before `told` */
+    struct jm_refusal refusal;         /* the latest */
+    struct jm_refusal reported;        /* the latest that a host was told of */
+    struct jm_refusal before_reported; /* `refusal` just before that one */
 };
 
 extern JM_LOCAL struct jm_thread_record jm_thread_local JM_TLS_MODEL;
