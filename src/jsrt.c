@@ -4,8 +4,8 @@
 #include "jsrt.h"
 
 #include "abi.h"
+#include "before_collect.h"
 #include "context.h"
-#include "notice.h"
 
 #define KNOWN_ATTRIBUTES 0x1ffu
 #define NEVER_AGAIN 0xffffffffu /* JsIdle: nothing is left to do */
@@ -152,15 +152,15 @@ CHAKRA_API JsSetRuntimeBeforeCollectCallback(JsRuntimeHandle runtime, void *call
     if (error != JsNoError) {
         return error;
     }
-    struct jm_notice *notice = jm_load_relaxed(&jm_runtime_at(ref)->notice);
-    if (notice == NULL && beforeCollectCallback != NULL) {
-        notice = jm_notice_add(jm_runtime_at(ref));
+    struct jm_before_collect *record = jm_load_relaxed(&jm_runtime_at(ref)->before_collect);
+    if (record == NULL && beforeCollectCallback != NULL) {
+        record = jm_before_collect_create(jm_runtime_at(ref));
     }
-    if (notice == NULL) { /* nothing was set, or there is no memory */
+    if (record == NULL) { /* nothing was set, or there is no memory */
         jm_runtime_unlock(ref);
         return beforeCollectCallback == NULL ? JsNoError : JsErrorOutOfMemory;
     }
-    return set_hook(ref, &notice->hook, (jm_hook_function)beforeCollectCallback, callbackState);
+    return set_hook(ref, &record->hook, (jm_hook_function)beforeCollectCallback, callbackState);
 }
 
 /* ---- Contexts ---- */

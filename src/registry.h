@@ -39,8 +39,8 @@ static_assert(JM_INDEX_BITS + 1 + JM_GENERATION_BITS == sizeof(uintptr_t) * 8, "
 enum jm_kind {
     JM_KIND_RUNTIME = 0,
     JM_KIND_CONTEXT = 1,
-    JM_HANDLE_KINDS = 2,              /* kinds from here on have no handles */
-    JM_KIND_NOTICE = JM_HANDLE_KINDS, /* see notice.h */
+    JM_HANDLE_KINDS = 2,                      /* kinds from here on have no handles */
+    JM_KIND_BEFORE_COLLECT = JM_HANDLE_KINDS, /* see before_collect.h */
     JM_KINDS = 3
 };
 

@@ -1,11 +1,11 @@
 #include "runtime.h"
 
 #include "account.h"
+#include "before_collect.h"
 #include "context.h"
 #include "diagnose.h"
 #include "entry.h"
 #include "inspect.h"
-#include "notice.h"
 #include "os.h"
 #include "probe.h"
 #include "process.h"
@@ -13,12 +13,12 @@
 
 static_assert(offsetof(struct jm_runtime, slot) == 0, "the registry casts");
 static_assert(offsetof(struct jm_context, slot) == 0, "the registry casts");
-static_assert(offsetof(struct jm_notice, slot) == 0, "the registry casts");
+static_assert(offsetof(struct jm_before_collect, slot) == 0, "the registry casts");
 
 const size_t jm_slot_sizes[JM_KINDS] = {
     (sizeof(struct jm_runtime) + JM_CACHE_LINE - 1) & ~(size_t)(JM_CACHE_LINE - 1),
     sizeof(struct jm_context),
-    sizeof(struct jm_notice),
+    sizeof(struct jm_before_collect),
 };
 
 /* ---- Ownership ---- */
@@ -184,7 +184,7 @@ static struct jm_runtime *runtime_of_call(struct jm_call *call)
 {
     struct jm_hook *hook = JM_CONTAINER(call, struct jm_hook, call);
     if (call->site == JM_SITE_BEFORE_COLLECT) {
-        return JM_CONTAINER(hook, struct jm_notice, hook)->runtime;
+        return JM_CONTAINER(hook, struct jm_before_collect, hook)->runtime;
     }
     struct jm_quota *quota = JM_CONTAINER(hook, struct jm_quota, hook);
     struct jm_supply *supply = JM_CONTAINER(quota, struct jm_supply, quota);
@@ -215,8 +215,8 @@ bool jm_runtime_settle_slowly(uintptr_t here)
 void jm_runtime_abandon(struct jm_runtime *runtime, uintptr_t here)
 {
     struct jm_hook *event = &jm_runtime_quota(runtime)->hook;
-    struct jm_notice *notice = jm_load_acquire(&runtime->notice);
-    struct jm_hook *hook = jm_hook_is_mine(event) || notice == NULL ? event : &notice->hook;
+    struct jm_before_collect *record = jm_load_acquire(&runtime->before_collect);
+    struct jm_hook *hook = jm_hook_is_mine(event) || record == NULL ? event : &record->hook;
     (void)jm_runtime_settle(here);
     while (jm_hook_is_mine(hook)) {
         jm_runtime_abandon_innermost();
@@ -352,12 +352,12 @@ void jm_runtime_pop_to_other(struct jm_runtime *runtime)
 void jm_runtime_collect(const struct jm_operation *operation)
 {
     struct jm_runtime *runtime = operation->runtime;
-    struct jm_notice *notice = jm_load_acquire(&runtime->notice);
-    if (notice != NULL) {
-        if (jm_hook_is_mine(&notice->hook)) {
+    struct jm_before_collect *record = jm_load_acquire(&runtime->before_collect);
+    if (record != NULL) {
+        if (jm_hook_is_mine(&record->hook)) {
             return;
         }
-        jm_notice_call(notice);
+        jm_before_collect_call(record);
     }
     if (goes_on(operation)) {
         jm_heap_collect(&runtime->heap);
@@ -370,7 +370,7 @@ static void reset(struct jm_runtime *runtime, uint32_t attributes)
 {
     jm_store_relaxed(&runtime->attributes, (uint16_t)attributes);
     jm_heap_reset(&runtime->heap);
-    jm_store_relaxed(&runtime->notice, NULL);
+    jm_store_relaxed(&runtime->before_collect, NULL);
     jm_runtime_quota(runtime)->hook.call.site = JM_SITE_EVENT;
     runtime->entries = 0;
     jm_store_relaxed(&runtime->next_turn, 0); /* left by a waiter for an earlier runtime */
@@ -410,9 +410,9 @@ static bool take_from_gone(struct jm_runtime *runtime)
     }
     runtime->entries = 0;
     jm_quota_forget(jm_runtime_quota(runtime));
-    struct jm_notice *notice = jm_load_relaxed(&runtime->notice);
-    if (notice != NULL) {
-        jm_hook_forget(&notice->hook);
+    struct jm_before_collect *record = jm_load_relaxed(&runtime->before_collect);
+    if (record != NULL) {
+        jm_hook_forget(&record->hook);
     }
     jm_heap_salvage(&runtime->heap);
     return true;
@@ -435,9 +435,9 @@ static void dispose(struct jm_ref ref)
     jm_lock_take(jm_runtime_lock_of(runtime));
     jm_context_dispose_all(runtime);
     jm_registry_retract(&runtime->slot);
-    struct jm_notice *notice = jm_load_relaxed(&runtime->notice);
+    struct jm_before_collect *record = jm_load_relaxed(&runtime->before_collect);
     jm_lock_drop(jm_runtime_lock_of(runtime));
-    jm_notice_give(notice);
+    jm_before_collect_dispose(record);
     jm_probe_dispose(jm_runtime_quota(runtime)->handle);
     jm_inspect_end();
     operation.runtime = NULL;

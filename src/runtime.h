@@ -25,7 +25,7 @@
 #define JM_NEVER UINT64_MAX
 #define JM_HALF_DISPOSED (UINT64_MAX - 2) /* odd as well: nobody waits for its end */
 
-struct jm_notice; /* see notice.h */
+struct jm_before_collect; /* see before_collect.h */
 
 /* The hook of its runtime that a call belongs to. */
 enum jm_site { JM_SITE_EVENT, JM_SITE_BEFORE_COLLECT };
@@ -41,7 +41,8 @@ struct jm_runtime {
     bool disposing;                  /* a dispose began */
     _Atomic(bool) disabled;          /* shared, written by all */
     struct jm_heap heap;
-    _Atomic(struct jm_notice *) notice; /* shared: null until the first callback, then constant */
+    /* shared: null until the first callback is set, then constant */
+    _Atomic(struct jm_before_collect *) before_collect;
 };
 static_assert(sizeof(struct jm_runtime) <= 256, "what an idle runtime costs");
 

@@ -316,7 +316,7 @@ static void CHAKRA_CALLBACK count_collection(void *state)
     collections++;
 }
 
-/* The same inside a before-collect callback. The next runtime reuses its notice. */
+/* The same inside a before-collect callback. The next runtime reuses its record. */
 static int dispose_and_set_anew(void *argument)
 {
     struct asked *asked = argument;

@@ -12,8 +12,8 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "before_collect.h"
 #include "context.h"
-#include "notice.h"
 #include "process.h"
 #include "registry.h"
 #include "runtime.h"
@@ -35,7 +35,7 @@ static int start(void **state)
     return jm_process_init() && jm_thread_ready() ? 0 : -1;
 }
 
-static void CHAKRA_CALLBACK no_notice(void *state)
+static void CHAKRA_CALLBACK no_call(void *state)
 {
     (void)state;
 }
@@ -798,19 +798,19 @@ static void the_record_of_a_callback_comes_and_goes_with_it(void **state)
     enum { TIMES = 5000 };
 
     (void)state;
-    struct jm_table *table = &jm_tables[JM_KIND_NOTICE];
+    struct jm_table *table = &jm_tables[JM_KIND_BEFORE_COLLECT];
     assert_int_equal(jm_load_relaxed(&table->count), 0);
     JsRuntimeHandle runtime = (JsRuntimeHandle)jm_runtime_create(0);
     fake_os_refuse(FAKE_RESERVE, 1, true, 0);
-    assert_code(JsSetRuntimeBeforeCollectCallback(runtime, NULL, no_notice), JsErrorOutOfMemory);
+    assert_code(JsSetRuntimeBeforeCollectCallback(runtime, NULL, no_call), JsErrorOutOfMemory);
     assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, NULL));
     assert_ok(JsCollectGarbage(runtime));
     assert_int_equal(fake_os_refused(), 1);
     fake_os_reset();
     for (int round = 0; round < TIMES; round++) {
-        assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, no_notice));
+        assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, no_call));
         assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, NULL));
-        assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, no_notice));
+        assert_ok(JsSetRuntimeBeforeCollectCallback(runtime, NULL, no_call));
         assert_ok(JsDisposeRuntime(runtime));
         runtime = (JsRuntimeHandle)jm_runtime_create(0);
     }
@@ -819,7 +819,7 @@ static void the_record_of_a_callback_comes_and_goes_with_it(void **state)
     const size_t uses = (size_t)1 << (JM_GENERATION_BITS < 30 ? JM_GENERATION_BITS : 30);
     assert_in_range(jm_load_relaxed(&table->count), 2, 3 + TIMES / uses);
     assert_ok(JsDisposeRuntime(runtime));
-    assert_int_equal(count_live(JM_KIND_NOTICE), 0);
+    assert_int_equal(count_live(JM_KIND_BEFORE_COLLECT), 0);
 }
 
 #define MANY_TEST(function) cmocka_unit_test_setup_teardown(function, make_many, drop_many)
