@@ -68,7 +68,7 @@ void jm_block_set_small_token(struct jm_supply *supply, const void *token)
 /* Cuts a small block from the region. NULL: the OS refused, or the region has no room. */
 static struct jm_block *cut_block(size_t size, bool *has_room)
 {
-    char *start = jm_region_take(size, has_room);
+    char *start = jm_region_alloc(size, has_room);
     if (start == NULL) {
         return NULL;
     }
@@ -330,7 +330,7 @@ bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end)
 {
     size_t bytes = (end - start) << JM_GRANULE_BITS;
     char *address = block->start + (start << JM_GRANULE_BITS);
-    jm_region_split(address, address + bytes);
+    jm_region_split_huge_pages(address, address + bytes);
     /* First: the child of a fork in between must not take the block for whole. */
     block->charge -= bytes;
     if (!jm_os_decommit_part(address, bytes)) {

@@ -57,9 +57,9 @@ static struct jm_block *find_gap(struct jm_block *block, char **end)
     return block;
 }
 
-/* Gives the stretches of the blocks before `gap` back to the region, in such an order that those
- * taken one after the other will be far apart. */
-static void give_stretches(struct jm_block **chain, const struct jm_block *gap)
+/* Frees the stretches of the blocks before `gap`, in such an order that those allocated one after
+ * the other will be far apart. */
+static void free_stretches(struct jm_block **chain, const struct jm_block *gap)
 {
     struct jm_block *rows[JM_REGION_APART] = {NULL};
     for (size_t i = 0; *chain != gap; i++) {
@@ -68,7 +68,7 @@ static void give_stretches(struct jm_block **chain, const struct jm_block *gap)
     for (size_t row = 0; row < JM_REGION_APART; row++) {
         while (rows[row] != NULL) {
             struct jm_os_extent stretch = jm_chain_pop(&rows[row])->extent;
-            jm_region_give(stretch.address, stretch.size); /* its header may be in use again */
+            jm_region_free(stretch.address, stretch.size); /* its header may be in use again */
         }
     }
 }
@@ -81,16 +81,16 @@ static size_t return_stretches(struct jm_block **chain)
     char *start = block->extent.address;
     char *end;
     const struct jm_block *gap = find_gap(block, &end);
-    bool cleared = jm_region_clear(start, (size_t)(end - start));
-    if (!cleared && gap != block->chain_next) { /* one may be locked, or all too much at once */
+    bool done = jm_region_decommit(start, (size_t)(end - start));
+    if (!done && gap != block->chain_next) { /* one may be locked, or all too much at once */
         gap = block->chain_next;
         end = start + block->extent.size;
-        cleared = jm_region_clear(start, block->extent.size);
+        done = jm_region_decommit(start, block->extent.size);
     }
-    if (!cleared) {
+    if (!done) {
         return 0;
     }
-    give_stretches(chain, gap);
+    free_stretches(chain, gap);
     return (size_t)(end - start);
 }
 

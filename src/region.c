@@ -10,7 +10,7 @@
  * halves meanwhile. */
 #define NO_ORDER JM_STRETCH_SIZES
 
-/* Halves are joined if this part of the listed stretches was given back since the last time. */
+/* Halves are joined if this part of the listed stretches was freed since the last time. */
 #define JOIN_DIVISOR 8
 
 /* log2 of JM_REGION_APART, the number of units whose heads, and whose maps, fill two pages. Smaller
@@ -41,19 +41,19 @@ struct jm_region jm_region = {.base = JM_NO_REGION};
  * Process state, under the lock. Free stretches lie in one list per order. A stretch is split if a
  * smaller one is needed. If no list serves, halves are joined before more of the region is used,
  * because that would stay committed and its tables resident. Joining walks over all lists, so it
- * waits until enough was given back.
+ * waits until enough was freed.
  */
 static struct {
     struct jm_lock lock;
     char *free[JM_STRETCH_SIZES + 1]; /* by order; the last is NO_ORDER's */
     size_t listed;                    /* stretches in all lists */
-    size_t given;                     /* stretches given back since the last join */
+    size_t freed;                     /* stretches freed since the last join */
     char *last_lot[APART_BITS];       /* by order: the lot cut up last; null if none since a join */
     size_t used;                      /* bytes from `base` on that were ever taken */
     size_t in_lots;                   /* bytes in use of orders that lots are cut up for */
     _Atomic(bool) forked;             /* a child may share huge pages, which prevents a split */
     _Atomic(size_t) metadata;
-    _Atomic(bool) is_short; /* the last jm_region_take found none */
+    _Atomic(bool) is_short; /* the last jm_region_alloc found none */
     _Atomic(uint8_t) huge[(size_t)1 << (JM_REGION_BITS - HUGE_BITS)]; /* shared, by page: HUGE_* */
 } stretches;
 
@@ -148,10 +148,10 @@ static void end_lot(unsigned order)
 static bool join(void)
 {
     const size_t listed = stretches.listed;
-    if (stretches.given < listed / JOIN_DIVISOR) {
+    if (stretches.freed < listed / JOIN_DIVISOR) {
         return false;
     }
-    stretches.given = 0;
+    stretches.freed = 0;
     for (unsigned order = 0; order + 1 < JM_STRETCH_SIZES; order++) {
         join_halves(order);
     }
@@ -356,17 +356,17 @@ static size_t metadata_of(size_t size)
     return JM_HEAD_SIZE + (size >> JM_UNIT_BITS) * unit + (size >> JM_GRANULE_BITS);
 }
 
-void jm_region_give(void *address, size_t size)
+void jm_region_free(void *address, size_t size)
 {
     jm_lock_take(&stretches.lock);
     push(jm_stretch_order(size), address);
-    stretches.given++;
+    stretches.freed++;
     stretches.in_lots -= jm_stretch_order(size) < APART_BITS ? size : 0;
     jm_add_owned(&stretches.metadata, 0 - metadata_of(size));
     jm_lock_drop(&stretches.lock);
 }
 
-void *jm_region_take(size_t size, bool *has_room)
+void *jm_region_alloc(size_t size, bool *has_room)
 {
     jm_lock_take(&stretches.lock);
     char *address = take(jm_stretch_order(size));
@@ -376,7 +376,7 @@ void *jm_region_take(size_t size, bool *has_room)
     jm_lock_drop(&stretches.lock);
     *has_room = address != NULL;
     if (address != NULL && !jm_os_commit(address, size)) {
-        jm_region_give(address, size);
+        jm_region_free(address, size);
         return NULL;
     }
     return address;
@@ -402,7 +402,7 @@ static void split_at(const char *end, char *page)
     }
 }
 
-void jm_region_split(char *start, char *end)
+void jm_region_split_huge_pages(char *start, char *end)
 {
     if (jm_region_holds(start)) {
         split_at(start, start);
@@ -410,9 +410,9 @@ void jm_region_split(char *start, char *end)
     }
 }
 
-bool jm_region_clear(void *address, size_t size)
+bool jm_region_decommit(void *address, size_t size)
 {
-    jm_region_split(address, (char *)address + size);
+    jm_region_split_huge_pages(address, (char *)address + size);
     if (!jm_os_decommit(address, size)) {
         return false;
     }

@@ -179,26 +179,28 @@ static inline char *jm_region_headers(void)
  * without. */
 void jm_region_init(void);
 
-/* Takes a stretch of `size` bytes, a power of two from JM_UNIT to 4 MiB. The stretch is aligned to
- * its size. It and its map are zero; its head is as the last user left it. NULL with `has_room`
- * true: the OS refused the memory. NULL with `has_room` false: there is no region, no stretch is
- * left, or there is no memory for its tables. */
-void *jm_region_take(size_t size, bool *has_room);
+/* Allocates and commits a stretch of `size` bytes, a power of two from JM_UNIT to 4 MiB. It is
+ * aligned to its size. It and its map are zero; its head is as the last user left it. NULL with
+ * `has_room` true: the OS refused the memory. NULL with `has_room` false: there is no region, no
+ * stretch is left, or there is no memory for its tables. */
+void *jm_region_alloc(size_t size, bool *has_room);
 
-/* False if there is no region, or if the last jm_region_take found no stretch. */
+/* False if there is no region, or if the last jm_region_alloc found no stretch. */
 bool jm_region_has_room(void);
 
 /* Splits the huge pages that extend beyond [start, end). Call it before that part of a stretch is
  * given to the OS: memory of an unsplit huge page is not free until all of the page is given back.
  * The content of [start, end) may be lost. Does nothing outside of the region. */
-void jm_region_split(char *start, char *end);
+void jm_region_split_huge_pages(char *start, char *end);
 
-/* Gives the memory of a stretch, or of neighbouring ones, to the OS and zeroes their maps. False if
- * the OS refused: the content may be lost, and the maps are unchanged. */
-bool jm_region_clear(void *address, size_t size);
+/* Gives the memory of a stretch, or of neighbouring ones, to the OS and zeroes their maps. The
+ * stretches stay allocated. False if the OS refused: the content may be lost, and the maps are
+ * unchanged. */
+bool jm_region_decommit(void *address, size_t size);
 
-/* Gives a stretch back to the region. pre: its memory and its map are zero. */
-void jm_region_give(void *address, size_t size);
+/* Frees the addresses of a stretch. pre: its memory and its map are zero, as jm_region_decommit
+ * leaves them. */
+void jm_region_free(void *address, size_t size);
 
 /* Bytes of table entries for stretches in use. */
 size_t jm_region_metadata(void);

@@ -149,7 +149,7 @@ static int touch_blocks(const char *where)
 {
     const size_t size = KIB(64); /* a multiple of every page size */
     bool has_room;
-    volatile char *first = jm_region_take(size, &has_room);
+    volatile char *first = jm_region_alloc(size, &has_room);
     CHILD_CHECK(first == jm_load_relaxed(&jm_region.base));
     return touch(first, size, where);
 }

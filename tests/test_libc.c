@@ -494,13 +494,13 @@ static char *first_taken, *last_taken, *last_stretch; /* addresses in the region
 static bool take_region(void)
 {
     bool has_room = true;
-    for (char *next; (next = jm_region_take(MIB(4), &has_room)) != NULL; last_taken = next) {
+    for (char *next; (next = jm_region_alloc(MIB(4), &has_room)) != NULL; last_taken = next) {
         first_taken = first_taken != NULL ? first_taken : next;
     }
     if (has_room) {
         return false;
     }
-    for (char *next; (next = jm_region_take(JM_UNIT, &has_room)) != NULL; last_stretch = next) {
+    for (char *next; (next = jm_region_alloc(JM_UNIT, &has_room)) != NULL; last_stretch = next) {
     }
     return !has_room;
 }
@@ -536,11 +536,11 @@ static void blocks_are_mappings_where_the_region_is_full(void **state)
 }
 
 /* Acts as another thread that always comes in time: the region seems to have room, but has none. */
-static void give_and_take_last_stretch(void)
+static void free_and_alloc_last_stretch(void)
 {
     bool has_room = true;
-    jm_region_give(last_stretch, JM_UNIT);
-    last_stretch = jm_region_take(JM_UNIT, &has_room);
+    jm_region_free(last_stretch, JM_UNIT);
+    last_stretch = jm_region_alloc(JM_UNIT, &has_room);
 }
 
 /* A block that contains its map may be too small for the object. Then a block with room for both is
@@ -554,11 +554,12 @@ static int want_what_another_takes(void *unused)
     (void)unused;
     CHILD_CHECK(JsSetRuntimeMemoryLimit(runtime, KIB(100)) == JsNoError);
     bool has_room = true;
-    last_stretch = jm_region_take(JM_UNIT, &has_room); /* opens a lot; take_region takes the rest */
+    last_stretch =
+        jm_region_alloc(JM_UNIT, &has_room); /* opens a lot; take_region takes the rest */
     CHILD_CHECK(last_stretch != NULL && take_region());
-    give_and_take_last_stretch();
+    free_and_alloc_last_stretch();
     CHILD_CHECK(jm_region_has_room());
-    meanwhile = give_and_take_last_stretch;
+    meanwhile = free_and_alloc_last_stretch;
     CHILD_CHECK(jsrtmem_alloc(runtime, size) != NULL);
     meanwhile = NULL;
     CHILD_CHECK(jsrtmem_get_stats(runtime, &stats) == JsNoError);

@@ -34,7 +34,7 @@ static int start(void **state)
 static char *take(size_t size)
 {
     bool has_room = false;
-    char *address = jm_region_take(size, &has_room);
+    char *address = jm_region_alloc(size, &has_room);
 
     assert_non_null(address);
     assert_true(has_room);
@@ -43,8 +43,8 @@ static char *take(size_t size)
 
 static void give(char *address, size_t size)
 {
-    assert_true(jm_region_clear(address, size));
-    jm_region_give(address, size);
+    assert_true(jm_region_decommit(address, size));
+    jm_region_free(address, size);
 }
 
 static size_t smallest(void)
@@ -194,12 +194,12 @@ static void neighbours_are_cleared_together(void **state)
         jm_store_relaxed(jm_region_state_of(taken[i]), 7);
     }
     size_t calls = fake_os_calls(FAKE_DECOMMIT);
-    assert_true(jm_region_clear(lot, LARGEST));
+    assert_true(jm_region_decommit(lot, LARGEST));
     assert_int_equal(fake_os_calls(FAKE_DECOMMIT), calls + 1);
     for (size_t i = count; i-- > 0;) {
         assert_true(taken[i] - lot < (ptrdiff_t)LARGEST);
         assert_int_equal(jm_load_relaxed(jm_region_state_of(taken[i])), 0);
-        jm_region_give(taken[i], size);
+        jm_region_free(taken[i], size);
     }
     assert_ptr_equal(take(size), taken[0]);
     assert_true(bytes_are(taken[0], size, 0));
@@ -278,14 +278,14 @@ static void a_refusal_loses_nothing(void **state)
     char *first = take(size);
     give(first, size);
     fake_os_refuse(FAKE_COMMIT, 1, false, 0);
-    assert_null(jm_region_take(size, &has_room));
+    assert_null(jm_region_alloc(size, &has_room));
     assert_true(has_room);
     assert_int_equal(fake_os_refused(), 1);
     assert_int_equal(jm_region_metadata(), metadata);
     assert_ptr_equal(take(size), first);
     fake_os_refuse(FAKE_DECOMMIT, 1, false, 0);
     first[5] = 5;
-    assert_false(jm_region_clear(first, size));
+    assert_false(jm_region_decommit(first, size));
     assert_int_equal(first[5], 5);
     fake_os_reset();
     give(first, size);
@@ -358,7 +358,7 @@ static void many_stretches_lie_in_huge_pages(void **state)
     }
     for (size_t i = first; i < CROWD; i++) {
         if (is_odd(crowd[i])) {
-            assert_true(jm_region_clear(crowd[i], smallest()));
+            assert_true(jm_region_decommit(crowd[i], smallest()));
         }
     }
     for (size_t i = first; i < CROWD; i++) {
@@ -380,7 +380,7 @@ static char *lots[((size_t)1 << JM_REGION_BITS) / LARGEST];
 static bool has_lot(void)
 {
     bool has_room;
-    char *lot = jm_region_take(LARGEST, &has_room);
+    char *lot = jm_region_alloc(LARGEST, &has_room);
 
     assert_int_equal(lot != NULL, has_room);
     assert_int_equal(has_room, jm_region_has_room());
@@ -467,7 +467,7 @@ static void what_the_other_tests_cut_up_is_joined(void **state)
     size_t count = 0;
 
     (void)state;
-    while (count < LOTS && (lots[count] = jm_region_take(LARGEST, &has_room)) != NULL) {
+    while (count < LOTS && (lots[count] = jm_region_alloc(LARGEST, &has_room)) != NULL) {
         count++;
     }
     if (count < LOTS && has_room) {
@@ -477,7 +477,7 @@ static void what_the_other_tests_cut_up_is_joined(void **state)
     }
     assert_int_equal(count, LOTS);
     assert_false(has_lot());
-    assert_null(jm_region_take(smallest(), &has_room));
+    assert_null(jm_region_alloc(smallest(), &has_room));
 }
 
 static void what_came_back_in_pieces_is_joined(void **state)

@@ -349,14 +349,14 @@ static char *take_row(void)
     char *row = NULL;
 
     for (size_t i = 0; i < lot / size; i++) {
-        taken[i] = jm_region_take(size, &has_room);
+        taken[i] = jm_region_alloc(size, &has_room);
         assert_non_null(taken[i]);
         row = i == 0 || taken[i] < row ? taken[i] : row;
     }
     for (size_t i = lot / size; i-- > 0;) {
         assert_true(taken[i] < row + lot);
         if (taken[i] >= row + ROW * size) {
-            jm_region_give(taken[i], size);
+            jm_region_free(taken[i], size);
         }
     }
     return row;
@@ -400,7 +400,7 @@ static void neighbours_go_in_one_call(void **state)
         assert_true(block == gap || is_gone(block, size));
         assert_int_equal(jm_load_relaxed(jm_region_state_of(block)), 0);
     }
-    jm_region_give(gap, size);
+    jm_region_free(gap, size);
 }
 
 /* Blocks with mappings of their own are unmapped one by one. Stretches of the region that lie
@@ -419,7 +419,7 @@ static void neighbours_and_others_go_in_turn(void **state)
     assert_int_equal(fake_os_calls(FAKE_DECOMMIT), 2);
     assert_int_equal(fake_os_calls(FAKE_UNMAP), 2);
     assert_true(is_gone(row, GAP * size));
-    jm_region_give(row + GAP * size, size);
+    jm_region_free(row + GAP * size, size);
 }
 
 /* At the bound, each block given makes one other go: no call waits for many. */
@@ -504,7 +504,7 @@ static void a_full_reserve_gives_neighbours_in_one_call(void **state)
     assert_int_equal(fake_os_calls(FAKE_DECOMMIT), 2);
     assert_int_equal(fake_os_calls(FAKE_UNMAP), 0);
     jm_reserve_set_limit(0);
-    jm_region_give(row + GAP * size, size);
+    jm_region_free(row + GAP * size, size);
 }
 
 /* ---- Large blocks: for the tenant that had them ---- */
@@ -1434,7 +1434,7 @@ static struct jm_block *take_stretch(void)
     if (block != NULL) {
         return bytes_are(block->start, MARKED, 0) ? block : NULL;
     }
-    char *address = jm_region_take(jm_small_block_min(), &has_room);
+    char *address = jm_region_alloc(jm_small_block_min(), &has_room);
     return address != NULL && bytes_are(address, MARKED, 0) ? block_at(address) : NULL;
 }
 
