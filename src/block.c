@@ -326,12 +326,12 @@ static void purge_map(struct jm_block *block, size_t start, size_t end)
     }
 }
 
-bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end)
+bool jm_block_decommit_pages(struct jm_block *block, size_t start, size_t end)
 {
     size_t bytes = (end - start) << JM_GRANULE_BITS;
     char *address = block->start + (start << JM_GRANULE_BITS);
     jm_region_split_huge_pages(address, address + bytes);
-    /* First: the child of a fork in between must not take the block for whole. */
+    /* First: the child of a fork in between must not find the block without holes. */
     block->charge -= bytes;
     if (!jm_os_decommit_part(address, bytes)) {
         block->charge += bytes;
@@ -341,8 +341,8 @@ bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end)
     return true;
 }
 
-bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_t start, size_t end,
-                         enum jm_verdict *verdict)
+bool jm_block_commit_pages(struct jm_supply *supply, struct jm_block *block, size_t start,
+                           size_t end, enum jm_verdict *verdict)
 {
     size_t bytes = (end - start) << JM_GRANULE_BITS;
     char *address = block->start + (start << JM_GRANULE_BITS);

@@ -146,7 +146,7 @@ static inline size_t jm_block_size(const struct jm_block *block)
     return (block->granules << JM_GRANULE_BITS) + JM_PAD;
 }
 
-/* True if pages of a small block are given back. */
+/* True if pages of a small block are decommitted. */
 static inline bool jm_block_has_holes(const struct jm_block *block)
 {
     return block->charge != jm_block_size(block);
@@ -187,14 +187,14 @@ struct jm_block *jm_block_acquire_large(struct jm_supply *supply, size_t bytes, 
  */
 bool jm_block_release(struct jm_supply *supply, struct jm_block *block, bool for_good);
 
-/* Gives back the pages of a small block from granule `start` to `end`, and the pages of the map
- * that describe nothing else. The quota is not told. False: the OS did not take them. pre: whole
- * pages, whose map is zero. */
-bool jm_block_give_pages(struct jm_block *block, size_t start, size_t end);
+/* Decommits the pages of a small block from granule `start` to `end`, and the pages of the map that
+ * describe nothing else. The quota stays charged for them. False: the OS did not take them. pre:
+ * whole pages, whose map is zero. */
+bool jm_block_decommit_pages(struct jm_block *block, size_t start, size_t end);
 
-/* Acquires such pages again. False: see `verdict`, as for a block. */
-bool jm_block_take_pages(struct jm_supply *supply, struct jm_block *block, size_t start, size_t end,
-                         enum jm_verdict *verdict);
+/* Asks for such pages again and commits them. False: see `verdict`, as for a block. */
+bool jm_block_commit_pages(struct jm_supply *supply, struct jm_block *block, size_t start,
+                           size_t end, enum jm_verdict *verdict);
 
 /* The bytes that the owner of a large object may use. */
 static inline size_t jm_large_usable(const struct jm_block *block)

@@ -447,17 +447,17 @@ void jm_heap_tidy(struct jm_heap *heap)
     }
 }
 
-/* Gives back runs of free pages, if there may be any; see jm_sweep_and_give. */
-static void give_runs(struct jm_heap *heap, size_t least, size_t enough)
+/* Decommits runs of free pages, if there may be any; see jm_sweep_and_decommit. */
+static void decommit_runs(struct jm_heap *heap, size_t least, size_t enough)
 {
     uint8_t goal = least < JM_HOLE_MIN ? JM_DONE_ALL_RUNS : JM_DONE_LONG_RUNS;
     if (heap->arena == NULL || (heap->done & goal) != 0) {
         return;
     }
-    size_t given = jm_sweep_and_give(heap->arena, least, enough, heap->done != 0);
-    jm_heap_note_done(heap, (uint8_t)(JM_DONE_LONG_RUNS | (given < enough ? goal : 0)));
-    if (given != 0) {
-        jm_quota_refund(&heap->supply.quota, given);
+    size_t bytes = jm_sweep_and_decommit(heap->arena, least, enough, heap->done != 0);
+    jm_heap_note_done(heap, (uint8_t)(JM_DONE_LONG_RUNS | (bytes < enough ? goal : 0)));
+    if (bytes != 0) {
+        jm_quota_refund(&heap->supply.quota, bytes);
     }
 }
 
@@ -468,7 +468,7 @@ static void collect(struct jm_heap *heap, size_t least)
     (void)jm_heap_drain_all(heap);
     release_empties(heap, false);
     if (least != 0) {
-        give_runs(heap, least, SIZE_MAX);
+        decommit_runs(heap, least, SIZE_MAX);
     }
     jm_reserve_drop_waiting();
 }
@@ -477,9 +477,9 @@ static void collect(struct jm_heap *heap, size_t least)
  * for more. */
 #define LOOSE_GOES_DIVISOR 16
 
-/* Gives back short runs of free pages, if enough is free at all, to make room for a request too
+/* Decommits short runs of free pages, if enough is free at all, to make room for a request too
  * long for any of them. */
-static void give_short_runs(struct jm_heap *heap, size_t bytes)
+static void decommit_short_runs(struct jm_heap *heap, size_t bytes)
 {
     size_t room = jm_heap_room(heap);
     size_t missing = bytes <= room ? 0 : bytes - room;
@@ -490,7 +490,7 @@ static void give_short_runs(struct jm_heap *heap, size_t bytes)
         missing >> JM_GRANULE_BITS <= arena->left_free + jm_survey_rests(&heap->supply)) {
         size_t swept = (size_t)arena->swept_objects << JM_GRANULE_BITS;
         size_t least = jm_demand_is_loose(arena) ? swept / LOOSE_GOES_DIVISOR : 0;
-        give_runs(heap, jm_page_granules(), missing < least ? least : missing);
+        decommit_runs(heap, jm_page_granules(), missing < least ? least : missing);
     }
 }
 
@@ -500,7 +500,7 @@ void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool search_all)
     if (!fits && !jm_quota_in_callback(&heap->supply.quota)) {
         collect(heap, search_all || heap->done == JM_DONE_SWEEP ? JM_HOLE_MIN : 0);
         if (heap->done != 0) { /* swept, and nothing has changed since */
-            give_short_runs(heap, bytes);
+            decommit_short_runs(heap, bytes);
         }
     }
     bool is_sure = heap->bound == JM_NO_BOUND; /* else see jm_heap_note_answer */
@@ -524,7 +524,7 @@ void jm_heap_collect(struct jm_heap *heap)
     bool is_small = jm_survey_carved(supply).objects <= SMALL_HEAP;
     collect(heap, is_small ? JM_HOLE_MIN : jm_page_granules());
     if (heap->arena != NULL && is_loose(heap)) {
-        give_runs(heap, jm_page_granules(), SIZE_MAX);
+        decommit_runs(heap, jm_page_granules(), SIZE_MAX);
     }
     if (supply->has_large_spares || supply->has_small_spares) {
         supply->has_large_spares = supply->has_small_spares = false;

@@ -228,7 +228,7 @@ static struct jm_run next_hole(const struct jm_heap *heap, unsigned code)
 
 static bool fill_hole(struct jm_heap *heap, struct jm_run run, enum jm_verdict *verdict)
 {
-    bool taken = jm_block_take_pages(&heap->supply, run.block, run.start, run.end, verdict);
+    bool taken = jm_block_commit_pages(&heap->supply, run.block, run.start, run.end, verdict);
     jm_heap_note_answer(heap, (run.end - run.start) << JM_GRANULE_BITS, *verdict);
     if (!taken) {
         return false;

@@ -5,12 +5,12 @@
 /* A sweep in progress. */
 struct sweep {
     struct jm_arena *arena;
-    size_t least;  /* granules of pages: shorter runs are not given back, */
-    size_t beside; /* beside a hole those shorter than this */
-    size_t enough; /* bytes: nothing is given back once so many are */
-    size_t given;  /* bytes given back */
-    size_t listed; /* runs that were listed */
-    bool lists;    /* the current block's runs are listed, not marked JM_UNLISTED */
+    size_t least;       /* granules of pages: shorter runs are not decommitted, */
+    size_t beside;      /* beside a hole those shorter than this */
+    size_t enough;      /* bytes: nothing is decommitted once so many are */
+    size_t decommitted; /* bytes */
+    size_t listed;      /* runs that were listed */
+    bool lists;         /* the current block's runs are listed, not marked JM_UNLISTED */
     /* Of the current block, in granules: */
     size_t still_free; /* left free, except the rest and what is beside a new hole */
     size_t known;      /* in free objects, as their states tell; unlisted runs count 0 */
@@ -57,19 +57,19 @@ static bool is_beside_hole(const struct jm_block *block, size_t start, size_t en
 }
 
 /* Turns the whole pages of a free run into a hole; its ends stay free, and unlisted: they will
- * serve with the hole, see hole.h. False if it has too few
- * pages, enough was given back already, or the OS refused. Beside a hole a single page suffices:
- * the hole and the run, however long together, would otherwise stay in pieces. */
-static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
+ * serve with the hole, see hole.h. False if it has too few pages, enough was decommitted already,
+ * or the OS refused. Beside a hole a single page suffices: the hole and the run, however long
+ * together, would otherwise stay in pieces. */
+static bool decommit_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
 {
     size_t first = jm_align_up(start, jm_page_granules());
     size_t last = end & ~(jm_page_granules() - 1);
-    if (last <= first || sweep->given >= sweep->enough) {
+    if (last <= first || sweep->decommitted >= sweep->enough) {
         return false;
     }
     size_t least = is_beside_hole(block, start, end) ? sweep->beside : sweep->least;
     bool goes = last - first >= least;
-    if (!goes || !jm_block_give_pages(block, first, last)) {
+    if (!goes || !jm_block_decommit_pages(block, first, last)) {
         if (goes && last < first + JM_HOLE_MIN) { /* it will refuse other short ones, too */
             sweep->least = sweep->least < JM_HOLE_MIN ? JM_HOLE_MIN : sweep->least;
             sweep->beside = JM_HOLE_MIN;
@@ -77,7 +77,7 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
         return false;
     }
     jm_store_relaxed(&block->map[first], JM_HOLE);
-    sweep->given += (last - first) << JM_GRANULE_BITS;
+    sweep->decommitted += (last - first) << JM_GRANULE_BITS;
     leave_unlisted(block, start, first);
     leave_unlisted(block, last, end);
     return true;
@@ -87,7 +87,7 @@ static bool give_run(struct sweep *sweep, struct jm_block *block, size_t start, 
 static void end_run(struct sweep *sweep, struct jm_block *block, size_t start, size_t end)
 {
     bool is_rest = end == block->carved;
-    bool goes = give_run(sweep, block, start, is_rest ? block->granules : end);
+    bool goes = decommit_run(sweep, block, start, is_rest ? block->granules : end);
     sweep->joined += end - start;
     if (goes) {
         block->carved = is_rest ? (uint32_t)block->granules : block->carved;
@@ -277,7 +277,7 @@ static void note_unlisted(struct jm_arena *arena, const struct jm_block *block)
 }
 
 /* True if a block can be skipped: all of its free runs are still unlisted, and neither any of them
- * nor its rest is long enough to be given back. pre: nothing has changed since the last sweep. */
+ * nor its rest is long enough to be decommitted. pre: nothing has changed since the last sweep. */
 static bool may_pass(const struct sweep *sweep, const struct jm_block *block)
 {
     size_t rest = block->granules - block->carved;
@@ -286,7 +286,7 @@ static bool may_pass(const struct sweep *sweep, const struct jm_block *block)
     return is_unlisted && longest < sweep->least && !jm_block_has_holes(block);
 }
 
-size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bool again)
+size_t jm_sweep_and_decommit(struct jm_arena *arena, size_t least, size_t enough, bool again)
 {
     struct sweep sweep = {.arena = arena, .least = least, .enough = enough};
     sweep.beside = jm_page_granules();
@@ -308,7 +308,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bo
         note_unlisted(arena, block);
         left_free += block->left_free;
     }
-    arena->has_short_runs = least > jm_page_granules() || sweep.given >= enough;
+    arena->has_short_runs = least > jm_page_granules() || sweep.decommitted >= enough;
     arena->broken = false;
     arena->since_sweep = 0;
     arena->due_at = 0;
@@ -317,12 +317,12 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bo
     struct jm_carved carved = jm_survey_carved(arena->supply);
     arena->swept_objects = (uint32_t)carved.objects;
     arena->swept_holes = (uint32_t)carved.holes;
-    return sweep.given;
+    return sweep.decommitted;
 }
 
 void jm_sweep(struct jm_arena *arena)
 {
-    (void)jm_sweep_and_give(arena, JM_HOLE_MIN, 0, false);
+    (void)jm_sweep_and_decommit(arena, JM_HOLE_MIN, 0, false);
 }
 
 /* A jm_sweep_list in progress. */

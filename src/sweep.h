@@ -16,9 +16,9 @@ void jm_sweep(struct jm_arena *arena);
 
 /* Sweeps as jm_sweep does and turns runs of free pages into holes until they amount to `enough`
  * bytes: runs of at least `least` granules and, beside a hole, of at least a page. Returns the
- * bytes given back, which the quota is still charged for. `again`: nothing has changed since the
+ * bytes decommitted, which the quota is still charged for. `again`: nothing has changed since the
  * last sweep. */
-size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bool again);
+size_t jm_sweep_and_decommit(struct jm_arena *arena, size_t least, size_t enough, bool again);
 
 /* Lists more free runs, from blocks that may have room for an object of class `code`, and retires
  * the span. Does nothing if no unlisted run is long enough, or if a listed object that is long
@@ -28,7 +28,7 @@ size_t jm_sweep_and_give(struct jm_arena *arena, size_t least, size_t enough, bo
 bool jm_sweep_list(struct jm_arena *arena, unsigned code);
 
 /* Granules. Shorter runs of free pages are kept: they soon serve again, and the host is not asked
- * for each page. They are given back beside a hole, if something large has no room otherwise, and
+ * for each page. They are decommitted beside a hole, if something large has no room otherwise, and
  * by a collect of a heap that is large or loose (see jm_demand_is_loose). */
 #define JM_HOLE_MIN ((size_t)64 << 10 >> JM_GRANULE_BITS)
 

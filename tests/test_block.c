@@ -508,7 +508,7 @@ static void a_hole_takes_its_part_of_the_map_along(void **state)
             memset((void *)block->map, 1, block->granules);
             memset((void *)(block->map + start), 0, end - start);
             fake_os_reset();
-            assert_true(jm_block_give_pages(block, start, end));
+            assert_true(jm_block_decommit_pages(block, start, end));
             bool holds_one = start < part || end >= 3 * part; /* a whole page of the map */
             assert_int_equal(fake_os_calls(FAKE_PURGE), holds_one);
             assert_int_equal(block->charge,

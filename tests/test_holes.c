@@ -618,14 +618,14 @@ static void neighbouring_holes_serve_as_one(void **state)
     }
     struct jm_run run = jm_hole_find(HEAP->arena, wanted, wanted);
     assert_true(run.end - run.start >= wanted);
-    assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
+    assert_true(jm_block_commit_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
     jm_hole_fill(HEAP->arena, run);
     (void)check();
     while (hole() != NULL) {
         run = jm_hole_find(HEAP->arena, jm_page_granules(),
                            jm_page_granules()); /* a page at a time */
         assert_int_equal(run.end - run.start, jm_page_granules());
-        assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
+        assert_true(jm_block_commit_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
         jm_hole_fill(HEAP->arena, run);
     }
     (void)check();
@@ -740,7 +740,7 @@ static void fill(struct jm_run run)
 {
     enum jm_verdict verdict = JM_GRANTED;
 
-    assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
+    assert_true(jm_block_commit_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
     jm_hole_fill(HEAP->arena, run);
 }
 
@@ -1050,7 +1050,7 @@ static void what_comes_back_is_zero(void **state)
     struct jm_run run =
         jm_hole_find(HEAP->arena, KIB(64) >> JM_GRANULE_BITS, KIB(64) >> JM_GRANULE_BITS);
     enum jm_verdict verdict = JM_GRANTED;
-    assert_true(jm_block_take_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
+    assert_true(jm_block_commit_pages(&HEAP->supply, run.block, run.start, run.end, &verdict));
     jm_hole_fill(HEAP->arena, run);
     assert_true(peek_is_zero(jm_granule_address(run.block, run.start), KIB(64)));
     (void)check();

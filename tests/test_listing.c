@@ -236,7 +236,7 @@ static void thin_out(size_t start, size_t end)
 static size_t give(bool again)
 {
     jm_sweep(HEAP->arena);
-    size_t given = jm_sweep_and_give(HEAP->arena, JM_HOLE_MIN, SIZE_MAX, again);
+    size_t given = jm_sweep_and_decommit(HEAP->arena, JM_HOLE_MIN, SIZE_MAX, again);
     jm_quota_refund(&HEAP->supply.quota, given);
     (void)assert_heap(HEAP, HEAP_LISTS);
     return given;
@@ -363,7 +363,7 @@ static void what_was_listed_since_is_not_lost(void **state)
     }
     jm_arena_list_last(HEAP->arena);
     assert_true(jm_sweep_list(HEAP->arena, CODE));
-    (void)jm_sweep_and_give(HEAP->arena, JM_HOLE_MIN, 0, true);
+    (void)jm_sweep_and_decommit(HEAP->arena, JM_HOLE_MIN, 0, true);
     (void)assert_heap(HEAP, HEAP_LISTS);
 }
 
