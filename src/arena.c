@@ -229,9 +229,9 @@ void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block)
     jm_arena_retire_span(arena);
     uint32_t granules = (uint32_t)block->granules;
     block->carved = granules;
-    char *first = jm_granule_address(block, block->first);
+    char *first = jm_granule_address(block, block->first_granule);
     jm_inspect_supply(first, (size_t)(block->start + jm_block_size(block) - first));
-    jm_arena_open_span(arena, block, block->first, granules);
+    jm_arena_open_span(arena, block, block->first_granule, granules);
 }
 
 size_t jm_arena_end(const struct jm_arena *arena, const struct jm_block *block)
@@ -304,7 +304,7 @@ size_t jm_arena_start_before(const struct jm_block *block, size_t granule)
     size_t among = granule - word; /* states of that word that come before */
     uint64_t states = jm_load_states(block->map, word) & (((uint64_t)1 << 8 * among) - 1);
     if (states == 0) {
-        word = jm_find_states_before(block->map, word, block->first);
+        word = jm_find_states_before(block->map, word, block->first_granule);
         states = jm_load_states(block->map, word);
     }
     JM_CHECK(states != 0);

@@ -74,8 +74,8 @@ static struct jm_block *cut_block(size_t size, bool *has_room)
     }
     jm_inspect_open(start, size); /* the release of a former block may have closed it */
     struct jm_block *block = jm_region_head_of(start);
-    const size_t own = offsetof(struct jm_block, first);
-    memset(&block->first, 0, offsetof(struct jm_block, arena) - own);
+    const size_t own = offsetof(struct jm_block, first_granule);
+    memset(&block->first_granule, 0, offsetof(struct jm_block, arena) - own);
     block->extent = (struct jm_os_extent){start, size};
     block->charge = size;
     block->start = start;
@@ -133,7 +133,7 @@ static struct jm_block *map_small_block(size_t size)
     struct jm_block *block = map_or_drain(size, size, size);
     if (block != NULL) {
         block->map = (jm_state *)(void *)block->start;
-        block->first = (uint32_t)jm_first_granule(size);
+        block->first_granule = (uint32_t)jm_first_granule(size);
     }
     return block;
 }
@@ -288,7 +288,7 @@ static void close_block(const struct jm_block *block)
         size_t bytes = jm_load_relaxed(&block->bytes);
         jm_inspect_close(block->start, block->resizable ? block->extent.size : bytes);
     } else {
-        const char *first = block->start + ((size_t)block->first << JM_GRANULE_BITS);
+        const char *first = block->start + ((size_t)block->first_granule << JM_GRANULE_BITS);
         jm_inspect_close(first, (size_t)(block->start + jm_block_size(block) - first));
     }
 }

@@ -11,7 +11,7 @@
  * front of the objects:
  *
  *      | state map | - | objects ..................................... | pad |
- *      start           first                                    granules
+ *      start           first_granule                            granules
  *
  * A large block holds one object. Its header lies apart, too:
  *
@@ -75,7 +75,7 @@ struct jm_block {
     uint64_t tenancy;               /* the `tenancy` of that tenant; see jm_spares_make_orphan */
 
     /* A cache line for fields that are read when many blocks are walked over. */
-    _Alignas(JM_CACHE_LINE) uint32_t first; /* the first granule for objects. Constant */
+    _Alignas(JM_CACHE_LINE) uint32_t first_granule; /* for objects. Constant */
     uint32_t carved; /* granules below hold objects (live, free, queued), holes or the span */
     size_t granules; /* end of the objects; 0 in a large block. Constant */
     char *start;     /* granule 0, or the large object. Constant but for moves */

@@ -134,7 +134,7 @@ static void drop_links(struct jm_heap *heap, const struct jm_block *block)
  * other blocks. */
 static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
 {
-    uint32_t granules = (uint32_t)block->granules - block->first;
+    uint32_t granules = (uint32_t)block->granules - block->first_granule;
     arena->since_sweep -= granules < arena->since_sweep ? granules : arena->since_sweep;
     arena->swept_objects -= granules < arena->swept_objects ? granules : arena->swept_objects;
     arena->due_at -= granules < arena->due_at ? granules : arena->due_at;
@@ -143,7 +143,7 @@ static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
 /* Takes a block's free objects off the lists, as far as drop_links does. */
 static void unlist_objects(struct jm_heap *heap, const struct jm_block *block)
 {
-    if (block->carved != block->first) {
+    if (block->carved != block->first_granule) {
         drop_links(heap, block);
         forget_cut(heap->arena, block);
     }
@@ -157,7 +157,7 @@ static void unlist_objects(struct jm_heap *heap, const struct jm_block *block)
  * find it empty again takes no look at the map then, and its next tenant need not clear it. */
 static void clear_map(struct jm_block *block)
 {
-    size_t granule = block->first;
+    size_t granule = block->first_granule;
     size_t steps = block->granules / CLEAR_DIVISOR;
     size_t granules;
     for (; granule < block->carved && steps > 0; granule += granules, steps--) {
@@ -176,7 +176,7 @@ static void clear_map(struct jm_block *block)
 /* pre: the span lies in another block. */
 static bool has_few_objects(const struct jm_arena *arena, const struct jm_block *block)
 {
-    size_t granule = block->first;
+    size_t granule = block->first_granule;
     for (unsigned steps = FEW_OBJECTS; granule < block->carved && steps > 0; steps--) {
         granule = jm_arena_end_at(arena, block, granule);
     }
@@ -192,7 +192,7 @@ static void forget_objects(struct jm_heap *heap, struct jm_block *block)
         !has_few_objects(heap->arena, block)) {
         unlist_objects(heap, block);
         clear_map(block);
-        jm_arena_uncarve(heap->arena, block, block->first);
+        jm_arena_uncarve(heap->arena, block, block->first_granule);
     }
 }
 
@@ -262,7 +262,7 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
     }
     if (!jm_block_has_holes(block)) {
         clear_map(block);
-        block->carved = block->first;
+        block->carved = block->first_granule;
     }
     if (jm_block_release(&heap->supply, block, false)) {
         return true;

@@ -16,7 +16,7 @@ static bool is_in_hole(const struct jm_block *block, size_t page)
 static size_t free_before(const struct jm_block *block, size_t granule, size_t enough)
 {
     size_t first = granule;
-    while (first > block->first && granule - first < enough) {
+    while (first > block->first_granule && granule - first < enough) {
         size_t start = jm_arena_start_before(block, first);
         if (!jm_is_free(jm_load_relaxed(&block->map[start]))) {
             break;

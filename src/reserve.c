@@ -164,18 +164,18 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
 {
     jm_inspect_open(block->extent.address, block->extent.size);
     bool is_same = jm_block_was_of(block, tenant);
-    if (block->touched > block->first && !is_same) {
-        char *first = block->start + ((size_t)block->first << JM_GRANULE_BITS);
-        size_t bytes = (size_t)(block->touched - block->first) << JM_GRANULE_BITS;
+    if (block->touched > block->first_granule && !is_same) {
+        char *first = block->start + ((size_t)block->first_granule << JM_GRANULE_BITS);
+        size_t bytes = (size_t)(block->touched - block->first_granule) << JM_GRANULE_BITS;
         size_t pages =
             jm_align_up(bytes, jm_os_page_size()); /* the rest is untouched, or the pad */
         if (bytes <= JM_RESERVE_ZEROED_MAX || !jm_os_purge(first, pages)) {
             jm_zero(first, bytes);
         }
     }
-    if (block->first != 0) {
+    if (block->first_granule != 0) {
         /* The map lies in the block: a tenant may have written to any part of it. */
-        jm_zero_bytes(block->map, (size_t)block->first << JM_GRANULE_BITS);
+        jm_zero_bytes(block->map, (size_t)block->first_granule << JM_GRANULE_BITS);
     } else if (block->carved > 0) {
         jm_zero_bytes(block->map, block->touched);
     }
@@ -200,7 +200,7 @@ static struct jm_block *take_from_bin(unsigned order, bool whole)
     struct jm_block **place = &reserve.bins[order];
     struct jm_block *block = NULL;
     jm_lock_take(&reserve.lock);
-    while (*place != NULL && whole && (*place)->first != 0) {
+    while (*place != NULL && whole && (*place)->first_granule != 0) {
         place = &(*place)->chain_next;
     }
     if (*place != NULL) {

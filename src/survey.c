@@ -25,7 +25,7 @@ JM_INLINE uint64_t weigh_word(uint64_t states, const uint64_t *weights)
 static uint64_t weigh_block(const struct jm_block *block, const uint64_t *weights)
 {
     uint64_t sum = 0;
-    for (size_t granule = block->first; granule < block->granules; granule += JM_WORD) {
+    for (size_t granule = block->first_granule; granule < block->granules; granule += JM_WORD) {
         uint64_t states = jm_load_states(block->map, granule);
         sum += states == 0 ? 0 : weigh_word(states, weights);
     }
@@ -77,7 +77,7 @@ struct jm_carved jm_survey_carved(const struct jm_supply *supply)
     const struct jm_block *block = jm_load_relaxed(&supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         size_t holes = (jm_block_size(block) - block->charge) >> JM_GRANULE_BITS;
-        carved.objects += block->carved - block->first - holes;
+        carved.objects += block->carved - block->first_granule - holes;
         carved.holes += holes;
     }
     return carved;
@@ -187,7 +187,7 @@ size_t jm_survey_guess_free(struct jm_arena *arena, struct jm_carved carved, siz
     size_t ahead = place;                      /* of the sample in the next block */
     const struct jm_block *block = jm_load_relaxed(&arena->supply->small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        size_t granule = block->first + ahead;
+        size_t granule = block->first_granule + ahead;
         while (granule < block->carved) {
             JM_PREFETCH(&block->map[granule]);
             guess.waiting[guess.count].block = block;

@@ -46,7 +46,7 @@ static void leave_run(struct sweep *sweep, struct jm_block *block, size_t start,
 
 static bool is_behind_hole(const struct jm_block *block, size_t granule)
 {
-    bool may_be = granule % jm_page_granules() == 0 && granule > block->first;
+    bool may_be = granule % jm_page_granules() == 0 && granule > block->first_granule;
     return may_be && jm_block_has_holes(block) &&
            jm_load_relaxed(&block->map[jm_arena_start_before(block, granule)]) == JM_HOLE;
 }
@@ -257,7 +257,7 @@ static void sweep_block(struct sweep *sweep, struct jm_block *block)
     block->unlisted = 0;
     block->partly_listed = false;
     sweep->still_free = sweep->known = sweep->joined = 0;
-    for (size_t granule = block->first; granule < end;) {
+    for (size_t granule = block->first_granule; granule < end;) {
         granule = is_long(block, granule)
                       ? sweep_long(sweep, block, granule, &run)
                       : sweep_many(sweep, block, granule & ~(AT_ONCE - 1), &run);
@@ -355,7 +355,7 @@ static bool is_enough(const struct listing *listing)
 /* Lists the unlisted runs of a block until they are enough. pre: the span lies elsewhere. */
 static void list_block(struct listing *listing, struct jm_block *block)
 {
-    size_t granule = block->first;
+    size_t granule = block->first_granule;
     block->partly_listed = true;
     while (granule < block->carved && !is_enough(listing)) {
         if (is_long(block, granule)) {

@@ -95,11 +95,13 @@ static enum finding take_between(const struct jm_arena *arena, struct jm_block *
 static enum finding look_at_few(const struct jm_arena *arena, struct jm_block *block)
 {
     size_t last = block->witness;
-    bool in_block = last >= block->first && last < block->carved;
-    size_t middle = in_block && jm_load_relaxed(&block->map[last]) != 0 ? last : block->first;
+    bool in_block = last >= block->first_granule && last < block->carved;
+    size_t middle =
+        in_block && jm_load_relaxed(&block->map[last]) != 0 ? last : block->first_granule;
     unsigned steps = STEPS_NEAR + (unsigned)(block->granules / STEPS_DIVISOR);
     enum finding finding = take_between(arena, block, middle, block->carved, &steps);
-    return finding != NONE ? finding : take_between(arena, block, block->first, middle, &steps);
+    return finding != NONE ? finding
+                           : take_between(arena, block, block->first_granule, middle, &steps);
 }
 
 /* Takes an object at a place where scanning the whole map found one before. If a few objects, far
@@ -119,7 +121,8 @@ static bool take_known(struct jm_block *block)
 /* Takes an object from anywhere but words [from, to), and remembers its place. */
 static bool take_far(struct jm_block *block, size_t from, size_t to, size_t end)
 {
-    bool taken = take_from(block, to, end) || take_from(block, block->first / JM_WORD, from);
+    bool taken =
+        take_from(block, to, end) || take_from(block, block->first_granule / JM_WORD, from);
     if (taken) {
         block->far_witnesses[block->far_count++ % JM_FAR_WITNESSES] = block->witness;
     }
@@ -130,7 +133,7 @@ static bool take_far(struct jm_block *block, size_t from, size_t to, size_t end)
  * a neighbour of the last witness would be freed next. */
 bool jm_witness_find(struct jm_arena *arena, struct jm_block *block)
 {
-    size_t first = block->first / JM_WORD;
+    size_t first = block->first_granule / JM_WORD;
     size_t end = (jm_arena_end(arena, block) + JM_WORD - 1) / JM_WORD;
     size_t anywhere = first + jm_arena_draw(arena, end - first);
     size_t near = end - anywhere < WORDS_NEAR ? end : anywhere + WORDS_NEAR;

@@ -157,7 +157,7 @@ static void a_whole_block_can_be_handed_out(void **state)
     struct heap_walk walk = assert_heap(HEAP, HEAP_LISTS);
     assert_int_equal(walk.small_blocks, 2);
     size_t room = jm_small_block_min() - JM_PAD -
-                  ((size_t)jm_arena_home(HEAP->arena)->first << JM_GRANULE_BITS);
+                  ((size_t)jm_arena_home(HEAP->arena)->first_granule << JM_GRANULE_BITS);
     assert_int_equal(walk.live_bytes, room + 16);
     assert_int_equal(walk.free_bytes, 0);
     assert_all_held();

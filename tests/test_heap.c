@@ -147,7 +147,7 @@ static void a_block_goes_with_a_clear_map(void **state)
     for (size_t i = 0; i < COUNT_OF(large);
          i++) { /* the one kept needs no clear map: it is found empty soon */
         if (blocks[i] != kept) {
-            assert_true(blocks[i]->carved == blocks[i]->first);
+            assert_true(blocks[i]->carved == blocks[i]->first_granule);
             check_map_is_clear(blocks[i]);
         }
     }
@@ -158,7 +158,7 @@ static void a_block_goes_with_a_clear_map(void **state)
     free_many(NULL, NULL);
     jm_heap_tidy(HEAP);
     assert_ptr_not_equal(jm_arena_home(HEAP->arena), crowded);
-    assert_true(crowded->carved == crowded->first);
+    assert_true(crowded->carved == crowded->first_granule);
     check_map_is_clear(crowded);
     for (size_t i = 0; i < MANY / 4; i++) { /* the blocks serve again as if new */
         (void)rig_alloc(&rig, i % 16 == 0 ? KIB(200) : KIB(8));

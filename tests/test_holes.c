@@ -104,9 +104,9 @@ static void a_collect_gives_pages_back(void **state)
 static size_t pages_in_use(const struct jm_block *block)
 {
     const size_t page = jm_page_granules();
-    size_t count = (block->first + page - 1) / page;
+    size_t count = (block->first_granule + page - 1) / page;
     size_t seen = count * page;
-    for (size_t granule = block->first; granule < block->granules; granule++) {
+    for (size_t granule = block->first_granule; granule < block->granules; granule++) {
         unsigned byte = jm_load_relaxed(&block->map[granule]);
         if (jm_is_live(byte)) {
             size_t first = granule / page * page;
@@ -179,7 +179,7 @@ static char *first_hole(size_t pages)
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
         size_t next;
         size_t free = 0; /* granules in front */
-        for (size_t at = block->first; at < block->carved; at = next) {
+        for (size_t at = block->first_granule; at < block->carved; at = next) {
             next = jm_arena_end_at(HEAP->arena, block, at);
             if (jm_load_relaxed(&block->map[at]) != JM_HOLE) {
                 free = is_free_at(block, at) ? free + next - at : 0;
@@ -409,7 +409,8 @@ static void what_is_beside_a_hole_goes(void **state)
     size_t maps = 0; /* and two pages behind each, in blocks outside of the region */
     const struct jm_block *block = jm_load_relaxed(&HEAP->supply.small);
     for (; block != NULL; block = jm_load_relaxed(&block->next)) {
-        maps += ((size_t)block->first << JM_GRANULE_BITS) + (block->first != 0 ? 2 * page : 0);
+        maps += ((size_t)block->first_granule << JM_GRANULE_BITS) +
+                (block->first_granule != 0 ? 2 * page : 0);
     }
     require(rig_usage(&rig) <= OBJECTS / KEPT * 3 * page + maps, "%zu bytes, %zu of them maps",
             rig_usage(&rig), maps);
@@ -727,7 +728,7 @@ static char *find_first(struct jm_run *run)
 {
     *run = jm_hole_find(HEAP->arena, jm_page_granules(), JM_SMALL_BLOCK_MAX >> JM_GRANULE_BITS);
     assert_non_null(run->block);
-    for (size_t at = run->start; at > run->block->first;) {
+    for (size_t at = run->start; at > run->block->first_granule;) {
         at = jm_arena_start_before(run->block, at);
         if (!is_free_at(run->block, at)) {
             return jm_granule_address(run->block, at);

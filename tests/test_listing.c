@@ -63,7 +63,7 @@ static struct jm_block *unlisted_block(void)
 
 static size_t unlisted_granule(const struct jm_block *block)
 {
-    size_t granule = block->first;
+    size_t granule = block->first_granule;
     while (jm_load_relaxed(&block->map[granule]) != JM_UNLISTED) {
         granule++;
     }

@@ -50,7 +50,7 @@ static struct jm_block *try_block(size_t size, bool small)
     block->granules = small ? (size - JM_PAD) >> JM_GRANULE_BITS : 0;
     block->map = (jm_state *)(void *)start;
     block->start = start;
-    block->first = (uint32_t)jm_first_granule(size);
+    block->first_granule = (uint32_t)jm_first_granule(size);
     return block;
 }
 
@@ -65,7 +65,7 @@ static struct jm_block *take(size_t size)
 /* Where a block's objects begin. */
 static char *objects_of(struct jm_block *block)
 {
-    return block->start + ((size_t)block->first << JM_GRANULE_BITS);
+    return block->start + ((size_t)block->first_granule << JM_GRANULE_BITS);
 }
 
 static struct jm_block *new_block(size_t size)
@@ -209,7 +209,7 @@ static void soil(struct jm_block *block, size_t touched)
 {
     struct jm_block old;
     memcpy(&old, block, sizeof(old));
-    size_t first = (size_t)block->first << JM_GRANULE_BITS;
+    size_t first = (size_t)block->first_granule << JM_GRANULE_BITS;
 
     memset(block, 0xee, sizeof(*block));
     memset(old.start, 0xee, touched);
@@ -221,7 +221,7 @@ static void soil(struct jm_block *block, size_t touched)
     block->granules = old.granules;
     block->start = old.start;
     block->map = old.map;
-    block->first = old.first;
+    block->first_granule = old.first_granule;
     block->touched = (uint32_t)touched;
 }
 
@@ -231,7 +231,7 @@ static void assert_clean(const struct jm_block *block, size_t size)
     assert_int_equal(block->charge, size);
     assert_true(block->extent.size >= size); /* larger if the alignment was forced */
     assert_int_equal(block->granules, (size - JM_PAD) >> JM_GRANULE_BITS);
-    assert_int_equal(block->first, jm_first_granule(size));
+    assert_int_equal(block->first_granule, jm_first_granule(size));
     assert_ptr_equal((void *)block->map, block->start);
     assert_int_equal(block->touched, 0);
     assert_int_equal(jm_load_relaxed(&block->queued), 0);
@@ -318,7 +318,7 @@ static struct jm_block *block_at(char *address)
     block->granules = (size - JM_PAD) >> JM_GRANULE_BITS;
     block->start = address;
     block->map = jm_region_state_of(address);
-    block->first = 0;
+    block->first_granule = 0;
     block->touched = (uint32_t)block->granules;
     memset(address, 1, size);
     jm_store_relaxed(block->map, 7);
@@ -894,14 +894,14 @@ static void a_block_with_a_map_in_it_is_not_whole(void **state)
     jm_reserve_set_limit(MIB(4));
     struct jm_block *block = new_block(size);
     struct jm_block *whole = new_block(size);
-    whole->first = 0;
+    whole->first_granule = 0;
     assert_true(jm_reserve_give(whole, false));
     assert_true(jm_reserve_give(block, false));
     assert_ptr_equal(jm_reserve_take(size, &taker, true), whole);
     assert_null(jm_reserve_take(size, &taker, true));
     assert_ptr_equal(jm_reserve_take(size, &taker, false), block);
     unmap(block);
-    whole->first = block->first;
+    whole->first_granule = block->first_granule;
     unmap(whole);
 }
 

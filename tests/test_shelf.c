@@ -59,7 +59,7 @@ static struct jm_block *new_block(size_t size)
     block->charge = size;
     block->granules = (size - JM_PAD) >> JM_GRANULE_BITS;
     block->start = memory;
-    block->first = 0;
+    block->first_granule = 0;
     return block;
 }
 
@@ -199,7 +199,7 @@ static void not_all_blocks_lie_on_shelves(void **state)
     struct jm_block *own_map = new_block(least());
     assert_non_null(own_map);
     own_map->map = (jm_state *)(void *)own_map->start;
-    own_map->first = (uint32_t)jm_first_granule(least());
+    own_map->first_granule = (uint32_t)jm_first_granule(least());
     jm_reserve_leave(own_map);
     assert_null(take(least()));
     jm_reserve_leave(block);

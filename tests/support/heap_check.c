@@ -120,7 +120,7 @@ static const char *check_tiles(struct check *check, const struct jm_block *block
 {
     struct stretch span = span_in(check->heap, block);
     struct tiles tiles = {0};
-    size_t first = block->first;
+    size_t first = block->first_granule;
     size_t granule = first;
     size_t holes = 0;
     bool span_seen = span.start == JM_NO_GRANULE;
@@ -212,7 +212,7 @@ static const char *check_untouched(const struct check *check, const struct jm_bl
 static const char *check_small(struct check *check, const struct jm_block *block)
 {
     check->walk.small_blocks++;
-    size_t metadata = (size_t)block->first << JM_GRANULE_BITS;
+    size_t metadata = (size_t)block->first_granule << JM_GRANULE_BITS;
     bool apart = jm_region_holds(block->start);
     if (apart ? metadata != 0 || block != jm_region_head_of(block->start) ||
                     block->map != jm_region_state_of(block->start)
@@ -223,7 +223,7 @@ static const char *check_small(struct check *check, const struct jm_block *block
     if (!jm_is_power_of_two(jm_block_size(block)) || (uintptr_t)block->start % JM_UNIT != 0) {
         return "a small block's size or place";
     }
-    if (block->carved > block->granules || block->carved < block->first) {
+    if (block->carved > block->granules || block->carved < block->first_granule) {
         return "a small block's bounds";
     }
     if (check->heap->arena != NULL &&
