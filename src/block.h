@@ -146,6 +146,12 @@ static inline size_t jm_block_size(const struct jm_block *block)
     return (block->granules << JM_GRANULE_BITS) + JM_PAD;
 }
 
+/* True if the state map of a small block lies in the block, in front of the objects. */
+static inline bool jm_block_has_map_inside(const struct jm_block *block)
+{
+    return block->first_granule != 0;
+}
+
 /* True if pages of a small block are decommitted. */
 static inline bool jm_block_has_holes(const struct jm_block *block)
 {

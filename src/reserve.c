@@ -173,8 +173,8 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
             jm_zero(first, bytes);
         }
     }
-    if (block->first_granule != 0) {
-        /* The map lies in the block: a tenant may have written to any part of it. */
+    if (jm_block_has_map_inside(block)) {
+        /* A tenant may have written to any part of the map. */
         jm_zero_bytes(block->map, (size_t)block->first_granule << JM_GRANULE_BITS);
     } else if (block->carved > 0) {
         jm_zero_bytes(block->map, block->touched);
@@ -195,12 +195,12 @@ static void clear_large(struct jm_block *block, size_t size, const struct jm_sup
 
 /* Takes a small block from its bin. Its bytes stay counted if the thread's shelf has room for them
  * now. */
-static struct jm_block *take_from_bin(unsigned order, bool whole)
+static struct jm_block *take_from_bin(unsigned order, bool map_apart)
 {
     struct jm_block **place = &reserve.bins[order];
     struct jm_block *block = NULL;
     jm_lock_take(&reserve.lock);
-    while (*place != NULL && whole && (*place)->first_granule != 0) {
+    while (*place != NULL && map_apart && jm_block_has_map_inside(*place)) {
         place = &(*place)->chain_next;
     }
     if (*place != NULL) {
@@ -211,11 +211,11 @@ static struct jm_block *take_from_bin(unsigned order, bool whole)
     return block;
 }
 
-struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bool whole)
+struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bool map_apart)
 {
     struct jm_block *block = jm_shelf_take(size);
     if (block == NULL) {
-        block = take_from_bin(jm_stretch_order(size), whole);
+        block = take_from_bin(jm_stretch_order(size), map_apart);
     }
     if (block != NULL) {
         clear(block, tenant);

@@ -27,8 +27,8 @@
 #define JM_RESERVE_WAITING_MAX ((size_t)32 << 20)
 
 /* Takes a small block of exactly `size` bytes. Its map is clear. Its memory is zero unless `tenant`
- * had it last. `whole`: only a block without its map inside. NULL if there is none. */
-struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bool whole);
+ * had it last. `map_apart`: not a block with its map inside. NULL if there is none. */
+struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bool map_apart);
 
 /* Takes a large block whose object is aligned: one that the tenant had, of `size` bytes or up to
  * twice as many; else one that others left, up to a quarter larger; else, if enough of the tenant's

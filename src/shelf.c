@@ -32,7 +32,7 @@ static uint32_t units_of(const struct jm_block *block)
  * nobody asks for them while others are left. */
 static bool has_place(const struct jm_block *block)
 {
-    return jm_stretch_order(block->charge) < ORDERS && block->first_granule == 0;
+    return jm_stretch_order(block->charge) < ORDERS && !jm_block_has_map_inside(block);
 }
 
 struct jm_block *jm_shelf_take(size_t size)

@@ -887,22 +887,22 @@ static void a_block_that_is_too_large_serves_no_other(void **state)
 }
 
 /* A block with its map inside holds less than a heap expects while the region has room. */
-static void a_block_with_a_map_in_it_is_not_whole(void **state)
+static void a_block_with_a_map_in_it_is_not_taken_for_another(void **state)
 {
     const size_t size = jm_small_block_min();
     (void)state;
     jm_reserve_set_limit(MIB(4));
     struct jm_block *block = new_block(size);
-    struct jm_block *whole = new_block(size);
-    whole->first_granule = 0;
-    assert_true(jm_reserve_give(whole, false));
+    struct jm_block *apart = new_block(size);
+    apart->first_granule = 0;
+    assert_true(jm_reserve_give(apart, false));
     assert_true(jm_reserve_give(block, false));
-    assert_ptr_equal(jm_reserve_take(size, &taker, true), whole);
+    assert_ptr_equal(jm_reserve_take(size, &taker, true), apart);
     assert_null(jm_reserve_take(size, &taker, true));
     assert_ptr_equal(jm_reserve_take(size, &taker, false), block);
     unmap(block);
-    whole->first_granule = block->first_granule;
-    unmap(whole);
+    apart->first_granule = block->first_granule;
+    unmap(apart);
 }
 
 static void large_blocks_that_are_not_worth_it_go_to_the_os(void **state)
@@ -1645,7 +1645,7 @@ int main(int argc, char **argv)
         RESERVE_TEST(of_what_is_left_a_thread_takes_its_own),
         RESERVE_TEST(not_all_that_is_left_is_kept),
         RESERVE_TEST(a_block_that_is_too_large_serves_no_other),
-        RESERVE_TEST(a_block_with_a_map_in_it_is_not_whole),
+        RESERVE_TEST(a_block_with_a_map_in_it_is_not_taken_for_another),
         RESERVE_TEST(large_blocks_that_are_not_worth_it_go_to_the_os),
         RESERVE_TEST(large_blocks_go_first),
         RESERVE_TEST(the_oldest_large_blocks_go),
