@@ -101,7 +101,7 @@ struct jm_block {
     /* Large blocks only. */
     _Atomic(unsigned) state; /* shared, queued by all: enum jm_large_state */
     bool resizable;          /* its extent is a mapping that holds nothing else */
-    bool recycled;           /* its object may not be zero; in a new block it is */
+    bool is_dirty;           /* its object may not be zero; in a new block it is */
     _Atomic(size_t) bytes;   /* shared: == charge, which other threads must not read */
 
     /* Small blocks only. */

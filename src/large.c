@@ -104,7 +104,7 @@ struct jm_block *jm_large_find(const struct jm_heap *heap, const void *pointer)
 void jm_large_clear(const struct jm_block *block, size_t bytes)
 {
     void *object = block->start;
-    if (!block->recycled) {
+    if (!block->is_dirty) {
         return;
     }
     if (bytes <= JM_RESERVE_ZEROED_MAX || !jm_os_purge(object, jm_load_relaxed(&block->bytes))) {

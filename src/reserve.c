@@ -187,8 +187,8 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
 static void clear_large(struct jm_block *block, size_t size, const struct jm_supply *tenant)
 {
     jm_inspect_open(block->extent.address, block->extent.size);
-    block->recycled = jm_block_was_of(block, tenant);
-    if (!block->recycled) {
+    block->is_dirty = jm_block_was_of(block, tenant);
+    if (!block->is_dirty) {
         memset(block->start, 0, size);
     }
 }

@@ -385,7 +385,7 @@ static void a_large_block_comes_back_to_its_tenant(void **state)
     assert_ptr_equal(again, block);
     assert_log(&rig, "A");
     assert_int_equal(rig.bytes, MIB(1));
-    assert_true(again->recycled);
+    assert_true(again->is_dirty);
     assert_supply(&again, 1);
     assert_int_equal(os_calls(), calls);
     assert_true(jm_block_release(SUPPLY, block, false));
@@ -412,7 +412,7 @@ static void a_large_block_comes_back_as_small_as_it_is_asked_for(void **state)
         fake_os_refuse(FAKE_SHRINK, (size_t)fails, fails, ENOMEM);
         const struct jm_block *again = large_block(MIB(1) - KIB(128), 16);
         assert_true(fails || again == block);
-        assert_int_equal(again->recycled, !fails);
+        assert_int_equal(again->is_dirty, !fails);
         assert_int_equal(again->charge, MIB(1) - KIB(128));
         assert_int_equal(jm_load_relaxed(&again->bytes), MIB(1) - KIB(128));
         assert_int_equal(mapped(), again->charge + jm_reserve_bytes());

@@ -768,7 +768,7 @@ static void a_large_block_serves_others_clear(void **state)
         jm_reserve_set_limit(MIB(4));
         struct jm_block *block = new_spare(KIB(512));
         memset(block->start, 0x77, KIB(512));
-        block->recycled = true;
+        block->is_dirty = true;
         if (way == ENDS) {
             jm_reserve_leave(block);
         } else {
@@ -788,7 +788,7 @@ static void a_large_block_serves_others_clear(void **state)
         assert_int_equal(jm_reserve_large_bytes(KIB(500), 16, &other), 0);
         assert_ptr_equal(jm_reserve_take_large(KIB(500), 16, &other), block);
         assert_true(bytes_are(block->start, KIB(500), 0));
-        assert_false(block->recycled);
+        assert_false(block->is_dirty);
         unmap(block);
         jm_reserve_drain();
     }
