@@ -153,13 +153,13 @@ static void *become_small(struct jm_heap *heap, const struct jm_block *block, si
 
 /* If an object becomes small and a place for it is free, a block of at most this size is given back
  * whole by the next operation. It serves again when the object grows. */
-#define WHOLE_MAX ((size_t)4 << 20)
+#define GIVEN_WHOLE_MAX ((size_t)4 << 20)
 
-/* Moves the object into a free place, if its block is to be given back whole. NULL: it stays,
- * unless another thread freed it. */
-static void *leave_whole(struct jm_heap *heap, const struct jm_block *block, size_t size)
+/* Moves the object into a free place among the small ones, if its block is to be given back whole.
+ * NULL: it stays, unless another thread freed it. */
+static void *move_to_free_place(struct jm_heap *heap, const struct jm_block *block, size_t size)
 {
-    bool goes = block->charge <= WHOLE_MAX && !jm_quota_in_callback(&heap->supply.quota);
+    bool goes = block->charge <= GIVEN_WHOLE_MAX && !jm_quota_in_callback(&heap->supply.quota);
     return goes ? jm_heap_move_here(heap, block->start, size) : NULL;
 }
 
@@ -184,7 +184,7 @@ static void *shrink(struct jm_heap *heap, struct jm_block *block, size_t size,
 {
     const void *pointer = block->start;
     bool moves = is_too_small(block, size);
-    void *moved = moves ? leave_whole(heap, block, size) : NULL;
+    void *moved = moves ? move_to_free_place(heap, block, size) : NULL;
     if (moved != NULL || !is_live(heap, block, pointer)) {
         return moved;
     }
