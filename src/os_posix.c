@@ -11,7 +11,7 @@
 #include "os.h"
 
 #include "atomic.h"
-#include "os_orphans.h"
+#include "os_deferred.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -116,7 +116,7 @@ bool jm_os_unmap(const struct jm_os_extent *extent)
 void jm_os_discard(const struct jm_os_extent *extent)
 {
     if (!jm_os_unmap(extent)) {
-        jm_orphans_keep(extent);
+        jm_os_deferred_keep(extent);
     }
 }
 
@@ -153,7 +153,7 @@ static void *find_place(size_t size, size_t alignment)
 void *jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent)
 {
     void *hint = NULL;
-    if (!jm_orphans_retry(jm_os_unmap)) {
+    if (!jm_os_deferred_retry(jm_os_unmap)) {
         return NULL;
     }
     for (int attempt = 0; attempt < ALIGN_ATTEMPTS; attempt++) {
@@ -175,7 +175,7 @@ void *jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent)
 
 void *jm_os_reserve(size_t size)
 {
-    return jm_orphans_retry(jm_os_unmap) ? map_at(NULL, size, PROT_NONE, MAP_NORESERVE) : NULL;
+    return jm_os_deferred_retry(jm_os_unmap) ? map_at(NULL, size, PROT_NONE, MAP_NORESERVE) : NULL;
 }
 
 bool jm_os_commit(void *address, size_t size)

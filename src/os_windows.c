@@ -15,8 +15,8 @@
 #include "os.h"
 
 #include "atomic.h"
+#include "os_deferred.h"
 #include "os_local.h"
-#include "os_orphans.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -105,8 +105,8 @@ static size_t granularity(void)
 
 void *jm_os_reserve(size_t size)
 {
-    return jm_orphans_retry(jm_os_unmap) ? VirtualAlloc(NULL, size, MEM_RESERVE, PAGE_NOACCESS)
-                                         : NULL;
+    return jm_os_deferred_retry(jm_os_unmap) ? VirtualAlloc(NULL, size, MEM_RESERVE, PAGE_NOACCESS)
+                                             : NULL;
 }
 
 bool jm_os_commit(void *address, size_t size)
@@ -133,7 +133,7 @@ bool jm_os_unmap(const struct jm_os_extent *extent)
 void jm_os_discard(const struct jm_os_extent *extent)
 {
     if (!jm_os_unmap(extent)) {
-        jm_orphans_keep(extent);
+        jm_os_deferred_keep(extent);
     }
 }
 
@@ -152,7 +152,7 @@ static void *reserve_with_room(size_t size)
 
 void *jm_os_map(size_t size, size_t alignment, struct jm_os_extent *extent)
 {
-    if (!jm_orphans_retry(jm_os_unmap)) {
+    if (!jm_os_deferred_retry(jm_os_unmap)) {
         return NULL;
     }
     bool starts_aligned = alignment <= granularity();

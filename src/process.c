@@ -4,7 +4,7 @@
 #include "header.h"
 #include "inspect.h"
 #include "os.h"
-#include "os_orphans.h"
+#include "os_deferred.h"
 #include "reserve.h"
 #include "runtime.h"
 
@@ -49,7 +49,7 @@ static void for_locks(jm_lock_step *step)
     jm_region_for_locks(step);
     jm_pagemap_for_locks(step);
     jm_inspect_for_locks(step);
-    jm_orphans_for_locks(step);
+    jm_os_deferred_for_locks(step);
 }
 
 /* A thread that cannot be registered takes none: its child takes over what others hold. */

@@ -10,7 +10,7 @@
 #include "hook.h"
 #include "jsrtmem.h"
 #include "os.h"
-#include "os_orphans.h"
+#include "os_deferred.h"
 #include "pagemap.h"
 #include "process.h"
 #include "region.h"
@@ -354,11 +354,11 @@ static const struct {
     const char *file;
     void (*for_locks)(jm_lock_step *step);
 } sets_of_locks[] = {
-    {"runtime.c", jm_runtime_for_locks},    {"registry.c", jm_registry_for_locks},
-    {"reserve.c", jm_reserve_for_locks},    {"shelf.c", jm_shelf_for_locks},
-    {"spares.c", jm_spares_for_locks},      {"header.c", jm_header_for_locks},
-    {"region.c", jm_region_for_locks},      {"pagemap.c", jm_pagemap_for_locks},
-    {"os_orphans.c", jm_orphans_for_locks},
+    {"runtime.c", jm_runtime_for_locks},         {"registry.c", jm_registry_for_locks},
+    {"reserve.c", jm_reserve_for_locks},         {"shelf.c", jm_shelf_for_locks},
+    {"spares.c", jm_spares_for_locks},           {"header.c", jm_header_for_locks},
+    {"region.c", jm_region_for_locks},           {"pagemap.c", jm_pagemap_for_locks},
+    {"os_deferred.c", jm_os_deferred_for_locks},
 };
 
 static int do_nothing(void *unused)
@@ -408,19 +408,19 @@ static void a_fork_waits_for_each_lock(void **state)
 static struct {
     gate *inside;
     size_t unmapped;
-} orphan;
+} deferred;
 
 static bool unmap(const struct jm_os_extent *extent)
 {
     (void)extent;
-    orphan.unmapped++;
+    deferred.unmapped++;
     return true;
 }
 
 static bool unmap_slowly(const struct jm_os_extent *extent)
 {
     bool done = unmap(extent);
-    gate_open(orphan.inside);
+    gate_open(deferred.inside);
     for (unsigned i = 0; i < 150; i++) {
         jm_os_pause(i);
     }
@@ -431,14 +431,14 @@ static void retry_slowly(void *argument)
 {
     (void)argument;
     (void)jm_thread_ready();
-    (void)jm_orphans_retry(unmap_slowly);
+    (void)jm_os_deferred_retry(unmap_slowly);
 }
 
 static int retry_in_child(void *argument)
 {
     (void)argument;
-    CHILD_CHECK(orphan.unmapped == 1 && jm_orphans_retry(unmap));
-    CHILD_CHECK(orphan.unmapped == 1);
+    CHILD_CHECK(deferred.unmapped == 1 && jm_os_deferred_retry(unmap));
+    CHILD_CHECK(deferred.unmapped == 1);
     return 0;
 }
 
@@ -447,14 +447,14 @@ static void what_is_unmapped_while_a_fork_comes_is_not_unmapped_again(void **sta
     worker *other = worker_start();
 
     (void)state;
-    orphan.inside = gate_new();
-    jm_orphans_keep(&(struct jm_os_extent){&orphan, 1});
+    deferred.inside = gate_new();
+    jm_os_deferred_keep(&(struct jm_os_extent){&deferred, 1});
     worker_post(other, retry_slowly, NULL);
-    gate_wait(orphan.inside);
+    gate_wait(deferred.inside);
     assert_int_equal(child_run(retry_in_child, NULL), 0);
     worker_stop(other);
-    gate_delete(orphan.inside);
-    assert_int_equal(orphan.unmapped, 1);
+    gate_delete(deferred.inside);
+    assert_int_equal(deferred.unmapped, 1);
 }
 
 static int collect_in_child(void *runtime)

@@ -68,7 +68,7 @@ struct extent {
     void *address;
     size_t size;
     size_t committed; /* 0: a bare reservation. For the library's region: bytes committed */
-    bool orphan;      /* its discard was refused: discarded again at the next mapping */
+    bool deferred;    /* its discard was refused: discarded again at the next mapping */
 };
 
 static struct {
@@ -268,12 +268,12 @@ static void check_pages(const void *address, size_t size)
 /* ---- The functions ---- */
 
 /* Does what jm_os_map and jm_os_reserve do for extents that could not be discarded. */
-static void retry_orphans(void)
+static void retry_deferred(void)
 {
     (void)pthread_mutex_lock(&fake.lock);
     for (size_t i = fake.extent_count; i-- > 0;) {
         struct extent extent = fake.extents[i];
-        if (extent.orphan) {
+        if (extent.deferred) {
             drop(&fake.extents[i]);
             __real_jm_os_discard(&(struct jm_os_extent){extent.address, extent.size});
         }
@@ -297,7 +297,7 @@ void *__wrap_jm_os_map(size_t size, size_t alignment, struct jm_os_extent *exten
     if (!admit(FAKE_MAP)) {
         return NULL;
     }
-    retry_orphans();
+    retry_deferred();
     void *address = fake.reserves_more && alignment > jm_os_page_size()
                         ? map_within_more(size, alignment, extent)
                         : __real_jm_os_map(size, alignment, extent);
@@ -335,13 +335,13 @@ void __wrap_jm_os_discard(const struct jm_os_extent *extent)
     bool admitted = admit(FAKE_DISCARD);
     (void)pthread_mutex_lock(&fake.lock);
     struct extent *known = whole(extent->address, extent->size, "discarded what is no extent");
-    if (known != NULL && known->orphan) {
+    if (known != NULL && known->deferred) {
         blame("discarded twice");
     } else if (known != NULL && admitted) {
         drop(known);
         __real_jm_os_discard(extent);
     } else if (known != NULL) {
-        known->orphan = true;
+        known->deferred = true;
     }
     (void)pthread_mutex_unlock(&fake.lock);
 }
@@ -351,7 +351,7 @@ void *__wrap_jm_os_reserve(size_t size)
     if (!admit(FAKE_RESERVE)) {
         return NULL;
     }
-    retry_orphans();
+    retry_deferred();
     void *address = __real_jm_os_reserve(size);
     (void)pthread_mutex_lock(&fake.lock);
     check_pages(address, size);
