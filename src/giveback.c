@@ -66,7 +66,7 @@ static struct jm_block *draw_other_small(const struct jm_heap *heap, const struc
 
 /* Takes an empty small block out of the arena. An arena that lies in this block moves to another;
  * without another, the heap has no arena. */
-static void abandon_small(struct jm_heap *heap, struct jm_block *block)
+static void remove_from_arena(struct jm_heap *heap, struct jm_block *block)
 {
     if (block == jm_arena_home(heap->arena)) {
         struct jm_block *other = draw_other_small(heap, block);
@@ -130,14 +130,19 @@ static void drop_links(struct jm_heap *heap, const struct jm_block *block)
     }
 }
 
+static uint32_t subtract(uint32_t count, uint32_t granules)
+{
+    return count - (granules < count ? granules : count);
+}
+
 /* Takes a block's granules out of the counts that make a sweep due: it would find nothing in the
  * other blocks. */
 static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
 {
     uint32_t granules = (uint32_t)block->granules - block->first_granule;
-    arena->since_sweep -= granules < arena->since_sweep ? granules : arena->since_sweep;
-    arena->swept_objects -= granules < arena->swept_objects ? granules : arena->swept_objects;
-    arena->due_at -= granules < arena->due_at ? granules : arena->due_at;
+    arena->since_sweep = subtract(arena->since_sweep, granules);
+    arena->swept_objects = subtract(arena->swept_objects, granules);
+    arena->due_at = subtract(arena->due_at, granules);
 }
 
 /* Takes a block's free objects off the lists, as far as drop_links does. */
@@ -196,9 +201,9 @@ static void forget_objects(struct jm_heap *heap, struct jm_block *block)
     }
 }
 
-/* Takes blocks with a witness off the head of a chain of blocks in doubt. Returns `chain`, which
- * then holds an empty block or NULL. */
-static struct jm_block **first_empty(struct jm_heap *heap, struct jm_block **chain)
+/* Pops blocks with a witness off a chain of blocks in doubt. Returns `chain`, which then is NULL or
+ * begins with an empty block. */
+static struct jm_block **pop_to_empty(struct jm_heap *heap, struct jm_block **chain)
 {
     while (*chain != NULL && ensure_witness(heap, *chain)) {
         (void)jm_chain_pop(chain);
@@ -217,7 +222,7 @@ bool jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
 {
     struct jm_block **chain = &heap->arena->doubtful;
     if (!doubts_many(heap)) {
-        chain = first_empty(heap, chain);
+        chain = pop_to_empty(heap, chain);
     }
     jm_chain_push(chain, block);
     heap->doubted = true;
@@ -234,7 +239,7 @@ void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
     block->has_witness = false;
     if (!ensure_witness(heap, block) && !jm_heap_doubt(heap, block)) {
         /* In this order: the objects freed last, those of `block`, come first in the lists. */
-        struct jm_block *other = *first_empty(heap, &block->chain_next);
+        struct jm_block *other = *pop_to_empty(heap, &block->chain_next);
         forget_objects(heap, block);
         if (other != NULL) {
             forget_objects(heap, other);
@@ -256,7 +261,7 @@ static void push_last(struct jm_arena *arena, struct jm_block *among, struct jm_
 /* Gives back an empty small block that was taken out of doubt. False if the OS refuses it now. */
 static bool release_small(struct jm_heap *heap, struct jm_block *block)
 {
-    abandon_small(heap, block);
+    remove_from_arena(heap, block);
     if (heap->arena != NULL) {
         unlist_objects(heap, block);
     }
@@ -292,7 +297,7 @@ bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer)
         note_witness(heap, block);
         return false;
     }
-    return *first_empty(heap, &arena->doubtful) != NULL;
+    return *pop_to_empty(heap, &arena->doubtful) != NULL;
 }
 
 /* Takes the empty small block that goes next out of doubt. With `keep_one`, of two that is the
@@ -303,9 +308,9 @@ static struct jm_block *choose_going(struct jm_heap *heap, bool keep_one)
     if (heap->arena == NULL || (keep_one && !doubts_many(heap))) {
         return NULL;
     }
-    struct jm_block **place = first_empty(heap, &heap->arena->doubtful);
+    struct jm_block **place = pop_to_empty(heap, &heap->arena->doubtful);
     if (keep_one && *place != NULL) {
-        struct jm_block **other = first_empty(heap, &(*place)->chain_next);
+        struct jm_block **other = pop_to_empty(heap, &(*place)->chain_next);
         place = *other == NULL || (*place)->charge > (*other)->charge ? other : place;
     }
     return *place == NULL ? NULL : jm_chain_pop(place);
