@@ -5,7 +5,7 @@
  * lies in, then the heap. The heap's user clears these marks in the opposite order, each before it
  * reads the next:
  *
- *      freeing thread   map[granule]: live -> queued   block's queued |= segment   heap's |= list
+ *      freeing thread   map[granule]: live -> queued   block's queued |= segment   heap's |= kind
  *      heap's user      heap's queued -> 0             block's queued -> 0         map -> free
  *
  * A large object is marked in its block, then in the heap. The pages that its block holds are then
@@ -84,7 +84,7 @@ const char *jm_heap_fault_any(const void *pointer)
     return was_object ? "which is freed already" : "where no object starts";
 }
 
-static void tell_heap(struct jm_heap *heap, uint8_t kind)
+static void mark_heap(struct jm_heap *heap, uint8_t kind)
 {
     if ((jm_load_seq_cst(&heap->queued) & kind) == 0) {
         atomic_fetch_or(&heap->queued, kind);
@@ -104,7 +104,7 @@ static void note_pages(struct jm_heap *heap, size_t bytes)
 {
     uint32_t pages = (uint32_t)(bytes / JM_PAGE);
     if (is_much(heap, atomic_fetch_add(&heap->queued_pages, pages) + pages)) {
-        tell_heap(heap, JM_TAKE_IN_MUCH);
+        mark_heap(heap, JM_TAKE_IN_MUCH);
     }
 }
 
@@ -127,7 +127,7 @@ static bool queue_large(struct jm_block *block, const void *pointer)
         return false;                                       /* untested: at the same time */
     }
     struct jm_heap *heap = jm_heap_of_block(block);
-    tell_heap(heap, JM_TAKE_IN_LARGE);
+    mark_heap(heap, JM_TAKE_IN_LARGE);
     note_pages(heap, jm_load_relaxed(&block->bytes));
     return true;
 }
@@ -159,7 +159,7 @@ static bool queue_small(struct jm_block *block, jm_state *place, const void *poi
         atomic_fetch_or(&block->queued, mark);
     }
     struct jm_heap *heap = jm_heap_of_block(block);
-    tell_heap(heap, JM_TAKE_IN_SMALL);
+    mark_heap(heap, JM_TAKE_IN_SMALL);
     if (JM_UNLIKELY(jm_is_witness(state))) {
         jm_heap_note_pinned(heap, block);
     }
@@ -285,17 +285,17 @@ bool jm_heap_drain(struct jm_heap *heap)
         return false;
     }
     bool takes_all = jm_heap_owes_drain(heap);
-    unsigned lists = atomic_fetch_and(&heap->queued, takes_all ? 0 : ~JM_TAKE_IN_SMALL);
+    unsigned kinds = atomic_fetch_and(&heap->queued, takes_all ? 0 : ~JM_TAKE_IN_SMALL);
     if (takes_all) {
         (void)atomic_exchange(&heap->queued_pages, 0); /* before any block is looked at */
-        lists |= jm_load_seq_cst(&heap->queued); /* whose pages may have been counted just now */
+        kinds |= jm_load_seq_cst(&heap->queued); /* whose pages may have been counted just now */
     }
     struct jm_block *block = jm_load_relaxed(&heap->supply.small);
-    for (; (lists & JM_TAKE_IN_SMALL) != 0 && block != NULL;
+    for (; (kinds & JM_TAKE_IN_SMALL) != 0 && block != NULL;
          block = jm_load_relaxed(&block->next)) {
         drain_small(heap, block);
     }
-    if (takes_all && (lists & JM_TAKE_IN_LARGE) != 0) {
+    if (takes_all && (kinds & JM_TAKE_IN_LARGE) != 0) {
         drain_all_large(heap);
     }
     return true;
@@ -318,7 +318,7 @@ bool jm_heap_drain_much(struct jm_heap *heap)
 {
     uint32_t pages = jm_load_relaxed(&heap->queued_pages);
     if (pages != 0 && is_much(heap, pages)) { /* the heap may have shrunk since */
-        tell_heap(heap, JM_TAKE_IN_MUCH);
+        mark_heap(heap, JM_TAKE_IN_MUCH);
     }
     return jm_heap_drain(heap);
 }
@@ -326,7 +326,7 @@ bool jm_heap_drain_much(struct jm_heap *heap)
 bool jm_heap_drain_all(struct jm_heap *heap)
 {
     if (jm_load_seq_cst(&heap->queued_pages) != 0) {
-        tell_heap(heap, JM_TAKE_IN_MUCH);
+        mark_heap(heap, JM_TAKE_IN_MUCH);
     }
     return jm_heap_drain(heap);
 }
