@@ -28,7 +28,7 @@ struct jm_totals jm_account_totals(void)
     return totals;
 }
 
-void jm_account_tell(struct jm_ref ref)
+void jm_account_print(struct jm_ref ref)
 {
     const struct jm_runtime *runtime = jm_runtime_at(ref);
     const struct jm_quota *quota = &runtime->heap.supply.quota;
@@ -50,7 +50,7 @@ void jm_account_tell(struct jm_ref ref)
 }
 
 /* Runs when the process ends or the library is unloaded. */
-__attribute__((destructor)) static void tell_all(void)
+__attribute__((destructor)) static void print_all(void)
 {
     if (!jm_diagnoses(JM_DIAGNOSE_STATS)) {
         return;
@@ -59,7 +59,7 @@ __attribute__((destructor)) static void tell_all(void)
     for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {
         struct jm_ref ref = jm_registry_look(slot);
         if (ref.slot != NULL) {
-            jm_account_tell(ref);
+            jm_account_print(ref);
         }
     }
     struct jm_totals totals = jm_account_totals();

@@ -18,6 +18,6 @@ struct jm_totals {
 struct jm_totals jm_account_totals(void);
 
 /* Prints the figures of a runtime, unless it is disposed meanwhile. Any thread may call. */
-void jm_account_tell(struct jm_ref ref);
+void jm_account_print(struct jm_ref ref);
 
 #endif

@@ -111,7 +111,7 @@ static void note_failure(const struct jm_runtime *runtime, const struct request 
     }
     if (jm_verdict_is_reported(verdict)) {
         jm_thread.refusal = jm_thread.reported; /* later than refusals inside the callback */
-        jm_runtime_tell_refusal(verdict, jm_runtime_handle(runtime), request->size);
+        jm_runtime_trace_refusal(verdict, jm_runtime_handle(runtime), request->size);
     } else {
         jm_runtime_refuse(verdict, is_bad_pointer ? NULL : runtime, request->size);
     }

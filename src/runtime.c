@@ -223,7 +223,7 @@ void jm_runtime_abandon(struct jm_runtime *runtime, uintptr_t here)
     }
 }
 
-void jm_runtime_tell_refusal(enum jm_verdict verdict, uintptr_t handle, size_t requested)
+void jm_runtime_trace_refusal(enum jm_verdict verdict, uintptr_t handle, size_t requested)
 {
     jm_probe_refuse(handle, verdict, requested);
     if (jm_diagnoses(JM_DIAGNOSE_REFUSALS)) {
@@ -237,7 +237,7 @@ void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime
     uintptr_t handle = runtime == NULL ? 0 : jm_runtime_handle(runtime);
     const struct jm_quota *quota = runtime == NULL ? NULL : &runtime->heap.supply.quota;
     jm_quota_note_refusal(quota, handle, verdict, requested);
-    jm_runtime_tell_refusal(verdict, handle, requested);
+    jm_runtime_trace_refusal(verdict, handle, requested);
 }
 
 void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requested)
@@ -245,7 +245,7 @@ void jm_runtime_refuse_busy(struct jm_ref ref, uintptr_t handle, size_t requeste
     const struct jm_quota *quota = jm_runtime_quota(jm_runtime_at(ref));
     jm_quota_note_refusal(quota, handle, JM_REFUSED_THREAD, requested);
     if (jm_registry_holds(ref)) {
-        jm_runtime_tell_refusal(JM_REFUSED_THREAD, handle, requested);
+        jm_runtime_trace_refusal(JM_REFUSED_THREAD, handle, requested);
     } else {
         jm_runtime_refuse(JM_REFUSED_ARGUMENT, NULL, requested); /* disposed just now */
     }
@@ -427,7 +427,7 @@ static void dispose(struct jm_ref ref)
     if (!runtime->disposing) {
         runtime->disposing = true;
         if (jm_diagnoses(JM_DIAGNOSE_STATS)) {
-            jm_account_tell(ref);
+            jm_account_print(ref);
         }
         jm_inspect_destroy(&runtime->heap);
     }

@@ -176,9 +176,9 @@ bool jm_runtime_lock(struct jm_ref ref);
 void jm_runtime_unlock(struct jm_ref ref);
 
 /* Tells probes and diagnostics of a refusal that the thread has recorded. */
-void jm_runtime_tell_refusal(enum jm_verdict verdict, uintptr_t handle, size_t requested);
+void jm_runtime_trace_refusal(enum jm_verdict verdict, uintptr_t handle, size_t requested);
 
-/* Records a refusal as the thread's last, and reports it. pre: the calling thread uses the runtime,
+/* Records a refusal as the thread's last, and traces it. pre: the calling thread uses the runtime,
  * or it is NULL. */
 void jm_runtime_refuse(enum jm_verdict verdict, const struct jm_runtime *runtime, size_t requested);
 
