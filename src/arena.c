@@ -218,8 +218,7 @@ void jm_arena_choose_span(struct jm_arena *arena, unsigned code)
 {
     jm_arena_retire_span(arena);
     /* Prefer one with room for two: the next object will probably be of this class too. */
-    unsigned twice = jm_class_within(2 * (size_t)jm_class_granules[code]);
-    if (!span_from_free(arena, twice) && !span_from_free(arena, code)) {
+    if (!span_from_free(arena, jm_class_twice(code)) && !span_from_free(arena, code)) {
         span_from_rest(arena, code);
     }
 }

@@ -64,11 +64,11 @@ void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size)
 }
 
 /* True if an object of class `old` may move when it shrinks to class `code`. If memory is short,
- * the move must not cut up a free object larger than the one it leaves. */
+ * the move must not cut up a free object larger than the one it leaves: see which one
+ * jm_arena_choose_span prefers. */
 static bool has_place(struct jm_heap *heap, unsigned code, unsigned old)
 {
-    unsigned twice =
-        jm_class_within(2 * (size_t)jm_class_granules[code]); /* see jm_arena_choose_span */
+    unsigned twice = jm_class_twice(code);
     jm_arena_list_last(heap->arena);
     return !jm_heap_is_short(heap) || jm_arena_next_listed(heap->arena, code) == code ||
            jm_arena_next_listed(heap->arena, twice + 1) <= old;

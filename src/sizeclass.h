@@ -91,6 +91,12 @@ static inline unsigned jm_class_within(size_t granules)
     return jm_class_granules[code] > granules ? code - 1 : code;
 }
 
+/* The largest class of at most two objects of class `code`. */
+static inline unsigned jm_class_twice(unsigned code)
+{
+    return jm_class_within(2 * (size_t)jm_class_granules[code]);
+}
+
 JM_INLINE size_t jm_class_bytes(size_t code)
 {
     return (size_t)jm_class_granules[code] << JM_GRANULE_BITS;
