@@ -69,8 +69,7 @@ struct jm_block {
     _Atomic(uint64_t) queued; /* shared, set by all: segments of the map that hold queued objects */
     _Atomic(struct jm_supply *) owner; /* shared. Constant */
     _Atomic(uint32_t) segment_bits;    /* shared: log2 of a segment's granules. Constant */
-    uint32_t
-        retired; /* in the reserve: the epoch since which it waits for its readers, if it does */
+    uint32_t retired;               /* the epoch since which it waits for its readers, if it does */
     const struct jm_supply *tenant; /* who had it last, or null */
     uint64_t tenancy;               /* the `tenancy` of that tenant; see jm_spares_make_orphan */
 
@@ -81,8 +80,8 @@ struct jm_block {
     char *start;     /* granule 0, or the large object. Constant but for moves */
     jm_state *map;   /* shared, queued by all: the state of each granule. Constant */
     _Atomic(struct jm_block *) next; /* shared: in the supply's list */
-    size_t
-        charge; /* bytes charged to the quota; the extent may have more: reserved, unused, holes */
+    /* Bytes charged to the quota. The extent may have more: reserved, unused, holes. */
+    size_t charge;
     uint32_t touched; /* unwritten from here on, except in the span. Without one: >= carved */
     uint32_t witness; /* the granule where it starts or, if there is none, the last one did */
     bool has_witness;

@@ -76,11 +76,12 @@ static inline void jm_runtime_update_owner(struct jm_runtime *runtime)
     }
 }
 
-/* Adds an entry. The runtime is the calling thread's until all its entries are dropped. UINT32_MAX
- * entries may exist at once. */
+/* Takes a runtime and adds an entry. The runtime is the calling thread's until all its entries are
+ * dropped. UINT32_MAX entries may exist at once. */
 enum jm_access jm_runtime_take_entry(struct jm_ref ref);
-static inline enum jm_access jm_runtime_add_entry(struct jm_runtime *runtime) /* pre: the runtime is
-                                                                                 taken */
+
+/* Adds an entry. pre: the runtime is taken. */
+static inline enum jm_access jm_runtime_add_entry(struct jm_runtime *runtime)
 {
     if (JM_UNLIKELY(runtime->entries == UINT32_MAX)) {
         return JM_ACCESS_NO_ROOM;

@@ -206,9 +206,9 @@ void jm_heap_release_kept(struct jm_heap *heap);
 void jm_heap_tidy(struct jm_heap *heap);
 
 /* If the limit has no room for `bytes` more, takes in queued frees and gives back all empty blocks,
- * unless inside the quota's callback.
- * If `search_all`, or if the heap was swept and is unchanged since, it also gives back all long
- * runs of free pages, and then as many short runs as are still needed. */
+ * unless inside the quota's callback. If `search_all`, or if the heap was swept and is unchanged
+ * since, it also gives back all long runs of free pages, and then as many short runs as are still
+ * needed. */
 void jm_heap_make_room(struct jm_heap *heap, size_t bytes, bool search_all);
 
 /* Takes in queued frees, and gives back every empty block and every free page (if the heap is small
@@ -251,8 +251,9 @@ void jm_heap_mark_after_fork(struct jm_heap *heap);
  * what the pointer map has for the pointer, or NULL. */
 size_t jm_heap_usable_in(const struct jm_block *block, const void *pointer);
 struct jm_heap *jm_heap_of_in(const struct jm_block *block, const void *pointer); /* NULL: none */
-const char *
-jm_heap_fault_any(const void *pointer); /* what `pointer` is, in words for a diagnosis of misuse */
+
+/* Says what `pointer` is, for a diagnosis of misuse. Any thread, as above. */
+const char *jm_heap_fault_any(const void *pointer);
 
 /* Leaves an object to the heap's user. False: it is not live. pre: the block is not NULL. */
 bool jm_heap_queue_free(struct jm_block *block, void *pointer);

@@ -167,8 +167,8 @@ static void clear(struct jm_block *block, const struct jm_supply *tenant)
     if (block->touched > block->first_granule && !is_same) {
         char *first = block->start + ((size_t)block->first_granule << JM_GRANULE_BITS);
         size_t bytes = (size_t)(block->touched - block->first_granule) << JM_GRANULE_BITS;
-        size_t pages =
-            jm_align_up(bytes, jm_os_page_size()); /* the rest is untouched, or the pad */
+        /* What lies behind `bytes` in the last page is untouched, or the pad. */
+        size_t pages = jm_align_up(bytes, jm_os_page_size());
         if (bytes <= JM_RESERVE_ZEROED_MAX || !jm_os_purge(first, pages)) {
             jm_zero(first, bytes);
         }
