@@ -147,10 +147,11 @@ static bool is_long(const struct jm_block *block, size_t granule)
     return jm_state_granules[state] >= AT_ONCE || state == JM_HOLE;
 }
 
-/* Returns where something long ends. The processor cannot know that before it has the state, so the
- * states that are likely to follow are prefetched. */
 #define FETCH_AHEAD 1024 /* states from here to the first that is prefetched */
 #define FETCHED_MAX 256  /* states that are prefetched at most */
+
+/* Returns where something long ends. The processor cannot know that before it has the state, so the
+ * states that are likely to follow are prefetched. */
 static size_t pass_long(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
 {
     size_t end = jm_arena_end_at(arena, block, granule);
@@ -229,6 +230,12 @@ static size_t sweep_long(struct sweep *sweep, struct jm_block *block, size_t gra
     return end;
 }
 
+/* The granule where the object or hole that covers `granule` ends. pre: its state is 0. */
+static size_t end_around(const struct jm_arena *arena, const struct jm_block *block, size_t granule)
+{
+    return jm_arena_end_at(arena, block, jm_arena_start_before(block, granule));
+}
+
 /* Sweeps AT_ONCE states from `base` on. Returns where to go on: if all are 0, behind the object or
  * hole that covers them. */
 static size_t sweep_many(struct sweep *sweep, struct jm_block *block, size_t base, size_t *run)
@@ -237,9 +244,7 @@ static size_t sweep_many(struct sweep *sweep, struct jm_block *block, size_t bas
     bool is_open = *run != JM_NO_GRANULE;
     size_t next = base + AT_ONCE;
     if (marks.any == 0) {
-        size_t end = is_open
-                         ? sweep->free_end
-                         : jm_arena_end_at(sweep->arena, block, jm_arena_start_before(block, base));
+        size_t end = is_open ? sweep->free_end : end_around(sweep->arena, block, base);
         return end > next ? end : next;
     }
     if (is_open || marks.free != 0) {
@@ -366,9 +371,7 @@ static void list_block(struct listing *listing, struct jm_block *block)
         size_t next = base + AT_ONCE;
         struct marks marks = marks_from(block, base);
         list_many(listing, block, base, marks.free);
-        size_t end = marks.any == 0 ? jm_arena_end_at(listing->arena, block,
-                                                      jm_arena_start_before(block, base))
-                                    : 0;
+        size_t end = marks.any == 0 ? end_around(listing->arena, block, base) : 0;
         granule = end > next ? end : next;
     }
     if (granule >= block->carved) {
