@@ -75,7 +75,7 @@ static void free_stretches(struct jm_block **chain, const struct jm_block *gap)
 
 /* Gives the stretches of a chain's first blocks to the OS, all in one call or else just the first,
  * and takes the blocks off the chain. Returns their bytes; 0: the OS took none. */
-static size_t return_stretches(struct jm_block **chain)
+static size_t give_stretches_to_os(struct jm_block **chain)
 {
     struct jm_block *block = *chain;
     char *start = block->extent.address;
@@ -94,11 +94,11 @@ static size_t return_stretches(struct jm_block **chain)
     return (size_t)(end - start);
 }
 
-size_t jm_chain_return(struct jm_block **chain)
+size_t jm_chain_give_to_os(struct jm_block **chain)
 {
     struct jm_block *block = *chain;
     if (jm_region_holds(block->extent.address)) {
-        return return_stretches(chain);
+        return give_stretches_to_os(chain);
     }
     struct jm_block *next = block->chain_next;
     size_t bytes = block->charge;
@@ -109,10 +109,10 @@ size_t jm_chain_return(struct jm_block **chain)
     return bytes;
 }
 
-bool jm_chain_return_one(struct jm_block *block)
+bool jm_chain_give_one_to_os(struct jm_block *block)
 {
     block->chain_next = NULL;
-    return jm_chain_return(&block) != 0;
+    return jm_chain_give_to_os(&block) != 0;
 }
 
 /* Merges two chains that are in the order of addresses. */

@@ -39,9 +39,9 @@ struct jm_block *jm_chain_sort(struct jm_block *chain);
  * follows it in the region, and takes them off the chain. pre: nobody reads them; if they are
  * several, they have no holes. post: the bytes given, which equal the charge unless there are
  * holes. 0: the OS refused, and the content may be lost. */
-size_t jm_chain_return(struct jm_block **chain);
+size_t jm_chain_give_to_os(struct jm_block **chain);
 
 /* The same for one block. False: the OS refused. */
-bool jm_chain_return_one(struct jm_block *block);
+bool jm_chain_give_one_to_os(struct jm_block *block);
 
 #endif

@@ -128,9 +128,9 @@ static void end_shares(void)
 
 /* Gives the first block of a list to the OS, together with adjacent ones behind it, and then
  * uncounts them. False if the OS refused the first. */
-static bool give_first(struct jm_block **list)
+static bool give_first_to_os(struct jm_block **list)
 {
-    size_t bytes = jm_chain_return(list);
+    size_t bytes = jm_chain_give_to_os(list);
     uncount(bytes);
     return bytes != 0;
 }
@@ -145,7 +145,7 @@ static void trim_lists(size_t limit)
     while ((bytes = jm_load_relaxed(&reserve.bytes)) > limit &&
            ensure_going(bytes - limit, false)) {
         while (reserve.going != NULL && jm_load_relaxed(&reserve.bytes) > limit) {
-            if (!give_first(&reserve.going)) {
+            if (!give_first_to_os(&reserve.going)) {
                 jm_chain_push(&refused, jm_chain_pop(&reserve.going));
             }
         }
@@ -319,7 +319,7 @@ void jm_reserve_drop(const struct jm_supply *tenant, size_t least)
     jm_lock_drop(&reserve.lock);
     dropped = jm_chain_sort(dropped);
     while (dropped != NULL) {
-        if (!give_first(&dropped)) {
+        if (!give_first_to_os(&dropped)) {
             put_aside(jm_chain_pop(&dropped));
         }
     }
@@ -361,7 +361,7 @@ static void make_room(size_t size, bool only_orphans)
     while (taken && (bytes = jm_load_relaxed(&reserve.bytes)) + size > limit) {
         size_t missing = bytes + size - limit;
         taken = ensure_going(missing > part ? missing : part, only_orphans) &&
-                give_first(&reserve.going);
+                give_first_to_os(&reserve.going);
     }
     if (!taken) {
         put_back(&reserve.going);
@@ -430,7 +430,7 @@ bool jm_reserve_give(struct jm_block *block, bool for_good)
         return true;
     }
     if (!of_use || !fits(block->charge)) {
-        if (jm_chain_return_one(block)) {
+        if (jm_chain_give_one_to_os(block)) {
             return true;
         }
         if (!for_good) {
