@@ -31,6 +31,7 @@ struct list {
     struct jm_block *blocks;
 };
 
+/* Process state. A list and its room change under the lock of the list. */
 static struct {
     struct list lists[LISTS + 1];
     unsigned next; /* the list whose oldest blocks go next. Under the lock of the reserve */
