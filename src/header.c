@@ -5,8 +5,8 @@
 #include "chain.h"
 #include "guard.h"
 
-/* Bytes between the guards of a stretch outside of the region. A multiple of every page size. */
-#define STRETCH_SIZE ((size_t)256 << 10)
+/* Bytes between the guards of a piece outside of the region. A multiple of every page size. */
+#define PIECE_SIZE ((size_t)256 << 10)
 
 /* Bytes opened at once; a page, if that is larger. */
 #define STEP_MIN ((size_t)16 << 10)
@@ -15,17 +15,17 @@
 static struct {
     struct jm_lock lock;
     struct jm_block *free;    /* a chain */
-    char *next, *open, *end;  /* of the latest stretch, see header.h */
+    char *next, *open, *end;  /* of the latest piece, see header.h */
     _Atomic(size_t) metadata; /* written under the lock */
 } headers;
 
-static bool add_stretch(void)
+static bool add_piece(void)
 {
     size_t size = JM_REGION_HEADERS_SIZE;
     char *start = headers.end == NULL ? jm_region_headers() : NULL;
     if (start == NULL) {
-        size = STRETCH_SIZE;
-        start = jm_guard_reserve(STRETCH_SIZE);
+        size = PIECE_SIZE;
+        start = jm_guard_reserve(PIECE_SIZE);
     }
     if (start == NULL) {
         return false;
@@ -38,7 +38,7 @@ static bool add_stretch(void)
 static bool open_more(void)
 {
     const size_t step = jm_align_up(STEP_MIN, jm_os_page_size());
-    if (headers.open == headers.end && !add_stretch()) {
+    if (headers.open == headers.end && !add_piece()) {
         return false;
     }
     if (!jm_os_commit(headers.open, step)) {
@@ -50,7 +50,7 @@ static bool open_more(void)
 }
 
 /* pre: the lock is held. */
-static struct jm_block *find(void)
+static struct jm_block *take(void)
 {
     if (headers.free != NULL) {
         return jm_chain_pop(&headers.free);
@@ -66,7 +66,7 @@ static struct jm_block *find(void)
 struct jm_block *jm_header_take(void)
 {
     jm_lock_take(&headers.lock);
-    struct jm_block *block = find();
+    struct jm_block *block = take();
     jm_lock_drop(&headers.lock);
     if (block != NULL) {
         memset(block, 0, offsetof(struct jm_block, arena));

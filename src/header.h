@@ -1,13 +1,13 @@
 /*
  * Layer 2: space for the headers of blocks that are mappings of their own. It lies apart from the
- * memory of the blocks, which tenants write to, in stretches of address space that are opened step
+ * memory of the blocks, which tenants write to, in pieces of address space that are committed step
  * by step and never given back:
  *
  *      | closed | headers | never used | closed | closed |
  *                         next         open     end
  *
- * The first stretch is a part of the region. If there is no region, or that stretch is used up,
- * others are reserved.
+ * The first piece is a part of the region. If there is no region, or that piece is used up, others
+ * are reserved.
  *
  * Any thread may call; this file has a lock of its own.
  */
