@@ -217,8 +217,8 @@ static struct jm_slot *add_slot(enum jm_kind kind)
         push_free(kind, left);
     }
     jm_lock_drop(&registry.lock);
-    if (added.size != 0 &&
-        slot->index != 0) { /* a host of a few runtimes does not need all of the first chunk */
+    /* A host of a few runtimes does not need all of the first chunk. */
+    if (added.size != 0 && slot->index != 0) {
         jm_os_populate(added.address, added.size);
     }
     return slot;
