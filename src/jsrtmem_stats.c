@@ -50,14 +50,14 @@ JSRTMEM_API(JsErrorCode) jsrtmem_last_refusal(jsrtmem_refusal_info *info)
         return JsErrorInvalidArgument;
     }
     (void)jm_runtime_settle(JM_HERE); /* a callback left by a jump may count as a refusal */
-    jsrtmem_refusal_info told = {
+    jsrtmem_refusal_info answer = {
         .reason = (jsrtmem_refusal)jm_thread.refusal.reason,
         .runtime = (JsRuntimeHandle)jm_thread.refusal.handle,
         .requested = jm_thread.refusal.requested,
         .usage = jm_thread.refusal.usage,
         .limit = jm_thread.refusal.limit,
     };
-    return hand_out(info, info->struct_size, &told, sizeof told);
+    return hand_out(info, info->struct_size, &answer, sizeof answer);
 }
 
 JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stats *stats)
@@ -77,7 +77,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stat
     struct jm_live live = jm_heap_live_any(heap);
     size_t usage, peak;
     jm_quota_read(quota, &usage, &peak);
-    jsrtmem_stats told = {
+    jsrtmem_stats answer = {
         .usage = usage,
         .peak_usage = peak,
         .limit = jm_load_relaxed(&quota->limit),
@@ -92,7 +92,7 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_stats(JsRuntimeHandle runtime, jsrtmem_stat
     if (!jm_registry_holds(ref)) {
         return JsErrorInvalidArgument;
     }
-    return hand_out(stats, stats->struct_size, &told, sizeof told);
+    return hand_out(stats, stats->struct_size, &answer, sizeof answer);
 }
 
 JSRTMEM_API(JsErrorCode) jsrtmem_reset_peak(JsRuntimeHandle runtime)
@@ -115,14 +115,14 @@ JSRTMEM_API(JsErrorCode) jsrtmem_get_process_stats(jsrtmem_process_stats *stats)
         return JsErrorInvalidArgument;
     }
     struct jm_totals totals = jm_account_totals();
-    jsrtmem_process_stats told = {
+    jsrtmem_process_stats answer = {
         .runtimes = totals.runtimes,
         .usage = totals.usage,
         .reserve = totals.reserve,
         .reserve_limit = totals.reserve_limit,
         .metadata = totals.metadata,
     };
-    return hand_out(stats, stats->struct_size, &told, sizeof told);
+    return hand_out(stats, stats->struct_size, &answer, sizeof answer);
 }
 
 JSRTMEM_API(JsErrorCode) jsrtmem_set_reserve_limit(size_t bytes)
