@@ -55,20 +55,21 @@ static void put(struct jm_block *block)
     }
 }
 
+/* These two: pre: the lock is held. */
 static void count(size_t bytes)
 {
     jm_add_owned(&reserve.bytes, bytes);
 }
 
-static void count_off(size_t bytes)
+static void uncount(size_t bytes)
 {
     jm_add_owned(&reserve.bytes, 0 - bytes);
 }
 
-static void uncount(size_t bytes)
+static void lock_and_uncount(size_t bytes)
 {
     jm_lock_take(&reserve.lock);
-    count_off(bytes);
+    uncount(bytes);
     jm_lock_drop(&reserve.lock);
 }
 
@@ -121,7 +122,7 @@ static void end_shares(void)
 {
     struct jm_block *blocks = NULL;
     jm_lock_take(&reserve.lock);
-    count_off(jm_shelf_clear_all(&blocks) + jm_spares_end_rooms());
+    uncount(jm_shelf_clear_all(&blocks) + jm_spares_end_rooms());
     put_all(&blocks);
     jm_lock_drop(&reserve.lock);
 }
@@ -131,7 +132,7 @@ static void end_shares(void)
 static bool give_first_to_os(struct jm_block **list)
 {
     size_t bytes = jm_chain_give_to_os(list);
-    uncount(bytes);
+    lock_and_uncount(bytes);
     return bytes != 0;
 }
 
@@ -205,7 +206,7 @@ static struct jm_block *take_from_bin(unsigned order, bool map_apart)
     }
     if (*place != NULL) {
         block = jm_chain_pop(place);
-        count_off(jm_shelf_add_room(block) ? 0 : block->charge);
+        uncount(jm_shelf_add_room(block) ? 0 : block->charge);
     }
     jm_lock_drop(&reserve.lock);
     return block;
@@ -239,7 +240,7 @@ static void keep(struct jm_block *block, void (*add)(struct jm_block *))
     size_t limit = jm_load_relaxed(&reserve.limit);
     bool is_over = jm_load_relaxed(&reserve.bytes) > limit;
     if (is_over) {
-        count_off(jm_backlog_look());
+        uncount(jm_backlog_look());
     }
     jm_lock_drop(&reserve.lock);
     if (is_over) {
@@ -282,7 +283,7 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
 {
     struct jm_spare spare = take_spare(size, alignment, tenant);
     if (spare.excess != 0) {
-        uncount(spare.excess);
+        lock_and_uncount(spare.excess);
     }
     if (spare.block != NULL) {
         clear_large(spare.block, size, tenant);
@@ -330,7 +331,7 @@ void jm_reserve_drop_waiting(void)
 {
     if (!jm_backlog_is_empty()) {
         jm_lock_take(&reserve.lock);
-        count_off(jm_backlog_look());
+        uncount(jm_backlog_look());
         jm_lock_drop(&reserve.lock);
     }
 }
@@ -474,7 +475,7 @@ void jm_reserve_leave(struct jm_block *block)
 static void trim(size_t limit)
 {
     jm_lock_take(&reserve.lock);
-    count_off(jm_backlog_look_at_all());
+    uncount(jm_backlog_look_at_all());
     jm_lock_drop(&reserve.lock);
     trim_lists(limit);
 }
