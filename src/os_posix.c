@@ -222,18 +222,18 @@ void jm_os_populate(void *address, size_t size)
 
 bool jm_os_purge(void *address, size_t size)
 {
-    bool pages = (((uintptr_t)address | size) & (jm_os_page_size() - 1)) == 0;
+    bool is_paged = (((uintptr_t)address | size) & (jm_os_page_size() - 1)) == 0;
 #if defined(__linux__)
-    return pages && madvise(address, size, MADV_DONTNEED) == 0;
+    return is_paged && madvise(address, size, MADV_DONTNEED) == 0;
 #else
-    return pages && jm_os_decommit(address, size);
+    return is_paged && jm_os_decommit(address, size);
 #endif
 }
 
 #if defined(__linux__)
 
 /* The pages stay readable, as zeros. To protect them would cost another call and a mapping. */
-static bool give_by_advice(void *address, size_t size)
+static bool decommit_by_advice(void *address, size_t size)
 {
     if (madvise(address, size, MADV_DONTNEED) == 0) {
         return true;
@@ -251,7 +251,7 @@ static bool give_by_advice(void *address, size_t size)
 
 bool jm_os_decommit(void *address, size_t size)
 {
-    if (give_by_advice(address, size)) {
+    if (decommit_by_advice(address, size)) {
         return true;
     }
     /* Older kernels do not take back locked pages by advice. */
@@ -264,7 +264,7 @@ bool jm_os_decommit(void *address, size_t size)
 
 bool jm_os_decommit_part(void *address, size_t size)
 {
-    return size < MAPPING_WORTH ? give_by_advice(address, size) : jm_os_decommit(address, size);
+    return size < MAPPING_WORTH ? decommit_by_advice(address, size) : jm_os_decommit(address, size);
 }
 
 bool jm_os_extend(void *address, size_t old_size, size_t new_size)
