@@ -153,7 +153,7 @@ static bool queue_small(struct jm_block *block, jm_state *place, const void *poi
     }
     /* A block is aligned to its size. */
     size_t granule = (uintptr_t)pointer >> JM_GRANULE_BITS;
-    unsigned segment = granule >> jm_load_relaxed(&block->segment_bits) & 63;
+    unsigned segment = granule >> jm_load_relaxed(&block->segment_bits) & (JM_SEGMENTS - 1);
     uint64_t mark = (uint64_t)1 << segment;
     if ((jm_load_seq_cst(&block->queued) & mark) == 0) {
         atomic_fetch_or(&block->queued, mark);
