@@ -5,6 +5,20 @@
 #include "line.h"
 #include "reserve.h"
 
+/* Finds the next live runtime, from `index` on, which then is the one behind it. False if there is
+ * none. */
+static bool next_live(size_t *index, struct jm_ref *ref)
+{
+    struct jm_slot *slot;
+    while ((slot = jm_registry_slot(JM_KIND_RUNTIME, (*index)++)) != NULL) {
+        *ref = jm_registry_look(slot);
+        if (ref->slot != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct jm_totals jm_account_totals(void)
 {
     struct jm_totals totals = {
@@ -13,12 +27,8 @@ struct jm_totals jm_account_totals(void)
         .metadata = jm_registry_metadata() + jm_pagemap_metadata() + jm_region_metadata() +
                     jm_header_metadata(),
     };
-    struct jm_slot *slot;
-    for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {
-        struct jm_ref ref = jm_registry_look(slot);
-        if (ref.slot == NULL) {
-            continue;
-        }
+    struct jm_ref ref;
+    for (size_t index = 0; next_live(&index, &ref);) {
         size_t usage = jm_load_relaxed(&jm_runtime_quota(jm_runtime_at(ref))->usage);
         if (jm_registry_holds(ref)) {
             totals.runtimes++;
@@ -55,12 +65,9 @@ __attribute__((destructor)) static void print_all(void)
     if (!jm_diagnoses(JM_DIAGNOSE_STATS)) {
         return;
     }
-    struct jm_slot *slot;
-    for (size_t index = 0; (slot = jm_registry_slot(JM_KIND_RUNTIME, index)) != NULL; index++) {
-        struct jm_ref ref = jm_registry_look(slot);
-        if (ref.slot != NULL) {
-            jm_account_print(ref);
-        }
+    struct jm_ref ref;
+    for (size_t index = 0; next_live(&index, &ref);) {
+        jm_account_print(ref);
     }
     struct jm_totals totals = jm_account_totals();
     struct jm_line line = jm_line_begin();
