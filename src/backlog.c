@@ -69,7 +69,7 @@ static size_t give_unread_to_os(void)
     struct jm_block *waiting = NULL;
     while (backlog.being_read != NULL) {
         struct jm_block *block = jm_chain_pop(&backlog.being_read);
-        if (jm_pagemap_is_over(block->retired, epoch)) {
+        if (jm_pagemap_is_over(block->waits_since, epoch)) {
             bytes += give_to_os(block);
         } else {
             jm_chain_push(&waiting, block);

@@ -13,7 +13,7 @@
 /* Any thread, without a lock. */
 bool jm_backlog_is_empty(void);
 
-/* Takes a block that waits for its readers since epoch `retired`; or one that waits for the OS,
+/* Takes a block that waits for its readers since epoch `waits_since`; or one that waits for the OS,
  * which refused it. */
 void jm_backlog_await_readers(struct jm_block *block);
 void jm_backlog_await_os(struct jm_block *block);

@@ -69,7 +69,7 @@ struct jm_block {
     _Atomic(uint64_t) queued; /* shared, set by all: segments of the map that hold queued objects */
     _Atomic(struct jm_supply *) owner; /* shared. Constant */
     _Atomic(uint32_t) segment_bits;    /* shared: log2 of a segment's granules. Constant */
-    uint32_t retired;               /* the epoch since which it waits for its readers, if it does */
+    uint32_t waits_since;           /* the epoch since which it waits for its readers, if it does */
     const struct jm_supply *tenant; /* who had it last, or null */
     uint64_t tenancy;               /* the `tenancy` of that tenant; see jm_spares_make_orphan */
 

@@ -386,8 +386,8 @@ static bool keep_within_limit(struct jm_block *block)
 /* Waits until an unregistered block has no readers. False if they take more than a few steps. */
 static bool wait_for_readers(struct jm_block *block)
 {
-    block->retired = jm_pagemap_since();
-    return jm_pagemap_wait(block->retired, PATIENCE);
+    block->waits_since = jm_pagemap_since();
+    return jm_pagemap_wait(block->waits_since, PATIENCE);
 }
 
 static bool too_much_waits(void)
@@ -402,7 +402,8 @@ static bool too_much_waits(void)
 static void put_off(struct jm_block *block)
 {
     for (unsigned attempt = 0; too_much_waits(); attempt++) {
-        if (jm_pagemap_is_over(block->retired, jm_pagemap_advance())) { /* untested: by chance */
+        uint32_t epoch = jm_pagemap_advance();
+        if (jm_pagemap_is_over(block->waits_since, epoch)) { /* untested: by chance */
             break; /* untested: its readers have left just now */
         }
         jm_os_pause(attempt);
