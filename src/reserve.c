@@ -36,7 +36,7 @@ static struct {
 /* None go to make room for a block that is itself larger than this part of the bound. */
 #define LARGE_DIVISOR 2
 
-/* Steps to wait for a released block's readers before the block is put aside. */
+/* Steps to wait for a released block's readers before the block goes to the backlog. */
 #define PATIENCE JM_PAUSE_SPINS
 
 /* True if a block can be used again as it is. */
@@ -292,7 +292,7 @@ struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
 }
 
 /* Puts a block that the OS refused into the backlog. Its bytes are counted already. */
-static void put_aside(struct jm_block *block)
+static void backlog_for_os(struct jm_block *block)
 {
     jm_lock_take(&reserve.lock);
     jm_backlog_await_os(block);
@@ -321,7 +321,7 @@ void jm_reserve_drop(const struct jm_supply *tenant, size_t least)
     dropped = jm_chain_sort(dropped);
     while (dropped != NULL) {
         if (!give_first_to_os(&dropped)) {
-            put_aside(jm_chain_pop(&dropped));
+            backlog_for_os(jm_chain_pop(&dropped));
         }
     }
     jm_lock_drop(&reserve.trimming);
@@ -397,9 +397,9 @@ static bool too_much_waits(void)
     return bytes > limit && bytes - limit > JM_RESERVE_WAITING_MAX;
 }
 
-/* Puts aside a block that may have readers. If too much waits already, first waits until older
- * blocks have gone or until this one could go itself. */
-static void put_off(struct jm_block *block)
+/* Puts a block that may have readers into the backlog. If too much waits there already, first waits
+ * until older blocks have gone or until this one could go itself. */
+static void backlog_for_readers(struct jm_block *block)
 {
     for (unsigned attempt = 0; too_much_waits(); attempt++) {
         uint32_t epoch = jm_pagemap_advance();
@@ -428,7 +428,7 @@ bool jm_reserve_give(struct jm_block *block, bool for_good)
         return true;
     }
     if (!wait_for_readers(block)) {
-        put_off(block);
+        backlog_for_readers(block);
         return true;
     }
     if (!of_use || !fits(block->charge)) {
