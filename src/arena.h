@@ -390,7 +390,9 @@ void jm_arena_open_block(struct jm_arena *arena, struct jm_block *block);
 
 /* The granule where the object, unlisted run or hole that starts at `granule` ends. */
 size_t jm_arena_find_end(const struct jm_arena *arena, const struct jm_block *block,
-                         size_t granule); /* if its state does not tell */
+                         size_t granule);
+
+/* The same, faster if the state tells the length. */
 JM_INLINE size_t jm_arena_end_at(const struct jm_arena *arena, const struct jm_block *block,
                                  size_t granule)
 {

@@ -87,10 +87,11 @@ _Noreturn void jm_check_failed(const char *what, const char *file, int number);
 #define JM_PREFETCH(address) __builtin_prefetch((address), 1)
 #endif
 
+#define JM_ZERO_PIECE ((size_t)2 << 10)
+#define JM_ZERO_PIECES_MAX ((size_t)16 << 10) /* more memory is zeroed in one piece */
+
 /* Zeroes memory, in pieces: above 2 KiB glibc's memset switches to an instruction that takes up to
  * 1.7 times as long on an EPYC. If the memory is in no near cache, it takes 7 % less at most. */
-#define JM_ZERO_PIECE ((size_t)2 << 10)
-#define JM_ZERO_PIECES_MAX ((size_t)16 << 10)
 static inline void jm_zero(void *memory, size_t size)
 {
     char *start = memory;

@@ -363,11 +363,13 @@ bool jm_block_commit_pages(struct jm_supply *supply, struct jm_block *block, siz
     return false;
 }
 
-/* Steps to wait for a block's readers before it is moved, some of them sleeps. A larger block,
- * whose copy takes longer, waits longer. After that the object is copied instead. If the limit has
- * no room for a copy, the wait lasts until the readers have left. */
+/* Steps to wait for a block's readers before it is moved, some of them sleeps; and the bytes for
+ * which there is one step more: a larger block, whose copy takes longer, waits longer. */
 #define MOVE_PATIENCE (JM_PAUSE_AWAKE + 14)
 #define MOVE_PATIENCE_STEP ((size_t)16 << 20)
+
+/* False if the readers take longer: the object is copied instead. If the limit has no room for a
+ * copy, waits until they have left. */
 static bool await_readers(const struct jm_supply *supply, size_t size)
 {
     const unsigned patience = MOVE_PATIENCE + (unsigned)(size / MOVE_PATIENCE_STEP);

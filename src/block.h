@@ -157,9 +157,12 @@ static inline bool jm_block_has_holes(const struct jm_block *block)
     return block->charge != jm_block_size(block);
 }
 
-/* The granule where the first object of a small block outside of the region starts. The map in
- * front of it is rounded to this step, not to pages: the smallest block may be one large page. */
+/* A map inside a block is rounded to this step, not to pages: the smallest block may be one large
+ * page. */
 #define JM_METADATA_STEP ((size_t)4096)
+
+/* The granule where the first object of a small block outside of the region starts, behind the
+ * map. */
 static inline size_t jm_first_granule(size_t size)
 {
     return jm_align_up(size >> JM_GRANULE_BITS, JM_METADATA_STEP) >> JM_GRANULE_BITS;

@@ -86,11 +86,12 @@ bool jm_os_shrink(void *address, size_t old_size, size_t new_size);
  * from clocks and addresses and can be guessed. pre: size <= 256. */
 void jm_os_random(void *buffer, size_t size);
 
-/* Backs off: the higher `attempt`, the longer. The first attempts spin, the next ones yield, all
- * later ones sleep, up to 1 ms or one system tick. */
 #define JM_PAUSE_SPINS 32
 #define JM_PAUSE_YIELDS 64
 #define JM_PAUSE_AWAKE (JM_PAUSE_SPINS + JM_PAUSE_YIELDS) /* attempts without a sleep */
+
+/* Backs off: the higher `attempt`, the longer. The first JM_PAUSE_SPINS attempts spin, the next
+ * JM_PAUSE_YIELDS yield, all later ones sleep, up to 1 ms or one system tick. */
 void jm_os_pause(unsigned attempt);
 
 /* True if both addresses lie on the calling thread's own stack and can thus be compared. False if

@@ -80,11 +80,12 @@ static void after_fork_in_child(void)
     }
 }
 
+#define FIRST_OF_ALL 101 /* the first priority that is not reserved */
+static bool watches_forks;
+
 /* Registers the fork handlers when the library is loaded, or else at the first call. Handlers
  * registered first are called last before a fork and first after it, so host handlers registered
- * later never find the locks held. FIRST_OF_ALL: the first priority that is not reserved. */
-#define FIRST_OF_ALL 101
-static bool watches_forks;
+ * later never find the locks held. */
 __attribute__((constructor(FIRST_OF_ALL))) static void watch_forks(void)
 {
     watches_forks =

@@ -52,9 +52,10 @@ static inline bool jm_class_serves(unsigned larger, unsigned code)
     return larger >= code && jm_class_granules[larger] * 4u <= jm_class_granules[code] * 5u;
 }
 
+#define JM_NEAR_MIN 7 /* from this class on, the next one is at most a seventh larger */
+
 /* The one other class that fast paths try for `code`: the next one, if it is at most a seventh
  * larger, else `code` itself. For the last class it is JM_CLASSES + 1, which no object has. */
-#define JM_NEAR_MIN 7
 JM_INLINE size_t jm_class_near(size_t code)
 {
     return code + 1 - (code < JM_NEAR_MIN);

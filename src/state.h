@@ -89,9 +89,10 @@ static inline unsigned jm_state_class(unsigned state)
     return state - (jm_is_plain(state) ? JM_PLAIN : jm_is_witness(state) ? JM_WITNESS : JM_FREE);
 }
 
-/* Puts eight states loaded from a map in order: the first one in the lowest byte. */
-#define JM_WORD sizeof(uint64_t)
+#define JM_WORD sizeof(uint64_t)                  /* states that are loaded at once */
 #define JM_HIGH_BITS UINT64_C(0x8080808080808080) /* of eight states */
+
+/* Puts eight states loaded from a map in order: the first one in the lowest byte. */
 static inline uint64_t jm_in_order(uint64_t states)
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -115,9 +116,10 @@ static inline uint64_t jm_gather_high(uint64_t states)
     return ((states & JM_HIGH_BITS) >> 7) * UINT64_C(0x0102040810204080) >> 56;
 }
 
-/* Eight words of states from `granule` on, or-ed into one. 0 if all are 0, as inside an object of
- * many granules. */
-#define JM_BLANK_STATES (8 * JM_WORD)
+#define JM_BLANK_STATES (8 * JM_WORD) /* states that are tested at once for being 0 */
+
+/* JM_BLANK_STATES from `granule` on, word by word or-ed into one. 0 if all are 0, as inside an
+ * object of many granules. */
 static inline uint64_t jm_load_merged(const jm_state *map, size_t granule)
 {
     uint64_t any = 0;

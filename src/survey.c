@@ -101,9 +101,10 @@ struct piece {
     unsigned state;
 };
 
+#define HOPS 8
+
 /* Steps from piece to piece, up to HOPS times, to the one that a granule belongs to. If pieces are
  * long, that is faster than searching back for its start. */
-#define HOPS 8
 static void hop(struct piece *piece, const struct jm_block *block, size_t granule)
 {
     for (int i = 0; i < HOPS && piece->end <= granule; i++) {
