@@ -4,11 +4,11 @@
 #include "os.h"
 #include "thread.h"
 
-#define LARGEST_BITS (JM_UNIT_BITS + JM_STRETCH_SIZES - 1)
+#define LARGEST_BITS (JM_UNIT_BITS + JM_STRETCH_ORDERS - 1)
 
 /* In join_halves: the mark of an upper half that was joined to its lower one, and the list of all
  * halves meanwhile. */
-#define NO_ORDER JM_STRETCH_SIZES
+#define NO_ORDER JM_STRETCH_ORDERS
 
 /* Halves are joined if this part of the listed stretches was freed since the last time. */
 #define JOIN_DIVISOR 8
@@ -45,13 +45,13 @@ struct jm_region jm_region = {.base = JM_NO_REGION};
  */
 static struct {
     struct jm_lock lock;
-    char *free[JM_STRETCH_SIZES + 1]; /* by order; the last is NO_ORDER's */
-    size_t listed;                    /* stretches in all lists */
-    size_t freed;                     /* stretches freed since the last join */
-    char *last_lot[APART_BITS];       /* by order: the lot cut up last; null if none since a join */
-    size_t used;                      /* bytes from `base` on that were ever taken */
-    size_t in_lots;                   /* bytes in use of orders that lots are cut up for */
-    _Atomic(bool) forked;             /* a child may share huge pages, which prevents a split */
+    char *free[JM_STRETCH_ORDERS + 1]; /* by order; the last is NO_ORDER's */
+    size_t listed;                     /* stretches in all lists */
+    size_t freed;                      /* stretches freed since the last join */
+    char *last_lot[APART_BITS]; /* by order: the lot cut up last; null if none since a join */
+    size_t used;                /* bytes from `base` on that were ever taken */
+    size_t in_lots;             /* bytes in use of orders that lots are cut up for */
+    _Atomic(bool) forked;       /* a child may share huge pages, which prevents a split */
     _Atomic(size_t) metadata;
     _Atomic(bool) is_short; /* the last jm_region_alloc found none */
     _Atomic(uint8_t) huge[(size_t)1 << (JM_REGION_BITS - HUGE_BITS)]; /* shared, by page: HUGE_* */
@@ -152,7 +152,7 @@ static bool join(void)
         return false;
     }
     stretches.freed = 0;
-    for (unsigned order = 0; order + 1 < JM_STRETCH_SIZES; order++) {
+    for (unsigned order = 0; order + 1 < JM_STRETCH_ORDERS; order++) {
         join_halves(order);
     }
     bool has_joined = stretches.listed < listed;
@@ -287,7 +287,7 @@ static void spread(char *lot, unsigned lot_order, unsigned order)
     while (count * row < ROW_LEAST && stretches.free[lot_order] != NULL) {
         lots[count++] = pop(lot_order);
     }
-    if (lot_order == JM_STRETCH_SIZES - 1) { /* it is the only one */
+    if (lot_order == JM_STRETCH_ORDERS - 1) { /* it is the only one */
         open_lot(lot, order);
     }
     for (size_t i = columns * row * count; i-- > 1;) {
@@ -299,16 +299,16 @@ static void spread(char *lot, unsigned lot_order, unsigned order)
 }
 
 /* The order of the list to take a stretch from: `order` itself, if that list has one; else the
- * smallest larger one or, for stretches that are spread, the largest one. JM_STRETCH_SIZES if none
+ * smallest larger one or, for stretches that are spread, the largest one. JM_STRETCH_ORDERS if none
  * has a stretch. */
 static unsigned listed_for(unsigned order)
 {
     if (stretches.free[order] != NULL) {
         return order;
     }
-    unsigned found = JM_STRETCH_SIZES;
-    for (unsigned larger = order + 1; larger < JM_STRETCH_SIZES; larger++) {
-        bool is_better = found == JM_STRETCH_SIZES || order < APART_BITS;
+    unsigned found = JM_STRETCH_ORDERS;
+    for (unsigned larger = order + 1; larger < JM_STRETCH_ORDERS; larger++) {
+        bool is_better = found == JM_STRETCH_ORDERS || order < APART_BITS;
         found = stretches.free[larger] != NULL && is_better ? larger : found;
     }
     return found;
@@ -318,13 +318,13 @@ static unsigned listed_for(unsigned order)
 static char *take_any(unsigned order, unsigned *found)
 {
     *found = listed_for(order);
-    if (*found == JM_STRETCH_SIZES && join()) {
+    if (*found == JM_STRETCH_ORDERS && join()) {
         *found = listed_for(order);
     }
-    if (*found != JM_STRETCH_SIZES) {
+    if (*found != JM_STRETCH_ORDERS) {
         return pop(*found);
     }
-    *found = order < APART_BITS ? JM_STRETCH_SIZES - 1 : order;
+    *found = order < APART_BITS ? JM_STRETCH_ORDERS - 1 : order;
     char *address = cut(*found);
     if (address == NULL && *found != order) { /* there is no room for a lot */
         *found = order;

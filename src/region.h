@@ -52,7 +52,7 @@ struct jm_block;
 typedef _Atomic(const void *) jm_token;
 
 /* Number of orders: blocks and stretches of the region are 2^order units, up to 4 MiB. */
-#define JM_STRETCH_SIZES 9
+#define JM_STRETCH_ORDERS 9
 static inline unsigned jm_stretch_order(size_t size)
 {
     return jm_doublings(JM_UNIT, size);

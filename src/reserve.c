@@ -8,7 +8,7 @@
 #include "shelf.h"
 #include "spares.h"
 
-static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
+static_assert((JM_UNIT << (JM_STRETCH_ORDERS - 1)) == JM_SMALL_BLOCK_MAX, "a bin per size");
 
 /*
  * Process state.
@@ -24,9 +24,9 @@ static_assert((JM_UNIT << (JM_STRETCH_SIZES - 1)) == JM_SMALL_BLOCK_MAX, "a bin 
  */
 static struct {
     struct jm_lock lock, trimming;
-    struct jm_block *bins[JM_STRETCH_SIZES]; /* small blocks, as their tenants left them */
-    struct jm_block *going;                  /* chosen to go to the OS next, in address order */
-    bool orphans_go;                         /* they are orphans only */
+    struct jm_block *bins[JM_STRETCH_ORDERS]; /* small blocks, as their tenants left them */
+    struct jm_block *going;                   /* chosen to go to the OS next, in address order */
+    bool orphans_go;                          /* they are orphans only */
     _Atomic(size_t) bytes, limit;
 } reserve = {.limit = JM_RESERVE_DEFAULT_LIMIT};
 
@@ -83,7 +83,7 @@ static void choose_going(size_t bytes, bool only_orphans)
         (void)jm_spares_move_orphans(&chosen, bytes);
     } else {
         size_t sum = jm_spares_move_oldest(&chosen, bytes);
-        for (unsigned bin = JM_STRETCH_SIZES; bin-- > 0 && sum < bytes;) {
+        for (unsigned bin = JM_STRETCH_ORDERS; bin-- > 0 && sum < bytes;) {
             sum += jm_chain_move(&reserve.bins[bin], &chosen, bytes - sum);
         }
     }
@@ -310,7 +310,7 @@ void jm_reserve_drop(const struct jm_supply *tenant, size_t least)
     struct jm_block *dropped = NULL;
     jm_lock_take(&reserve.trimming);
     jm_lock_take(&reserve.lock);
-    for (unsigned bin = 0; bin < JM_STRETCH_SIZES; bin++) {
+    for (unsigned bin = 0; bin < JM_STRETCH_ORDERS; bin++) {
         if (JM_UNIT << bin >= least) {
             jm_chain_move_of(&reserve.bins[bin], &dropped, tenant, least);
         }
