@@ -5,7 +5,7 @@
 #include "line.h"
 #include "reserve.h"
 
-/* Finds the next live runtime, from `index` on, which then is the one behind it. False if there is
+/* Finds the first live runtime from `*index` on, and moves `*index` behind it. False if there is
  * none. */
 static bool next_live(size_t *index, struct jm_ref *ref)
 {

@@ -130,6 +130,7 @@ static void drop_links(struct jm_heap *heap, const struct jm_block *block)
     }
 }
 
+/* The difference, or 0 if there are more granules than the count. */
 static uint32_t subtract(uint32_t count, uint32_t granules)
 {
     return count - (granules < count ? granules : count);
