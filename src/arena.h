@@ -2,14 +2,14 @@
  * Layer 3: an arena hands out the objects of one heap's small blocks. The fast paths are here.
  *
  * The carved part of a block, from its first granule to `carved`, is filled without gaps by objects
- * (live, free or queued) and by holes (pages that were given back, see state.h). The arena has at
- * most one span, from which new objects are cut. The span is either a gap among a block's objects,
- * or the rest of a block, which counts as carved then:
+ * (live, free or queued) and by holes (decommitted pages, see state.h). The arena has at most one
+ * span, from which new objects are cut. The span is either a gap among a block's objects, or the
+ * rest of a block, which counts as carved then:
  *
  *      | live | free | live | span.next ... span.end | live | free | carved ... rest ... granules |
  *
  *      in granules, over all blocks:
- *      sum of carved - first == live + free + queued + holes + (span.end - span.next)
+ *      sum of carved - first_granule == live + free + queued + holes + (span.end - span.next)
  *
  * No counters are kept: which objects are live and which blocks are empty is read from the state
  * map when needed.

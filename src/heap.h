@@ -19,8 +19,8 @@
 /* What a heap has done since a small object was last allocated, freed or resized. While any of
  * these is set, the fast paths are off, so that the next such change is noticed. */
 #define JM_DONE_SWEEP 1
-#define JM_DONE_LONG_RUNS 2 /* gave long runs of free pages back, which includes a sweep */
-#define JM_DONE_ALL_RUNS 4  /* gave all runs of free pages back */
+#define JM_DONE_LONG_RUNS 2 /* decommitted long runs of free pages, which includes a sweep */
+#define JM_DONE_ALL_RUNS 4  /* decommitted all runs of free pages */
 
 /* The unit of the counts below: no system has smaller pages. */
 #define JM_PAGE ((size_t)4096)

@@ -1,6 +1,6 @@
 /*
- * Layer 3: holes, pages inside small blocks that a sweep gave back. They are taken again before a
- * new block is asked for. What was left free beside a hole is too short for objects as long as
+ * Layer 3: holes, pages inside small blocks that a sweep decommitted. They are asked for again
+ * before a new block is. What was left free beside a hole is too short for objects as long as
  * those that lay there. It serves together with the hole:
  *
  *      | live | free |      hole      | free | live |
@@ -26,7 +26,7 @@ struct jm_run jm_hole_find(struct jm_arena *arena, size_t least, size_t most);
 void jm_hole_cut(struct jm_run *run, size_t least);
 
 /* Makes a hole the span, with what is free beside it: less than before if the host has allocated
- * there when it was asked for the pages. pre: the pages were acquired. */
+ * there when it was asked for the pages. pre: the pages were committed. */
 void jm_hole_fill(struct jm_arena *arena, struct jm_run run);
 
 #endif

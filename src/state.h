@@ -13,7 +13,7 @@
  *
  *      JM_QUEUED         a queued object of a larger class
  *      JM_UNLISTED       a run of free granules that is in no list, see sweep.h
- *      JM_HOLE           a hole: pages that were given back, not charged, to be asked for again
+ *      JM_HOLE           a hole: decommitted pages, not charged, to be asked for again
  *
  * The last three tell no size. Such a piece ends where the next one starts, at the arena's span, or
  * at `carved`.
