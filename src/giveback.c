@@ -23,7 +23,8 @@
 #include "witness.h"
 
 /* With at most this many granules cut into objects, a heap keeps short runs of free pages at a
- * collect, unless it is loose: its blocks stay whole, so that the next runtime gets them warm. */
+ * collect, unless it is loose: its blocks stay without short holes, so that the next runtime gets
+ * them warm. */
 #define SMALL_HEAP ((size_t)4 << 20 >> JM_GRANULE_BITS)
 
 void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
