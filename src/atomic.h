@@ -139,13 +139,13 @@ static inline void jm_copy_bytes(uint8_t *copy, const _Atomic(uint8_t) *bytes, s
 /* A sequentially consistent fence after a locked instruction. On x86 that instruction is such a
  * fence already. */
 #if (defined(__x86_64__) || defined(__i386__)) && !defined(JM_THREAD_SANITIZER)
-#define jm_fence_after_swap() atomic_signal_fence(memory_order_seq_cst)
+#define jm_fence_after_locked() atomic_signal_fence(memory_order_seq_cst)
 #else
-#define jm_fence_after_swap() atomic_thread_fence(memory_order_seq_cst)
+#define jm_fence_after_locked() atomic_thread_fence(memory_order_seq_cst)
 #endif
 
 /* Strong compare-and-swap: acquire on success of `expected` -> `desired`. */
-#define jm_swap_acquire(object, expected, desired)                                                 \
+#define jm_cas_acquire(object, expected, desired)                                                  \
     atomic_compare_exchange_strong_explicit((object), (expected), (desired), memory_order_acquire, \
                                             memory_order_relaxed)
 

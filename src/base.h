@@ -39,11 +39,11 @@
 #define JM_CACHE_LINE 64
 
 /* Exempts a local variable from -ftrivial-auto-var-init, in builds that use it. */
-#define JM_LEFT_ALONE
+#define JM_UNINITIALIZED
 #if defined(__has_attribute)
 #if __has_attribute(uninitialized)
-#undef JM_LEFT_ALONE
-#define JM_LEFT_ALONE __attribute__((uninitialized))
+#undef JM_UNINITIALIZED
+#define JM_UNINITIALIZED __attribute__((uninitialized))
 #endif
 #endif
 

@@ -25,7 +25,7 @@ static inline bool jm_runtime_is_wanted(const struct jm_runtime *runtime)
 static inline bool jm_runtime_try_take(struct jm_runtime *runtime)
 {
     uint64_t nobody = 0;
-    return jm_swap_acquire(&runtime->owner, &nobody, jm_runtime_my_owner(false));
+    return jm_cas_acquire(&runtime->owner, &nobody, jm_runtime_my_owner(false));
 }
 
 /* Tells whether the thread that has just taken a runtime may use it. If not GRANTED, releases

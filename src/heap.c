@@ -402,7 +402,7 @@ static bool free_small(struct jm_heap *heap, void *pointer, jm_state *state)
 {
     uint8_t live = jm_load_relaxed(state);
     unsigned code = jm_state_class(live);
-    if (!jm_is_live(live) || !jm_swap_acquire(state, &live, (uint8_t)(code + JM_FREE))) {
+    if (!jm_is_live(live) || !jm_cas_acquire(state, &live, (uint8_t)(code + JM_FREE))) {
         return false;
     }
     jm_inspect_free(heap, pointer);
@@ -426,7 +426,7 @@ bool jm_heap_free(struct jm_heap *heap, void *pointer)
         return false;
     }
     unsigned large = JM_LARGE_LIVE;
-    if (!jm_swap_acquire(&block->state, &large, JM_LARGE_NONE)) { /* untested: queued since */
+    if (!jm_cas_acquire(&block->state, &large, JM_LARGE_NONE)) { /* untested: queued since */
         return false; /* untested: the look before saw it live */
     }
     jm_inspect_free(heap, pointer);

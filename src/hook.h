@@ -60,9 +60,9 @@ struct jm_pair {
 #else
 #define JM_MARK_ROOM 2048
 #endif
-#define JM_MARK(name)                                      \
-    JM_LEFT_ALONE unsigned char name##_room[JM_MARK_ROOM]; \
-    uintptr_t name = (uintptr_t)(name##_room);             \
+#define JM_MARK(name)                                         \
+    JM_UNINITIALIZED unsigned char name##_room[JM_MARK_ROOM]; \
+    uintptr_t name = (uintptr_t)(name##_room);                \
     JM_PIN(name)
 
 /* Attributes of a function that declares a mark. AddressSanitizer and SafeStack would move the room

@@ -110,7 +110,7 @@ static bool has_readers(uint32_t epoch)
 bool jm_pagemap_is_quiet(void)
 {
     uint32_t readers = 0;
-    jm_fence_after_swap(); /* a reader that begins after this finds nothing */
+    jm_fence_after_locked(); /* a reader that begins after this finds nothing */
     for (int stripe = 0; stripe < JM_READER_STRIPES; stripe++) {
         readers |= jm_load_seq_cst(&jm_pagemap_stripes[stripe].readers[0]);
         readers |= jm_load_seq_cst(&jm_pagemap_stripes[stripe].readers[1]);

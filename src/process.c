@@ -19,7 +19,7 @@ static bool begin_init(void)
 {
     for (unsigned attempt = 0; jm_load_acquire(&init_state) != INIT_DONE; attempt++) {
         unsigned none = INIT_NONE;
-        if (jm_swap_acquire(&init_state, &none, INIT_BUSY)) {
+        if (jm_cas_acquire(&init_state, &none, INIT_BUSY)) {
             return true;
         }
         jm_os_pause(attempt);

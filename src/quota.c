@@ -122,7 +122,7 @@ bool jm_quota_begin_charge(struct jm_quota *quota, size_t bytes)
 {
     /* Either this sees a lowered limit, or the thread that lowered it sees this charge going on. */
     if (jm_load_relaxed(&quota->charging) % 2 == 1) {
-        jm_fence_after_swap(); /* the swap of a lock */
+        jm_fence_after_locked(); /* a lock was taken since */
     } else {
         jm_quota_open_charge(quota);
         atomic_thread_fence(memory_order_seq_cst);
@@ -171,7 +171,7 @@ bool jm_quota_charge(struct jm_quota *quota, size_t bytes)
 void jm_quota_reset_peak(struct jm_quota *quota)
 {
     (void)atomic_exchange(&quota->peak, jm_load_relaxed(&quota->usage));
-    jm_fence_after_swap(); /* pairs with the fence in charge */
+    jm_fence_after_locked(); /* pairs with the fence in charge */
     size_t peak = jm_load_relaxed(&quota->peak);
     size_t usage = jm_load_relaxed(&quota->usage);
     while (usage > peak && !atomic_compare_exchange_weak(&quota->peak, &peak, usage)) {

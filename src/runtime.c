@@ -32,8 +32,8 @@ static bool take_turn(struct jm_runtime *runtime, unsigned attempt)
 {
     jm_thread_id next = jm_load_relaxed(&runtime->next_turn);
     bool is_free = next == 0 || attempt > TURN_ATTEMPTS || jm_thread_is_gone(next);
-    if (is_free && jm_swap_acquire(&runtime->next_turn, &next,
-                                   jm_thread.id)) { /* untested: another thread just did */
+    if (is_free && jm_cas_acquire(&runtime->next_turn, &next,
+                                  jm_thread.id)) { /* untested: another thread just did */
         return true;
     }
     return next == jm_thread.id;
@@ -405,7 +405,7 @@ static bool take_from_gone(struct jm_runtime *runtime)
         return false;
     }
     uint64_t mine = jm_runtime_my_owner(false);
-    if (!jm_swap_acquire(&runtime->owner, &owner, mine)) { /* untested: two threads do it */
+    if (!jm_cas_acquire(&runtime->owner, &owner, mine)) { /* untested: two threads do it */
         return false; /* untested: two threads of a child that dispose the same runtime */
     }
     runtime->entries = 0;
@@ -454,7 +454,7 @@ static bool try_take_to_dispose(struct jm_runtime *runtime)
 {
     uint64_t left = JM_HALF_DISPOSED;
     return jm_runtime_try_take(runtime) ||
-           jm_swap_acquire(&runtime->owner, &left, jm_runtime_my_owner(false));
+           jm_cas_acquire(&runtime->owner, &left, jm_runtime_my_owner(false));
 }
 
 static bool take_to_dispose(struct jm_runtime *runtime)

@@ -92,7 +92,7 @@ void jm_lock_contended(struct jm_lock *lock)
         /* Read first: each attempt to swap would take the cache line from the owner. */
         jm_thread_id owner = jm_load_relaxed(&lock->owner);
         if ((owner == 0 || jm_thread_is_gone(owner)) &&
-            jm_swap_acquire(&lock->owner, &owner, jm_thread.id)) { /* untested: two race */
+            jm_cas_acquire(&lock->owner, &owner, jm_thread.id)) { /* untested: two race */
             return;
         }
         jm_os_pause(attempt);

@@ -106,8 +106,8 @@ void jm_lock_contended(struct jm_lock *lock);
 JM_INLINE void jm_lock_take(struct jm_lock *lock)
 {
     jm_thread_id nobody = 0;
-    atomic_signal_fence(memory_order_release); /* nothing sinks below, see jm_fence_after_swap */
-    if (JM_UNLIKELY(!jm_swap_acquire(&lock->owner, &nobody, jm_thread.id))) {
+    atomic_signal_fence(memory_order_release); /* nothing sinks below, see jm_fence_after_locked */
+    if (JM_UNLIKELY(!jm_cas_acquire(&lock->owner, &nobody, jm_thread.id))) {
         jm_lock_contended(lock);
     }
 }

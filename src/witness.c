@@ -23,7 +23,7 @@ static void take(struct jm_block *block, size_t granule)
     if (jm_is_plain(state)) {
         uint8_t marked = (uint8_t)(state - JM_PLAIN + JM_WITNESS);
         /* If another thread queues it just now, the swap fails: a queued object holds the block. */
-        (void)jm_swap_acquire(&block->map[granule], &state, marked);
+        (void)jm_cas_acquire(&block->map[granule], &state, marked);
     }
     block->witness = (uint32_t)granule;
     block->has_witness = true;
@@ -152,7 +152,7 @@ bool jm_witness_pass_on(struct jm_arena *arena, struct jm_block *block)
     }
     uint8_t marked = jm_load_relaxed(state);
     if (jm_is_witness(marked)) { /* else it is queued, as it may be at any time */
-        (void)jm_swap_acquire(state, &marked, (uint8_t)(marked - JM_WITNESS + JM_PLAIN));
+        (void)jm_cas_acquire(state, &marked, (uint8_t)(marked - JM_WITNESS + JM_PLAIN));
     }
     return true;
 }
