@@ -106,12 +106,12 @@ bool jm_hook_set(struct jm_hook *hook, jm_hook_function function, void *state)
     return version != 0;
 }
 
-void jm_hook_quiesce(const struct jm_hook *hook, const _Atomic(uint32_t) *tag, uint32_t given)
+void jm_hook_quiesce(const struct jm_hook *hook, const _Atomic(uint32_t) *tag, uint32_t live_tag)
 {
     atomic_thread_fence(memory_order_seq_cst);
     uint32_t phase = jm_load_seq_cst(&hook->phase);
-    for (unsigned attempt = 0;
-         phase % 2 == 1 && jm_load_acquire(&hook->phase) == phase && jm_load_acquire(tag) == given;
+    for (unsigned attempt = 0; phase % 2 == 1 && jm_load_acquire(&hook->phase) == phase &&
+                               jm_load_acquire(tag) == live_tag;
          attempt++) {
         jm_thread_id thread = jm_load_relaxed(&hook->call.thread);
         if (thread != 0 && jm_thread_is_gone(thread)) { /* untested: 0 if the phase just ended */

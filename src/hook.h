@@ -115,8 +115,8 @@ void jm_hook_reset(struct jm_hook *hook);
 bool jm_hook_set(struct jm_hook *hook, jm_hook_function function, void *state);
 
 /* Waits until a call that may still use the previous pair has ended, or until `*tag` differs from
- * `given`: then the hook's runtime is gone. pre: the thread holds no lock and is inside no
+ * `live_tag`: then the hook's runtime is gone. pre: the thread holds no lock and is inside no
  * callback. */
-void jm_hook_quiesce(const struct jm_hook *hook, const _Atomic(uint32_t) *tag, uint32_t given);
+void jm_hook_quiesce(const struct jm_hook *hook, const _Atomic(uint32_t) *tag, uint32_t live_tag);
 
 #endif
