@@ -26,7 +26,7 @@ static size_t free_before(const struct jm_block *block, size_t granule, size_t e
     return first;
 }
 
-/* The granule where what is free from another one on ends. */
+/* The granule where what is free from another one on ends, likewise. */
 static size_t free_behind(const struct jm_arena *arena, const struct jm_block *block,
                           size_t granule, size_t enough)
 {

@@ -69,13 +69,17 @@ bool jm_pagemap_prepare(const void *address, size_t size)
     return true;
 }
 
+/* The place of the block that an address is registered for. pre: the address was prepared. */
+static _Atomic(struct jm_block *) *block_place(const void *address)
+{
+    return jm_region_holds(address) ? jm_region_block_of(address)
+                                    : &jm_pagemap_leaf(address)->blocks[jm_pagemap_index(address)];
+}
+
 static void set_unit(const void *address, struct jm_block *block, const void *token)
 {
     jm_store_relaxed(jm_pagemap_token(address), token);
-    jm_store_release(jm_region_holds(address)
-                         ? jm_region_block_of(address)
-                         : &jm_pagemap_leaf(address)->blocks[jm_pagemap_index(address)],
-                     block);
+    jm_store_release(block_place(address), block);
 }
 
 void jm_pagemap_set(const void *address, size_t size, struct jm_block *block, const void *token)
