@@ -50,6 +50,7 @@ void jm_heap_reset(struct jm_heap *heap)
     jm_store_relaxed(&heap->queued, 0);
     jm_store_relaxed(&heap->queued_pages, 0);
     heap->bound = JM_NO_BOUND;
+    heap->bound_was_refused = false;
 }
 
 void jm_heap_set_tidy_due(struct jm_heap *heap, bool tidy_due)
@@ -133,7 +134,7 @@ size_t jm_heap_room(const struct jm_heap *heap)
     return room < below ? room : below;
 }
 
-/* The room to expect after the host granted `bytes` beyond the bound. */
+/* The room to expect after the host granted `bytes` up to a guessed bound, or beyond any. */
 static size_t room_beyond(size_t bytes)
 {
     size_t twice = bytes < SIZE_MAX / 2 ? 2 * bytes : SIZE_MAX;
@@ -148,11 +149,14 @@ void jm_heap_note_answer(struct jm_heap *heap, size_t bytes, enum jm_verdict ver
     if (verdict == JM_GRANTED && heap->arena != NULL) {
         jm_demand_note_room(heap->arena, bytes);
     }
+    bool is_reached = heap->bound_was_refused ? usage > bound : usage >= bound;
     if (verdict == JM_REFUSED_HOST && bytes <= below) {
         set_bound(heap, usage + bytes - 1);
-    } else if (verdict == JM_GRANTED && below == 0) {
+        heap->bound_was_refused = true;
+    } else if (verdict == JM_GRANTED && is_reached) {
         size_t room = room_beyond(bytes);
         set_bound(heap, room < JM_NO_LIMIT - usage ? usage + room : JM_NO_LIMIT);
+        heap->bound_was_refused = false;
     }
 }
 

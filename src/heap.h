@@ -35,6 +35,7 @@ struct jm_heap {
     uint8_t done;  /* JM_DONE_* */
     bool doubted;  /* a small block came into doubt since the last search for empty ones */
     _Atomic(uint8_t) queued;        /* set by all: JM_TAKE_IN_* */
+    bool bound_was_refused;         /* the host refused more than `bound`; else it is a guess */
     uint16_t forks;                 /* jm_thread_forks() when all was last marked, see remote.c */
     struct jm_supply supply;        /* what the blocks' headers name as their owner */
     struct jm_block *empty_large;   /* chain of large blocks to be given back */

@@ -285,6 +285,25 @@ static void large_objects_have_what_the_host_allows(void **state)
     assert_true(asked > KIB(1000));
 }
 
+/* A grant of all that was not refused shows no more room: the next request, too, asks for no more
+ * than it needs. */
+static void what_fits_exactly_shows_no_more_room(void **state)
+{
+    enum jm_verdict verdict = JM_GRANTED;
+
+    (void)state;
+    set_budget(128000);
+    leave_out_beyond(KIB(4), "such pages leave no room for both objects");
+    assert_int_equal(verdict_on(83962), JM_REFUSED_HOST); /* 128 KiB */
+    void *object = jm_heap_resize(HEAP, rig_alloc(&rig, 2327), 93414, &verdict);
+    assert_non_null(object);
+    assert_int_equal(verdict_on(20000), JM_GRANTED);
+    assert_int_equal(rig_usage(&rig), 128000 / KIB(4) * KIB(4));
+    assert_true(jm_heap_free(HEAP, object));
+    jm_heap_tidy(HEAP);
+    assert_non_null(jm_heap_alloc(HEAP, 93414, &verdict));
+}
+
 /* A large object that shrinks does not keep its tail if little room is left. */
 static void what_shrinks_leaves_its_end_to_others(void **state)
 {
@@ -439,6 +458,7 @@ int main(void)
         BUDGET_TEST(what_grows_has_what_the_host_allows),
         BUDGET_TEST(what_is_long_has_room_where_little_lives),
         BUDGET_TEST(large_objects_have_what_the_host_allows),
+        BUDGET_TEST(what_fits_exactly_shows_no_more_room),
         BUDGET_TEST(what_shrinks_leaves_its_end_to_others),
         BUDGET_TEST(a_hole_is_asked_for_where_a_block_has_no_room),
         BUDGET_TEST(a_host_of_small_taste_costs_little),
