@@ -261,8 +261,10 @@ typedef enum _JsMemoryEventType {
  *        size.
  * @return for JsMemoryAllocate, true to allow and false to refuse; ignored for the other events.
  *         After a refusal the next request asks again. As at a limit, it first tries what the
- *         runtime already holds, and asks for no more than it needs. (The first request after the
- *         host's policy changes may ask for more than the host allows.)
+ *         runtime already holds, and asks for less: in the end for no more than it needs. The first
+ *         refusals may come while 128 KiB, or an eighth of what the runtime holds, are still
+ *         allowed, because the library learns from them how much the host allows. A limit does not
+ *         have to be learned.
  *
  * Threads: called on the thread that uses the runtime, or that frees or disposes.
  */
@@ -465,7 +467,7 @@ CHAKRA_API JsCreateContext(JsRuntimeHandle runtime, JsContextRef *newContext);
  * current. If other threads have freed objects of either runtime meanwhile, JsMemoryFree events may
  * come first.
  *
- * @param context the context; JS_INVALID_REFERENCE leaves the current one, and succeeds also if
+ * @param context the context; JS_INVALID_REFERENCE leaves the current one, and does nothing if
  *        there is none.
  * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another
  *         thread; JsErrorRuntimeInUse while a jsrtmem_enter is open on this thread, and inside an
@@ -579,8 +581,8 @@ CHAKRA_API JsDisableRuntimeExecution(JsRuntimeHandle runtime);
  * Succeeds and does nothing for a runtime created without JsRuntimeAttributeAllowScriptInterrupt.
  *
  * @param runtime the runtime.
- * @return JsErrorInvalidArgument; JsErrorWrongThread while the runtime is current on another
- *         thread.
+ * @return JsErrorInvalidArgument; JsErrorWrongThread while a runtime with that attribute is current
+ *         on another thread.
  *
  * Threads: any on which the runtime may be used.
  */

@@ -143,10 +143,11 @@ jsrtmem_aligned_alloc(JsRuntimeHandle runtime, size_t alignment, size_t size);
  * @brief Changes the size of an object, in place where that pays.
  *
  * The content is kept up to the smaller size. The result is aligned to 16 bytes. If ptr is null,
- * the call allocates. If size is 0, it frees an object of this runtime, as jsrtmem_free does, and
- * returns NULL, which is no refusal. If the call fails, the object is unchanged. A bad pointer, and
- * an object of another runtime, are refused untouched (ARGUMENT). (If a callback leaves the Free
- * event of an object that shrinks, by a jump or an exception, the object has shrunk in its place.)
+ * the call allocates, whatever the size. Otherwise, if size is 0, it frees an object of this
+ * runtime, as jsrtmem_free does, and returns NULL, which is no refusal. If the call fails, the
+ * object is unchanged. A bad pointer, and an object of another runtime, are refused untouched
+ * (ARGUMENT). (If a callback leaves the Free event of an object that shrinks, by a jump or an
+ * exception, the object has shrunk in its place.)
  *
  * Shrinking never fails if the caller may use the runtime. The object may move even so, because the
  * remainder of its place would fit little else. A large object may keep its whole block: inside the
