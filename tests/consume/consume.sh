@@ -86,6 +86,11 @@ way_pkg_config() {
         $("$pkgconf" --cflags --libs jsrtmem) $LDFLAGS"
     is_shared "$scratch/shared"
     runs "pkg-config --libs" "$scratch/shared" "$libdir"
+    eval "quietly \"\$CC\" $CFLAGS -Wl,--no-as-needed \"\$smoke\" -o \"\$scratch/by_hand\" \
+        $("$pkgconf" --cflags jsrtmem) \"\$libdir/libjsrtmem.a\" \
+        $("$pkgconf" --static --libs-only-other jsrtmem) $LDFLAGS"
+    is_static "$scratch/by_hand"
+    runs "libjsrtmem.a, pkg-config --static --libs-only-other" "$scratch/by_hand"
     # Without the shared library, as where only the other one was installed.
     cp -R "$installed" "$scratch/static prefix"
     find "$scratch/static prefix" -name 'libjsrtmem.so*' -exec rm {} +
