@@ -291,7 +291,7 @@ run_build() { # NAME CMAKE_ARGUMENT... [; CTEST_ARGUMENT...]
     bad=$(sed -n 's/.* \([0-9]*\) tests failed out of .*/\1/p' "$scratch/log")
     left=$(grep -Ec '\((Skipped|Disabled)\)$' "$scratch/log")
     # What skipped tests lack is only in ctest's own log.
-    sed -n 's/^not run: /lacks: /p' "$build/Testing/Temporary/LastTest.log" 2>/dev/null | sort -u
+    sed -n -e 's/^not run: /lacks: /p' -e 's/^skipped: /lacks: /p' "$build/Testing/Temporary/LastTest.log" 2>/dev/null | sort -u
     if [ -z "$total" ]; then # no tests at all, or ctest broke
         count "$name" 0 1 0
         return

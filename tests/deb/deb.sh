@@ -204,6 +204,9 @@ way_install() {
     as_root=--map-root-user
     [ "$(id -u)" -ne 0 ] || as_root=
     # shellcheck disable=SC2086 # none or one
+    unshare $as_root --mount true >"$work/log" 2>&1 ||
+        not_run "no mount namespace can be had here: $(cat "$work/log")"
+    # shellcheck disable=SC2086 # none or one
     unshare $as_root --mount sh "$0" in_copy "$@" >"$work/log" 2>&1
     code=$?
     if [ $code -eq 77 ]; then
