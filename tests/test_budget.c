@@ -293,7 +293,7 @@ static void what_fits_exactly_shows_no_more_room(void **state)
 
     (void)state;
     set_budget(128000);
-    leave_out_beyond(KIB(4), "such pages leave no room for both objects");
+    leave_out_beyond(KIB(4), "with such pages no usage is exactly what was not refused");
     assert_int_equal(verdict_on(83962), JM_REFUSED_HOST); /* 128 KiB */
     void *object = jm_heap_resize(HEAP, rig_alloc(&rig, 2327), 93414, &verdict);
     assert_non_null(object);
