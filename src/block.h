@@ -180,7 +180,7 @@ struct jm_block *jm_block_acquire_small(struct jm_supply *supply, size_t size,
                                         enum jm_verdict *verdict);
 
 /* The size of the large block in the reserve that would be taken, as it is, for a request of
- * `bytes`: one that this tenant had before, up to twice as large. 0 if there is none. */
+ * `bytes`: one that this tenant had before, up to three times as large. 0 if there is none. */
 size_t jm_block_spare(const struct jm_supply *supply, size_t bytes, size_t alignment);
 
 /* Acquires a large block of `bytes`, a multiple of the page size, aligned to `alignment`. NULL: as

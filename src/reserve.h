@@ -31,9 +31,9 @@
 struct jm_block *jm_reserve_take(size_t size, const struct jm_supply *tenant, bool map_apart);
 
 /* Takes a large block whose object is aligned: one that the tenant had, of `size` bytes or up to
- * twice as many; else one that others left, up to a quarter larger; else, if enough of the tenant's
- * own are kept, one of those of any size. The caller makes it fit. Its first `size` bytes are zero
- * unless `is_dirty`. NULL if there is none. */
+ * three times as many; else one that others left, up to a quarter larger; else, if enough of the
+ * tenant's own are kept, one of those of any size. The caller makes it fit. Its first `size` bytes
+ * are zero unless `is_dirty`. NULL if there is none. */
 struct jm_block *jm_reserve_take_large(size_t size, size_t alignment,
                                        const struct jm_supply *tenant);
 

@@ -9,9 +9,9 @@
 /* A search looks at no more blocks than this, the newest first. */
 #define STEPS 128
 
-/* A block fits if its surplus is at most this part of the requested size: of a tenant's own spares,
- * the object gets all, and of orphans, the surplus goes to the OS. */
-#define SURPLUS_DIVISOR_OWN 1
+/* A block fits if its surplus is at most this many times the requested size, or this part of it: of
+ * a tenant's own spares, the object gets all, and of orphans, the surplus goes to the OS. */
+#define SURPLUS_FACTOR_OWN 2
 #define SURPLUS_DIVISOR_ANY 4
 
 /* Larger blocks are not zeroed for another tenant. Zeroing takes a seventh of the time of new pages
@@ -120,7 +120,7 @@ static struct jm_block **find(struct list *list, size_t size, size_t alignment,
                               const struct jm_supply *tenant, unsigned *steps)
 {
     struct jm_block **best = NULL;
-    size_t surplus = size / (tenant == NULL ? SURPLUS_DIVISOR_ANY : SURPLUS_DIVISOR_OWN);
+    size_t surplus = tenant == NULL ? size / SURPLUS_DIVISOR_ANY : size * SURPLUS_FACTOR_OWN;
     for (struct jm_block **place = &list->blocks; *place != NULL && *steps > 0; --*steps) {
         if (fits(*place, size, alignment, surplus) && may_have(*place, tenant) &&
             (best == NULL || is_better(*place, *best))) {

@@ -35,7 +35,7 @@ void jm_spares_add(struct jm_block *block);
  * readers. */
 bool jm_spares_put(struct jm_block *block);
 
-/* Takes the best of a tenant's own spares with `size` bytes or up to twice as many. */
+/* Takes the best of a tenant's own spares with `size` bytes or up to three times as many. */
 struct jm_spare jm_spares_take_own(size_t size, size_t alignment, const struct jm_supply *tenant);
 
 /* The bytes of the block that jm_spares_take_own would take; 0: none. */

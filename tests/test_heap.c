@@ -333,23 +333,23 @@ static void a_spare_block_of_another_size_is_made_to_fit(void **state)
     free_object(rig_alloc(&rig, MIB(5)));
     jm_heap_tidy(HEAP);
     size_t maps = fake_os_calls(FAKE_MAP);
-    void *object = rig_alloc(&rig, MIB(2));
-    pattern_fill(object, MIB(2), 1);
+    void *object = rig_alloc(&rig, KIB(1536));
+    pattern_fill(object, KIB(1536), 1);
     assert_int_equal(fake_os_calls(FAKE_MAP), maps);
     assert_int_equal(jm_reserve_bytes(), 0);
-    assert_true(rig_usage(&rig) < MIB(3));
+    assert_true(rig_usage(&rig) < MIB(2));
     (void)check();
     free_object(object);
     jm_heap_tidy(HEAP);
     object = rig_alloc(&rig, MIB(3)); /* a new one, as spares are few */
     assert_int_equal(fake_os_calls(FAKE_MAP), maps + 1);
-    assert_int_equal(jm_reserve_bytes(), jm_large_bytes(MIB(2)));
+    assert_int_equal(jm_reserve_bytes(), jm_large_bytes(KIB(1536)));
     free_object(object);
     jm_heap_tidy(HEAP);
     object = rig_alloc(&rig, MIB(4));
     pattern_fill(object, MIB(4), 2);
     assert_int_equal(rig_usage(&rig), jm_large_bytes(MIB(4)));
-    assert_int_equal(jm_reserve_bytes(), jm_large_bytes(MIB(2)));
+    assert_int_equal(jm_reserve_bytes(), jm_large_bytes(KIB(1536)));
 #if !defined(_WIN32) /* which replaces the spare by a new block */
     assert_int_equal(fake_os_calls(FAKE_MAP), maps + 1);
 #endif
@@ -362,13 +362,13 @@ static void spares_of_others_make_no_spare_fit(void **state)
 {
     static struct jm_supply other = {.tenancy = 9};
     (void)state;
-    jm_reserve_set_limit(MIB(32));
+    jm_reserve_set_limit(MIB(64));
     struct jm_block *block = block_of(rig_alloc(&rig, MIB(10)));
     free_object(block->start);
     jm_heap_tidy(HEAP);
     block->tenant = &other; /* in the same list or not */
     void *small = rig_alloc(&rig, MIB(1));
-    void *large = rig_alloc(&rig, MIB(3));
+    void *large = rig_alloc(&rig, MIB(5));
     free_object(small);
     free_object(large);
     jm_heap_tidy(HEAP);
@@ -389,7 +389,7 @@ static void a_spare_block_that_cannot_be_changed_goes(void **state)
         free_object(rig_alloc(&rig, MIB(5)));
         jm_heap_tidy(HEAP);
         fake_os_refuse(larger ? FAKE_MOVE : FAKE_SHRINK, 1, true, ENOMEM);
-        size_t size = larger ? MIB(7) : MIB(2);
+        size_t size = larger ? MIB(7) : KIB(1536);
         void *object = rig_alloc(&rig, size);
         assert_int_equal(rig_usage(&rig), jm_large_bytes(size));
         assert_int_equal(jm_reserve_bytes(), 0);

@@ -583,8 +583,8 @@ static void the_large_block_that_fits_best_is_taken(void **state)
     (void)state;
     jm_reserve_set_limit(MIB(64));
     blocks[0] = give_spare(size + 9 * page);
-    blocks[1] = give_spare(2 * size + page); /* more than twice as large */
-    blocks[2] = give_spare(2 * size);
+    blocks[1] = give_spare(3 * size + page); /* more than three times as large */
+    blocks[2] = give_spare(3 * size);
     blocks[3] = give_spare(size - page);
     assert_int_equal(jm_reserve_large_bytes(size, 16, &taker), size + 9 * page);
     assert_ptr_equal(take_spare(size), blocks[0]);
@@ -592,7 +592,7 @@ static void the_large_block_that_fits_best_is_taken(void **state)
     assert_int_equal(jm_reserve_large_bytes(size, 16, &taker), 0);
     assert_null(take_spare(size));
     assert_ptr_equal(take_spare(size - page), blocks[3]);
-    assert_ptr_equal(take_spare(2 * size + page), blocks[1]);
+    assert_ptr_equal(take_spare(3 * size + page), blocks[1]);
     assert_int_equal(jm_reserve_bytes(), 0);
     for (size_t i = 0; i < COUNT_OF(blocks); i++) {
         unmap(blocks[i]);
@@ -627,14 +627,14 @@ static void many_spares_are_enough(void **state)
 {
     const size_t size = 20 * jm_os_page_size();
     (void)state;
-    jm_reserve_set_limit(MIB(1024));
+    jm_reserve_set_limit(MIB(2048));
     for (int spares = 1; spares <= 48; spares++) {
         assert_null(take_spare(size));
-        (void)give_spare(3 * size);
+        (void)give_spare(4 * size);
     }
     struct jm_block *block = take_spare(size);
     assert_non_null(block);
-    assert_int_equal(block->charge, 3 * size);
+    assert_int_equal(block->charge, 4 * size);
     assert_null(take_spare(size));
     unmap(block);
     jm_reserve_drop(&taker, SIZE_MAX);
@@ -645,9 +645,9 @@ static void the_nearest_of_many_is_made_to_fit(void **state)
 {
     const size_t size = 20 * jm_os_page_size();
     (void)state;
-    jm_reserve_set_limit(MIB(1024));
+    jm_reserve_set_limit(MIB(2048));
     for (int spares = 1; spares < 48; spares++) {
-        (void)give_spare(spares == 1 ? size / 20 * 8 : 3 * size);
+        (void)give_spare(spares == 1 ? size / 20 * 8 : 4 * size);
     }
     struct jm_block *nearest = give_spare(size / 2 * 3);
     assert_ptr_equal(take_spare(size), nearest);

@@ -137,10 +137,10 @@ static JsErrorCode alloc_block(struct scene *scene)
     return code_of(jsrtmem_alloc(scene->runtime, KIB(20)));
 }
 
-/* The spare is more than twice as large. */
+/* The spare is more than three times as large. */
 static JsErrorCode alloc_large(struct scene *scene)
 {
-    return code_of(jsrtmem_alloc(scene->runtime, KIB(900)));
+    return code_of(jsrtmem_alloc(scene->runtime, KIB(600)));
 }
 
 /* Another thread may free the object before this call returns. */
