@@ -69,7 +69,7 @@ struct jm_arena {
     struct jm_last last;
     struct jm_link free[JM_CLASSES + 2]; /* by code; `next`: the first object. Last list: empty */
     struct jm_supply *supply;
-    struct jm_block *doubtful; /* chain of blocks without a witness; see giveback.c */
+    struct jm_block *doubtful; /* chain of blocks without a witness; see doubt.h */
     /* For the guess of what is free, see demand.c. The fast paths do not keep them. */
     uint32_t listed_sum; /* of the places of the lists' first objects, see jm_place_of */
     uint32_t asked_sum;  /* the same plus since_sweep, when demand.c asked last */

@@ -1,26 +1,18 @@
 /*
- * Layer 3: giving blocks back. A large block goes when its object is freed. A small block is not
- * empty while it has a witness (see witness.h). Small blocks without one are in doubt, in a chain
- * of the arena:
+ * Layer 3: giving blocks back. A large block goes when its object is freed, a small one when it is
+ * found empty (see doubt.h).
  *
- *      a block is new, or its witness was freed       the block is in doubt
- *      and no other was found
- *      another block is in doubt already              a witness is looked for there; if there is
- *                                                     none, the next tidy gives one of the two back
- *
- * Objects may be allocated in a block in doubt: before it is given back, a witness is looked for
- * once more.
- *
- * One empty block is kept, and those that the OS refuses. The others go at the end of the free.
- * They go at the beginning of the next operation if the free was inside the host's callback, or if
- * an event could lose an object not yet returned.
+ * One empty small block is kept, and those that the OS refuses. The others go at the end of the
+ * free. They go at the beginning of the next operation if the free was inside the host's callback,
+ * or if an event could lose an object not yet returned.
  */
 #include "chain.h"
 #include "demand.h"
+#include "doubt.h"
+#include "emptied.h"
 #include "heap.h"
 #include "reserve.h"
 #include "sweep.h"
-#include "witness.h"
 
 /* With at most this many granules cut into objects, a heap keeps short runs of free pages at a
  * collect, unless it is loose: its blocks stay without short holes, so that the next runtime gets
@@ -34,243 +26,10 @@ void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block)
     jm_heap_set_tidy_due(heap, true);
 }
 
-/* Looks at a block's new witness. */
-static void note_witness(struct jm_heap *heap, const struct jm_block *block)
-{
-    if (jm_is_queued(jm_load_relaxed(&block->map[block->witness]))) {
-        jm_heap_note_pinned(heap, block);
-    }
-}
-
-/* True if a small block is not empty; it then has a witness. */
-static bool ensure_witness(struct jm_heap *heap, struct jm_block *block)
-{
-    if (!block->has_witness && jm_witness_find(heap->arena, block)) {
-        note_witness(heap, block);
-    }
-    return block->has_witness;
-}
-
-/* Any other small block, at random: to move the arena takes a step for each block, and whichever
- * order blocks become empty in, the arena is rarely in the next one. NULL if there is none. */
-static struct jm_block *draw_other_small(const struct jm_heap *heap, const struct jm_block *but)
-{
-    struct jm_block *block = jm_load_relaxed(&heap->supply.small);
-    struct jm_block *other = NULL;
-    for (size_t count = 1; block != NULL; block = jm_load_relaxed(&block->next)) {
-        if (block != but && jm_arena_draw(heap->arena, count++) == 0) {
-            other = block;
-        }
-    }
-    return other;
-}
-
-/* Takes an empty small block out of the arena. An arena that lies in this block moves to another;
- * without another, the heap has no arena. */
-static void remove_from_arena(struct jm_heap *heap, struct jm_block *block)
-{
-    if (block == jm_arena_home(heap->arena)) {
-        struct jm_block *other = draw_other_small(heap, block);
-        if (other == NULL) {
-            jm_arena_retire_span(heap->arena);
-            jm_heap_set_arena(heap, NULL);
-            return;
-        }
-        jm_heap_set_arena(heap, jm_arena_move(heap->arena, other));
-    }
-    jm_arena_retire_span(heap->arena);
-}
-
-/* While a block's objects are taken off the lists, this many objects of other blocks may be passed:
- * this part of the block's granules, and some. None are passed unless there can be no new block:
- * only then is a broken list costly, as it has all blocks swept. */
-#define PASSED_DIVISOR 32
-#define PASSED_LEAST 16
-
-/* True if a link leads to a free object of class `code`. */
-static bool is_free(struct jm_arena *arena, const struct jm_link *link, unsigned code)
-{
-    const jm_state *state = link == NULL ? NULL : jm_arena_find(arena, link);
-    return state != NULL && jm_load_relaxed(state) == code + JM_FREE;
-}
-
-/* Takes a block's objects off a list, at most `*inside` of them, and passes at most `*passed`
- * objects of other blocks. Ends at a link that leads to no free object of the class. */
-static void drop_from_list(struct jm_arena *arena, unsigned code, const struct jm_block *block,
-                           size_t *inside, size_t *passed)
-{
-    struct jm_link *before = &arena->free[code];
-    struct jm_link *link = before->next;
-    while (is_free(arena, link, code)) {
-        struct jm_link *next = jm_link_next(link);
-        bool is_inside = jm_granule_of(block, link) < block->granules;
-        size_t *left = is_inside ? inside : passed;
-        if (*left == 0) {
-            return;
-        }
-        --*left;
-        if (is_inside) {
-            jm_link_set(before, next);
-        } else {
-            before = link;
-        }
-        link = next;
-    }
-}
-
-/* Unlists the objects of a block that is to go. After usage has risen and fallen they are at the
- * heads of the lists or not far behind. A list in which some remain is broken. Each link was put
- * there by a free, or is part of a cycle that the tenant made. */
-static void drop_links(struct jm_heap *heap, const struct jm_block *block)
-{
-    size_t inside = block->granules;
-    size_t passed = jm_heap_is_short(heap) ? block->granules / PASSED_DIVISOR + PASSED_LEAST : 0;
-    jm_arena_list_last(heap->arena);
-    for (unsigned code = 1; code <= JM_CLASSES; code++) {
-        drop_from_list(heap->arena, code, block, &inside, &passed);
-    }
-}
-
-/* The difference, or 0 if there are more granules than the count. */
-static uint32_t subtract(uint32_t count, uint32_t granules)
-{
-    return count - (granules < count ? granules : count);
-}
-
-/* Takes a block's granules out of the counts that make a sweep due: it would find nothing in the
- * other blocks. */
-static void forget_cut(struct jm_arena *arena, const struct jm_block *block)
-{
-    uint32_t granules = (uint32_t)block->granules - block->first_granule;
-    arena->since_sweep = subtract(arena->since_sweep, granules);
-    arena->swept_objects = subtract(arena->swept_objects, granules);
-    arena->due_at = subtract(arena->due_at, granules);
-}
-
-/* Takes a block's free objects off the lists, as far as drop_links does. */
-static void unlist_objects(struct jm_heap *heap, const struct jm_block *block)
-{
-    if (block->carved != block->first_granule) {
-        drop_links(heap, block);
-        forget_cut(heap->arena, block);
-    }
-}
-
-/* A map is cleared object by object for the first granules / CLEAR_DIVISOR objects at most, and
- * from there on as a whole. */
-#define CLEAR_DIVISOR 1024
-
-/* Clears the map of an empty block without holes, so that all of the block can become its rest. To
- * find it empty again takes no look at the map then, and its next tenant need not clear it. */
-static void clear_map(struct jm_block *block)
-{
-    size_t granule = block->first_granule;
-    size_t steps = block->granules / CLEAR_DIVISOR;
-    size_t granules;
-    for (; granule < block->carved && steps > 0; granule += granules, steps--) {
-        granules = jm_state_granules[jm_load_relaxed(&block->map[granule])];
-        if (granules == 0) { /* it is unlisted */
-            break;
-        }
-        jm_store_relaxed(&block->map[granule], 0);
-    }
-    jm_zero_bytes(&block->map[granule], block->carved - granule); /* if there were many */
-    block->unlisted = block->left_free = 0;
-}
-
-#define FEW_OBJECTS 4
-
-/* pre: the span lies in another block. */
-static bool has_few_objects(const struct jm_arena *arena, const struct jm_block *block)
-{
-    size_t granule = block->first_granule;
-    for (unsigned steps = FEW_OBJECTS; granule < block->carved && steps > 0; steps--) {
-        granule = jm_arena_end_at(arena, block, granule);
-    }
-    return granule >= block->carved;
-}
-
-/* Clears an empty block that stays for now, if possible. Few objects are left alone: it takes no
- * time to see that none lives, and the next object takes the place of the last one, not the place
- * behind it. */
-static void forget_objects(struct jm_heap *heap, struct jm_block *block)
-{
-    if (block != heap->arena->span.block && !jm_block_has_holes(block) &&
-        !has_few_objects(heap->arena, block)) {
-        unlist_objects(heap, block);
-        clear_map(block);
-        jm_arena_uncarve(heap->arena, block, block->first_granule);
-    }
-}
-
-/* Pops blocks with a witness off a chain of blocks in doubt. Returns `chain`, which then is NULL or
- * begins with an empty block. */
-static struct jm_block **pop_to_empty(struct jm_heap *heap, struct jm_block **chain)
-{
-    while (*chain != NULL && ensure_witness(heap, *chain)) {
-        (void)jm_chain_pop(chain);
-    }
-    return chain;
-}
-
-/* True if blocks are in doubt besides the one that is kept if it is empty. */
-static bool doubts_many(const struct jm_heap *heap)
-{
-    const struct jm_block *first = heap->arena == NULL ? NULL : heap->arena->doubtful;
-    return first != NULL && first->chain_next != NULL;
-}
-
-bool jm_heap_doubt(struct jm_heap *heap, struct jm_block *block)
-{
-    struct jm_block **chain = &heap->arena->doubtful;
-    if (!doubts_many(heap)) {
-        chain = pop_to_empty(heap, chain);
-    }
-    jm_chain_push(chain, block);
-    heap->doubted = true;
-    if (!doubts_many(heap)) {
-        return true;
-    }
-    heap->untidy = true;
-    jm_heap_set_tidy_due(heap, true);
-    return false;
-}
-
-void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block)
-{
-    block->has_witness = false;
-    if (!ensure_witness(heap, block) && !jm_heap_doubt(heap, block)) {
-        /* In this order: the objects freed last, those of `block`, come first in the lists. */
-        struct jm_block *other = *pop_to_empty(heap, &block->chain_next);
-        forget_objects(heap, block);
-        if (other != NULL) {
-            forget_objects(heap, other);
-        }
-    }
-}
-
-/* Puts a block that the OS refused behind all others in doubt. `among`: one of the last of those,
- * or NULL. */
-static void push_last(struct jm_arena *arena, struct jm_block *among, struct jm_block *block)
-{
-    struct jm_block **end = among == NULL ? &arena->doubtful : &among->chain_next;
-    while (*end != NULL) {
-        end = &(*end)->chain_next;
-    }
-    jm_chain_push(end, block);
-}
-
 /* Gives back an empty small block that was taken out of doubt. False if the OS refuses it now. */
 static bool release_small(struct jm_heap *heap, struct jm_block *block)
 {
-    remove_from_arena(heap, block);
-    if (heap->arena != NULL) {
-        unlist_objects(heap, block);
-    }
-    if (!jm_block_has_holes(block)) {
-        clear_map(block);
-        block->carved = block->first_granule;
-    }
+    jm_emptied_remove(heap, block);
     if (jm_block_release(&heap->supply, block, false)) {
         return true;
     }
@@ -283,60 +42,15 @@ static bool release_small(struct jm_heap *heap, struct jm_block *block)
     return false;
 }
 
-bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer)
-{
-    struct jm_arena *arena = heap->arena;
-    bool is_inside = jm_quota_in_callback(&heap->supply.quota);
-    if (arena == NULL || is_inside) { /* untested: a witness is moved inside, by chance */
-        return false;
-    }
-    const jm_state *state = jm_arena_find(arena, pointer);
-    if (state == NULL || !jm_is_witness(jm_load_relaxed(state))) {
-        return false;
-    }
-    struct jm_block *block = jm_block_of(pointer);
-    if (jm_witness_pass_on(arena, block)) {
-        note_witness(heap, block);
-        return false;
-    }
-    return *pop_to_empty(heap, &arena->doubtful) != NULL;
-}
-
-/* Takes the empty small block that goes next out of doubt. With `keep_one`, of two that is the
- * smaller, or the newer in doubt if they are equal, and a single one stays. NULL if none is to
- * go. */
-static struct jm_block *choose_going(struct jm_heap *heap, bool keep_one)
-{
-    if (heap->arena == NULL || (keep_one && !doubts_many(heap))) {
-        return NULL;
-    }
-    struct jm_block **place = pop_to_empty(heap, &heap->arena->doubtful);
-    if (keep_one && *place != NULL) {
-        struct jm_block **other = pop_to_empty(heap, &(*place)->chain_next);
-        place = *other == NULL || (*place)->charge > (*other)->charge ? other : place;
-    }
-    return *place == NULL ? NULL : jm_chain_pop(place);
-}
-
 void jm_heap_release_kept(struct jm_heap *heap)
 {
-    struct jm_block *going = choose_going(heap, true);
+    struct jm_block *going = jm_doubt_take(heap, true);
     if (going == NULL) { /* only one is empty */
-        going = choose_going(heap, false);
+        going = jm_doubt_take(heap, false);
     }
     if (!release_small(heap, going)) {
-        push_last(heap->arena, NULL, going);
+        jm_doubt_put_last(heap->arena, NULL, going);
     }
-}
-
-static size_t count_doubtful(const struct jm_heap *heap)
-{
-    const struct jm_block *block = heap->arena == NULL ? NULL : heap->arena->doubtful;
-    size_t count = 0;
-    for (; block != NULL; block = block->chain_next) {
-        count++;
-    }
-    return count;
 }
 
 /* Gives back the empty small blocks, except one if `keep_one`. False if the OS refused any. A
@@ -347,12 +61,12 @@ static bool release_all_small(struct jm_heap *heap, bool keep_one)
     struct jm_block *going;
     struct jm_block *refused = NULL; /* the last in doubt; NULL: the host ran since */
     bool all = true;
-    size_t tries = count_doubtful(heap);
-    while ((all || !keep_one) && tries-- > 0 && (going = choose_going(heap, keep_one)) != NULL) {
+    size_t tries = jm_doubt_count(heap);
+    while ((all || !keep_one) && tries-- > 0 && (going = jm_doubt_take(heap, keep_one)) != NULL) {
         if (release_small(heap, going)) {
             refused = NULL;
         } else {
-            push_last(heap->arena, refused == going ? NULL : refused, going);
+            jm_doubt_put_last(heap->arena, refused == going ? NULL : refused, going);
             refused = going;
             all = false;
         }

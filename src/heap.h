@@ -181,10 +181,7 @@ void *jm_heap_move(struct jm_heap *heap, void *pointer, size_t size, enum jm_ver
  * not possible, or another thread has freed the object. pre: `size` <= JM_SMALL_MAX. */
 void *jm_heap_move_here(struct jm_heap *heap, void *pointer, size_t size);
 
-/* ---- Giving back: giveback.c ---- */
-
-/* Notes that a large block became empty. */
-void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
+/* ---- Blocks in doubt: doubt.c ---- */
 
 /* Puts a small block in doubt: it may be empty, as it is new or has lost its witness. False if
  * another one is in doubt too; then the next tidy gives one back if two are still empty. */
@@ -199,7 +196,12 @@ void jm_heap_lose_witness(struct jm_heap *heap, struct jm_block *block);
  * there is one. */
 bool jm_heap_leaves_empty(struct jm_heap *heap, const void *pointer);
 
-/* Gives that other block back. pre: jm_heap_leaves_empty has just returned true. */
+/* ---- Giving back: giveback.c ---- */
+
+/* Notes that a large block became empty. */
+void jm_heap_note_empty(struct jm_heap *heap, struct jm_block *block);
+
+/* Gives back the other block that is empty. pre: jm_heap_leaves_empty has just returned true. */
 void jm_heap_release_kept(struct jm_heap *heap);
 
 /* Takes in queued frees and gives back the blocks that wait for it. Does nothing inside the quota's

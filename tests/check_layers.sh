@@ -12,7 +12,7 @@ layer_of() {
     base | atomic) echo 0 ;;
     os | os_* | guard | thread | inspect | probe | line) echo 1 ;;
     hook | quota | region | pagemap | header | chain | reserve | shelf | spares | backlog | block | diagnose | environment) echo 2 ;;
-    sizeclass | state | arena | remote | heap | aligned | resize | survey | sweep | hole | demand | witness | large | giveback) echo 3 ;;
+    sizeclass | state | arena | remote | heap | aligned | resize | survey | sweep | hole | demand | witness | large | doubt | emptied | giveback) echo 3 ;;
     registry | runtime | before_collect | entry | context | account | process) echo 4 ;;
     abi | jsrt | jsrtmem | jsrtmem_enter | jsrtmem_stats) echo 5 ;;
     *) echo unknown ;;
