@@ -33,7 +33,7 @@ static void *alloc_to_move(struct jm_heap *heap, const void *pointer, size_t siz
 static void *move_into(struct jm_heap *heap, void *moved, void *pointer, size_t size)
 {
     size_t old = jm_heap_usable(heap, pointer);
-    JM_CHECK(pointer != NULL);
+    JM_CHECK(pointer != NULL); /* known, but not to the static analyzer */
     jm_inspect_open(pointer, old);
     memcpy(moved, pointer, old < size ? old : size);
     if (moved == pointer || !jm_heap_free(heap, pointer)) {
